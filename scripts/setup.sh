@@ -1,0 +1,82 @@
+#!/usr/bin/env bash
+# Prepares a Debian or Ubuntu machine that has Rust and Python 3: system packages, and libtorch in .deps/.
+# Idempotent; afterwards plain `cargo build`, `cargo test` and the binary itself work without further settings.
+set -euo pipefail
+cd "$(dirname "$0")/.."
+
+TORCH_VERSION=2.11.0
+PACKAGES=(
+    g++ pkg-config clang libclang-dev
+    libavcodec-dev libavformat-dev libavutil-dev libswscale-dev
+)
+
+say() { printf 'setup: %s\n' "$*" >&2; }
+fail() {
+    printf 'setup: error: %s\n  hint: %s\n' "$1" "$2" >&2
+    exit 1
+}
+
+check_tools() {
+    [ "$(uname -s)-$(uname -m)" = Linux-x86_64 ] ||
+        fail "this is $(uname -s) on $(uname -m)" "dfdetect is built on 64-bit x86 Linux; elsewhere set LIBTORCH by hand and run cargo"
+    command -v cargo >/dev/null ||
+        fail "cargo was not found" "install Rust with rustup (https://rustup.rs), then open a new shell"
+    command -v python3 >/dev/null ||
+        fail "python3 was not found" "install Python 3.10 or newer; libtorch comes from its torch package"
+    python3 -c 'import sys; sys.exit(sys.version_info < (3, 10))' ||
+        fail "python3 is $(python3 -V 2>&1), torch $TORCH_VERSION needs 3.10 or newer" "install a newer Python 3"
+}
+
+installed() { [ "$(dpkg-query -W -f='${db:Status-Status}' "$1" 2>/dev/null)" = installed ]; }
+
+as_root() {
+    if [ "$(id -u)" = 0 ]; then
+        "$@"
+    elif command -v sudo >/dev/null; then
+        sudo "$@"
+    else
+        fail "not root and sudo was not found" "as root, run: apt-get install ${missing[*]}"
+    fi
+}
+
+install_packages() {
+    local package
+    missing=()
+    for package in "${PACKAGES[@]}"; do installed "$package" || missing+=("$package"); done
+    # A Debian Python can lack what makes virtual environments; other Pythons bring it themselves.
+    python3 -c 'import ensurepip, venv' 2>/dev/null || missing+=(python3-venv)
+    [ ${#missing[@]} -gt 0 ] || return 0
+    command -v apt-get >/dev/null ||
+        fail "these system packages are missing and apt-get was not found: ${missing[*]}" "install their equivalents, then run this again"
+    say "installing system packages: ${missing[*]}"
+    as_root apt-get update -qq || fail "apt-get update failed" "check the network and the package sources"
+    as_root env DEBIAN_FRONTEND=noninteractive apt-get install -y -qq --no-install-recommends "${missing[@]}" >/dev/null ||
+        fail "apt-get could not install: ${missing[*]}" "run it by hand to see why"
+}
+
+libtorch_ready() {
+    [ -f .deps/libtorch/lib/libtorch_cpu.so ] && [ "$(cat .deps/torch-version 2>/dev/null)" = "$TORCH_VERSION" ]
+}
+
+install_libtorch() {
+    libtorch_ready && return 0
+    local free_gib
+    free_gib=$(df --output=avail -BG . | tail -n 1 | tr -dc 0-9)
+    [ "$free_gib" -ge 12 ] || fail "$free_gib GiB are free here, libtorch with CUDA needs 12 while it installs" "free some space"
+    say "installing libtorch $TORCH_VERSION into .deps (about 5 GB, once)"
+    rm -rf .deps/venv .deps/libtorch .deps/torch-version
+    mkdir -p .deps
+    python3 -m venv .deps/venv || fail "python3 -m venv failed" "install the venv module of your Python (python3-venv)"
+    .deps/venv/bin/pip install --quiet --no-cache-dir --disable-pip-version-check "torch==$TORCH_VERSION" ||
+        fail "pip could not install torch==$TORCH_VERSION" "check the network; with a proxy set HTTPS_PROXY"
+    local site
+    site=$(.deps/venv/bin/python -c 'import sysconfig; print(sysconfig.get_path("platlib"))')
+    ln -s "${site#"$PWD/.deps/"}/torch" .deps/libtorch
+    echo "$TORCH_VERSION" >.deps/torch-version
+    libtorch_ready || fail "libtorch is not where torch $TORCH_VERSION should have put it: $site/torch" "delete .deps and run this again"
+}
+
+check_tools
+install_packages
+install_libtorch
+say "ready"

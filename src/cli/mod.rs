@@ -1,0 +1,100 @@
+//! The command line: definitions shared by all subcommands, and which file runs which.
+//!
+//! Data goes to stdout, logs and progress to stderr. Exit codes: 0 done, 1 the run failed, 2 wrong usage,
+//! configuration or data set, 130 interrupted by the user after a checkpoint was written.
+
+pub mod config;
+pub mod demo_data;
+pub mod evaluate;
+pub mod meminfo;
+pub mod suggest;
+pub mod train;
+
+use anyhow::Result;
+use clap::{Args, ColorChoice, Parser, Subcommand};
+
+use crate::config::{ConfigError, LogLevel};
+use crate::progress;
+
+/// Train deepfake detectors from folders of real and fake videos, without running out of memory.
+#[derive(Debug, Parser)]
+#[command(version, arg_required_else_help = true, after_help = EXAMPLES)]
+pub struct Cli {
+    #[command(subcommand)]
+    command: Command,
+    #[command(flatten)]
+    global: Global,
+}
+
+const EXAMPLES: &str = "Examples:
+  dfdetect demo-data --output demo                                    make a small data set to try things out
+  dfdetect train --config configs/memory_optimized.yaml --data demo   train on a folder with real/ and fake/ in it";
+
+#[derive(Debug, Args)]
+struct Global {
+    /// Say more (debug messages)
+    #[arg(short, long, global = true)]
+    verbose: bool,
+    /// Say less (errors only, no progress)
+    #[arg(short, long, global = true, conflicts_with = "verbose")]
+    quiet: bool,
+    /// Colours: NO_COLOR is honoured by auto
+    #[arg(long, global = true, value_name = "WHEN", default_value = "auto")]
+    color: ColorChoice,
+}
+
+#[derive(Debug, Subcommand)]
+enum Command {
+    /// Train a detector
+    Train(train::TrainArgs),
+    /// Measure a trained detector on videos
+    Evaluate(evaluate::EvaluateArgs),
+    /// Show the memory of this machine, this process and every GPU
+    Meminfo(meminfo::MeminfoArgs),
+    /// Say which settings fit the memory that is there
+    Suggest(suggest::SuggestArgs),
+    /// Show the resolved configuration or its JSON schema
+    Config(config::ConfigArgs),
+    /// Make a small data set of real H.264 videos and forgeries of them
+    DemoData(demo_data::DemoDataArgs),
+}
+
+impl Cli {
+    /// Runs the subcommand.
+    ///
+    /// # Errors
+    /// Whatever the subcommand could not do; [`exit_code`] says with which code to end.
+    pub fn run(self) -> Result<()> {
+        let level = match (self.global.verbose, self.global.quiet) {
+            (true, _) => Some(LogLevel::Debug),
+            (_, true) => Some(LogLevel::Error),
+            _ => None,
+        };
+        progress::init(level, self.global.color);
+        match self.command {
+            Command::Train(args) => train::run(args),
+            Command::Evaluate(args) => evaluate::run(args),
+            Command::Meminfo(args) => meminfo::run(&args),
+            Command::Suggest(args) => suggest::run(&args),
+            Command::Config(args) => config::run(&args),
+            Command::DemoData(args) => demo_data::run(&args),
+        }
+    }
+}
+
+/// The user pressed Ctrl-C; whatever had to be saved is saved.
+#[derive(Debug, thiserror::Error)]
+#[error("interrupted{}", .0.as_deref().map(|hint| format!("\n  hint: {hint}")).unwrap_or_default())]
+pub struct Interrupted(pub Option<String>);
+
+/// The exit code that an error ends the program with.
+#[must_use]
+pub fn exit_code(error: &anyhow::Error) -> u8 {
+    if error.is::<Interrupted>() {
+        130
+    } else if error.is::<ConfigError>() || error.downcast_ref().is_some_and(crate::data::DataError::is_usage) {
+        2
+    } else {
+        1
+    }
+}

@@ -1,0 +1,310 @@
+//! From YAML text to a validated [`Config`], with errors that say file, line, key, what was found and what is allowed.
+//!
+//! Order: defaults < file < `--set key=value`. Keys of older files are renamed on the way in, with a warning.
+
+use std::collections::BTreeMap;
+use std::fmt;
+use std::path::Path;
+
+use serde_yaml::{Mapping, Value};
+
+use super::{Config, legacy, validate};
+
+/// A configuration that cannot be used.
+#[derive(Debug, thiserror::Error)]
+pub struct ConfigError {
+    /// Where: a file with a line, or the override it came from.
+    pub place: String,
+    /// Dotted path of the key, empty where the whole text is meant.
+    pub key: String,
+    /// What was found and what is allowed, one sentence.
+    pub problem: String,
+    /// What to do about it.
+    pub hint: Option<String>,
+}
+
+impl fmt::Display for ConfigError {
+    fn fmt(&self, f: &mut fmt::Formatter) -> fmt::Result {
+        write!(f, "{}: ", self.place)?;
+        if !self.key.is_empty() {
+            write!(f, "{}: ", self.key)?;
+        }
+        f.write_str(&self.problem)?;
+        match &self.hint {
+            Some(hint) => write!(f, "\n  hint: {hint}"),
+            None => Ok(()),
+        }
+    }
+}
+
+/// A configuration and what was accepted with a shake of the head.
+#[derive(Debug)]
+pub struct Loaded {
+    /// The validated configuration.
+    pub config: Config,
+    /// One line each, for the log: renamed and ignored keys of older files.
+    pub warnings: Vec<String>,
+}
+
+/// Reads `file` and applies `overrides` (each `a.b=value`).
+///
+/// # Errors
+/// The file cannot be read, is not YAML, has an unknown key or a value outside its limits.
+pub fn load(file: &Path, overrides: &[String]) -> Result<Loaded, ConfigError> {
+    let name = file.display().to_string();
+    let text = std::fs::read_to_string(file).map_err(|error| ConfigError {
+        place: name.clone(),
+        key: String::new(),
+        problem: format!("cannot read the configuration file: {error}"),
+        hint: Some("ready-made ones are in configs/, for instance configs/quick_demo.yaml".into()),
+    })?;
+    parse(&name, &text, overrides)
+}
+
+/// Like [`load`], from `text`; `name` stands for the file in errors.
+///
+/// # Errors
+/// As [`load`].
+pub fn parse(name: &str, text: &str, overrides: &[String]) -> Result<Loaded, ConfigError> {
+    let source = Source { name, text, overrides };
+    let mut root: Value = serde_yaml::from_str(text).map_err(|error| ConfigError {
+        place: match error.location() {
+            Some(at) => format!("{name}:{}:{}", at.line(), at.column()),
+            None => name.to_owned(),
+        },
+        key: String::new(),
+        problem: format!("this is not valid YAML: {error}"),
+        hint: Some("keys are indented with spaces and end with a colon".into()),
+    })?;
+    match &mut root {
+        Value::Null => root = Value::Mapping(Mapping::new()),
+        // A section with nothing below it, `training:` alone, means its defaults.
+        Value::Mapping(sections) => sections.retain(|_, section| !section.is_null()),
+        _ => {}
+    }
+    let warnings = legacy::upgrade(&mut root);
+    for text in overrides {
+        apply_override(&mut root, text)?;
+    }
+    let config = deserialize(root, &source)?;
+    validate::check(&config).map_err(|invalid| source.error(&invalid.key, invalid.problem, Some(invalid.hint)))?;
+    Ok(Loaded { config, warnings })
+}
+
+/// Applies `overrides` to a configuration that is already there (a resumed run's).
+///
+/// # Errors
+/// An override names an unknown key or a value outside its limits.
+pub fn resolve(config: &Config, overrides: &[String]) -> Result<Config, ConfigError> {
+    let text = serde_yaml::to_string(config).map_err(|error| ConfigError {
+        place: "configuration".into(),
+        key: String::new(),
+        problem: format!("cannot be written as YAML: {error}"),
+        hint: None,
+    })?;
+    parse("the run's configuration", &text, overrides).map(|loaded| loaded.config)
+}
+
+fn apply_override(root: &mut Value, text: &str) -> Result<(), ConfigError> {
+    let wrong = |problem: String| ConfigError {
+        place: format!("--set {text}"),
+        key: String::new(),
+        problem,
+        hint: Some("write it as section.key=value, for instance training.batch_size=4".into()),
+    };
+    let (key, value) = text.split_once('=').ok_or_else(|| wrong("there is no `=`".into()))?;
+    let value: Value = serde_yaml::from_str(value).map_err(|error| wrong(format!("the value is not YAML: {error}")))?;
+    insert(root, key.trim(), value).map_err(|part| wrong(format!("`{part}` is not a section")))
+}
+
+/// Puts `value` at the dotted `key`, making sections on the way; gives back the part that is no section.
+pub(super) fn insert<'k>(root: &mut Value, key: &'k str, value: Value) -> Result<(), &'k str> {
+    let mut here = root;
+    let mut parts = key.split('.').peekable();
+    while let Some(part) = parts.next() {
+        if here.is_null() {
+            *here = Value::Mapping(Mapping::new());
+        }
+        let Value::Mapping(section) = here else {
+            return Err(part);
+        };
+        if parts.peek().is_none() {
+            section.insert(part.into(), value);
+            return Ok(());
+        }
+        here = section.entry(part.into()).or_insert(Value::Null);
+    }
+    Ok(())
+}
+
+fn deserialize(root: Value, source: &Source) -> Result<Config, ConfigError> {
+    serde_path_to_error::deserialize(root).map_err(|error| {
+        let path = error.path().to_string();
+        let path = if path == "." { String::new() } else { path };
+        let problem = error.inner().to_string();
+        match unknown_field(&problem) {
+            Some(field) => {
+                let section = if path == field { "" } else { path.strip_suffix(&format!(".{field}")).unwrap_or(&path) };
+                let key = if section.is_empty() { field.to_owned() } else { format!("{section}.{field}") };
+                let hint = nearest_key(&key).map(|near| format!("did you mean `{near}`?"));
+                let known = known_keys_of(section).join(", ");
+                source.error(&key, format!("there is no such key; known here: {known}"), hint)
+            }
+            None => source.error(&path, problem, None),
+        }
+    })
+}
+
+/// The name in serde's message about an unknown field.
+fn unknown_field(message: &str) -> Option<&str> {
+    message.strip_prefix("unknown field `").or_else(|| message.split("unknown field `").nth(1))?.split('`').next()
+}
+
+/// Every key of the schema with its default, by dotted path.
+pub(super) fn known_keys() -> BTreeMap<String, Value> {
+    fn walk(prefix: &str, value: &Value, keys: &mut BTreeMap<String, Value>) {
+        if let Value::Mapping(section) = value {
+            for (name, value) in section {
+                let name = name.as_str().unwrap_or_default();
+                let path = if prefix.is_empty() { name.to_owned() } else { format!("{prefix}.{name}") };
+                walk(&path, value, keys);
+                keys.insert(path, value.clone());
+            }
+        }
+    }
+    let mut keys = BTreeMap::new();
+    if let Ok(defaults) = serde_yaml::to_value(Config::default()) {
+        walk("", &defaults, &mut keys);
+    }
+    keys
+}
+
+fn known_keys_of(section: &str) -> Vec<String> {
+    let prefix = if section.is_empty() { String::new() } else { format!("{section}.") };
+    known_keys()
+        .into_keys()
+        .filter_map(|key| key.strip_prefix(&prefix).filter(|rest| !rest.contains('.')).map(str::to_owned))
+        .collect()
+}
+
+/// The known key that `key` was most likely meant to be: the same last name elsewhere, or a small typing error.
+fn nearest_key(key: &str) -> Option<String> {
+    let last = |path: &str| path.rsplit('.').next().unwrap_or_default().to_owned();
+    let wanted = last(key);
+    known_keys()
+        .into_keys()
+        .map(|known| {
+            let whole = strsim::jaro_winkler(&known, key);
+            let name = strsim::jaro_winkler(&last(&known), &wanted);
+            (known, 0.3 * whole + 0.7 * name)
+        })
+        .filter(|(_, score)| *score > 0.85)
+        .max_by(|a, b| a.1.total_cmp(&b.1))
+        .map(|(known, _)| known)
+}
+
+/// What the configuration came from, to find the place of a key in it.
+struct Source<'a> {
+    name: &'a str,
+    text: &'a str,
+    overrides: &'a [String],
+}
+
+impl Source<'_> {
+    fn error(&self, key: &str, problem: String, hint: Option<String>) -> ConfigError {
+        ConfigError { place: self.place(key), key: key.to_owned(), problem, hint }
+    }
+
+    /// The override that set `key`, else the line of the file, else just the file.
+    fn place(&self, key: &str) -> String {
+        let sets_key = |text: &&String| text.split('=').next().is_some_and(|set| set.trim() == key);
+        if let Some(text) = self.overrides.iter().rev().find(sets_key) {
+            return format!("--set {text}");
+        }
+        match line_of(self.text, key) {
+            Some(line) => format!("{}:{line}", self.name),
+            None => self.name.to_owned(),
+        }
+    }
+}
+
+/// The 1-based line of a dotted key in block-style YAML, or of its nearest section that has one.
+fn line_of(text: &str, key: &str) -> Option<usize> {
+    let mut found = None;
+    let mut lines = text.lines().enumerate();
+    let mut indent = None;
+    for part in key.split(['.', '[']) {
+        let hit = lines.find(|(_, line)| {
+            let bare = line.trim_start();
+            let deeper = indent.is_none_or(|outer| line.len() - bare.len() > outer);
+            let top = indent.is_some() || line.len() == bare.len();
+            deeper && top && bare.strip_prefix(part).is_some_and(|rest| rest.trim_start().starts_with(':'))
+        });
+        let Some((index, line)) = hit else { break };
+        indent = Some(line.len() - line.trim_start().len());
+        found = Some(index + 1);
+    }
+    found
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn error(text: &str, overrides: &[&str]) -> ConfigError {
+        let overrides: Vec<_> = overrides.iter().map(|&o| o.to_owned()).collect();
+        parse("f.yaml", text, &overrides).expect_err("must be refused")
+    }
+
+    #[test]
+    fn empty_text_is_the_defaults() {
+        assert_eq!(parse("f.yaml", "", &[]).unwrap().config, Config::default());
+        assert_eq!(parse("f.yaml", "training:\n", &[]).unwrap().config, Config::default());
+        assert!(error("- 1\n", &[]).problem.contains("sequence"));
+    }
+
+    #[test]
+    fn an_unknown_key_names_its_line_and_the_nearest_key() {
+        let e = error("seed: 1\ntraining:\n  epochs: 3\n  batchsize: 4\n", &[]);
+        assert_eq!((e.place.as_str(), e.key.as_str()), ("f.yaml:4", "training.batchsize"));
+        assert_eq!(e.hint.as_deref(), Some("did you mean `training.batch_size`?"));
+        assert!(e.problem.contains("learning_rate"), "{e}");
+    }
+
+    #[test]
+    fn a_key_in_the_wrong_section_is_pointed_home() {
+        assert_eq!(error("model:\n  batch_size: 4\n", &[]).hint.unwrap(), "did you mean `training.batch_size`?");
+    }
+
+    #[test]
+    fn a_value_of_the_wrong_type_names_key_line_and_what_was_found() {
+        let e = error("\ngpu:\n  device: quda\n", &[]);
+        assert_eq!((e.place.as_str(), e.key.as_str()), ("f.yaml:3", "gpu.device"));
+        assert!(e.problem.contains("quda") && e.problem.contains("cuda:N"), "{e}");
+        let e = error("training: { epochs: many }\n", &[]);
+        assert_eq!((e.place.as_str(), e.key.as_str()), ("f.yaml:1", "training.epochs"));
+    }
+
+    #[test]
+    fn overrides_win_and_are_named_in_errors() {
+        let loaded = parse("f.yaml", "seed: 1\n", &["seed=7".into(), "cache.memory_bytes=1GiB".into()]).unwrap();
+        assert_eq!(loaded.config.seed, 7);
+        assert_eq!(loaded.config.cache.memory_bytes, crate::config::AutoBytes::Bytes(1 << 30));
+        assert_eq!(error("", &["training.epochs=-1"]).place, "--set training.epochs=-1");
+        assert!(error("", &["seed"]).problem.contains("no `=`"));
+        assert_eq!(error("seed: 3\n", &["seed.deep=1"]).problem, "`deep` is not a section");
+    }
+
+    #[test]
+    fn broken_yaml_says_where() {
+        assert!(error("a: [1,\n", &[]).place.starts_with("f.yaml:"));
+    }
+
+    #[test]
+    fn what_is_written_reads_back_equal() {
+        let mut config = Config::default();
+        config.gpu.device = crate::config::DeviceChoice::Cuda(1);
+        config.cache.enable_cache = crate::config::Switch::Off;
+        assert_eq!(resolve(&config, &[]).unwrap(), config);
+    }
+}

@@ -1,0 +1,17 @@
+//! Every knob of the program: the schema with its defaults, reading it from YAML, and the checks.
+//!
+//! One file plus `--set a.b=v` overrides becomes one validated [`Config`]; the rest of the program trusts it.
+//! A key that is here is used: settings of features that do not exist yet are unknown keys, and so errors.
+
+mod legacy;
+mod load;
+mod scalars;
+mod schema;
+mod validate;
+
+pub use load::{ConfigError, Loaded, load, parse, resolve};
+pub use scalars::{AutoBytes, DeviceChoice, Precision, Switch};
+pub use schema::{
+    Backbone, CacheConfig, Config, DataConfig, EarlyStopping, Experiment, GpuConfig, GroupBy, LoaderConfig, LogLevel,
+    LoggingConfig, MemoryManagement, ModelConfig, OutputConfig, Temporal, TrainingConfig,
+};

@@ -1,0 +1,355 @@
+//! The sections and keys of the configuration file, with their defaults.
+//!
+//! Section and key names are those that users of this kind of tool already have in their files.
+//! The defaults are the `default` preset; a test keeps `configs/default.yaml` equal to them.
+
+use std::path::PathBuf;
+
+use schemars::JsonSchema;
+use serde::{Deserialize, Serialize};
+
+use super::scalars::{AutoBytes, DeviceChoice, Precision, Switch};
+
+/// The whole configuration of a run.
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize, JsonSchema)]
+#[serde(default, deny_unknown_fields)]
+pub struct Config {
+    /// Decides the split, the order of the data, the first weights and dropout.
+    pub seed: u64,
+    /// Free text, recorded with the run.
+    pub experiment: Experiment,
+    /// Where the videos are and how clips are taken from them.
+    pub data: DataConfig,
+    /// The network.
+    pub model: ModelConfig,
+    /// The training loop.
+    pub training: TrainingConfig,
+    /// Threads that decode ahead of training.
+    pub dataloader: LoaderConfig,
+    /// Decoded frames kept in host memory.
+    pub cache: CacheConfig,
+    /// Device, number format, and what happens when memory runs out.
+    pub gpu: GpuConfig,
+    /// Where runs are written.
+    pub output: OutputConfig,
+    /// What is said while a run goes on.
+    pub logging: LoggingConfig,
+}
+
+impl Default for Config {
+    fn default() -> Self {
+        Self {
+            seed: 42,
+            experiment: Experiment::default(),
+            data: DataConfig::default(),
+            model: ModelConfig::default(),
+            training: TrainingConfig::default(),
+            dataloader: LoaderConfig::default(),
+            cache: CacheConfig::default(),
+            gpu: GpuConfig::default(),
+            output: OutputConfig::default(),
+            logging: LoggingConfig::default(),
+        }
+    }
+}
+
+/// Free text about a run.
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize, JsonSchema)]
+#[serde(default, deny_unknown_fields)]
+pub struct Experiment {
+    /// First part of the run folder's name: letters, digits, `-`, `_` and `.`.
+    pub name: String,
+    /// What the run is for.
+    pub description: String,
+    /// Words to find the run by.
+    pub tags: Vec<String>,
+}
+
+impl Default for Experiment {
+    fn default() -> Self {
+        Self { name: "default".into(), description: String::new(), tags: Vec::new() }
+    }
+}
+
+/// Where the videos are and how clips are taken from them.
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize, JsonSchema)]
+#[serde(default, deny_unknown_fields)]
+pub struct DataConfig {
+    /// Folder with `real/` and `fake/` below it.
+    pub root: PathBuf,
+    /// T: frames in a clip, taken evenly over the whole video.
+    pub max_frames: usize,
+    /// `[height, width]` in pixels that every frame is resized to.
+    pub frame_size: [usize; 2],
+    /// A video with fewer frames than this is skipped and reported.
+    pub min_frames: usize,
+    /// Share of the videos that validates, 0 to 1.
+    pub val_split: f64,
+    /// Share of the videos kept for the final test, 0 to 1.
+    pub test_split: f64,
+    /// What may not be on two sides of the split.
+    pub group_by: GroupBy,
+}
+
+impl Default for DataConfig {
+    fn default() -> Self {
+        Self {
+            root: "data".into(),
+            max_frames: 32,
+            frame_size: [224, 224],
+            min_frames: 8,
+            val_split: 0.15,
+            test_split: 0.15,
+            group_by: GroupBy::Identity,
+        }
+    }
+}
+
+/// What may not be on two sides of the split.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
+#[serde(rename_all = "snake_case")]
+pub enum GroupBy {
+    /// All videos that share a person (a face swap belongs to two).
+    Identity,
+    /// Each video stands for itself.
+    Video,
+}
+
+/// The network.
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize, JsonSchema)]
+#[serde(default, deny_unknown_fields)]
+pub struct ModelConfig {
+    /// The network that sees one frame.
+    pub backbone: Backbone,
+    /// What makes one score of the T frames of a clip.
+    pub temporal: Temporal,
+    /// Width of the LSTM, each direction (`lstm_attention` only).
+    pub hidden_dim: usize,
+    /// Layers of the LSTM (`lstm_attention` only).
+    pub num_layers: usize,
+    /// Dropout between LSTM layers, in attention and in the classifier, 0 to 1.
+    pub dropout: f64,
+    /// Self-attention over the frames after the LSTM (`lstm_attention` only).
+    pub use_attention: bool,
+    /// Heads of that attention; must divide 2 x `hidden_dim`.
+    pub attention_heads: usize,
+}
+
+impl Default for ModelConfig {
+    fn default() -> Self {
+        Self {
+            backbone: Backbone::Resnet50,
+            temporal: Temporal::LstmAttention,
+            hidden_dim: 512,
+            num_layers: 2,
+            dropout: 0.3,
+            use_attention: true,
+            attention_heads: 8,
+        }
+    }
+}
+
+/// The network that sees one frame.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
+#[serde(rename_all = "snake_case")]
+pub enum Backbone {
+    /// 11.2 M parameters, basic blocks.
+    Resnet18,
+    /// 21.3 M parameters, basic blocks.
+    Resnet34,
+    /// 23.5 M parameters, bottleneck blocks.
+    Resnet50,
+    /// 42.5 M parameters, bottleneck blocks.
+    Resnet101,
+}
+
+/// What makes one score of the T frames of a clip.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
+#[serde(rename_all = "snake_case")]
+pub enum Temporal {
+    /// A linear classifier on every frame; the clip's logit is their mean.
+    Mean,
+    /// Bidirectional LSTM, self-attention over frames, mean, classifier.
+    LstmAttention,
+}
+
+/// The training loop.
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize, JsonSchema)]
+#[serde(default, deny_unknown_fields)]
+pub struct TrainingConfig {
+    /// Times through the training videos.
+    pub epochs: u32,
+    /// Clips in a batch.
+    pub batch_size: usize,
+    /// Batches in one optimizer step.
+    pub gradient_accumulation: usize,
+    /// Highest learning rate, reached after the warm-up.
+    pub learning_rate: f64,
+    /// Decoupled weight decay of AdamW.
+    pub weight_decay: f64,
+    /// Epochs over which the learning rate rises from 0; fractions are allowed.
+    pub warmup_epochs: f64,
+    /// Where the cosine ends.
+    pub min_lr: f64,
+    /// Gradients are scaled down to this global L2 norm; 0 = never.
+    pub gradient_clip_norm: f64,
+    /// When to stop before the last epoch.
+    pub early_stopping: EarlyStopping,
+    /// Only this many batches an epoch, for smoke runs.
+    pub limit_batches: Option<usize>,
+}
+
+impl Default for TrainingConfig {
+    fn default() -> Self {
+        Self {
+            epochs: 30,
+            batch_size: 12,
+            gradient_accumulation: 1,
+            learning_rate: 5e-4,
+            weight_decay: 1e-4,
+            warmup_epochs: 2.0,
+            min_lr: 1e-6,
+            gradient_clip_norm: 1.0,
+            early_stopping: EarlyStopping::default(),
+            limit_batches: None,
+        }
+    }
+}
+
+/// When to stop before the last epoch: validation video AUC has stopped rising.
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize, JsonSchema)]
+#[serde(default, deny_unknown_fields)]
+pub struct EarlyStopping {
+    /// Epochs without a rise before training stops; 0 = never stop early.
+    pub patience: u32,
+    /// What counts as a rise.
+    pub min_delta: f64,
+}
+
+impl Default for EarlyStopping {
+    fn default() -> Self {
+        Self { patience: 8, min_delta: 0.001 }
+    }
+}
+
+/// Threads that decode ahead of training.
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize, JsonSchema)]
+#[serde(default, deny_unknown_fields)]
+pub struct LoaderConfig {
+    /// Decoding threads; 0 = decode in the trainer's thread.
+    pub num_workers: usize,
+    /// Batches kept ready a worker.
+    pub prefetch_factor: usize,
+    /// Page-locked host memory for copies to a CUDA device.
+    pub pin_memory: bool,
+    /// Leave out the last batch of an epoch when it is short.
+    pub drop_last: bool,
+}
+
+impl Default for LoaderConfig {
+    fn default() -> Self {
+        Self { num_workers: 4, prefetch_factor: 2, pin_memory: true, drop_last: false }
+    }
+}
+
+/// Decoded, resized frames kept in host memory, so that a video is decoded once.
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize, JsonSchema)]
+#[serde(default, deny_unknown_fields)]
+pub struct CacheConfig {
+    /// `auto` is on unless less than 1 GiB of host memory is free.
+    pub enable_cache: Switch,
+    /// At most this much; `auto` is half of the host memory that is free at the start.
+    pub memory_bytes: AutoBytes,
+}
+
+impl Default for CacheConfig {
+    fn default() -> Self {
+        Self { enable_cache: Switch::Auto, memory_bytes: AutoBytes::Auto }
+    }
+}
+
+/// Device, number format, and what happens when memory runs out.
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize, JsonSchema)]
+#[serde(default, deny_unknown_fields)]
+pub struct GpuConfig {
+    /// `auto` is the first CUDA device that works, else the CPU.
+    pub device: DeviceChoice,
+    /// `auto` is fp16 on CUDA, bf16 on a CPU with bf16 instructions, else off.
+    pub mixed_precision: Precision,
+    /// Keep images and filters in NHWC order, which convolutions prefer.
+    pub channels_last: bool,
+    /// Let cuDNN time its algorithms; faster when shapes repeat.
+    pub cudnn_benchmark: bool,
+    /// What happens when memory runs out.
+    pub memory_management: MemoryManagement,
+}
+
+impl Default for GpuConfig {
+    fn default() -> Self {
+        Self {
+            device: DeviceChoice::Auto,
+            mixed_precision: Precision::Auto,
+            channels_last: true,
+            cudnn_benchmark: true,
+            memory_management: MemoryManagement::default(),
+        }
+    }
+}
+
+/// What happens when memory runs out.
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize, JsonSchema)]
+#[serde(default, deny_unknown_fields)]
+pub struct MemoryManagement {
+    /// Run the same samples again in smaller micro-batches instead of stopping.
+    pub oom_retry: bool,
+}
+
+impl Default for MemoryManagement {
+    fn default() -> Self {
+        Self { oom_retry: true }
+    }
+}
+
+/// Where runs are written.
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize, JsonSchema)]
+#[serde(default, deny_unknown_fields)]
+pub struct OutputConfig {
+    /// Each run gets a folder of its own below this one.
+    pub directory: PathBuf,
+}
+
+impl Default for OutputConfig {
+    fn default() -> Self {
+        Self { directory: "runs".into() }
+    }
+}
+
+/// What is said while a run goes on.
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize, JsonSchema)]
+#[serde(default, deny_unknown_fields)]
+pub struct LoggingConfig {
+    /// Least important messages shown on stderr; `-v` and `-q` win over it.
+    pub level: LogLevel,
+    /// Steps between two progress lines when stderr is not a terminal.
+    pub log_interval: u64,
+}
+
+impl Default for LoggingConfig {
+    fn default() -> Self {
+        Self { level: LogLevel::Info, log_interval: 20 }
+    }
+}
+
+/// Least important messages shown.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
+#[serde(rename_all = "snake_case")]
+pub enum LogLevel {
+    /// Only what ends a run.
+    Error,
+    /// What a user should know about.
+    Warn,
+    /// What the program decided.
+    Info,
+    /// Every step of the way.
+    Debug,
+}

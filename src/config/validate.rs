@@ -1,0 +1,132 @@
+//! Limits of single values and the few rules that tie two together.
+
+use super::{AutoBytes, Config, Temporal};
+
+/// The first rule that a configuration breaks.
+pub(super) struct Invalid {
+    pub key: String,
+    pub problem: String,
+    pub hint: String,
+}
+
+fn require(holds: bool, key: &str, problem: String, hint: &str) -> Result<(), Invalid> {
+    if holds { Ok(()) } else { Err(Invalid { key: key.to_owned(), problem, hint: hint.to_owned() }) }
+}
+
+fn within<T: PartialOrd + std::fmt::Display>(key: &str, value: T, low: T, high: T) -> Result<(), Invalid> {
+    let problem = format!("found {value}, allowed is {low} to {high}");
+    require(value >= low && value <= high, key, problem, "see the comments in configs/default.yaml")
+}
+
+pub(super) fn check(config: &Config) -> Result<(), Invalid> {
+    check_experiment(config)?;
+    check_data(config)?;
+    check_model(config)?;
+    check_training(config)?;
+    within("dataloader.num_workers", config.dataloader.num_workers, 0, 256)?;
+    within("dataloader.prefetch_factor", config.dataloader.prefetch_factor, 1, 64)?;
+    within("logging.log_interval", config.logging.log_interval, 1, 1_000_000)?;
+    if let AutoBytes::Bytes(bytes) = config.cache.memory_bytes {
+        within("cache.memory_bytes", bytes, 1, 1 << 50)?;
+    }
+    Ok(())
+}
+
+fn check_experiment(config: &Config) -> Result<(), Invalid> {
+    let name = &config.experiment.name;
+    let plain = |c: char| c.is_ascii_alphanumeric() || "-_.".contains(c);
+    require(
+        (1..=100).contains(&name.len()) && name.chars().all(plain) && !name.starts_with('.'),
+        "experiment.name",
+        format!("found `{name}`, allowed are 1 to 100 letters, digits, `-`, `_` and `.`, not starting with `.`"),
+        "the name becomes part of the run folder's name",
+    )
+}
+
+fn check_data(config: &Config) -> Result<(), Invalid> {
+    let data = &config.data;
+    within("data.max_frames", data.max_frames, 1, 1024)?;
+    within("data.min_frames", data.min_frames, 1, 100_000)?;
+    for side in data.frame_size {
+        within("data.frame_size", side, 32, 4096)?;
+    }
+    within("data.val_split", data.val_split, 0.0, 0.9)?;
+    within("data.test_split", data.test_split, 0.0, 0.9)?;
+    let sum = data.val_split + data.test_split;
+    require(
+        sum < 1.0,
+        "data.val_split",
+        format!("val_split and test_split together are {sum}, which leaves nothing to train on"),
+        "0.15 each is usual",
+    )?;
+    require(
+        data.val_split > 0.0,
+        "data.val_split",
+        "found 0, but the best epoch is chosen by validation".into(),
+        "0.15 is usual",
+    )
+}
+
+fn check_model(config: &Config) -> Result<(), Invalid> {
+    let model = &config.model;
+    within("model.hidden_dim", model.hidden_dim, 1, 8192)?;
+    within("model.num_layers", model.num_layers, 1, 8)?;
+    within("model.dropout", model.dropout, 0.0, 0.95)?;
+    within("model.attention_heads", model.attention_heads, 1, 128)?;
+    let width = 2 * model.hidden_dim;
+    let needs_heads = model.temporal == Temporal::LstmAttention && model.use_attention;
+    require(
+        !needs_heads || width.is_multiple_of(model.attention_heads),
+        "model.attention_heads",
+        format!("{} heads do not divide the width 2 x hidden_dim = {width}", model.attention_heads),
+        "with hidden_dim 256, 384 or 512, the values 1, 2, 4 and 8 work",
+    )
+}
+
+fn check_training(config: &Config) -> Result<(), Invalid> {
+    let training = &config.training;
+    within("training.epochs", training.epochs, 1, 100_000)?;
+    within("training.batch_size", training.batch_size, 1, 4096)?;
+    within("training.gradient_accumulation", training.gradient_accumulation, 1, 4096)?;
+    within("training.learning_rate", training.learning_rate, 0.0, 10.0)?;
+    within("training.weight_decay", training.weight_decay, 0.0, 1.0)?;
+    within("training.warmup_epochs", training.warmup_epochs, 0.0, 100_000.0)?;
+    within("training.min_lr", training.min_lr, 0.0, training.learning_rate)?;
+    within("training.gradient_clip_norm", training.gradient_clip_norm, 0.0, 1e6)?;
+    within("training.early_stopping.min_delta", training.early_stopping.min_delta, 0.0, 1.0)?;
+    match training.limit_batches {
+        Some(batches) => within("training.limit_batches", batches, 1, usize::MAX),
+        None => Ok(()),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use crate::config::parse;
+
+    #[test]
+    fn values_outside_their_limits_name_key_value_and_range() {
+        for (set, key, part) in [
+            ("model.attention_heads=3", "model.attention_heads", "3 heads do not divide"),
+            ("data.val_split=1.5", "data.val_split", "found 1.5, allowed is 0 to 0.9"),
+            ("data.test_split=0.9", "data.val_split", "leaves nothing to train on"),
+            ("data.frame_size=[-1, 224]", "data.frame_size", "-1"),
+            ("data.frame_size=[8, 224]", "data.frame_size", "found 8"),
+            ("data.max_frames=0", "data.max_frames", "found 0"),
+            ("training.learning_rate=.nan", "training.learning_rate", "NaN"),
+            ("training.epochs=0", "training.epochs", "found 0"),
+            ("experiment.name=a/b", "experiment.name", "found `a/b`"),
+            ("model.backbone=resnet19", "model.backbone", "resnet19"),
+        ] {
+            let error = parse("f.yaml", "", &[set.to_owned()]).expect_err(set);
+            assert!(error.key.starts_with(key), "{set}: {error}");
+            assert!(error.problem.contains(part), "{set}: {error}");
+        }
+    }
+
+    #[test]
+    fn heads_are_free_where_nothing_uses_them() {
+        let sets = ["model.attention_heads=3".to_owned(), "model.use_attention=false".to_owned()];
+        assert!(parse("f.yaml", "", &sets).is_ok());
+    }
+}

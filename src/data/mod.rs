@@ -1,0 +1,48 @@
+//! From folders of videos to batches of pixels: manifest, split, decoding, frame cache, loader.
+//!
+//! Deals in bytes and knows nothing of tensors. Called by training, evaluation and the command line.
+
+pub mod manifest;
+
+use std::path::PathBuf;
+
+pub use manifest::{Label, Manifest, SkippedVideo, Split, VideoRecord};
+
+/// What goes wrong with a data set or one of its videos.
+#[derive(Debug, thiserror::Error)]
+pub enum DataError {
+    /// The folder cannot train or test a detector as it is.
+    #[error("{}: {problem}\n  hint: {hint}", .root.display())]
+    Unusable {
+        /// The data set's folder.
+        root: PathBuf,
+        /// What is wrong with it.
+        problem: String,
+        /// What to do about it.
+        hint: String,
+    },
+    /// One video cannot be read. It is skipped and reported, never fatal by itself.
+    #[error("{}: {reason}", .path.display())]
+    Video {
+        /// The file.
+        path: PathBuf,
+        /// Why, in one line.
+        reason: String,
+    },
+    /// A manifest file cannot be read or written.
+    #[error("{}: {reason}", .path.display())]
+    Manifest {
+        /// The file.
+        path: PathBuf,
+        /// Why, in one line.
+        reason: String,
+    },
+}
+
+impl DataError {
+    /// Whether the user pointed at something unusable (exit code 2), as opposed to a failure on the way (1).
+    #[must_use]
+    pub fn is_usage(&self) -> bool {
+        matches!(self, Self::Unusable { .. })
+    }
+}

@@ -1,0 +1,45 @@
+//! Deepfake-detection training that does not run out of memory.
+//!
+//! This page is the map of the house. Imports point down only; `tests/architecture.rs` fails on one that does not.
+//!
+//! | floor | room | what it is for |
+//! | --- | --- | --- |
+//! | 4 | [`cli`] | clap definitions, one file a subcommand; `main.rs` is the door |
+//! | 3 | [`train`] | the fit loop, one optimizer step, checkpoints |
+//! | 3 | [`report`] | what a run writes for people and programs: JSON lines, CSV, the final report |
+//! | 2 | [`evaluate`] | the one forward-only loop that validation, testing and `evaluate` share |
+//! | 1 | [`data`] | manifest, split, decoding, frame cache, loader; bytes only, no tensors |
+//! | 1 | [`demo`] | a small H.264 data set made from nothing |
+//! | 1 | [`model`] | layers, ResNet, the temporal head, the whole detector |
+//! | 1 | [`optim`] | AdamW, the learning-rate schedule, loss scaling |
+//! | 1 | [`memory`] | readings of host and GPU, the out-of-memory guard, predicted peak, advice |
+//! | 0 | [`config`] | every knob: schema, reading, checks |
+//! | 0 | [`metrics`] | pure functions of scores and labels |
+//! | 0 | [`progress`] | bars on a terminal, plain lines elsewhere |
+//! | 0 | [`torch`] | what tch lacks; the only room with `unsafe` |
+//!
+//! # The data path
+//! YAML becomes one checked [`config::Config`]. A folder becomes a sorted [`data::Manifest`], split by identity.
+//! Worker threads turn a video into T resized RGB frames, through the cache, and a bounded queue hands out
+//! [`data::HostBatch`]es in an order that the seed alone decides. The trainer's thread makes tensors of them; the guard
+//! cuts a batch into micro-batches, and smaller ones when memory runs out; gradients add up to those of the whole
+//! batch; then the optimizer moves. Validation picks the best checkpoint; the test split is looked at once, at the end.
+//!
+//! # Words
+//! `batch` is what the loader hands out, `micro_batch` what one forward pass sees, `clip` T frames of one video,
+//! `step` one optimizer update, `epoch` once through the training videos. Tensor names carry their shape
+//! (`frames_btchw`, `logits_b`), other numbers their unit (`_bytes`, `_secs`, `_ms`).
+
+pub mod cli;
+pub mod config;
+pub mod data;
+pub mod demo;
+pub mod evaluate;
+pub mod memory;
+pub mod metrics;
+pub mod model;
+pub mod optim;
+pub mod progress;
+pub mod report;
+pub mod torch;
+pub mod train;

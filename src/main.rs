@@ -1,0 +1,17 @@
+//! Parses the command line, runs it, renders the error, sets the exit code.
+
+use std::process::ExitCode;
+
+use clap::Parser;
+use dfdetect::cli::{Cli, exit_code};
+
+fn main() -> ExitCode {
+    let cli = Cli::parse();
+    match cli.run() {
+        Ok(()) => ExitCode::SUCCESS,
+        Err(error) => {
+            eprintln!("error: {error:#}");
+            ExitCode::from(exit_code(&error))
+        }
+    }
+}

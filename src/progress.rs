@@ -1,0 +1,128 @@
+//! What the terminal shows while something runs: bars on a terminal, plain lines elsewhere; log lines above the bars.
+
+use std::io::{self, IsTerminal, Write};
+use std::sync::OnceLock;
+
+use clap::ColorChoice;
+use indicatif::{MultiProgress, ProgressBar, ProgressDrawTarget, ProgressStyle};
+use tracing::level_filters::LevelFilter;
+use tracing_subscriber::filter::LevelFilter as Filter;
+use tracing_subscriber::fmt::MakeWriter;
+use tracing_subscriber::prelude::*;
+use tracing_subscriber::reload;
+
+use crate::config::LogLevel;
+
+type Reload = reload::Handle<Filter, tracing_subscriber::Registry>;
+
+/// Set once by [`init`]: the screen that bars and log lines share, and how to change the level later.
+static SCREEN: OnceLock<MultiProgress> = OnceLock::new();
+static LEVEL: OnceLock<(Reload, bool)> = OnceLock::new();
+
+/// Starts logging to stderr. `level` from the command line wins over a later [`set_level`].
+pub fn init(level: Option<LogLevel>, color: ColorChoice) {
+    let screen = SCREEN.get_or_init(MultiProgress::new);
+    if level == Some(LogLevel::Error) {
+        screen.set_draw_target(ProgressDrawTarget::hidden());
+    }
+    let colors = match color {
+        ColorChoice::Always => true,
+        ColorChoice::Never => false,
+        ColorChoice::Auto => io::stderr().is_terminal() && std::env::var_os("NO_COLOR").is_none_or(|v| v.is_empty()),
+    };
+    let (filter, handle) = reload::Layer::new(filter_of(level.unwrap_or(LogLevel::Info)));
+    let lines =
+        tracing_subscriber::fmt::layer().with_ansi(colors).with_target(false).without_time().with_writer(AboveBars);
+    if tracing_subscriber::registry().with(lines.with_filter(filter)).try_init().is_ok() {
+        let _ = LEVEL.set((handle, level.is_some()));
+    }
+}
+
+/// Takes the level of the configuration, unless the command line gave one.
+pub fn set_level(level: LogLevel) {
+    if let Some((handle, false)) = LEVEL.get() {
+        let _ = handle.modify(|filter| *filter = filter_of(level));
+    }
+}
+
+fn filter_of(level: LogLevel) -> LevelFilter {
+    match level {
+        LogLevel::Error => LevelFilter::ERROR,
+        LogLevel::Warn => LevelFilter::WARN,
+        LogLevel::Info => LevelFilter::INFO,
+        LogLevel::Debug => LevelFilter::DEBUG,
+    }
+}
+
+/// Writes log lines above whatever bars are drawn.
+#[derive(Clone, Copy)]
+struct AboveBars;
+
+impl<'a> MakeWriter<'a> for AboveBars {
+    type Writer = Self;
+    fn make_writer(&'a self) -> Self {
+        Self
+    }
+}
+
+impl Write for AboveBars {
+    fn write(&mut self, bytes: &[u8]) -> io::Result<usize> {
+        let write = || io::stderr().write_all(bytes).map(|()| bytes.len());
+        match SCREEN.get() {
+            Some(screen) => screen.suspend(write),
+            None => write(),
+        }
+    }
+
+    fn flush(&mut self) -> io::Result<()> {
+        io::stderr().flush()
+    }
+}
+
+/// One thing that takes a while: a bar on a terminal, a log line now and then elsewhere.
+pub struct Bar {
+    bar: ProgressBar,
+    label: &'static str,
+    /// Counts between two plain lines; `None` on a terminal, where the bar itself is seen.
+    plain_every: Option<u64>,
+}
+
+impl Bar {
+    /// `total` things to do; without a terminal a line appears every `plain_every` of them.
+    #[must_use]
+    pub fn new(label: &'static str, total: u64, plain_every: u64) -> Self {
+        let plain_every = (!io::stderr().is_terminal()).then_some(plain_every.max(1));
+        let bar = match (plain_every, SCREEN.get()) {
+            (None, Some(screen)) => screen.add(ProgressBar::new(total)),
+            _ => ProgressBar::with_draw_target(Some(total), ProgressDrawTarget::hidden()),
+        };
+        let style = ProgressStyle::with_template("{prefix:>10} {bar:24.cyan/blue} {pos}/{len} {msg} {eta}");
+        bar.set_style(style.unwrap_or_else(|_| ProgressStyle::default_bar()).progress_chars("━╸─"));
+        bar.set_prefix(label);
+        Self { bar, label, plain_every }
+    }
+
+    /// Counts `done` more things, with what there is to say about them.
+    pub fn advance(&self, done: u64, message: impl FnOnce() -> String) {
+        let before = self.bar.position();
+        self.bar.inc(done);
+        let after = self.bar.position();
+        let total = self.bar.length().unwrap_or(after);
+        match self.plain_every {
+            None => self.bar.set_message(message()),
+            Some(every) if after / every > before / every || after == total => {
+                tracing::info!("{} {after}/{total} {}", self.label, message());
+            }
+            Some(_) => {}
+        }
+    }
+}
+
+impl Drop for Bar {
+    fn drop(&mut self) {
+        self.bar.finish_and_clear();
+        if let Some(screen) = SCREEN.get() {
+            screen.remove(&self.bar);
+        }
+    }
+}
