@@ -1,1 +1,157 @@
-//! Placeholder.
+//! What tch lacks: CUDA loaded at run time, autocast for every device, allocator cache and peak.
+//!
+//! The only room with `unsafe`, all of it in `ffi.rs`; the C++ side is `shim.cpp`.
+
+mod ffi;
+
+use std::sync::OnceLock;
+
+use tch::{Device, TchError};
+
+/// What libtorch calls give back; out-of-memory comes as `Err` like everything else.
+pub type Result<T> = std::result::Result<T, TchError>;
+
+/// The number format of a forward pass, decided.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Format {
+    /// float32 throughout.
+    F32,
+    /// float16 where it is safe; gradients need loss scaling.
+    Fp16,
+    /// bfloat16 where it is safe.
+    Bf16,
+}
+
+impl Format {
+    /// The name used in configuration and logs.
+    #[must_use]
+    pub fn name(self) -> &'static str {
+        match self {
+            Self::F32 => "f32",
+            Self::Fp16 => "fp16",
+            Self::Bf16 => "bf16",
+        }
+    }
+}
+
+/// Version of the libtorch this program is made for.
+#[must_use]
+pub fn version() -> String {
+    "2.11.0".to_owned()
+}
+
+/// Whether a CUDA device works. The first call loads libtorch's CUDA part where there is a driver for it.
+///
+/// The linker drops `libtorch_cuda` because nothing names it, and CUDA would then be missing without a word; loading it
+/// here lets one binary serve machines with and without a GPU.
+#[must_use]
+pub fn cuda_available() -> bool {
+    static LOADED: OnceLock<bool> = OnceLock::new();
+    *LOADED.get_or_init(|| {
+        ffi::load_library(c"libcuda.so.1") && ffi::load_library(c"libtorch_cuda.so") && tch::Cuda::is_available()
+    })
+}
+
+/// Whether this CPU multiplies bfloat16 in hardware; without that, bf16 is slower than f32.
+#[must_use]
+pub fn cpu_has_bf16() -> bool {
+    #[cfg(target_arch = "x86_64")]
+    let has = std::is_x86_feature_detected!("avx512bf16");
+    #[cfg(not(target_arch = "x86_64"))]
+    let has = false;
+    has
+}
+
+/// Autocast for the life of this value, on the thread that made it; put back when dropped, however that happens.
+#[derive(Debug)]
+pub struct Autocast {
+    /// Device type as libtorch numbers it, and the state to go back to; `None` where the format is f32.
+    previous: Option<(i32, (bool, i32))>,
+}
+
+impl Autocast {
+    /// Turns autocast to `format` on for `device`; does nothing for f32.
+    ///
+    /// # Errors
+    /// libtorch refuses the format on this device.
+    pub fn enter(device: Device, format: Format) -> Result<Self> {
+        // Numbers of c10::ScalarType, which tch keeps to itself.
+        let scalar_type = match format {
+            Format::F32 => return Ok(Self { previous: None }),
+            Format::Fp16 => 5,
+            Format::Bf16 => 15,
+        };
+        let device_type = i32::from(device.is_cuda());
+        let previous = ffi::autocast_state(device_type)?;
+        ffi::autocast_enter(device_type, scalar_type)?;
+        Ok(Self { previous: Some((device_type, previous)) })
+    }
+}
+
+impl Drop for Autocast {
+    fn drop(&mut self) {
+        if let Some((device_type, state)) = self.previous
+            && let Err(error) = ffi::autocast_leave(device_type, state)
+        {
+            tracing::error!("autocast could not be put back: {error}");
+        }
+    }
+}
+
+/// Gives memory that libtorch and the C heap keep for later back to the device and the system.
+///
+/// # Errors
+/// The device is in a state that nothing can be asked of it.
+pub fn release_cached_memory() -> Result<()> {
+    ffi::trim_heap();
+    ffi::empty_cache()
+}
+
+/// Most bytes that tensors took on a CUDA device since the start; `None` on the CPU or where it is not known.
+#[must_use]
+pub fn peak_allocated_bytes(device: Device) -> Option<u64> {
+    match device {
+        Device::Cuda(index) => {
+            ffi::peak_allocated_bytes(i32::try_from(index).ok()?).ok().and_then(|bytes| u64::try_from(bytes).ok())
+        }
+        _ => None,
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use tch::{Kind, Tensor};
+
+    fn product_kind() -> Kind {
+        let a = Tensor::ones([4, 4], (Kind::Float, Device::Cpu));
+        a.f_matmul(&a).unwrap().kind()
+    }
+
+    #[test]
+    fn autocast_holds_while_the_value_lives_and_nests() {
+        assert_eq!(product_kind(), Kind::Float);
+        let outer = Autocast::enter(Device::Cpu, Format::Bf16).unwrap();
+        assert_eq!(product_kind(), Kind::BFloat16);
+        drop(Autocast::enter(Device::Cpu, Format::Fp16).unwrap());
+        assert_eq!(product_kind(), Kind::BFloat16);
+        drop(outer);
+        assert_eq!(product_kind(), Kind::Float);
+    }
+
+    #[test]
+    fn autocast_is_put_back_when_a_call_fails_inside() {
+        let failing = || -> Result<Tensor> {
+            let _autocast = Autocast::enter(Device::Cpu, Format::Bf16)?;
+            Tensor::ones([2, 3], (Kind::Float, Device::Cpu)).f_matmul(&Tensor::ones([2, 3], (Kind::Float, Device::Cpu)))
+        };
+        assert!(failing().is_err());
+        assert_eq!(product_kind(), Kind::Float);
+    }
+
+    #[test]
+    fn cleaning_works_without_a_gpu() {
+        release_cached_memory().unwrap();
+        assert_eq!(peak_allocated_bytes(Device::Cpu), None);
+    }
+}

@@ -1,0 +1,75 @@
+//! Declarations of `shim.cpp` and of the few C library calls, each behind a safe function.
+#![expect(unsafe_code, reason = "this file is the border to C and C++")]
+
+use std::ffi::{CStr, c_char, c_int};
+
+use tch::TchError;
+
+unsafe extern "C" {
+    fn dfd_autocast_get(device_type: c_int, enabled: *mut bool, scalar_type: *mut c_int) -> *mut c_char;
+    fn dfd_autocast_enter(device_type: c_int, scalar_type: c_int) -> *mut c_char;
+    fn dfd_autocast_leave(device_type: c_int, enabled: bool, scalar_type: c_int) -> *mut c_char;
+    fn dfd_empty_cache() -> *mut c_char;
+    fn dfd_peak_allocated_bytes(device_index: c_int, bytes: *mut i64) -> *mut c_char;
+}
+
+/// Turns a message from the shim into a result and frees it.
+fn check(message: *mut c_char) -> Result<(), TchError> {
+    if message.is_null() {
+        return Ok(());
+    }
+    // SAFETY: the shim returns null or a NUL-terminated string from strdup, which is freed here and nowhere else.
+    let text = unsafe {
+        let text = CStr::from_ptr(message).to_string_lossy().into_owned();
+        libc::free(message.cast());
+        text
+    };
+    Err(TchError::Torch(text))
+}
+
+/// Whether autocast is on for a device type in this thread, and its scalar type.
+pub(super) fn autocast_state(device_type: c_int) -> Result<(bool, c_int), TchError> {
+    let (mut enabled, mut scalar_type) = (false, 0);
+    // SAFETY: both pointers are valid for the call and the shim keeps neither.
+    check(unsafe { dfd_autocast_get(device_type, &raw mut enabled, &raw mut scalar_type) })?;
+    Ok((enabled, scalar_type))
+}
+
+/// Turns autocast on in this thread.
+pub(super) fn autocast_enter(device_type: c_int, scalar_type: c_int) -> Result<(), TchError> {
+    // SAFETY: plain values; the shim catches every exception.
+    check(unsafe { dfd_autocast_enter(device_type, scalar_type) })
+}
+
+/// Puts autocast of this thread back to what it was.
+pub(super) fn autocast_leave(device_type: c_int, state: (bool, c_int)) -> Result<(), TchError> {
+    // SAFETY: plain values; the shim catches every exception.
+    check(unsafe { dfd_autocast_leave(device_type, state.0, state.1) })
+}
+
+/// Empties the accelerator's allocator cache.
+pub(super) fn empty_cache() -> Result<(), TchError> {
+    // SAFETY: no arguments; the shim catches every exception.
+    check(unsafe { dfd_empty_cache() })
+}
+
+/// Most bytes that tensors took on a CUDA device.
+pub(super) fn peak_allocated_bytes(device_index: c_int) -> Result<i64, TchError> {
+    let mut bytes = 0;
+    // SAFETY: the pointer is valid for the call and the shim does not keep it.
+    check(unsafe { dfd_peak_allocated_bytes(device_index, &raw mut bytes) })?;
+    Ok(bytes)
+}
+
+/// Gives free pages of the C heap back to the system.
+pub(super) fn trim_heap() {
+    // SAFETY: malloc_trim has no preconditions.
+    unsafe { libc::malloc_trim(0) };
+}
+
+/// Loads a shared library for the life of the process; says whether it is there.
+pub(super) fn load_library(name: &CStr) -> bool {
+    // SAFETY: the name is NUL-terminated; the handle is kept for ever on purpose. Constructors of libtorch_cuda
+    // register kernels and touch nothing of ours.
+    unsafe { !libc::dlopen(name.as_ptr(), libc::RTLD_NOW | libc::RTLD_GLOBAL).is_null() }
+}
