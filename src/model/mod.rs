@@ -1,1 +1,13 @@
-//! Placeholder.
+//! The network: fallible layers, ResNet, the head over frames, and the detector that joins them.
+//!
+//! Every operation is a fallible `f_` call of tch, so that running out of memory is an error and not a panic.
+//! Names and numerics are torchvision's and PyTorch's.
+
+mod detector;
+mod layers;
+mod parameters;
+mod resnet;
+mod temporal;
+
+pub use detector::{Detector, Logits};
+pub use parameters::{Parameter, Parameters};

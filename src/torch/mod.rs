@@ -118,6 +118,13 @@ pub fn peak_allocated_bytes(device: Device) -> Option<u64> {
     }
 }
 
+/// Tests that draw random numbers hold this: libtorch's generator is one for the whole process.
+#[cfg(test)]
+pub(crate) fn generator_lock() -> std::sync::MutexGuard<'static, ()> {
+    static LOCK: std::sync::Mutex<()> = std::sync::Mutex::new(());
+    LOCK.lock().unwrap_or_else(std::sync::PoisonError::into_inner)
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;

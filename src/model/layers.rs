@@ -1,0 +1,138 @@
+//! Convolution, batch norm, linear, layer norm and LSTM on fallible operations, with PyTorch's names and first values.
+
+use tch::{Kind, Tensor};
+
+use super::parameters::{Init, Scope};
+use crate::torch::Result;
+
+/// A convolution without bias, as ResNets have them.
+#[derive(Debug)]
+pub(super) struct Conv {
+    weight: Tensor,
+    stride: i64,
+    padding: i64,
+}
+
+impl Conv {
+    /// `[in, H, W]` to `[out, H / stride, W / stride]` with a square kernel, padded to keep the size at stride 1.
+    /// Starts as torchvision's ResNets do: He's normal over the outgoing connections.
+    pub fn new(scope: &mut Scope, name: &str, inputs: i64, outputs: i64, kernel: i64, stride: i64) -> Result<Self> {
+        let deviation = (2.0 / (outputs * kernel * kernel) as f64).sqrt();
+        let shape = [outputs, inputs, kernel, kernel];
+        let weight = scope.part(name).weight("weight", &shape, Init::Normal(deviation))?;
+        Ok(Self { weight, stride, padding: kernel / 2 })
+    }
+
+    pub fn forward(&self, x_nchw: &Tensor) -> Result<Tensor> {
+        let (stride, padding) = ([self.stride; 2], [self.padding; 2]);
+        x_nchw.f_conv2d(&self.weight, None::<Tensor>, stride, padding, [1, 1], 1)
+    }
+}
+
+/// Batch normalisation over `[N, C, H, W]`, momentum 0.1, epsilon 1e-5.
+#[derive(Debug)]
+pub(super) struct BatchNorm {
+    weight: Tensor,
+    bias: Tensor,
+    running_mean: Tensor,
+    running_var: Tensor,
+}
+
+impl BatchNorm {
+    pub fn new(scope: &mut Scope, name: &str, channels: i64) -> Result<Self> {
+        let mut scope = scope.part(name);
+        Ok(Self {
+            weight: scope.weight("weight", &[channels], Init::Constant(1.0))?,
+            bias: scope.weight("bias", &[channels], Init::Constant(0.0))?,
+            running_mean: scope.buffer("running_mean", &[channels], 0.0)?,
+            running_var: scope.buffer("running_var", &[channels], 1.0)?,
+        })
+    }
+
+    pub fn forward(&self, x_nchw: &Tensor, train: bool) -> Result<Tensor> {
+        let (weight, bias) = (Some(&self.weight), Some(&self.bias));
+        let (mean, var) = (Some(&self.running_mean), Some(&self.running_var));
+        x_nchw.f_batch_norm(weight, bias, mean, var, train, 0.1, 1e-5, true)
+    }
+}
+
+/// `y = x W^T + b` over the last dimension.
+#[derive(Debug)]
+pub(super) struct Linear {
+    weight: Tensor,
+    bias: Tensor,
+}
+
+impl Linear {
+    pub fn new(scope: &mut Scope, name: &str, inputs: i64, outputs: i64) -> Result<Self> {
+        let bound = Init::Uniform(1.0 / (inputs as f64).sqrt());
+        let mut scope = scope.part(name);
+        let weight = scope.weight("weight", &[outputs, inputs], bound)?;
+        Ok(Self { weight, bias: scope.weight("bias", &[outputs], bound)? })
+    }
+
+    pub fn forward(&self, x: &Tensor) -> Result<Tensor> {
+        x.f_linear(&self.weight, Some(&self.bias))
+    }
+}
+
+/// Layer normalisation over the last dimension, epsilon 1e-5.
+#[derive(Debug)]
+pub(super) struct LayerNorm {
+    weight: Tensor,
+    bias: Tensor,
+    width: i64,
+}
+
+impl LayerNorm {
+    pub fn new(scope: &mut Scope, name: &str, width: i64) -> Result<Self> {
+        let mut scope = scope.part(name);
+        let weight = scope.weight("weight", &[width], Init::Constant(1.0))?;
+        Ok(Self { weight, bias: scope.weight("bias", &[width], Init::Constant(0.0))?, width })
+    }
+
+    pub fn forward(&self, x: &Tensor) -> Result<Tensor> {
+        x.f_layer_norm([self.width], Some(&self.weight), Some(&self.bias), 1e-5, true)
+    }
+}
+
+/// A bidirectional LSTM over `[B, T, inputs]`, giving `[B, T, 2 x hidden]`.
+#[derive(Debug)]
+pub(super) struct BiLstm {
+    weights: Vec<Tensor>,
+    hidden: i64,
+    layers: i64,
+    dropout: f64,
+}
+
+impl BiLstm {
+    pub fn new(scope: &mut Scope, name: &str, inputs: i64, hidden: i64, layers: i64, dropout: f64) -> Result<Self> {
+        let bound = Init::Uniform(1.0 / (hidden as f64).sqrt());
+        let mut scope = scope.part(name);
+        let mut weights = Vec::new();
+        for layer in 0..layers {
+            let width = if layer == 0 { inputs } else { 2 * hidden };
+            for direction in ["", "_reverse"] {
+                let shapes: [(&str, &[i64]); 4] = [
+                    ("weight_ih", &[4 * hidden, width]),
+                    ("weight_hh", &[4 * hidden, hidden]),
+                    ("bias_ih", &[4 * hidden]),
+                    ("bias_hh", &[4 * hidden]),
+                ];
+                for (kind, shape) in shapes {
+                    weights.push(scope.weight(&format!("{kind}_l{layer}{direction}"), shape, bound)?);
+                }
+            }
+        }
+        Ok(Self { weights, hidden, layers, dropout })
+    }
+
+    pub fn forward(&self, x_bti: &Tensor, train: bool) -> Result<Tensor> {
+        let start = Tensor::f_zeros([2 * self.layers, x_bti.size()[0], self.hidden], (Kind::Float, x_bti.device()))?;
+        // Dropout stands between layers: with a single one there is no place for it.
+        let dropout = if self.layers > 1 { self.dropout } else { 0.0 };
+        let weights: Vec<_> = self.weights.iter().collect();
+        let (y_bth, _, _) = x_bti.f_lstm(&[&start, &start], &weights, true, self.layers, dropout, train, true, true)?;
+        Ok(y_bth)
+    }
+}

@@ -1,0 +1,146 @@
+//! All tensors of a network by name, in the order they were made: what is trained, saved and put back.
+
+use tch::{Device, Kind, Tensor};
+
+use crate::torch::Result;
+
+/// One tensor of a network.
+#[derive(Debug)]
+pub struct Parameter {
+    /// Dotted name, as in a PyTorch state dict.
+    pub name: String,
+    /// Shares its memory with the layer that uses it.
+    pub tensor: Tensor,
+    /// False for running statistics.
+    pub trainable: bool,
+}
+
+/// The tensors of a network.
+#[derive(Debug, Default)]
+pub struct Parameters {
+    all: Vec<Parameter>,
+}
+
+impl Parameters {
+    /// Every tensor, in the order of construction.
+    pub fn iter(&self) -> impl Iterator<Item = &Parameter> {
+        self.all.iter()
+    }
+
+    /// Those that the optimizer moves.
+    pub fn trainable(&self) -> impl Iterator<Item = &Parameter> {
+        self.all.iter().filter(|parameter| parameter.trainable)
+    }
+
+    /// Numbers that the optimizer moves.
+    #[must_use]
+    pub fn trainable_count(&self) -> u64 {
+        self.trainable().map(|parameter| parameter.tensor.numel() as u64).sum()
+    }
+
+    /// Copies of the running statistics, to put back after a failed attempt.
+    ///
+    /// # Errors
+    /// No memory for the copies.
+    pub fn copy_buffers(&self) -> Result<Vec<Tensor>> {
+        let _no_grad = tch::no_grad_guard();
+        self.all.iter().filter(|parameter| !parameter.trainable).map(|p| p.tensor.f_detach_copy()).collect()
+    }
+
+    /// Puts back what [`Parameters::copy_buffers`] gave.
+    ///
+    /// # Errors
+    /// The copies are not those of this network.
+    pub fn restore_buffers(&self, copies: &[Tensor]) -> Result<()> {
+        let _no_grad = tch::no_grad_guard();
+        for (parameter, copy) in self.all.iter().filter(|parameter| !parameter.trainable).zip(copies) {
+            parameter.tensor.shallow_clone().f_copy_(copy)?;
+        }
+        Ok(())
+    }
+
+    /// Sets every gradient to zero, keeping its memory.
+    ///
+    /// # Errors
+    /// The device is in a state that nothing can be asked of it.
+    pub fn zero_gradients(&self) -> Result<()> {
+        let _no_grad = tch::no_grad_guard();
+        for parameter in self.trainable() {
+            let mut gradient = parameter.tensor.f_grad()?;
+            if gradient.defined() {
+                let _ = gradient.f_zero_()?;
+            }
+        }
+        Ok(())
+    }
+}
+
+/// How a weight starts.
+#[derive(Debug, Clone, Copy)]
+pub(super) enum Init {
+    /// All the same.
+    Constant(f64),
+    /// Uniform within plus and minus this bound.
+    Uniform(f64),
+    /// Normal with this standard deviation.
+    Normal(f64),
+}
+
+/// Makes the tensors of one part of a network under its name.
+pub(super) struct Scope<'p> {
+    parameters: &'p mut Parameters,
+    prefix: String,
+    device: Device,
+    channels_last: bool,
+}
+
+impl<'p> Scope<'p> {
+    pub fn root(parameters: &'p mut Parameters, device: Device, channels_last: bool) -> Self {
+        Self { parameters, prefix: String::new(), device, channels_last }
+    }
+
+    /// The scope of a part called `name`.
+    pub fn part(&mut self, name: &str) -> Scope<'_> {
+        Scope {
+            prefix: format!("{}{name}.", self.prefix),
+            parameters: self.parameters,
+            device: self.device,
+            channels_last: self.channels_last,
+        }
+    }
+
+    /// A trained tensor.
+    pub fn weight(&mut self, name: &str, shape: &[i64], init: Init) -> Result<Tensor> {
+        let tensor = self.make(shape, init)?.f_set_requires_grad(true)?;
+        Ok(self.keep(name, tensor, true))
+    }
+
+    /// A running statistic.
+    pub fn buffer(&mut self, name: &str, shape: &[i64], value: f64) -> Result<Tensor> {
+        let tensor = self.make(shape, Init::Constant(value))?;
+        Ok(self.keep(name, tensor, false))
+    }
+
+    fn keep(&mut self, name: &str, tensor: Tensor, trainable: bool) -> Tensor {
+        let shared = tensor.shallow_clone();
+        self.parameters.all.push(Parameter { name: format!("{}{name}", self.prefix), tensor, trainable });
+        shared
+    }
+
+    /// Drawn on the CPU, so that a seed gives the same network on every device.
+    fn make(&self, shape: &[i64], init: Init) -> Result<Tensor> {
+        let _no_grad = tch::no_grad_guard();
+        let mut values = Tensor::f_empty(shape, (Kind::Float, Device::Cpu))?;
+        let _ = match init {
+            Init::Constant(value) => values.f_fill_(value)?,
+            Init::Uniform(bound) => values.f_uniform_(-bound, bound)?,
+            Init::Normal(deviation) => values.f_normal_(0.0, deviation)?,
+        };
+        let values = values.f_to_device(self.device)?;
+        if self.channels_last && shape.len() == 4 {
+            // tch has no memory format argument; these are exactly its strides.
+            return values.f_permute([0, 2, 3, 1])?.f_contiguous()?.f_permute([0, 3, 1, 2]);
+        }
+        Ok(values)
+    }
+}

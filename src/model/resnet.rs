@@ -1,0 +1,115 @@
+//! ResNet-18/34/50/101 without the last layer: one feature vector a frame (He et al. 2015, stride in the 3x3
+//! convolution as in torchvision).
+
+use tch::Tensor;
+
+use super::layers::{BatchNorm, Conv};
+use super::parameters::Scope;
+use crate::config::Backbone;
+use crate::torch::Result;
+
+/// A convolution and its batch norm.
+#[derive(Debug)]
+struct ConvNorm {
+    conv: Conv,
+    norm: BatchNorm,
+}
+
+impl ConvNorm {
+    fn new(scope: &mut Scope, names: (&str, &str), channels: (i64, i64), kernel: i64, stride: i64) -> Result<Self> {
+        let conv = Conv::new(scope, names.0, channels.0, channels.1, kernel, stride)?;
+        Ok(Self { conv, norm: BatchNorm::new(scope, names.1, channels.1)? })
+    }
+
+    fn forward(&self, x_nchw: &Tensor, train: bool) -> Result<Tensor> {
+        self.norm.forward(&self.conv.forward(x_nchw)?, train)
+    }
+}
+
+/// Two 3x3 convolutions, or 1x1 - 3x3 - 1x1, around which the input goes straight or through a projection.
+#[derive(Debug)]
+struct Block {
+    path: Vec<ConvNorm>,
+    shortcut: Option<ConvNorm>,
+}
+
+impl Block {
+    fn new(scope: &mut Scope, inputs: i64, width: i64, stride: i64, bottleneck: bool) -> Result<Self> {
+        let outputs = if bottleneck { 4 * width } else { width };
+        let path = if bottleneck {
+            vec![
+                ConvNorm::new(scope, ("conv1", "bn1"), (inputs, width), 1, 1)?,
+                ConvNorm::new(scope, ("conv2", "bn2"), (width, width), 3, stride)?,
+                ConvNorm::new(scope, ("conv3", "bn3"), (width, outputs), 1, 1)?,
+            ]
+        } else {
+            vec![
+                ConvNorm::new(scope, ("conv1", "bn1"), (inputs, width), 3, stride)?,
+                ConvNorm::new(scope, ("conv2", "bn2"), (width, width), 3, 1)?,
+            ]
+        };
+        let shortcut = if stride != 1 || inputs != outputs {
+            Some(ConvNorm::new(&mut scope.part("downsample"), ("0", "1"), (inputs, outputs), 1, stride)?)
+        } else {
+            None
+        };
+        Ok(Self { path, shortcut })
+    }
+
+    fn forward(&self, x_nchw: &Tensor, train: bool) -> Result<Tensor> {
+        let mut y_nchw = x_nchw.shallow_clone();
+        for (index, layer) in self.path.iter().enumerate() {
+            y_nchw = layer.forward(&y_nchw, train)?;
+            if index + 1 < self.path.len() {
+                y_nchw = y_nchw.f_relu_()?;
+            }
+        }
+        let straight_nchw = match &self.shortcut {
+            Some(projection) => projection.forward(x_nchw, train)?,
+            None => x_nchw.shallow_clone(),
+        };
+        y_nchw.f_add_(&straight_nchw)?.f_relu_()
+    }
+}
+
+/// The backbone: `[N, 3, H, W]` to `[N, features]`.
+#[derive(Debug)]
+pub(super) struct ResNet {
+    stem: ConvNorm,
+    blocks: Vec<Block>,
+    /// Width of the feature vector: 512, or 2048 with bottlenecks.
+    pub features: i64,
+}
+
+impl ResNet {
+    pub fn new(scope: &mut Scope, backbone: Backbone) -> Result<Self> {
+        let (depths, bottleneck) = match backbone {
+            Backbone::Resnet18 => ([2, 2, 2, 2], false),
+            Backbone::Resnet34 => ([3, 4, 6, 3], false),
+            Backbone::Resnet50 => ([3, 4, 6, 3], true),
+            Backbone::Resnet101 => ([3, 4, 23, 3], true),
+        };
+        let stem = ConvNorm::new(scope, ("conv1", "bn1"), (3, 64), 7, 2)?;
+        let mut blocks = Vec::new();
+        let mut inputs = 64;
+        for (stage, depth) in depths.into_iter().enumerate() {
+            let width = 64 << stage;
+            let mut scope = scope.part(&format!("layer{}", stage + 1));
+            for index in 0..depth {
+                let stride = if stage > 0 && index == 0 { 2 } else { 1 };
+                blocks.push(Block::new(&mut scope.part(&index.to_string()), inputs, width, stride, bottleneck)?);
+                inputs = if bottleneck { 4 * width } else { width };
+            }
+        }
+        Ok(Self { stem, blocks, features: inputs })
+    }
+
+    pub fn forward(&self, x_nchw: &Tensor, train: bool) -> Result<Tensor> {
+        let y_nchw = self.stem.forward(x_nchw, train)?.f_relu_()?;
+        let mut y_nchw = y_nchw.f_max_pool2d([3, 3], [2, 2], [1, 1], [1, 1], false)?;
+        for block in &self.blocks {
+            y_nchw = block.forward(&y_nchw, train)?;
+        }
+        y_nchw.f_adaptive_avg_pool2d([1, 1])?.f_flatten(1, -1)
+    }
+}

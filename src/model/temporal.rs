@@ -1,0 +1,125 @@
+//! The head over the T frames of a clip: one logit for the clip and one for each frame.
+//!
+//! A frame's logit is what the classifier says of that frame alone, in the same space as the clip's.
+
+use tch::Tensor;
+
+use super::detector::Logits;
+use super::layers::{BiLstm, LayerNorm, Linear};
+use super::parameters::{Init, Scope};
+use crate::config::{ModelConfig, Temporal};
+use crate::torch::Result;
+
+/// Self-attention over frames with residual and layer norm: `[B, T, D]` to `[B, T, D]`.
+#[derive(Debug)]
+struct Attention {
+    in_proj_weight: Tensor,
+    in_proj_bias: Tensor,
+    out_proj: Linear,
+    norm: LayerNorm,
+    heads: i64,
+    dropout: f64,
+}
+
+impl Attention {
+    fn new(scope: &mut Scope, width: i64, heads: i64, dropout: f64) -> Result<Self> {
+        let norm = LayerNorm::new(scope, "norm", width)?;
+        let mut scope = scope.part("attention");
+        // Glorot's uniform over the stacked projections, as PyTorch's MultiheadAttention starts.
+        let bound = Init::Uniform((6.0 / (4 * width) as f64).sqrt());
+        Ok(Self {
+            in_proj_weight: scope.weight("in_proj_weight", &[3 * width, width], bound)?,
+            in_proj_bias: scope.weight("in_proj_bias", &[3 * width], Init::Constant(0.0))?,
+            out_proj: Linear::new(&mut scope, "out_proj", width, width)?,
+            norm,
+            heads,
+            dropout,
+        })
+    }
+
+    fn forward(&self, x_btd: &Tensor, train: bool) -> Result<Tensor> {
+        let (b, t, d) = x_btd.size3()?;
+        let projected = x_btd.f_linear(&self.in_proj_weight, Some(&self.in_proj_bias))?;
+        let by_head = projected.f_view([b, t, 3, self.heads, d / self.heads])?.f_permute([2, 0, 3, 1, 4])?;
+        let (q, k, v) = (by_head.f_select(0, 0)?, by_head.f_select(0, 1)?, by_head.f_select(0, 2)?);
+        let dropout = if train { self.dropout } else { 0.0 };
+        let mixed = Tensor::f_scaled_dot_product_attention(&q, &k, &v, None::<Tensor>, dropout, false, None, false)?;
+        let mixed_btd = mixed.f_transpose(1, 2)?.f_reshape([b, t, d])?;
+        self.norm.forward(&self.out_proj.forward(&mixed_btd)?.f_add(x_btd)?)
+    }
+}
+
+/// What makes scores of the features of a clip's frames.
+#[derive(Debug)]
+pub(super) enum Head {
+    /// A linear classifier on every frame; the clip's logit is their mean.
+    Mean(Linear),
+    /// LSTM, attention, mean over frames, classifier.
+    LstmAttention(Box<LstmAttention>),
+}
+
+/// The parts of the larger head.
+#[derive(Debug)]
+pub(super) struct LstmAttention {
+    lstm: BiLstm,
+    attention: Option<Attention>,
+    hidden: Linear,
+    output: Linear,
+    dropout: f64,
+}
+
+impl Head {
+    pub fn new(scope: &mut Scope, features: i64, config: &ModelConfig) -> Result<Self> {
+        if config.temporal == Temporal::Mean {
+            return Ok(Self::Mean(Linear::new(scope, "fc", features, 1)?));
+        }
+        let (hidden, layers) = (config.hidden_dim as i64, config.num_layers as i64);
+        let (width, dropout) = (2 * hidden, config.dropout);
+        let lstm = BiLstm::new(scope, "lstm", features, hidden, layers, dropout)?;
+        let attention = match config.use_attention {
+            true => Some(Attention::new(scope, width, config.attention_heads as i64, dropout)?),
+            false => None,
+        };
+        // Numbered like the Sequential(Linear, ReLU, Dropout, Linear) that it is in PyTorch.
+        let mut scope = scope.part("classifier");
+        Ok(Self::LstmAttention(Box::new(LstmAttention {
+            lstm,
+            attention,
+            hidden: Linear::new(&mut scope, "0", width, hidden)?,
+            output: Linear::new(&mut scope, "3", hidden, 1)?,
+            dropout,
+        })))
+    }
+
+    /// Features `[B, T, F]` in float32 to logits.
+    pub fn forward(&self, features_btf: &Tensor, train: bool) -> Result<Logits> {
+        match self {
+            Self::Mean(fc) => {
+                let frames_bt = fc.forward(features_btf)?.f_squeeze_dim(-1)?;
+                Ok(Logits { clips_b: frames_bt.f_mean_dim(1, false, None)?, frames_bt })
+            }
+            Self::LstmAttention(head) => head.forward(features_btf, train),
+        }
+    }
+}
+
+impl LstmAttention {
+    fn forward(&self, features_btf: &Tensor, train: bool) -> Result<Logits> {
+        let mut states_btd = self.lstm.forward(features_btf, train)?;
+        if let Some(attention) = &self.attention {
+            states_btd = attention.forward(&states_btd, train)?;
+        }
+        let pooled_bd = states_btd.f_mean_dim(1, false, None)?;
+        // Frame scores are read, never learned from: without a graph they cost next to nothing.
+        let frames_bt = {
+            let _no_grad = tch::no_grad_guard();
+            self.classify(&states_btd, false)?
+        };
+        Ok(Logits { clips_b: self.classify(&pooled_bd, train)?, frames_bt })
+    }
+
+    fn classify(&self, x: &Tensor, train: bool) -> Result<Tensor> {
+        let hidden = self.hidden.forward(x)?.f_relu_()?.f_dropout(self.dropout, train)?;
+        self.output.forward(&hidden)?.f_squeeze_dim(-1)
+    }
+}
