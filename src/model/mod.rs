@@ -6,8 +6,10 @@
 mod detector;
 mod layers;
 mod parameters;
+mod placement;
 mod resnet;
 mod temporal;
 
 pub use detector::{Detector, Logits};
 pub use parameters::{Parameter, Parameters};
+pub use placement::Placement;

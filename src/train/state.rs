@@ -1,0 +1,177 @@
+//! Where a run stands, apart from weights and moments: everything else that resuming needs.
+
+use serde::{Deserialize, Serialize};
+
+use crate::metrics::{Metrics, auc};
+use crate::optim::LossScaler;
+
+/// Where a run stands.
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+pub struct TrainState {
+    /// Epochs that are finished, validation included.
+    pub epoch: u32,
+    /// Batches of the epoch under way that are learned from.
+    pub batches_done: usize,
+    /// Optimizer steps, those that were skipped for infinities included.
+    pub step: u64,
+    /// Updates of the optimizer.
+    pub optimizer_step: i32,
+    /// The loss scale.
+    pub scaler: LossScaler,
+    /// The micro-batch that held, in training and in evaluation.
+    pub micro_batch: usize,
+    /// As `micro_batch`, for forward passes alone.
+    pub evaluate_micro_batch: usize,
+    /// The epoch under way.
+    pub tally: Tally,
+    /// Finished epochs.
+    pub history: Vec<EpochRecord>,
+    /// The best epoch so far.
+    pub best: Option<Best>,
+    /// Validation AUC that a later epoch must beat, and epochs since it was set.
+    pub plateau: Plateau,
+    /// Steps in a row whose loss or gradients were not finite.
+    pub bad_steps: u32,
+    /// Times that memory ran out.
+    pub oom_events: usize,
+    /// Times that memory was given back because it had run out.
+    pub cleanups: usize,
+    /// Training time, seconds.
+    pub seconds: f64,
+    /// Length of `metrics.jsonl` when this was saved: what a killed run wrote after it is written again.
+    pub log_bytes: u64,
+    /// Videos that could not be read when it was their turn: index and reason.
+    pub skipped: Vec<(usize, String)>,
+}
+
+/// Sums over the epoch under way.
+#[derive(Debug, Clone, Default, PartialEq, Serialize, Deserialize)]
+pub struct Tally {
+    /// Loss times clips.
+    pub loss_sum: f64,
+    /// Probability of fake and the truth, of every clip.
+    pub scores: Vec<(f64, bool)>,
+    /// Seconds in this epoch so far, and of these, waiting for data.
+    pub seconds: f64,
+    /// Seconds waiting for data.
+    pub wait_secs: f64,
+}
+
+impl Tally {
+    /// Clips learned from.
+    #[must_use]
+    pub fn clips(&self) -> usize {
+        self.scores.len()
+    }
+
+    /// Mean loss over the clips; `None` before the first.
+    #[must_use]
+    pub fn loss(&self) -> Option<f64> {
+        (self.clips() > 0).then(|| self.loss_sum / self.clips() as f64)
+    }
+
+    /// AUC over the clips; `None` while one class is missing.
+    #[must_use]
+    pub fn auc(&self) -> Option<f64> {
+        let (scores, is_fake): (Vec<f64>, Vec<bool>) = self.scores.iter().copied().unzip();
+        auc(&scores, &is_fake)
+    }
+
+    /// Clips learned from in a second; `None` before the first.
+    #[must_use]
+    pub fn clips_per_sec(&self) -> Option<f64> {
+        (self.seconds > 0.0).then(|| self.clips() as f64 / self.seconds)
+    }
+}
+
+/// One finished epoch.
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+pub struct EpochRecord {
+    /// Counted from 1.
+    pub epoch: u32,
+    /// Optimizer steps so far.
+    pub step: u64,
+    /// Mean loss over the clips learned from.
+    pub train_loss: Option<f64>,
+    /// Clip AUC while learning.
+    pub train_auc: Option<f64>,
+    /// Log-loss over validation videos.
+    pub val_loss: Option<f64>,
+    /// Metrics over validation videos.
+    pub validation: Metrics,
+    /// Learning rate of the last step.
+    pub lr: f64,
+    /// Seconds that training and validation took.
+    pub seconds: f64,
+    /// Share of the training time that waited for data.
+    pub data_wait_share: f64,
+    /// Clips learned from.
+    pub clips: usize,
+    /// Whether it is the best so far.
+    pub is_best: bool,
+}
+
+/// The best epoch, by validation alone.
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+pub struct Best {
+    /// Counted from 1.
+    pub epoch: u32,
+    /// Validation metrics.
+    pub validation: Metrics,
+}
+
+impl Best {
+    /// Whether `new` is better than `old`: a higher video AUC, or the same with a lower log-loss.
+    #[must_use]
+    pub fn beats(new: &Metrics, old: Option<&Metrics>) -> bool {
+        let Some(old) = old else { return true };
+        let key = |m: &Metrics| (m.video_auc.unwrap_or(0.0), -m.log_loss.unwrap_or(f64::INFINITY));
+        key(new) > key(old)
+    }
+}
+
+/// Watches for validation AUC that no longer rises.
+#[derive(Debug, Clone, Default, PartialEq, Serialize, Deserialize)]
+pub struct Plateau {
+    /// AUC that a later epoch must beat.
+    pub level: Option<f64>,
+    /// Epochs since it was reached.
+    pub epochs: u32,
+}
+
+impl Plateau {
+    /// Takes note of an epoch and says whether it is time to stop; a `patience` of 0 never stops.
+    pub fn update(&mut self, auc: Option<f64>, min_delta: f64, patience: u32) -> bool {
+        match auc {
+            Some(auc) if self.level.is_none_or(|level| auc > level + min_delta) => {
+                self.level = Some(auc);
+                self.epochs = 0;
+            }
+            _ => self.epochs += 1,
+        }
+        patience > 0 && self.epochs >= patience
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn stops_after_patience_epochs_without_a_rise() {
+        let mut plateau = Plateau::default();
+        let stops: Vec<_> = [0.6, 0.7, 0.7005, 0.69, 0.9].map(|auc| plateau.update(Some(auc), 0.001, 2)).into();
+        assert_eq!(stops, [false, false, false, true, false]);
+        let mut patient = Plateau::default();
+        assert!((0..100).all(|_| !patient.update(Some(0.5), 0.0, 0)));
+    }
+
+    #[test]
+    fn better_is_higher_auc_then_lower_loss() {
+        let of = |auc, loss| Metrics { video_auc: Some(auc), log_loss: Some(loss), ..Metrics::default() };
+        assert!(Best::beats(&of(0.5, 9.0), None));
+        assert!(Best::beats(&of(0.8, 0.5), Some(&of(0.7, 0.1))));
+        assert!(Best::beats(&of(1.0, 0.1), Some(&of(1.0, 0.5))));
+        assert!(!Best::beats(&of(1.0, 0.5), Some(&of(1.0, 0.5))));
+    }
+}
