@@ -1,8 +1,12 @@
 //! The index of a data set: which videos there are, what they are, which side of the split they are on.
 
-use std::path::PathBuf;
+use std::fs::{self, File};
+use std::io::{self, Write};
+use std::path::{Path, PathBuf};
 
 use serde::{Deserialize, Serialize};
+
+use super::DataError;
 
 /// What a video is.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize)]
@@ -60,4 +64,92 @@ pub struct Manifest {
     pub videos: Vec<VideoRecord>,
     /// Videos that cannot be used, and why.
     pub skipped: Vec<SkippedVideo>,
+}
+
+impl Manifest {
+    /// Numbers of the videos on one side of the split, ascending.
+    #[must_use]
+    pub fn indices(&self, split: Split) -> Vec<usize> {
+        let on_side = self.videos.iter().enumerate().filter(|(_, video)| video.split == split);
+        on_side.map(|(index, _)| index).collect()
+    }
+
+    /// How many videos of a class are on one side of the split.
+    #[must_use]
+    pub fn count(&self, split: Split, label: Label) -> usize {
+        self.videos.iter().filter(|video| video.split == split && video.label == label).count()
+    }
+
+    /// Writes it as JSON. A file of that name is replaced at once or not at all.
+    ///
+    /// # Errors
+    /// [`DataError::Manifest`] where the file cannot be written.
+    pub fn save(&self, path: &Path) -> Result<(), DataError> {
+        let write = || -> io::Result<()> {
+            let partial = path.with_extension("partial");
+            let mut file = File::create(&partial)?;
+            file.write_all(&serde_json::to_vec_pretty(self)?)?;
+            file.sync_all()?;
+            fs::rename(&partial, path)?;
+            let folder = path.parent().filter(|folder| !folder.as_os_str().is_empty());
+            File::open(folder.unwrap_or(Path::new(".")))?.sync_all()
+        };
+        write().map_err(|error| failure(path, format!("the manifest cannot be written: {error}")))
+    }
+
+    /// Reads what [`save`](Self::save) wrote.
+    ///
+    /// # Errors
+    /// [`DataError::Manifest`] where the file cannot be read or is no manifest.
+    pub fn load(path: &Path) -> Result<Self, DataError> {
+        let bytes = fs::read(path).map_err(|error| failure(path, format!("the manifest cannot be read: {error}")))?;
+        serde_json::from_slice(&bytes).map_err(|error| failure(path, format!("this is not a manifest: {error}")))
+    }
+}
+
+fn failure(path: &Path, reason: String) -> DataError {
+    DataError::Manifest { path: path.to_owned(), reason }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn video(path: &str, label: Label, split: Split) -> VideoRecord {
+        VideoRecord { path: path.into(), label, method: None, source_ids: vec![path.into()], split }
+    }
+
+    #[test]
+    fn a_manifest_survives_being_saved_and_replaces_an_older_one() {
+        let folder = tempfile::tempdir().unwrap();
+        let path = folder.path().join("manifest.json");
+        fs::write(&path, "older").unwrap();
+        let manifest = Manifest {
+            root: "/videos".into(),
+            videos: vec![
+                video("fake/a.mp4", Label::Fake, Split::Val),
+                video("real/ü.mp4", Label::Real, Split::Train),
+                video("real/z.mp4", Label::Real, Split::Train),
+            ],
+            skipped: vec![SkippedVideo { path: "real/x.mp4".into(), reason: "the file is empty".into() }],
+        };
+        manifest.save(&path).unwrap();
+        assert_eq!(Manifest::load(&path).unwrap(), manifest);
+        assert_eq!(fs::read_dir(folder.path()).unwrap().count(), 1, "nothing is left behind");
+        assert_eq!(manifest.indices(Split::Train), [1, 2]);
+        assert_eq!(manifest.count(Split::Train, Label::Real), 2);
+        assert_eq!(manifest.count(Split::Val, Label::Real), 0);
+    }
+
+    #[test]
+    fn a_manifest_that_cannot_be_had_names_the_file() {
+        let folder = tempfile::tempdir().unwrap();
+        let path = folder.path().join("manifest.json");
+        let missing = Manifest::load(&path).unwrap_err();
+        assert!(missing.to_string().contains("manifest.json") && !missing.is_usage());
+        fs::write(&path, "{\"root\": 1}").unwrap();
+        assert!(Manifest::load(&path).unwrap_err().to_string().contains("not a manifest"));
+        let manifest = Manifest { root: "/".into(), videos: Vec::new(), skipped: Vec::new() };
+        assert!(manifest.save(&folder.path().join("no/manifest.json")).is_err());
+    }
 }

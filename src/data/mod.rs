@@ -2,11 +2,24 @@
 //!
 //! Deals in bytes and knows nothing of tensors. Called by training, evaluation and the command line.
 
+mod cache;
+pub mod decode;
+pub mod identity;
+mod loader;
 pub mod manifest;
+mod plan;
+mod scan;
+mod source;
+mod split;
 
 use std::path::PathBuf;
 
+pub use cache::{CacheStats, FrameCache};
+pub use decode::ClipSpec;
+pub use loader::{HostBatch, Loader, Pass};
 pub use manifest::{Label, Manifest, SkippedVideo, Split, VideoRecord};
+pub use plan::{epoch_plan, sequential_plan};
+pub use source::{ClipSource, prepare};
 
 /// What goes wrong with a data set or one of its videos.
 #[derive(Debug, thiserror::Error)]

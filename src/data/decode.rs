@@ -1,0 +1,306 @@
+//! Exact frames of a video file: a cheap pass over the packets says which frames there are, a second one decodes those
+//! that are wanted.
+//!
+//! Frames are counted, never computed from a frame rate, so variable rates and wrong headers do not matter. Frames that
+//! are neither wanted nor needed to decode others are not decoded. Knows nothing of labels, caches or threads.
+
+use std::collections::BTreeSet;
+use std::path::Path;
+use std::sync::OnceLock;
+
+use ffmpeg_next as ffmpeg;
+use ffmpeg_next::codec::{context, decoder, discard::Discard, packet::Packet, threading};
+use ffmpeg_next::format::Pixel;
+use ffmpeg_next::format::stream::Disposition;
+use ffmpeg_next::software::scaling;
+use ffmpeg_next::{Dictionary, frame, media};
+
+use super::DataError;
+
+/// A larger picture is an attack or a mistake, and would not fit the memory.
+const MAX_PIXELS: u64 = 64_000_000;
+/// Ten hours at 25 frames a second; more time stamps are not collected.
+const MAX_PACKETS: usize = 1_000_000;
+/// A decoder that fails this often is not asked again.
+const MAX_ERRORS: usize = 1_000;
+
+/// What is taken from a video.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct ClipSpec {
+    /// T: frames in a clip, each from the middle of one of T equal parts of the video.
+    pub frames: usize,
+    /// Height in pixels that frames are resized to.
+    pub height: usize,
+    /// Width in pixels that frames are resized to.
+    pub width: usize,
+    /// A video with fewer frames is not used; one with fewer than `frames` repeats some.
+    pub min_frames: usize,
+}
+
+impl ClipSpec {
+    /// Bytes of a clip: T x height x width x 3.
+    #[must_use]
+    pub fn clip_bytes(&self) -> usize {
+        self.frames * self.frame_bytes()
+    }
+
+    fn frame_bytes(&self) -> usize {
+        self.height * self.width * 3
+    }
+}
+
+/// Whether a clip can be had from this file, as far as that shows without decoding.
+///
+/// # Errors
+/// [`DataError::Video`] with the reason why not.
+pub fn probe(path: &Path, spec: &ClipSpec) -> Result<(), DataError> {
+    VideoFile::open(path).and_then(|mut file| file.timestamps(spec.min_frames)).map(drop).map_err(about(path))
+}
+
+/// The frames of a clip as RGB bytes, T x height x width x 3.
+///
+/// # Errors
+/// [`DataError::Video`] with the reason: the file is no video, is too short, or a wanted frame cannot be decoded.
+pub fn read_clip(path: &Path, spec: &ClipSpec) -> Result<Vec<u8>, DataError> {
+    decode(path, spec).map(|clip| clip.thwc).map_err(about(path))
+}
+
+fn about(path: &Path) -> impl FnOnce(String) -> DataError {
+    move |reason| DataError::Video { path: path.to_owned(), reason }
+}
+
+fn decode<'s>(path: &Path, spec: &'s ClipSpec) -> Result<Clip<'s>, String> {
+    let timestamps = VideoFile::open(path)?.timestamps(spec.min_frames)?;
+    let mut clip = Clip::new(spec, picks(timestamps.len(), spec.frames).map(|frame| timestamps[frame]).collect());
+    let mut file = VideoFile::open(path)?;
+    while !clip.missing.is_empty()
+        && let Some(mut packet) = file.next_packet()?
+    {
+        let time = timestamp(&packet);
+        // A decoder hands this on to the frame, whatever the order; so it also tells frames apart that have no time.
+        packet.set_pts(time);
+        // No other frame is made from a non-reference frame, so leaving it out changes no pixel.
+        let wanted = time.is_some_and(|time| clip.missing.contains(&time));
+        file.decoder.skip_frame(if wanted { Discard::Default } else { Discard::NonReference });
+        let sent = file.decoder.send_packet(&packet);
+        clip.receive(&mut file.decoder, sent)?;
+    }
+    if !clip.missing.is_empty() {
+        let sent = file.decoder.send_eof();
+        clip.receive(&mut file.decoder, sent)?;
+    }
+    clip.complete()
+}
+
+/// Numbers of the frames at the centres of `wanted` equal parts.
+fn picks(frames: usize, wanted: usize) -> impl Iterator<Item = usize> {
+    (0..wanted).map(move |part| (2 * part + 1) * frames / (2 * wanted))
+}
+
+/// What orders packets and finds their frames again.
+fn timestamp(packet: &Packet) -> Option<i64> {
+    packet.pts().or(packet.dts())
+}
+
+/// An open file: its video stream and a decoder for it.
+struct VideoFile {
+    input: ffmpeg::format::context::Input,
+    stream: usize,
+    decoder: decoder::Video,
+    packets_read: usize,
+}
+
+impl VideoFile {
+    fn open(path: &Path) -> Result<Self, String> {
+        start_ffmpeg()?;
+        let unreadable = |error: &dyn std::fmt::Display| format!("cannot be opened: {error}");
+        let metadata = std::fs::metadata(path).map_err(|error| unreadable(&error))?;
+        if !metadata.is_file() {
+            return Err("this is not a file".into());
+        }
+        if metadata.len() == 0 {
+            return Err("the file is empty".into());
+        }
+        let name = path.to_str().ok_or("the path is not valid UTF-8")?;
+        let mut options = Dictionary::new();
+        // A playlist in a video's clothes must not make us open other places.
+        options.set("protocol_whitelist", "file");
+        // Frames that an edit list hides are there all the same; else their packets would come without frames.
+        options.set("ignore_editlist", "1");
+        let input = ffmpeg::format::input_with_dictionary(&format!("file:{name}"), options)
+            .map_err(|error| unreadable(&error))?;
+
+        let is_video = |stream: &ffmpeg::Stream| {
+            stream.parameters().medium() == media::Type::Video
+                && !stream.disposition().contains(Disposition::ATTACHED_PIC)
+        };
+        let best = input.streams().best(media::Type::Video).filter(is_video);
+        let stream = best.or_else(|| input.streams().find(is_video)).ok_or("there is no video stream")?;
+        let decoder = open_decoder(stream.parameters())?;
+        let stream = stream.index();
+        Ok(Self { input, stream, decoder, packets_read: 0 })
+    }
+
+    /// Reads on to the next packet of the video stream.
+    fn next_packet(&mut self) -> Result<Option<Packet>, String> {
+        loop {
+            if self.packets_read == MAX_PACKETS {
+                return Err(format!("there are more than {MAX_PACKETS} packets in it"));
+            }
+            self.packets_read += 1;
+            let mut packet = Packet::empty();
+            match packet.read(&mut self.input) {
+                Ok(()) if packet.stream() == self.stream => return Ok(Some(packet)),
+                // One damaged packet does not end the file.
+                Ok(()) | Err(ffmpeg::Error::InvalidData) => {}
+                Err(ffmpeg::Error::Eof) => return Ok(None),
+                Err(error) => return Err(format!("cannot be read to its end: {error}")),
+            }
+        }
+    }
+
+    /// Presentation times of all frames, ascending. Reads the file to its end.
+    fn timestamps(&mut self, min_frames: usize) -> Result<Vec<i64>, String> {
+        let mut timestamps = BTreeSet::new();
+        while let Some(packet) = self.next_packet()? {
+            let time = timestamp(&packet).ok_or("a packet has no time stamp")?;
+            if !packet.is_corrupt() {
+                timestamps.insert(time);
+            }
+        }
+        let frames = timestamps.len();
+        // Where the header tells the number of frames, a file that breaks off is known; a tenth is left to wrong headers.
+        let announced = self.input.stream(self.stream).and_then(|stream| usize::try_from(stream.frames()).ok());
+        if let Some(announced) = announced.filter(|announced| frames < announced - announced / 10) {
+            return Err(format!("the file breaks off: it has {frames} of {announced} frames"));
+        }
+        if frames < min_frames.max(1) {
+            return Err(format!("it has {frames} frames where {min_frames} are needed"));
+        }
+        Ok(timestamps.into_iter().collect())
+    }
+}
+
+fn start_ffmpeg() -> Result<(), String> {
+    static STARTED: OnceLock<Result<(), ffmpeg::Error>> = OnceLock::new();
+    let started = STARTED.get_or_init(|| {
+        // What is wrong with a video is said once, by us.
+        ffmpeg::log::set_level(ffmpeg::log::Level::Quiet);
+        ffmpeg::init()
+    });
+    started.map_err(|error| format!("FFmpeg cannot be used: {error}"))
+}
+
+fn open_decoder(parameters: ffmpeg::codec::Parameters) -> Result<decoder::Video, String> {
+    let codec = parameters.id();
+    let unusable = |error: ffmpeg::Error| format!("its codec {} cannot be decoded: {error}", codec.name());
+    let mut context = context::Context::from_parameters(parameters).map_err(unusable)?;
+    // Several videos at a time use the cores better than several threads on one.
+    context.set_threading(threading::Config { kind: threading::Type::None, count: 1, ..Default::default() });
+    let mut options = Dictionary::new();
+    // Holds where the size changes on the way, too.
+    options.set("max_pixels", &MAX_PIXELS.to_string());
+    let decoder = context.decoder().open_as_with(codec, options).and_then(decoder::Opened::video).map_err(unusable)?;
+    let (width, height) = (decoder.width(), decoder.height());
+    if u64::from(width) * u64::from(height) > MAX_PIXELS {
+        return Err(format!(
+            "its frames are {width}x{height} pixels, allowed are {} megapixels",
+            MAX_PIXELS / 1_000_000
+        ));
+    }
+    Ok(decoder)
+}
+
+/// A clip in the making.
+struct Clip<'s> {
+    spec: &'s ClipSpec,
+    /// The time of each of its frames; ascending, with repeats where the video is short.
+    wanted: Vec<i64>,
+    missing: BTreeSet<i64>,
+    thwc: Vec<u8>,
+    scaler: Option<scaling::Context>,
+    decoded: usize,
+    errors: usize,
+    last_error: Option<ffmpeg::Error>,
+}
+
+impl<'s> Clip<'s> {
+    fn new(spec: &'s ClipSpec, wanted: Vec<i64>) -> Self {
+        let missing = wanted.iter().copied().collect();
+        let thwc = vec![0; spec.clip_bytes()];
+        Self { spec, wanted, missing, thwc, scaler: None, decoded: 0, errors: 0, last_error: None }
+    }
+
+    /// Takes what the decoder has ready after `sent`. A failure is only counted: what is missing shows at the end.
+    fn receive(&mut self, decoder: &mut decoder::Video, sent: Result<(), ffmpeg::Error>) -> Result<(), String> {
+        let mut result = sent;
+        let mut frame = frame::Video::empty();
+        loop {
+            match result {
+                Ok(()) => {}
+                Err(ffmpeg::Error::Eof | ffmpeg::Error::Other { errno: ffmpeg::error::EAGAIN }) => return Ok(()),
+                Err(error) if self.errors == MAX_ERRORS => return Err(format!("it cannot be decoded: {error}")),
+                Err(error) => {
+                    self.errors += 1;
+                    self.last_error = Some(error);
+                }
+            }
+            result = decoder.receive_frame(&mut frame);
+            if result.is_ok() {
+                self.decoded += 1;
+                self.take(&frame)?;
+            }
+        }
+    }
+
+    /// Resizes the frame into its places, if it is wanted.
+    fn take(&mut self, frame: &frame::Video) -> Result<(), String> {
+        let Some(time) = frame.pts().or(frame.timestamp()).filter(|time| self.missing.remove(time)) else {
+            return Ok(());
+        };
+        let rgb = self.resize(frame)?;
+        let first = self.wanted.partition_point(|wanted| *wanted < time);
+        let end = self.wanted.partition_point(|wanted| *wanted <= time);
+        let frame_bytes = self.spec.frame_bytes();
+        let row_bytes = self.spec.width * 3;
+        for copy_hwc in self.thwc[first * frame_bytes..end * frame_bytes].chunks_exact_mut(frame_bytes) {
+            // Rows of an FFmpeg picture may be padded.
+            for (to, from) in copy_hwc.chunks_exact_mut(row_bytes).zip(rgb.data(0).chunks(rgb.stride(0))) {
+                to.copy_from_slice(&from[..row_bytes]);
+            }
+        }
+        Ok(())
+    }
+
+    fn resize(&mut self, frame: &frame::Video) -> Result<frame::Video, String> {
+        let (format, width, height) = (frame.format(), frame.width(), frame.height());
+        let unusable = |error| format!("a frame of {width}x{height} {format:?} cannot be resized: {error}");
+        let fits =
+            |scaler: &scaling::Context| *scaler.input() == scaling::context::Definition { format, width, height };
+        let scaler = match self.scaler.take().filter(fits) {
+            Some(scaler) => scaler,
+            None => {
+                let to = (as_u32(self.spec.width), as_u32(self.spec.height));
+                let flags = scaling::Flags::BILINEAR;
+                scaling::Context::get(format, width, height, Pixel::RGB24, to.0, to.1, flags).map_err(unusable)?
+            }
+        };
+        let mut rgb = frame::Video::empty();
+        self.scaler.insert(scaler).run(frame, &mut rgb).map_err(unusable)?;
+        Ok(rgb)
+    }
+
+    fn complete(self) -> Result<Self, String> {
+        if self.missing.is_empty() {
+            return Ok(self);
+        }
+        let wanted = self.wanted.iter().collect::<BTreeSet<_>>().len();
+        let found = wanted - self.missing.len();
+        let why = self.last_error.map(|error| format!(" ({error})")).unwrap_or_default();
+        Err(format!("it is damaged: {found} of {wanted} wanted frames could be decoded{why}"))
+    }
+}
+
+fn as_u32(checked: usize) -> u32 {
+    u32::try_from(checked).expect("the configuration bounds the size of frames")
+}
