@@ -1,12 +1,55 @@
-//! `dfdetect config`.
+//! `dfdetect config`: what a run would really use, and what may be written in a file.
+
+use std::path::PathBuf;
 
 use anyhow::Result;
-use clap::Args;
+use clap::{Args, Subcommand};
+
+use crate::config::{self, Config};
+
+const EXAMPLES: &str = "Examples:
+  dfdetect config show --config configs/memory_optimized.yaml --set training.batch_size=4
+  dfdetect config schema > configs/schema.json";
 
 /// Arguments of `dfdetect config`.
 #[derive(Debug, Args)]
-pub struct ConfigArgs {}
+#[command(after_help = EXAMPLES)]
+pub struct ConfigArgs {
+    #[command(subcommand)]
+    command: ConfigCommand,
+}
 
-pub(super) fn run(_args: &ConfigArgs) -> Result<()> {
+#[derive(Debug, Subcommand)]
+enum ConfigCommand {
+    /// Print the resolved configuration as YAML, defaults included
+    Show {
+        /// Configuration file; without it, the defaults
+        #[arg(long, value_name = "FILE")]
+        config: Option<PathBuf>,
+        /// Override a key, for instance training.batch_size=4 (repeatable)
+        #[arg(long, value_name = "KEY=VALUE")]
+        set: Vec<String>,
+    },
+    /// Print the JSON schema, with which editors complete and check YAML files
+    Schema,
+}
+
+pub(super) fn run(args: &ConfigArgs) -> Result<()> {
+    match &args.command {
+        ConfigCommand::Show { config: file, set } => {
+            let config = match file {
+                Some(file) => {
+                    let loaded = config::load(file, set)?;
+                    loaded.warnings.iter().for_each(|warning| tracing::warn!("{}: {warning}", file.display()));
+                    loaded.config
+                }
+                None => config::resolve(&Config::default(), set)?,
+            };
+            print!("{}", serde_yaml::to_string(&config)?);
+        }
+        ConfigCommand::Schema => {
+            println!("{}", serde_json::to_string_pretty(&schemars::schema_for!(Config))?);
+        }
+    }
     Ok(())
 }

@@ -1,12 +1,179 @@
-//! `dfdetect evaluate`.
+//! `dfdetect evaluate`: a trained detector measured on the videos of a run's split, or on another folder.
 
-use anyhow::Result;
-use clap::Args;
+use std::collections::BTreeMap;
+use std::path::{Path, PathBuf};
+
+use anyhow::{Context, Result};
+use clap::{Args, ValueEnum};
+use serde::Serialize;
+
+use super::pipeline::{clip_source, loader, stop_flag};
+use super::{Interrupted, overrides_of};
+use crate::config;
+use crate::data::{DataError, Manifest, SkippedVideo, Split};
+use crate::evaluate::{EvaluateError, Evaluation, Evaluator};
+use crate::memory::Guard;
+use crate::metrics::Metrics;
+use crate::model::{Detector, Placement};
+use crate::progress;
+use crate::report::{RunFolder, metrics_table};
+use crate::train::{Checkpoint, Checkpoints};
+
+const EXAMPLES: &str = "Examples:
+  dfdetect evaluate --run runs/quick_demo-20260101-120000
+  dfdetect evaluate --checkpoint runs/quick_demo-20260101-120000/checkpoints/best --data /data/other --json";
 
 /// Arguments of `dfdetect evaluate`.
 #[derive(Debug, Args)]
-pub struct EvaluateArgs {}
+#[command(after_help = EXAMPLES)]
+pub struct EvaluateArgs {
+    /// A run: its best checkpoint and, without --data, its own videos
+    #[arg(long, value_name = "RUN", required_unless_present = "checkpoint", conflicts_with = "checkpoint")]
+    run: Option<PathBuf>,
+    /// A checkpoint's folder, such as RUN/checkpoints/best
+    #[arg(long, value_name = "DIR", requires = "data")]
+    checkpoint: Option<PathBuf>,
+    /// Another folder with real/ and fake/ in it: all of its videos are scored
+    #[arg(long, value_name = "DIR")]
+    data: Option<PathBuf>,
+    /// Which side of the run's split
+    #[arg(long, value_name = "SPLIT", default_value = "test", conflicts_with = "data")]
+    split: SplitName,
+    /// Clips in a batch
+    #[arg(long, value_name = "N")]
+    batch_size: Option<usize>,
+    /// auto, cpu, cuda or cuda:N
+    #[arg(long, value_name = "D")]
+    device: Option<String>,
+    /// Print JSON instead of a table
+    #[arg(long)]
+    json: bool,
+}
 
-pub(super) fn run(_args: EvaluateArgs) -> Result<()> {
+#[derive(Debug, Clone, Copy, ValueEnum)]
+enum SplitName {
+    Train,
+    Val,
+    Test,
+}
+
+/// What `--json` prints; keys may be added, not renamed.
+#[derive(Serialize)]
+struct Output {
+    checkpoint: String,
+    sets: Vec<SetOutput>,
+}
+
+#[derive(Serialize)]
+struct SetOutput {
+    name: String,
+    overall: Metrics,
+    methods: BTreeMap<String, Metrics>,
+    unreadable: Vec<SkippedVideo>,
+}
+
+pub(super) fn run(args: &EvaluateArgs) -> Result<()> {
+    let folder = match (&args.run, &args.checkpoint) {
+        (Some(run), _) => Checkpoints::of_run(run).path("best"),
+        (None, checkpoint) => checkpoint.clone().context("--run or --checkpoint is missing")?,
+    };
+    let checkpoint = Checkpoint::open(&folder)?;
+    let overrides = overrides_of(
+        &[],
+        &[("training.batch_size", args.batch_size.map(|n| n.to_string())), ("gpu.device", args.device.clone())],
+    );
+    let config = config::resolve(&checkpoint.config, &overrides)?;
+    progress::set_level(config.logging.level);
+    let (name, manifest, videos) = videos_to_score(args)?;
+
+    let placement = Placement::decide(&config.gpu)?;
+    tracing::info!("device: {}", placement.reason);
+    let detector = Detector::new(&config.model, placement.device, placement.format, config.gpu.channels_last)
+        .context("the network cannot be built")?;
+    checkpoint.load_weights(detector.parameters())?;
+
+    let stop = stop_flag()?;
+    let loader = loader(&config, clip_source(&config, &manifest));
+    let mut guard = Guard::new("evaluate", config.training.batch_size, config.gpu.memory_management.oom_retry);
+    let batch_size = config.training.batch_size;
+    let mut evaluator = Evaluator { loader: &loader, guard: &mut guard, batch_size, stop: &stop, label: "evaluate" };
+    let evaluation = match evaluator.run(&detector, &videos) {
+        Err(EvaluateError::Interrupted) => return Err(Interrupted(None).into()),
+        other => other?,
+    };
+    if evaluation.videos.is_empty() {
+        return Err(none_readable(&manifest, &evaluation).into());
+    }
+    let output = Output { checkpoint: folder.display().to_string(), sets: vec![set(name, &manifest, &evaluation)] };
+    if args.json { print_json(&output) } else { print_tables(&output) }
+}
+
+/// The name of the set, its manifest, and which of its videos.
+fn videos_to_score(args: &EvaluateArgs) -> Result<(String, Manifest, Vec<usize>)> {
+    if let Some(root) = &args.data {
+        let manifest = Manifest::scan(root)?;
+        let all = (0..manifest.videos.len()).collect();
+        return Ok((root.display().to_string(), manifest, all));
+    }
+    let run = args.run.as_deref().unwrap_or(Path::new("."));
+    let manifest = Manifest::load(&RunFolder::open(run).manifest())?;
+    let (name, split) = match args.split {
+        SplitName::Train => ("train", Split::Train),
+        SplitName::Val => ("val", Split::Val),
+        SplitName::Test => ("test", Split::Test),
+    };
+    let videos = manifest.indices(split);
+    if videos.is_empty() {
+        let root = manifest.root;
+        let problem = format!("the run has no videos in its {name} split");
+        let hint = "give a folder with --data, or another --split".into();
+        return Err(DataError::Unusable { root, problem, hint }.into());
+    }
+    Ok((name.to_owned(), manifest, videos))
+}
+
+fn none_readable(manifest: &Manifest, evaluation: &Evaluation) -> DataError {
+    let first = evaluation.skipped.first();
+    DataError::Unusable {
+        root: manifest.root.clone(),
+        problem: format!(
+            "none of {} videos can be read, for instance {}",
+            evaluation.skipped.len(),
+            first.map_or("-".into(), |(video, why)| format!("{}: {why}", manifest.videos[*video].path.display()))
+        ),
+        hint: "if the data set was moved, name its folder with --data".into(),
+    }
+}
+
+fn set(name: String, manifest: &Manifest, evaluation: &Evaluation) -> SetOutput {
+    let mut methods = BTreeMap::new();
+    for score in &evaluation.videos {
+        if let Some(method) = &manifest.videos[score.video].method {
+            methods.entry(method.clone()).or_insert_with(|| {
+                evaluation.metrics_of_fakes(|video| manifest.videos[video].method.as_ref() == Some(method))
+            });
+        }
+    }
+    let unreadable = evaluation
+        .skipped
+        .iter()
+        .map(|(video, reason)| SkippedVideo { path: manifest.videos[*video].path.clone(), reason: reason.clone() });
+    SetOutput { name, overall: evaluation.metrics(), methods, unreadable: unreadable.collect() }
+}
+
+fn print_json(output: &Output) -> Result<()> {
+    println!("{}", serde_json::to_string_pretty(output)?);
+    Ok(())
+}
+
+fn print_tables(output: &Output) -> Result<()> {
+    for set in &output.sets {
+        let mut rows = vec![(set.name.as_str(), &set.overall)];
+        rows.extend(set.methods.iter().map(|(name, metrics)| (name.as_str(), metrics)));
+        println!("{}", metrics_table(&rows));
+        for video in &set.unreadable {
+            println!("not scored: {}: {}", video.path.display(), video.reason);
+        }
+    }
     Ok(())
 }

@@ -7,6 +7,7 @@ pub mod config;
 pub mod demo_data;
 pub mod evaluate;
 pub mod meminfo;
+mod pipeline;
 pub mod suggest;
 pub mod train;
 
@@ -72,8 +73,8 @@ impl Cli {
         };
         progress::init(level, self.global.color);
         match self.command {
-            Command::Train(args) => train::run(args),
-            Command::Evaluate(args) => evaluate::run(args),
+            Command::Train(args) => train::run(&args),
+            Command::Evaluate(args) => evaluate::run(&args),
             Command::Meminfo(args) => meminfo::run(&args),
             Command::Suggest(args) => suggest::run(&args),
             Command::Config(args) => config::run(&args),
@@ -86,6 +87,17 @@ impl Cli {
 #[derive(Debug, thiserror::Error)]
 #[error("interrupted{}", .0.as_deref().map(|hint| format!("\n  hint: {hint}")).unwrap_or_default())]
 pub struct Interrupted(pub Option<String>);
+
+/// `--set` overrides followed by the direct flags that were given, which win.
+fn overrides_of(set: &[String], flags: &[(&str, Option<String>)]) -> Vec<String> {
+    let given = flags.iter().filter_map(|(key, value)| Some(format!("{key}={}", value.as_ref()?)));
+    set.iter().cloned().chain(given).collect()
+}
+
+/// A path as an override's value: in quotes, so that a folder called `2024` stays text.
+fn quoted(path: &std::path::Path) -> String {
+    serde_json::Value::from(path.to_string_lossy()).to_string()
+}
 
 /// The exit code that an error ends the program with.
 #[must_use]

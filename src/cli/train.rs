@@ -1,12 +1,406 @@
-//! `dfdetect train`.
+//! `dfdetect train`: from a folder of videos to a tested detector.
 
-use anyhow::Result;
+use std::fs;
+use std::path::{Path, PathBuf};
+use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, Ordering};
+
+use anyhow::{Context, Result};
 use clap::Args;
+
+use super::pipeline::{clip_source, clip_spec, loader, stop_flag};
+use super::{Interrupted, overrides_of, quoted};
+use crate::config::{self, Config};
+use crate::data::{ClipSource, DataError, FrameCache, Label, Loader, Manifest, Split, prepare};
+use crate::evaluate::EvaluateError;
+use crate::memory::{self, Guard};
+use crate::metrics::Metrics;
+use crate::model::{Detector, Placement};
+use crate::optim::{AdamW, LossScaler};
+use crate::progress;
+use crate::report::{
+    DataSummary, MemorySummary, Report, RunFolder, RunLog, Status, Throughput, Versions, metrics_table,
+};
+use crate::torch::{self, Format};
+use crate::train::{Checkpoint, Checkpoints, Outcome, Stepper, TrainError, TrainState, Trainer};
+
+const EXAMPLES: &str = "Examples:
+  dfdetect train --config configs/memory_optimized.yaml --data /data/faces
+  dfdetect train --resume runs/memory_optimized-20260101-120000";
 
 /// Arguments of `dfdetect train`.
 #[derive(Debug, Args)]
-pub struct TrainArgs {}
+#[command(after_help = EXAMPLES)]
+pub struct TrainArgs {
+    /// Configuration file; ready-made ones are in configs/
+    #[arg(long, value_name = "FILE", required_unless_present = "resume", conflicts_with = "resume")]
+    config: Option<PathBuf>,
+    /// Override a key of the configuration, for instance training.batch_size=4 (repeatable)
+    #[arg(long, value_name = "KEY=VALUE")]
+    set: Vec<String>,
+    /// Go on with a run from its last checkpoint; without RUN, the latest one
+    #[arg(long, value_name = "RUN", num_args = 0..=1)]
+    resume: Option<Option<PathBuf>>,
+    /// Folder with real/ and fake/ in it (data.root)
+    #[arg(long, value_name = "DIR")]
+    data: Option<PathBuf>,
+    /// Where the run's folder is made (output.directory)
+    #[arg(long, value_name = "DIR")]
+    output: Option<PathBuf>,
+    /// Times through the training videos (training.epochs)
+    #[arg(long, value_name = "N")]
+    epochs: Option<u32>,
+    /// Clips in a batch (training.batch_size)
+    #[arg(long, value_name = "N")]
+    batch_size: Option<usize>,
+    /// Highest learning rate (training.learning_rate)
+    #[arg(long, value_name = "X")]
+    lr: Option<f64>,
+    /// auto, cpu, cuda or cuda:N (gpu.device)
+    #[arg(long, value_name = "D")]
+    device: Option<String>,
+    /// Check everything, say what would be done, write nothing
+    #[arg(long)]
+    dry_run: bool,
+}
 
-pub(super) fn run(_args: TrainArgs) -> Result<()> {
-    Ok(())
+pub(super) fn run(args: &TrainArgs) -> Result<()> {
+    let overrides = overrides_of(
+        &args.set,
+        &[
+            ("data.root", args.data.as_deref().map(quoted)),
+            ("output.directory", args.output.as_deref().map(quoted)),
+            ("training.epochs", args.epochs.map(|n| n.to_string())),
+            ("training.batch_size", args.batch_size.map(|n| n.to_string())),
+            ("training.learning_rate", args.lr.map(|x| x.to_string())),
+            ("gpu.device", args.device.clone()),
+        ],
+    );
+    let plan = match &args.resume {
+        Some(run) => Plan::resume(run.as_deref(), &overrides)?,
+        None => Plan::fresh(args.config.as_deref().context("--config is missing")?, &overrides)?,
+    };
+    progress::set_level(plan.config.logging.level);
+    if args.dry_run { plan.describe() } else { plan.carry_out() }
+}
+
+/// What is to be trained on what; nothing is written yet.
+struct Plan {
+    config: Config,
+    manifest: Manifest,
+    placement: Placement,
+    /// The run to go on with and its last checkpoint.
+    resumed: Option<(RunFolder, Checkpoint)>,
+}
+
+impl Plan {
+    fn fresh(file: &Path, overrides: &[String]) -> Result<Self> {
+        let loaded = config::load(file, overrides)?;
+        for warning in loaded.warnings {
+            tracing::warn!("{}: {warning}", file.display());
+        }
+        let config = loaded.config;
+        let mut manifest = Manifest::scan(&config.data.root)?;
+        manifest.assign_splits(config.data.val_split, config.data.test_split, config.data.group_by, config.seed)?;
+        let placement = Placement::decide(&config.gpu)?;
+        Ok(Self { config, manifest, placement, resumed: None })
+    }
+
+    fn resume(run: Option<&Path>, overrides: &[String]) -> Result<Self> {
+        let folder = match run {
+            Some(path) => RunFolder::open(path),
+            None => {
+                let output = config::resolve(&Config::default(), overrides)?.output.directory;
+                RunFolder::latest(&output).with_context(|| {
+                    format!(
+                        "{}: there is no run with a checkpoint\n  hint: name the run: --resume RUN",
+                        output.display()
+                    )
+                })?
+            }
+        };
+        let checkpoint = Checkpoint::open(&Checkpoints::of_run(folder.path()).path("last"))?;
+        let config = config::resolve(&checkpoint.config, overrides)?;
+        let mut manifest = Manifest::load(&folder.manifest())?;
+        if config.data.root != checkpoint.config.data.root {
+            manifest.root = config.data.root.clone();
+        }
+        let placement = Placement::decide(&config.gpu)?;
+        Ok(Self { config, manifest, placement, resumed: Some((folder, checkpoint)) })
+    }
+
+    fn describe(&self) -> Result<()> {
+        let detector = self.detector()?;
+        println!("data       {}", self.manifest.root.display());
+        for (name, split) in [("train", Split::Train), ("validation", Split::Val), ("test", Split::Test)] {
+            let count = |label| self.manifest.count(split, label);
+            println!("{name:10} {} real and {} fake videos", count(Label::Real), count(Label::Fake));
+        }
+        println!("device     {}", self.placement.reason);
+        println!("network    {} parameters to train", detector.parameters().trainable_count());
+        let training = &self.config.training;
+        let effective = training.batch_size * training.gradient_accumulation;
+        let batches = self.manifest.indices(Split::Train).len().div_ceil(training.batch_size);
+        let steps = batches.div_ceil(training.gradient_accumulation);
+        println!("training   {} epochs of {steps} steps, {effective} clips each", training.epochs);
+        println!("nothing was written: this was a dry run");
+        Ok(())
+    }
+
+    fn detector(&self) -> Result<Detector> {
+        tch::manual_seed(self.config.seed as i64);
+        let Placement { device, format, .. } = self.placement;
+        Detector::new(&self.config.model, device, format, self.config.gpu.channels_last)
+            .context("the network cannot be built")
+    }
+
+    fn carry_out(mut self) -> Result<()> {
+        let stop = stop_flag()?;
+        tracing::info!("device: {}", self.placement.reason);
+        let source = clip_source(&self.config, &self.manifest);
+        let folder = match &self.resumed {
+            Some((folder, _)) => {
+                self.extract(&source, &stop)?;
+                folder.clone()
+            }
+            None => self.make_folder(&source, &stop)?,
+        };
+        let loader = loader(&self.config, source.clone());
+        let mut trainer = self.trainer(&folder, &source, &loader, &stop)?;
+        tracing::info!("run folder: {}", folder.path().display());
+
+        let result = train_and_test(&mut trainer, &self.manifest.indices(Split::Test));
+        let state = trainer.state;
+        for (video, reason) in &state.skipped {
+            self.manifest.mark_unusable(*video, reason);
+        }
+        let report = self.report(&folder, &source, &state, &result);
+        let saved = report.save(&folder.report());
+        // Where training failed, its own error says more than that the report could not be written either.
+        let (outcome, _) = result?;
+        saved.with_context(|| format!("{}: the report cannot be written", folder.report().display()))?;
+        self.manifest.save(&folder.manifest())?;
+        print_report(&report);
+        if outcome == Outcome::Interrupted {
+            let hint = format!("a checkpoint is written; go on with: dfdetect train --resume {}", report.run);
+            return Err(Interrupted(Some(hint)).into());
+        }
+        Ok(())
+    }
+
+    /// The folder of a new run, with what is known before training in it. Nothing stays where that fails.
+    fn make_folder(&mut self, source: &ClipSource, stop: &AtomicBool) -> Result<RunFolder> {
+        let output = &self.config.output.directory;
+        let folder = RunFolder::create(output, &self.config.experiment.name).with_context(|| {
+            format!("{}: the run's folder cannot be made\n  hint: choose another --output", output.display())
+        })?;
+        let mut fill = || -> Result<()> {
+            for (video, reason) in self.extract(source, stop)? {
+                self.manifest.mark_unusable(video, &reason);
+            }
+            self.check_splits()?;
+            let yaml = serde_yaml::to_string(&self.config).context("the configuration cannot be written as YAML")?;
+            fs::write(folder.config(), yaml).with_context(|| format!("{}: cannot write", folder.config().display()))?;
+            Ok(self.manifest.save(&folder.manifest())?)
+        };
+        fill().inspect_err(|_| {
+            let _ = fs::remove_dir_all(folder.path());
+        })?;
+        Ok(folder)
+    }
+
+    /// Decodes what the cache holds and probes the rest; the test videos are only probed. Gives back the unusable ones.
+    fn extract(&self, source: &ClipSource, stop: &AtomicBool) -> Result<Vec<(usize, String)>> {
+        let threads = self.config.dataloader.num_workers.max(1);
+        let mut seen: Vec<_> = [Split::Train, Split::Val].map(|split| self.manifest.indices(split)).concat();
+        seen.sort_unstable();
+        let mut unusable = prepare(source, &seen, threads, stop);
+        let probing = ClipSource::new(&self.manifest, clip_spec(&self.config), Arc::new(FrameCache::new(0)));
+        unusable.extend(prepare(&probing, &self.manifest.indices(Split::Test), threads, stop));
+        if stop.load(Ordering::Relaxed) {
+            return Err(Interrupted(None).into());
+        }
+        for (video, reason) in &unusable {
+            tracing::warn!("{} is skipped: {reason}", self.manifest.videos[*video].path.display());
+        }
+        Ok(unusable)
+    }
+
+    /// Unreadable videos may have taken the last one of a class.
+    fn check_splits(&self) -> Result<(), DataError> {
+        for split in [Split::Train, Split::Val] {
+            for label in [Label::Real, Label::Fake] {
+                if self.manifest.count(split, label) == 0 {
+                    return Err(DataError::Unusable {
+                        root: self.manifest.root.clone(),
+                        problem: format!(
+                            "no {label:?} video of the {split:?} split can be used ({} videos were skipped, for \
+                             instance: {})",
+                            self.manifest.skipped.len(),
+                            self.manifest.skipped.first().map_or("-".into(), |video| format!(
+                                "{}: {}",
+                                video.path.display(),
+                                video.reason
+                            )),
+                        ),
+                        hint: "look at why they were skipped, or add videos".into(),
+                    });
+                }
+            }
+        }
+        Ok(())
+    }
+
+    fn trainer<'a>(
+        &'a self,
+        folder: &RunFolder,
+        source: &Arc<ClipSource>,
+        loader: &'a Loader,
+        stop: &'a AtomicBool,
+    ) -> Result<Trainer<'a>> {
+        let detector = self.detector()?;
+        let named = detector.parameters().trainable().map(|parameter| (parameter.name.as_str(), &parameter.tensor));
+        let mut optimizer =
+            AdamW::new(named, self.config.training.weight_decay).context("the optimizer cannot be built")?;
+        let state = match &self.resumed {
+            Some((_, checkpoint)) => {
+                checkpoint.load_weights(detector.parameters())?;
+                checkpoint.load_training(&mut optimizer)?
+            }
+            None => self.first_state(),
+        };
+        let retry = self.config.gpu.memory_management.oom_retry;
+        let cache = source.clone();
+        let stepper = Stepper {
+            optimizer,
+            scaler: state.scaler.clone(),
+            guard: Guard::new("train", state.micro_batch, retry),
+            clip_norm: self.config.training.gradient_clip_norm,
+            spec: clip_spec(&self.config),
+            pin_memory: self.config.dataloader.pin_memory,
+            relieve: match detector.device().is_cuda() {
+                // Frames in host memory do not crowd the device.
+                true => Box::new(|| {}),
+                false => Box::new(move || cache.cache().shrink_to(cache.cache().stats().bytes / 2)),
+            },
+            detector,
+        };
+        Ok(Trainer {
+            config: &self.config,
+            manifest: &self.manifest,
+            train_videos: self.manifest.indices(Split::Train),
+            val_videos: self.manifest.indices(Split::Val),
+            loader,
+            stop,
+            stepper,
+            evaluate_guard: Guard::new("evaluate", state.evaluate_micro_batch, retry),
+            log: RunLog::open(&folder.log(), state.log_bytes)
+                .with_context(|| format!("{}: cannot be opened", folder.log().display()))?,
+            folder: folder.clone(),
+            state,
+        })
+    }
+
+    fn first_state(&self) -> TrainState {
+        let batch_size = self.config.training.batch_size;
+        TrainState::new(LossScaler::new(self.placement.format == Format::Fp16), batch_size)
+    }
+
+    fn report(
+        &self,
+        folder: &RunFolder,
+        source: &ClipSource,
+        state: &TrainState,
+        result: &Result<(Outcome, Option<Metrics>)>,
+    ) -> Report {
+        let (status, test) = match result {
+            Ok((Outcome::Completed, test)) => (Status::Completed, test.clone()),
+            Ok((Outcome::Interrupted, _)) => (Status::Interrupted, None),
+            Err(_) => (Status::Failed, None),
+        };
+        let cache = source.cache().stats();
+        let train_secs: f64 = state.history.iter().map(|epoch| epoch.seconds).sum();
+        let waited_secs: f64 = state.history.iter().map(|epoch| epoch.seconds * epoch.data_wait_share).sum();
+        let clips: usize = state.history.iter().map(|epoch| epoch.train_clips).sum();
+        Report {
+            run: folder.path().display().to_string(),
+            status,
+            error: result.as_ref().err().map(|error| format!("{error:#}")),
+            epochs: state.epoch,
+            steps: state.step,
+            best_epoch: state.best.as_ref().map(|best| best.epoch),
+            seconds: state.seconds,
+            validation: state.best.as_ref().map(|best| best.validation.clone()),
+            test,
+            memory: MemorySummary {
+                oom_events: state.oom_events,
+                cleanups: state.cleanups,
+                micro_batch_final: state.micro_batch,
+                rss_peak_bytes: memory::process_peak_rss_bytes(),
+                gpu_peak_bytes: torch::peak_allocated_bytes(self.placement.device),
+            },
+            data: DataSummary {
+                videos: self.manifest.videos.len(),
+                skipped: self.manifest.skipped.len(),
+                skipped_videos: self.manifest.skipped.clone(),
+                cache_hits: cache.hits,
+                cache_misses: cache.misses,
+            },
+            throughput: Throughput {
+                clips_per_sec: (train_secs > 0.0).then(|| clips as f64 / train_secs),
+                data_wait_share: (train_secs > 0.0).then(|| waited_secs / train_secs),
+            },
+            versions: Versions {
+                dfdetect: env!("CARGO_PKG_VERSION").into(),
+                libtorch: torch::version(),
+                ffmpeg: crate::data::decode::libavcodec_version(),
+            },
+        }
+    }
+}
+
+/// Trains, then looks at the test videos once, with the weights of the best epoch.
+fn train_and_test(trainer: &mut Trainer, test_videos: &[usize]) -> Result<(Outcome, Option<Metrics>)> {
+    if trainer.fit()? == Outcome::Interrupted {
+        return Ok((Outcome::Interrupted, None));
+    }
+    if test_videos.is_empty() {
+        return Ok((Outcome::Completed, None));
+    }
+    let best = Checkpoints::of_run(trainer.folder.path()).path("best");
+    Checkpoint::open(&best)?.load_weights(trainer.stepper.detector.parameters())?;
+    match trainer.evaluate("test", test_videos) {
+        Ok(evaluation) => Ok((Outcome::Completed, Some(evaluation.metrics()))),
+        Err(TrainError::Evaluate(EvaluateError::Interrupted)) => Ok((Outcome::Interrupted, None)),
+        Err(error) => Err(error.into()),
+    }
+}
+
+fn print_report(report: &Report) {
+    let rows: Vec<_> = [("validation", &report.validation), ("test", &report.test)]
+        .into_iter()
+        .filter_map(|(name, metrics)| metrics.as_ref().map(|metrics| (name, metrics)))
+        .collect();
+    if !rows.is_empty() {
+        println!("{}", metrics_table(&rows));
+    }
+    let best = report.best_epoch.map_or(String::new(), |epoch| format!(", the best was epoch {epoch}"));
+    println!("{} epochs in {:.0} s{best}", report.epochs, report.seconds);
+    let memory = &report.memory;
+    match memory.oom_events {
+        0 => println!("memory held: it never ran out"),
+        times => {
+            println!("memory ran out {times} times, no clip was lost; micro-batch now {}", memory.micro_batch_final)
+        }
+    }
+    if report.data.skipped > 0 {
+        println!("{} of {} videos were skipped:", report.data.skipped, report.data.videos);
+        for video in report.data.skipped_videos.iter().take(20) {
+            println!("  {}: {}", video.path.display(), video.reason);
+        }
+        if report.data.skipped > 20 {
+            println!("  ... all of them are in manifest.json");
+        }
+    }
+    println!("results: {}", report.run);
 }

@@ -25,7 +25,7 @@ const MAX_PACKETS: usize = 1_000_000;
 const MAX_ERRORS: usize = 1_000;
 
 /// What is taken from a video.
-#[derive(Debug, Clone, PartialEq, Eq)]
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct ClipSpec {
     /// T: frames in a clip, each from the middle of one of T equal parts of the video.
     pub frames: usize,
@@ -47,6 +47,13 @@ impl ClipSpec {
     fn frame_bytes(&self) -> usize {
         self.height * self.width * 3
     }
+}
+
+/// Version of FFmpeg's decoding library.
+#[must_use]
+pub fn libavcodec_version() -> String {
+    let version = ffmpeg::codec::version();
+    format!("libavcodec {}.{}.{}", version >> 16, version >> 8 & 0xff, version & 0xff)
 }
 
 /// Whether a clip can be had from this file, as far as that shows without decoding.

@@ -11,6 +11,7 @@ use std::thread::{self, JoinHandle};
 
 use crossbeam_channel::{Receiver, Sender, bounded, unbounded};
 
+use super::decode::ClipSpec;
 use super::manifest::Label;
 use super::source::{Clip, ClipSource};
 
@@ -70,6 +71,12 @@ impl Loader {
         }
         let jobs = (!threads.is_empty()).then_some(sender);
         Self { source, jobs, threads, prefetch_batches: prefetch_batches.max(1) }
+    }
+
+    /// How its clips are taken.
+    #[must_use]
+    pub fn spec(&self) -> &ClipSpec {
+        self.source.spec()
     }
 
     /// Starts on a plan: the videos of each batch. Batches come in its order; a pass may be dropped at any time.

@@ -1,5 +1,6 @@
 //! The index of a data set: which videos there are, what they are, which side of the split they are on.
 
+use std::collections::HashSet;
 use std::fs::{self, File};
 use std::io::{self, Write};
 use std::path::{Path, PathBuf};
@@ -60,24 +61,33 @@ pub struct SkippedVideo {
 pub struct Manifest {
     /// The data set's folder, absolute.
     pub root: PathBuf,
-    /// Usable videos.
+    /// All videos that were found.
     pub videos: Vec<VideoRecord>,
-    /// Videos that cannot be used, and why.
+    /// Those of them that cannot be used, and why.
     pub skipped: Vec<SkippedVideo>,
 }
 
 impl Manifest {
-    /// Numbers of the videos on one side of the split, ascending.
+    /// Numbers of the usable videos on one side of the split, ascending.
     #[must_use]
     pub fn indices(&self, split: Split) -> Vec<usize> {
-        let on_side = self.videos.iter().enumerate().filter(|(_, video)| video.split == split);
-        on_side.map(|(index, _)| index).collect()
+        let skipped: HashSet<_> = self.skipped.iter().map(|skipped| &skipped.path).collect();
+        let usable = |video: &VideoRecord| video.split == split && !skipped.contains(&video.path);
+        self.videos.iter().enumerate().filter(|(_, video)| usable(video)).map(|(index, _)| index).collect()
     }
 
-    /// How many videos of a class are on one side of the split.
+    /// How many usable videos of a class are on one side of the split.
     #[must_use]
     pub fn count(&self, split: Split, label: Label) -> usize {
-        self.videos.iter().filter(|video| video.split == split && video.label == label).count()
+        self.indices(split).into_iter().filter(|index| self.videos[*index].label == label).count()
+    }
+
+    /// Takes note that a video cannot be used; said twice, it counts once.
+    pub fn mark_unusable(&mut self, video: usize, reason: &str) {
+        let path = &self.videos[video].path;
+        if self.skipped.iter().all(|skipped| skipped.path != *path) {
+            self.skipped.push(SkippedVideo { path: path.clone(), reason: reason.to_owned() });
+        }
     }
 
     /// Writes it as JSON. A file of that name is replaced at once or not at all.

@@ -6,7 +6,7 @@ use std::sync::atomic::{AtomicBool, Ordering};
 
 use tch::{Device, Kind, Tensor};
 
-use crate::data::{DataError, HostBatch, Label, Loader, sequential_plan};
+use crate::data::{ClipSpec, DataError, HostBatch, Label, Loader, sequential_plan};
 use crate::memory::{Guard, GuardError};
 use crate::metrics::{self, Metrics};
 use crate::model::Detector;
@@ -52,7 +52,7 @@ pub enum EvaluateError {
 /// How to score: everything but the network and the videos.
 pub struct Evaluator<'a> {
     /// Where clips come from.
-    pub loader: &'a mut Loader,
+    pub loader: &'a Loader,
     /// Cuts batches where memory is short.
     pub guard: &'a mut Guard,
     /// Clips a batch.
@@ -72,12 +72,13 @@ impl Evaluator<'_> {
     pub fn run(&mut self, detector: &Detector, videos: &[usize]) -> Result<Evaluation, EvaluateError> {
         let mut evaluation = Evaluation::default();
         let bar = Bar::new(self.label, videos.len() as u64, (videos.len() as u64).max(1));
+        let spec = *self.loader.spec();
         let mut pass = self.loader.pass(sequential_plan(videos, self.batch_size));
         while let Some(batch) = pass.next_batch() {
             if self.stop.load(Ordering::Relaxed) {
                 return Err(EvaluateError::Interrupted);
             }
-            let attempt = |micro_batch| score_batch(detector, &batch, micro_batch);
+            let attempt = |micro_batch| score_batch(detector, &spec, &batch, micro_batch);
             let scores = self.guard.run(batch.labels.len(), attempt, torch::release_cached_memory)?;
             evaluation.videos.extend(scores);
             bar.advance((batch.labels.len() + batch.skipped.len()) as u64, String::new);
@@ -87,12 +88,17 @@ impl Evaluator<'_> {
     }
 }
 
-fn score_batch(detector: &Detector, batch: &HostBatch, micro_batch: usize) -> TorchResult<Vec<VideoScore>> {
+fn score_batch(
+    detector: &Detector,
+    spec: &ClipSpec,
+    batch: &HostBatch,
+    micro_batch: usize,
+) -> TorchResult<Vec<VideoScore>> {
     let _no_grad = tch::no_grad_guard();
     let mut scores = Vec::with_capacity(batch.labels.len());
     for start in (0..batch.labels.len()).step_by(micro_batch) {
         let range = start..(start + micro_batch).min(batch.labels.len());
-        let frames_bthwc = clips_to_device(batch, range.clone(), detector.device(), false)?;
+        let frames_bthwc = clips_to_device(batch, spec, range.clone(), detector.device(), false)?;
         let logits = detector.forward(&frames_bthwc, false)?;
         let clips = probabilities(&logits.clips_b)?;
         let frames = probabilities(&logits.frames_bt)?;
@@ -115,14 +121,14 @@ fn score_batch(detector: &Detector, batch: &HostBatch, micro_batch: usize) -> To
 /// Out of memory.
 pub fn clips_to_device(
     batch: &HostBatch,
+    spec: &ClipSpec,
     clips: std::ops::Range<usize>,
     device: Device,
     pin: bool,
 ) -> TorchResult<Tensor> {
-    let [t, h, w] = batch.clip_thw;
-    let clip_bytes = t * h * w * 3;
+    let clip_bytes = spec.clip_bytes();
     let bytes = &batch.frames_bthwc[clips.start * clip_bytes..clips.end * clip_bytes];
-    let shape = [clips.len() as i64, t as i64, h as i64, w as i64, 3];
+    let shape = [clips.len(), spec.frames, spec.height, spec.width, 3].map(|size| size as i64);
     let frames_bthwc = Tensor::f_from_data_size(bytes, &shape, Kind::Uint8)?;
     if pin && device.is_cuda() {
         return frames_bthwc.f_pin_memory(device)?.f_to_device_(device, Kind::Uint8, true, false);

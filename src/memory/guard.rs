@@ -112,6 +112,7 @@ impl Guard {
             }
             // The error may hold what libtorch said, nothing more; still, nothing of the attempt lives on.
             drop(error);
+            recover().map_err(GuardError::Other)?;
             let phase = self.phase.to_owned();
             let message = message.lines().next().unwrap_or_default().to_owned();
             if !self.retry {
@@ -120,7 +121,6 @@ impl Guard {
             if micro_batch == 1 {
                 return Err(GuardError::Exhausted { phase, message });
             }
-            recover().map_err(GuardError::Other)?;
             self.micro_batch = micro_batch / 2;
             let event = OomEvent {
                 phase,
@@ -176,8 +176,14 @@ mod tests {
 
     #[test]
     fn one_clip_that_does_not_fit_is_the_end() {
-        let error = Guard::new("train", 4, true).run(4, attempt(0), || Ok(())).unwrap_err();
+        let mut recovered = 0;
+        let recover = || {
+            recovered += 1;
+            Ok(())
+        };
+        let error = Guard::new("train", 4, true).run(4, attempt(0), recover).unwrap_err();
         assert!(matches!(error, GuardError::Exhausted { .. }) && error.to_string().contains("hint:"));
+        assert_eq!(recovered, 3, "also the last failure is cleaned up after");
     }
 
     #[test]

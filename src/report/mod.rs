@@ -1,1 +1,11 @@
-//! Placeholder.
+//! What a run leaves behind for people and programs: its folder, JSON lines, CSV, the final report, tables.
+
+mod folder;
+mod log;
+mod summary;
+mod table;
+
+pub use folder::RunFolder;
+pub use log::{RunLog, write_csv};
+pub use summary::{DataSummary, MemorySummary, Report, Status, Throughput, Versions};
+pub use table::metrics_table;

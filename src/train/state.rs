@@ -44,6 +44,32 @@ pub struct TrainState {
     pub skipped: Vec<(usize, String)>,
 }
 
+impl TrainState {
+    /// Before the first step: the micro-batch is the whole batch until memory says otherwise.
+    #[must_use]
+    pub fn new(scaler: LossScaler, batch_size: usize) -> Self {
+        Self {
+            epoch: 0,
+            batches_done: 0,
+            step: 0,
+            optimizer_step: 0,
+            scaler,
+            micro_batch: batch_size,
+            evaluate_micro_batch: batch_size,
+            tally: Tally::default(),
+            history: Vec::new(),
+            best: None,
+            plateau: Plateau::default(),
+            bad_steps: 0,
+            oom_events: 0,
+            cleanups: 0,
+            seconds: 0.0,
+            log_bytes: 0,
+            skipped: Vec::new(),
+        }
+    }
+}
+
 /// Sums over the epoch under way.
 #[derive(Debug, Clone, Default, PartialEq, Serialize, Deserialize)]
 pub struct Tally {
@@ -92,12 +118,16 @@ pub struct EpochRecord {
     /// Optimizer steps so far.
     pub step: u64,
     /// Mean loss over the clips learned from.
+    #[serde(skip_serializing_if = "Option::is_none", default)]
     pub train_loss: Option<f64>,
     /// Clip AUC while learning.
+    #[serde(skip_serializing_if = "Option::is_none", default)]
     pub train_auc: Option<f64>,
     /// Log-loss over validation videos.
+    #[serde(skip_serializing_if = "Option::is_none", default)]
     pub val_loss: Option<f64>,
     /// Metrics over validation videos.
+    #[serde(flatten)]
     pub validation: Metrics,
     /// Learning rate of the last step.
     pub lr: f64,
@@ -106,7 +136,10 @@ pub struct EpochRecord {
     /// Share of the training time that waited for data.
     pub data_wait_share: f64,
     /// Clips learned from.
-    pub clips: usize,
+    pub train_clips: usize,
+    /// Clips learned from in a second of training.
+    #[serde(skip_serializing_if = "Option::is_none", default)]
+    pub clips_per_sec: Option<f64>,
     /// Whether it is the best so far.
     pub is_best: bool,
 }

@@ -4,7 +4,7 @@
 
 use tch::{Kind, Tensor};
 
-use crate::data::{HostBatch, Label};
+use crate::data::{ClipSpec, HostBatch, Label};
 use crate::evaluate::{clips_to_device, probabilities};
 use crate::memory::{Guard, GuardError};
 use crate::model::{Detector, Parameters};
@@ -43,6 +43,8 @@ pub struct Stepper {
     pub guard: Guard,
     /// Gradients are scaled down to this norm; 0 = never.
     pub clip_norm: f64,
+    /// Shape of the clips.
+    pub spec: ClipSpec,
     /// Copy clips through page-locked memory.
     pub pin_memory: bool,
     /// Frees what the rest of the program can spare, when memory ran out.
@@ -63,11 +65,11 @@ impl Stepper {
         learning_rate: f64,
         seed: i64,
     ) -> Result<StepReport, GuardError<tch::TchError>> {
-        let Self { detector, optimizer, scaler, guard, clip_norm, pin_memory, relieve } = self;
+        let Self { detector, optimizer, scaler, guard, clip_norm, spec, pin_memory, relieve } = self;
         let parameters = detector.parameters();
         let statistics = parameters.copy_buffers().map_err(GuardError::Other)?;
         let largest = batches.iter().map(|batch| batch.labels.len()).max().unwrap_or(0);
-        let work = Work { detector, batches, scale: scaler.scale(), seed, pin_memory: *pin_memory };
+        let work = Work { detector, batches, spec: *spec, scale: scaler.scale(), seed, pin_memory: *pin_memory };
         let recover = || {
             parameters.restore_buffers(&statistics)?;
             relieve();
@@ -93,6 +95,7 @@ impl Stepper {
 struct Work<'a> {
     detector: &'a Detector,
     batches: &'a [HostBatch],
+    spec: ClipSpec,
     scale: f64,
     seed: i64,
     pin_memory: bool,
@@ -120,7 +123,7 @@ impl Work<'_> {
     fn micro_step(&self, batch: &HostBatch, range: std::ops::Range<usize>, clips: usize) -> TorchResult<Gradients> {
         let device = self.detector.device();
         fault()?;
-        let frames_bthwc = clips_to_device(batch, range.clone(), device, self.pin_memory)?;
+        let frames_bthwc = clips_to_device(batch, &self.spec, range.clone(), device, self.pin_memory)?;
         let is_fake: Vec<bool> = batch.labels[range].iter().map(|label| *label == Label::Fake).collect();
         let targets: Vec<f32> = is_fake.iter().map(|fake| f32::from(u8::from(*fake))).collect();
         let targets_b = Tensor::f_from_slice(&targets)?.f_to_device(device)?;
@@ -186,6 +189,7 @@ mod tests {
         })
     }
 
+    const SPEC: ClipSpec = ClipSpec { frames: 2, height: 32, width: 32, min_frames: 1 };
     const OOM: &str = "DefaultCPUAllocator: can't allocate memory: you tried to allocate 1 bytes";
 
     fn stepper(temporal: Temporal, dropout: f64, micro_batch: usize) -> Stepper {
@@ -200,6 +204,7 @@ mod tests {
             scaler: LossScaler::new(false),
             guard: Guard::new("train", micro_batch, true),
             clip_norm: 1.0,
+            spec: SPEC,
             pin_memory: false,
             relieve: Box::new(|| {}),
             detector,
@@ -207,11 +212,9 @@ mod tests {
     }
 
     fn batch(index: usize, clips: usize) -> HostBatch {
-        let clip_thw = [2, 32, 32];
         let pixel = |i: usize| (i * 7919 % 251) as u8 ^ (i / 6144 * 31 + index) as u8;
         HostBatch {
             index,
-            clip_thw,
             frames_bthwc: (0..clips * 2 * 32 * 32 * 3).map(pixel).collect(),
             labels: (0..clips).map(|clip| if clip % 2 == 0 { Label::Real } else { Label::Fake }).collect(),
             videos: (0..clips).collect(),
@@ -252,14 +255,15 @@ mod tests {
         // Running statistics instead of the batch's own: batch norm couples the clips of a forward pass otherwise.
         let gradients = |batches: &[HostBatch], micro_batch: usize| {
             let stepper = stepper(Temporal::Mean, 0.0, 8);
-            let work = Work { detector: &stepper.detector, batches, scale: 1.0, seed: 0, pin_memory: false };
+            let work =
+                Work { detector: &stepper.detector, batches, spec: SPEC, scale: 1.0, seed: 0, pin_memory: false };
             stepper.detector.parameters().zero_gradients().unwrap();
             let clips: usize = batches.iter().map(|b| b.labels.len()).sum();
             let mut loss = 0.0;
             for batch in batches {
                 for start in (0..batch.labels.len()).step_by(micro_batch) {
                     let range = start..(start + micro_batch).min(batch.labels.len());
-                    let frames = clips_to_device(batch, range.clone(), Device::Cpu, false).unwrap();
+                    let frames = clips_to_device(batch, &SPEC, range.clone(), Device::Cpu, false).unwrap();
                     let targets: Vec<f32> =
                         batch.labels[range].iter().map(|l| f32::from(u8::from(*l == Label::Fake))).collect();
                     let logits = work.detector.forward(&frames, false).unwrap().clips_b;

@@ -1,0 +1,109 @@
+//! The folder of a run: its name and the files in it.
+
+use std::fs;
+use std::io::{self, ErrorKind};
+use std::path::{Path, PathBuf};
+
+/// The folder of one run.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct RunFolder {
+    path: PathBuf,
+}
+
+impl RunFolder {
+    /// Makes `<output>/<name>-<date-time>`, with a number behind it where that is taken.
+    ///
+    /// # Errors
+    /// The folder cannot be made.
+    pub fn create(output: &Path, name: &str) -> io::Result<Self> {
+        fs::create_dir_all(output)?;
+        let stem = format!("{name}-{}", chrono::Local::now().format("%Y%m%d-%H%M%S"));
+        for number in 1.. {
+            let path = if number == 1 { output.join(&stem) } else { output.join(format!("{stem}-{number}")) };
+            match fs::create_dir(&path) {
+                Ok(()) => return Ok(Self { path }),
+                Err(error) if error.kind() == ErrorKind::AlreadyExists => {}
+                Err(error) => return Err(error),
+            }
+        }
+        Err(io::Error::other("no free name"))
+    }
+
+    /// A run that is already there.
+    #[must_use]
+    pub fn open(path: &Path) -> Self {
+        Self { path: path.to_owned() }
+    }
+
+    /// The run below `output` that was written to last and has a checkpoint.
+    #[must_use]
+    pub fn latest(output: &Path) -> Option<Self> {
+        let runs = fs::read_dir(output).ok()?.flatten().map(|entry| entry.path());
+        let saved = |run: &PathBuf| fs::metadata(run.join("checkpoints/last/state.json"))?.modified();
+        let newest = runs.filter_map(|run| saved(&run).ok().map(|time| (time, run))).max()?;
+        Some(Self { path: newest.1 })
+    }
+
+    /// The folder itself.
+    #[must_use]
+    pub fn path(&self) -> &Path {
+        &self.path
+    }
+
+    /// The resolved configuration.
+    #[must_use]
+    pub fn config(&self) -> PathBuf {
+        self.path.join("config.yaml")
+    }
+
+    /// The videos and their split.
+    #[must_use]
+    pub fn manifest(&self) -> PathBuf {
+        self.path.join("manifest.json")
+    }
+
+    /// One JSON object a line, as the run goes.
+    #[must_use]
+    pub fn log(&self) -> PathBuf {
+        self.path.join("metrics.jsonl")
+    }
+
+    /// One row an epoch.
+    #[must_use]
+    pub fn csv(&self) -> PathBuf {
+        self.path.join("metrics.csv")
+    }
+
+    /// The end of the run in one object.
+    #[must_use]
+    pub fn report(&self) -> PathBuf {
+        self.path.join("report.json")
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn two_runs_of_the_same_second_do_not_share_a_folder() {
+        let output = tempfile::tempdir().unwrap();
+        let runs: Vec<_> = (0..3).map(|_| RunFolder::create(output.path(), "demo").unwrap()).collect();
+        assert!(runs[0] != runs[1] && runs[1] != runs[2] && runs[0] != runs[2]);
+    }
+
+    #[test]
+    fn the_latest_run_is_the_last_one_with_a_checkpoint() {
+        let output = tempfile::tempdir().unwrap();
+        assert_eq!(RunFolder::latest(output.path()), None);
+        for (name, saved) in [("a", true), ("b", true), ("c", false)] {
+            let folder = output.path().join(name).join("checkpoints/last");
+            fs::create_dir_all(&folder).unwrap();
+            if saved {
+                std::thread::sleep(std::time::Duration::from_millis(20));
+                fs::write(folder.join("state.json"), "{}").unwrap();
+            }
+        }
+        assert_eq!(RunFolder::latest(output.path()).unwrap().path(), output.path().join("b"));
+    }
+}

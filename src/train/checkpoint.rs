@@ -1,0 +1,301 @@
+//! Saving and loading: a checkpoint is there whole or not at all.
+//!
+//! A folder is written under a temporary name, flushed to the disk and renamed to `step-N`; then the link `last` (and
+//! `best`) is moved to it in one rename. Folders that no link names any more are deleted. Nothing in a checkpoint is
+//! code: tensors are safetensors, the rest is JSON and YAML.
+
+use std::collections::HashMap;
+use std::fs::{self, File};
+use std::io::{self, Write};
+use std::path::{Path, PathBuf};
+
+use safetensors::tensor::{Dtype, SafeTensors, TensorView};
+use tch::{Device, Kind, Tensor};
+
+use super::state::TrainState;
+use crate::config::{self, Config};
+use crate::model::Parameters;
+use crate::optim::AdamW;
+
+const MODEL: &str = "model.safetensors";
+const OPTIMIZER: &str = "optimizer.safetensors";
+const STATE: &str = "state.json";
+/// Under this key, the configuration as YAML is in the metadata of [`MODEL`].
+const CONFIG_KEY: &str = "dfdetect.config";
+/// Larger files are no checkpoints of these networks (the largest writes less than 1 GB).
+const MAX_FILE_BYTES: u64 = 8 << 30;
+
+/// A checkpoint that cannot be written or read.
+#[derive(Debug, thiserror::Error)]
+pub enum CheckpointError {
+    /// The disk refused.
+    #[error("{}: the checkpoint cannot be {verb}: {source}\n  hint: {hint}", .path.display())]
+    Io {
+        /// `written` or `read`.
+        verb: &'static str,
+        /// The file or folder.
+        path: PathBuf,
+        /// What the system said.
+        source: io::Error,
+        /// What to do about it.
+        hint: &'static str,
+    },
+    /// A file is there and is not what it should be.
+    #[error("{}: {problem}\n  hint: {hint}", .path.display())]
+    Invalid {
+        /// The file.
+        path: PathBuf,
+        /// What is wrong with it.
+        problem: String,
+        /// What to do about it.
+        hint: &'static str,
+    },
+    /// libtorch could not copy a tensor.
+    #[error("a tensor could not be copied: {0}")]
+    Torch(#[from] tch::TchError),
+}
+
+fn invalid(path: &Path, problem: impl Into<String>) -> CheckpointError {
+    let hint = "take another checkpoint of the run, or train again; only whole folders written by dfdetect are read";
+    CheckpointError::Invalid { path: path.to_owned(), problem: problem.into(), hint }
+}
+
+fn io_error(verb: &'static str, path: &Path) -> impl FnOnce(io::Error) -> CheckpointError + use<> {
+    let path = path.to_owned();
+    move |source| {
+        let hint = match verb {
+            "written" => "free some space or allow writing there; the previous checkpoint is untouched",
+            _ => "a checkpoint is a folder such as RUN/checkpoints/best",
+        };
+        CheckpointError::Io { verb, path, source, hint }
+    }
+}
+
+/// The `checkpoints` folder of a run.
+#[derive(Debug, Clone)]
+pub struct Checkpoints {
+    folder: PathBuf,
+}
+
+impl Checkpoints {
+    /// Those below the folder of a run.
+    #[must_use]
+    pub fn of_run(run: &Path) -> Self {
+        Self { folder: run.join("checkpoints") }
+    }
+
+    /// Where the link `name` (`last` or `best`) stands.
+    #[must_use]
+    pub fn path(&self, name: &str) -> PathBuf {
+        self.folder.join(name)
+    }
+
+    /// Saves everything and moves `last`, and `best` where this is the best, to it.
+    ///
+    /// # Errors
+    /// The disk is full or does not allow writing; then what was there before is still there.
+    pub fn save(
+        &self,
+        parameters: &Parameters,
+        optimizer: &AdamW,
+        state: &TrainState,
+        config: &Config,
+        is_best: bool,
+    ) -> Result<(), CheckpointError> {
+        fs::create_dir_all(&self.folder).map_err(io_error("written", &self.folder))?;
+        let partial = tempfile::Builder::new().prefix(".partial-").tempdir_in(&self.folder);
+        let partial = partial.map_err(io_error("written", &self.folder))?;
+
+        let yaml = serde_yaml::to_string(config).map_err(|error| invalid(&self.folder, error.to_string()))?;
+        let weights = parameters.iter().map(|parameter| (parameter.name.clone(), &parameter.tensor));
+        write_tensors(&partial.path().join(MODEL), weights, &[("format", "pt"), (CONFIG_KEY, &yaml)])?;
+        write_tensors(&partial.path().join(OPTIMIZER), named_moments(optimizer), &[])?;
+        let json = serde_json::to_vec(state).map_err(|error| invalid(&self.folder, error.to_string()))?;
+        write_file(&partial.path().join(STATE), &json)?;
+        sync_folder(partial.path())?;
+
+        let home = self.free_name(state.step);
+        fs::rename(partial.path(), &home).map_err(io_error("written", &home))?;
+        // The folder has moved away from under the guard that would delete it.
+        let _ = partial.keep();
+        self.link("last", &home)?;
+        if is_best {
+            self.link("best", &home)?;
+        }
+        self.delete_unlinked();
+        Ok(())
+    }
+
+    fn free_name(&self, step: u64) -> PathBuf {
+        let plain = self.folder.join(format!("step-{step:08}"));
+        let numbered = (2..).map(|n| self.folder.join(format!("step-{step:08}-{n}")));
+        std::iter::once(plain).chain(numbered).find(|path| !path.exists()).expect("there is always a next number")
+    }
+
+    fn link(&self, name: &str, home: &Path) -> Result<(), CheckpointError> {
+        let target = home.file_name().unwrap_or_default();
+        let (link, partial) = (self.path(name), self.folder.join(format!(".{name}")));
+        let move_link = || {
+            let _ = fs::remove_file(&partial);
+            std::os::unix::fs::symlink(target, &partial)?;
+            fs::rename(&partial, &link)?;
+            File::open(&self.folder)?.sync_all()
+        };
+        move_link().map_err(io_error("written", &link))
+    }
+
+    /// What no link names is of no use; that it cannot be deleted is no reason to stop a run.
+    fn delete_unlinked(&self) {
+        let linked: Vec<_> = ["last", "best"].iter().filter_map(|name| fs::read_link(self.path(name)).ok()).collect();
+        for entry in fs::read_dir(&self.folder).into_iter().flatten().flatten() {
+            let name = entry.file_name();
+            let ours = [".partial-", "step-"].iter().any(|prefix| name.to_string_lossy().starts_with(prefix));
+            if ours
+                && linked.iter().all(|kept| kept.as_os_str() != name)
+                && let Err(error) = fs::remove_dir_all(entry.path())
+            {
+                tracing::warn!("{}: an old checkpoint cannot be deleted: {error}", entry.path().display());
+            }
+        }
+    }
+}
+
+/// A checkpoint that was opened; nothing is loaded yet but its configuration.
+#[derive(Debug)]
+pub struct Checkpoint {
+    folder: PathBuf,
+    model: Vec<u8>,
+    /// The configuration it was trained with.
+    pub config: Config,
+}
+
+impl Checkpoint {
+    /// Opens the folder of a checkpoint, such as `RUN/checkpoints/best`.
+    ///
+    /// # Errors
+    /// There is none, or its file of weights is damaged.
+    pub fn open(folder: &Path) -> Result<Self, CheckpointError> {
+        let path = folder.join(MODEL);
+        let model = read_file(&path)?;
+        let (_, metadata) = SafeTensors::read_metadata(&model)
+            .map_err(|error| invalid(&path, format!("this is not a whole safetensors file ({error})")))?;
+        let yaml = metadata.metadata().as_ref().and_then(|data| data.get(CONFIG_KEY));
+        let yaml = yaml.ok_or_else(|| invalid(&path, "there is no dfdetect configuration in its metadata"))?;
+        let config = config::parse(&path.display().to_string(), yaml, &[])
+            .map_err(|error| invalid(&path, format!("the configuration in its metadata is not valid: {error}")))?
+            .config;
+        Ok(Self { folder: folder.to_owned(), model, config })
+    }
+
+    /// Puts the weights and running statistics into a network.
+    ///
+    /// # Errors
+    /// The network has another architecture; what differs is named, and the network is unchanged.
+    pub fn load_weights(&self, parameters: &Parameters) -> Result<(), CheckpointError> {
+        let targets: Vec<_> = parameters.iter().map(|p| (p.name.clone(), &p.tensor)).collect();
+        load_tensors(&self.folder.join(MODEL), &self.model, &targets)
+    }
+
+    /// Puts the moments into an optimizer and gives back where the run stood.
+    ///
+    /// # Errors
+    /// Files are missing, damaged or of another architecture.
+    pub fn load_training(&self, optimizer: &mut AdamW) -> Result<TrainState, CheckpointError> {
+        let path = self.folder.join(STATE);
+        let state: TrainState = serde_json::from_slice(&read_file(&path)?)
+            .map_err(|error| invalid(&path, format!("this is not the state of a run ({error})")))?;
+        let path = self.folder.join(OPTIMIZER);
+        load_tensors(&path, &read_file(&path)?, &named_moments(optimizer).collect::<Vec<_>>())?;
+        optimizer.set_step_count(state.optimizer_step);
+        Ok(state)
+    }
+}
+
+/// The optimizer's tensors with the names they are saved under.
+fn named_moments(optimizer: &AdamW) -> impl Iterator<Item = (String, &Tensor)> {
+    optimizer.moments().iter().flat_map(|moments| {
+        let name = &moments.name;
+        [(format!("{name}.exp_avg"), &moments.exp_avg), (format!("{name}.exp_avg_sq"), &moments.exp_avg_sq)]
+    })
+}
+
+fn write_tensors<'t>(
+    path: &Path,
+    tensors: impl Iterator<Item = (String, &'t Tensor)>,
+    metadata: &[(&str, &str)],
+) -> Result<(), CheckpointError> {
+    let mut copies = Vec::new();
+    for (name, tensor) in tensors {
+        let values = tensor.f_detach()?.f_to_device(Device::Cpu)?.f_contiguous()?;
+        let mut bytes = vec![0; values.numel() * 4];
+        values.f_copy_data_u8(&mut bytes, values.numel())?;
+        let shape: Vec<usize> = values.size().iter().map(|size| *size as usize).collect();
+        copies.push((name, shape, bytes));
+    }
+    let views = copies.iter().map(|(name, shape, bytes)| {
+        TensorView::new(Dtype::F32, shape.clone(), bytes).map(|view| (name.as_str(), view))
+    });
+    let views = views.collect::<Result<Vec<_>, _>>().map_err(|error| invalid(path, error.to_string()))?;
+    let metadata: HashMap<_, _> = metadata.iter().map(|(k, v)| ((*k).to_owned(), (*v).to_owned())).collect();
+    let metadata = (!metadata.is_empty()).then_some(metadata);
+    safetensors::serialize_to_file(views, metadata, path).map_err(|error| match error {
+        safetensors::SafeTensorError::IoError(source) => io_error("written", path)(source),
+        other => invalid(path, other.to_string()),
+    })?;
+    File::open(path).and_then(|file| file.sync_all()).map_err(io_error("written", path))
+}
+
+/// Copies a file's tensors into `targets` after all names, types and shapes were found equal.
+fn load_tensors(path: &Path, bytes: &[u8], targets: &[(String, &Tensor)]) -> Result<(), CheckpointError> {
+    let file = SafeTensors::deserialize(bytes)
+        .map_err(|error| invalid(path, format!("this is not a whole safetensors file ({error})")))?;
+    let mut views = Vec::with_capacity(targets.len());
+    for (name, tensor) in targets {
+        let view = file.tensor(name).map_err(|_| other_architecture(path, format!("`{name}` is missing")))?;
+        let wanted: Vec<usize> = tensor.size().iter().map(|size| *size as usize).collect();
+        if view.dtype() != Dtype::F32 || view.shape() != wanted {
+            let found = format!("`{name}` is {:?} {:?}, not F32 {wanted:?}", view.dtype(), view.shape());
+            return Err(other_architecture(path, found));
+        }
+        views.push(view);
+    }
+    if file.len() != targets.len() {
+        let extra = file.names().into_iter().find(|name| targets.iter().all(|(known, _)| known != name));
+        return Err(other_architecture(path, format!("`{}` is not in this network", extra.unwrap_or_default())));
+    }
+    let _no_grad = tch::no_grad_guard();
+    for ((_, tensor), view) in targets.iter().zip(views) {
+        let values = Tensor::f_from_data_size(view.data(), &tensor.size(), Kind::Float)?;
+        tensor.shallow_clone().f_copy_(&values)?;
+    }
+    Ok(())
+}
+
+fn other_architecture(path: &Path, difference: String) -> CheckpointError {
+    CheckpointError::Invalid {
+        path: path.to_owned(),
+        problem: format!("the checkpoint is of another architecture: {difference}"),
+        hint: "leave model.* as the checkpoint was trained with; its own configuration is in RUN/config.yaml",
+    }
+}
+
+fn read_file(path: &Path) -> Result<Vec<u8>, CheckpointError> {
+    let bytes = fs::metadata(path).map_err(io_error("read", path))?.len();
+    if bytes > MAX_FILE_BYTES {
+        return Err(invalid(path, format!("it has {bytes} bytes, more than any checkpoint")));
+    }
+    fs::read(path).map_err(io_error("read", path))
+}
+
+fn write_file(path: &Path, bytes: &[u8]) -> Result<(), CheckpointError> {
+    let write = || {
+        let mut file = File::create(path)?;
+        file.write_all(bytes)?;
+        file.sync_all()
+    };
+    write().map_err(io_error("written", path))
+}
+
+fn sync_folder(path: &Path) -> Result<(), CheckpointError> {
+    File::open(path).and_then(|folder| folder.sync_all()).map_err(io_error("written", path))
+}

@@ -1,0 +1,430 @@
+//! The fit loop: epochs of steps, validation, checkpoints, until done, stalled or interrupted.
+
+use std::io;
+use std::sync::atomic::{AtomicBool, Ordering};
+use std::time::Instant;
+
+use bytesize::ByteSize;
+use serde::Serialize;
+
+use super::checkpoint::{CheckpointError, Checkpoints};
+use super::state::{Best, EpochRecord, Tally, TrainState};
+use super::step::{StepReport, Stepper};
+use crate::config::Config;
+use crate::data::{HostBatch, Loader, Manifest, Pass, epoch_plan};
+use crate::evaluate::{EvaluateError, Evaluation, Evaluator};
+use crate::memory::{self, Guard, GuardError};
+use crate::metrics::Metrics;
+use crate::optim::CosineSchedule;
+use crate::progress::Bar;
+use crate::report::{RunFolder, RunLog, write_csv};
+use crate::torch;
+
+/// So many steps in a row without finite gradients mean that the run has diverged.
+const MAX_BAD_STEPS: u32 = 20;
+
+const CSV_COLUMNS: &[&str] = &[
+    "epoch",
+    "step",
+    "lr",
+    "train_loss",
+    "train_auc",
+    "val_loss",
+    "video_auc",
+    "frame_auc",
+    "eer",
+    "ap",
+    "acc",
+    "acc_real",
+    "acc_fake",
+    "seconds",
+    "clips_per_sec",
+    "data_wait_share",
+    "is_best",
+];
+
+/// How training ended.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Outcome {
+    /// All epochs, or validation stopped rising.
+    Completed,
+    /// The user pressed Ctrl-C; a checkpoint is written.
+    Interrupted,
+}
+
+/// Why training cannot go on.
+#[derive(Debug, thiserror::Error)]
+pub enum TrainError {
+    /// Memory, or libtorch otherwise.
+    #[error(transparent)]
+    Step(#[from] GuardError<tch::TchError>),
+    /// Validation failed.
+    #[error(transparent)]
+    Evaluate(#[from] EvaluateError),
+    /// A checkpoint could not be written.
+    #[error(transparent)]
+    Checkpoint(#[from] CheckpointError),
+    /// A log could not be written.
+    #[error(
+        "the log of the run cannot be written: {0}\n  hint: free some space; `--resume` goes on from the last checkpoint"
+    )]
+    Log(#[from] io::Error),
+    /// Loss or gradients are not finite any more.
+    #[error(
+        "loss or gradients were not finite for {MAX_BAD_STEPS} steps in a row, the last one step {step}\n  hint: \
+         resume with a smaller training.learning_rate, or with gpu.mixed_precision: off"
+    )]
+    Diverged {
+        /// The last such step.
+        step: u64,
+    },
+}
+
+/// What a run consists of; `fit` drives it.
+pub struct Trainer<'a> {
+    /// The configuration of the run.
+    pub config: &'a Config,
+    /// Its videos.
+    pub manifest: &'a Manifest,
+    /// Videos to learn from.
+    pub train_videos: Vec<usize>,
+    /// Videos that choose the best epoch.
+    pub val_videos: Vec<usize>,
+    /// Where clips come from.
+    pub loader: &'a Loader,
+    /// Set when the user wants to stop.
+    pub stop: &'a AtomicBool,
+    /// Network, optimizer and guard.
+    pub stepper: Stepper,
+    /// Cuts validation batches where memory is short.
+    pub evaluate_guard: Guard,
+    /// Where the run stands.
+    pub state: TrainState,
+    /// Where it is saved.
+    pub folder: RunFolder,
+    /// Its `metrics.jsonl`.
+    pub log: RunLog,
+}
+
+/// A step as it stands in `metrics.jsonl`.
+#[derive(Serialize)]
+struct StepLine {
+    step: u64,
+    epoch: u32,
+    loss: f64,
+    lr: f64,
+    grad_norm: f64,
+    scale: f64,
+    clips: usize,
+    micro_batch: usize,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    clips_per_sec: Option<f64>,
+    data_wait_ms: u64,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    gpu_peak_bytes: Option<u64>,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    rss_bytes: Option<u64>,
+}
+
+#[derive(Serialize)]
+struct OomLine<'a> {
+    step: u64,
+    device: String,
+    #[serde(flatten)]
+    event: &'a memory::OomEvent,
+}
+
+#[derive(Serialize)]
+struct SkipLine<'a> {
+    step: u64,
+    reason: &'a str,
+    videos: Vec<&'a std::path::Path>,
+}
+
+impl Trainer<'_> {
+    /// Trains until the last epoch, until validation stops rising, or until interrupted. The best epoch and the last
+    /// state are on the disk when it returns.
+    ///
+    /// # Errors
+    /// See [`TrainError`]; where memory is exhausted, a checkpoint is written first.
+    pub fn fit(&mut self) -> Result<Outcome, TrainError> {
+        let patience = self.config.training.early_stopping.patience;
+        while self.state.epoch < self.config.training.epochs {
+            if patience > 0 && self.state.plateau.epochs >= patience {
+                tracing::info!("validation AUC has not risen for {patience} epochs: stopping early");
+                break;
+            }
+            if self.train_epoch()? == Outcome::Interrupted {
+                self.save(false)?;
+                return Ok(Outcome::Interrupted);
+            }
+            match self.evaluate("validate", &self.val_videos.clone()) {
+                Ok(evaluation) => self.finish_epoch(&evaluation)?,
+                Err(TrainError::Evaluate(EvaluateError::Interrupted)) => {
+                    self.save(false)?;
+                    return Ok(Outcome::Interrupted);
+                }
+                Err(error) => return Err(error),
+            }
+        }
+        Ok(Outcome::Completed)
+    }
+
+    /// Scores videos with the weights as they are.
+    ///
+    /// # Errors
+    /// Interrupted, or not even one clip fits.
+    pub fn evaluate(&mut self, label: &'static str, videos: &[usize]) -> Result<Evaluation, TrainError> {
+        let known = self.evaluate_guard.events().len();
+        let mut evaluator = Evaluator {
+            loader: self.loader,
+            guard: &mut self.evaluate_guard,
+            batch_size: self.config.training.batch_size,
+            stop: self.stop,
+            label,
+        };
+        let result = evaluator.run(&self.stepper.detector, videos);
+        self.log_oom(known, false)?;
+        let evaluation = result?;
+        self.note_skipped(&evaluation.skipped);
+        Ok(evaluation)
+    }
+
+    /// The order of an epoch's batches follows from seed and epoch alone.
+    fn plan(&self, epoch: u32) -> Vec<Vec<usize>> {
+        let (training, loader) = (&self.config.training, &self.config.dataloader);
+        let mut plan = epoch_plan(&self.train_videos, self.config.seed, epoch, training.batch_size, loader.drop_last);
+        plan.truncate(training.limit_batches.unwrap_or(usize::MAX));
+        plan
+    }
+
+    fn schedule(&self) -> CosineSchedule {
+        let training = &self.config.training;
+        let steps_an_epoch = self.plan(0).len().div_ceil(training.gradient_accumulation) as u64;
+        CosineSchedule {
+            peak: training.learning_rate,
+            minimum: training.min_lr,
+            warmup_steps: (training.warmup_epochs * steps_an_epoch as f64).round() as u64,
+            total_steps: steps_an_epoch * u64::from(training.epochs),
+        }
+    }
+
+    fn train_epoch(&mut self) -> Result<Outcome, TrainError> {
+        let plan = self.plan(self.state.epoch);
+        let batches = plan.len() as u64;
+        let schedule = self.schedule();
+        let accumulation = self.config.training.gradient_accumulation;
+        let every = self.config.logging.log_interval * accumulation as u64;
+        let bar = Bar::new("train", batches, every);
+        bar.advance(self.state.batches_done as u64, String::new);
+        let mut pass = self.loader.pass(plan[self.state.batches_done.min(plan.len())..].to_vec());
+        loop {
+            let started = Instant::now();
+            let group = next_group(&mut pass, accumulation);
+            if group.is_empty() {
+                return Ok(Outcome::Completed);
+            }
+            let wait_secs = started.elapsed().as_secs_f64();
+            self.learn(&group, schedule.at(self.state.step), started, wait_secs)?;
+            bar.advance(group.len() as u64, || self.progress_line());
+            if self.stop.load(Ordering::Relaxed) {
+                return Ok(Outcome::Interrupted);
+            }
+        }
+    }
+
+    /// One optimizer step on a group of batches, and what there is to write about it.
+    fn learn(&mut self, group: &[HostBatch], lr: f64, started: Instant, wait_secs: f64) -> Result<(), TrainError> {
+        for batch in group {
+            self.note_skipped(&batch.skipped);
+        }
+        let clips: usize = group.iter().map(|batch| batch.labels.len()).sum();
+        if clips > 0 {
+            let known = self.stepper.guard.events().len();
+            let seed = step_seed(self.config.seed, self.state.step);
+            let result = self.stepper.run(group, lr, seed);
+            self.log_oom(known, true)?;
+            let report = match result {
+                Ok(report) => report,
+                Err(GuardError::Other(error)) => return Err(GuardError::Other(error).into()),
+                Err(out_of_memory) => {
+                    self.save(false)?;
+                    return Err(out_of_memory.into());
+                }
+            };
+            self.note_step(group, &report, lr, started, wait_secs)?;
+        }
+        self.state.batches_done += group.len();
+        Ok(())
+    }
+
+    fn note_step(
+        &mut self,
+        group: &[HostBatch],
+        report: &StepReport,
+        lr: f64,
+        started: Instant,
+        wait_secs: f64,
+    ) -> Result<(), TrainError> {
+        let clips = report.gradients.scores.len();
+        let seconds = started.elapsed().as_secs_f64();
+        self.state.step += 1;
+        self.state.seconds += seconds;
+        let tally = &mut self.state.tally;
+        tally.seconds += seconds;
+        tally.wait_secs += wait_secs;
+        if report.updated {
+            self.state.bad_steps = 0;
+            tally.loss_sum += report.gradients.loss * clips as f64;
+            tally.scores.extend_from_slice(&report.gradients.scores);
+        } else {
+            self.note_bad_step(group)?;
+        }
+        let line = StepLine {
+            step: self.state.step,
+            epoch: self.state.epoch + 1,
+            loss: report.gradients.loss,
+            lr,
+            grad_norm: report.grad_norm,
+            scale: self.stepper.scaler.scale(),
+            clips,
+            micro_batch: self.stepper.guard.micro_batch(),
+            clips_per_sec: (seconds > 0.0).then(|| clips as f64 / seconds),
+            data_wait_ms: (wait_secs * 1000.0) as u64,
+            gpu_peak_bytes: torch::peak_allocated_bytes(self.stepper.detector.device()),
+            rss_bytes: memory::process_rss_bytes(),
+        };
+        Ok(self.log.write("step", &line)?)
+    }
+
+    fn note_bad_step(&mut self, group: &[HostBatch]) -> Result<(), TrainError> {
+        self.state.bad_steps += 1;
+        let videos = group.iter().flat_map(|batch| &batch.videos);
+        let videos = videos.map(|video| self.manifest.videos[*video].path.as_path()).collect();
+        let line = SkipLine { step: self.state.step, reason: "loss or gradients are not finite", videos };
+        tracing::warn!("step {}: loss or gradients are not finite; no weight was moved", self.state.step);
+        self.log.write("skip", &line)?;
+        if self.state.bad_steps >= MAX_BAD_STEPS {
+            return Err(TrainError::Diverged { step: self.state.step });
+        }
+        Ok(())
+    }
+
+    fn note_skipped(&mut self, skipped: &[(usize, String)]) {
+        for (video, reason) in skipped {
+            if self.state.skipped.iter().all(|(known, _)| known != video) {
+                tracing::warn!("{} is skipped: {reason}", self.manifest.videos[*video].path.display());
+                self.state.skipped.push((*video, reason.clone()));
+            }
+        }
+    }
+
+    fn log_oom(&mut self, known: usize, training: bool) -> io::Result<()> {
+        let guard = if training { &self.stepper.guard } else { &self.evaluate_guard };
+        for event in &guard.events()[known..] {
+            let device = format!("{:?}", self.stepper.detector.device());
+            self.log.write("oom", &OomLine { step: self.state.step, device, event })?;
+            self.state.oom_events += 1;
+            self.state.cleanups += 1;
+        }
+        Ok(())
+    }
+
+    fn progress_line(&self) -> String {
+        let tally = &self.state.tally;
+        let number = |value: Option<f64>, digits: usize| value.map_or("-".into(), |v| format!("{v:.digits$}"));
+        let memory = match torch::peak_allocated_bytes(self.stepper.detector.device()) {
+            Some(bytes) => format!("GPU {}", ByteSize(bytes)),
+            None => memory::process_rss_bytes().map_or(String::new(), |bytes| format!("RSS {}", ByteSize(bytes))),
+        };
+        format!(
+            "epoch {}/{} loss {} auc {} {} clips/s {memory} micro-batch {}",
+            self.state.epoch + 1,
+            self.config.training.epochs,
+            number(tally.loss(), 4),
+            number(tally.auc(), 3),
+            number(tally.clips_per_sec(), 1),
+            self.stepper.guard.micro_batch(),
+        )
+    }
+
+    fn finish_epoch(&mut self, evaluation: &Evaluation) -> Result<(), TrainError> {
+        let validation = evaluation.metrics();
+        let is_best = Best::beats(&validation, self.state.best.as_ref().map(|best| &best.validation));
+        let record = self.record(validation.clone(), is_best);
+        tracing::info!("{}", epoch_line(&record, self.config.training.epochs));
+        self.log.write("epoch", &record)?;
+
+        let state = &mut self.state;
+        state.history.push(record);
+        state.epoch += 1;
+        state.batches_done = 0;
+        state.tally = Tally::default();
+        let stopping = &self.config.training.early_stopping;
+        state.plateau.update(validation.video_auc, stopping.min_delta, stopping.patience);
+        if is_best {
+            state.best = Some(Best { epoch: state.epoch, validation });
+        }
+        write_csv(&self.folder.csv(), CSV_COLUMNS, &self.state.history)?;
+        self.save(is_best)
+    }
+
+    fn record(&self, validation: Metrics, is_best: bool) -> EpochRecord {
+        let tally = &self.state.tally;
+        EpochRecord {
+            epoch: self.state.epoch + 1,
+            step: self.state.step,
+            train_loss: tally.loss(),
+            train_auc: tally.auc(),
+            val_loss: validation.log_loss,
+            validation,
+            lr: self.schedule().at(self.state.step.saturating_sub(1)),
+            seconds: tally.seconds,
+            data_wait_share: if tally.seconds > 0.0 { tally.wait_secs / tally.seconds } else { 0.0 },
+            train_clips: tally.clips(),
+            clips_per_sec: tally.clips_per_sec(),
+            is_best,
+        }
+    }
+
+    fn save(&mut self, is_best: bool) -> Result<(), TrainError> {
+        self.state.optimizer_step = self.stepper.optimizer.step_count();
+        self.state.scaler = self.stepper.scaler.clone();
+        self.state.micro_batch = self.stepper.guard.micro_batch();
+        self.state.evaluate_micro_batch = self.evaluate_guard.micro_batch();
+        self.state.log_bytes = self.log.bytes();
+        let parameters = self.stepper.detector.parameters();
+        Checkpoints::of_run(self.folder.path())
+            .save(parameters, &self.stepper.optimizer, &self.state, self.config, is_best)
+            .map_err(TrainError::from)
+    }
+}
+
+/// Up to `accumulation` batches: those of one optimizer step.
+fn next_group(pass: &mut Pass, accumulation: usize) -> Vec<HostBatch> {
+    std::iter::from_fn(|| pass.next_batch()).take(accumulation).collect()
+}
+
+/// A seed of its own for each step (splitmix64 of both numbers), so that dropout needs no saved generator.
+fn step_seed(seed: u64, step: u64) -> i64 {
+    let mut z = seed.wrapping_add((step + 1).wrapping_mul(0x9E37_79B9_7F4A_7C15));
+    z = (z ^ (z >> 30)).wrapping_mul(0xBF58_476D_1CE4_E5B9);
+    z = (z ^ (z >> 27)).wrapping_mul(0x94D0_49BB_1331_11EB);
+    // libtorch takes a signed seed; the top bit is dropped.
+    ((z ^ (z >> 31)) >> 1) as i64
+}
+
+fn epoch_line(record: &EpochRecord, epochs: u32) -> String {
+    let number = |value: Option<f64>| value.map_or("-".to_owned(), |value| format!("{value:.3}"));
+    format!(
+        "epoch {}/{epochs}: train loss {} auc {}, validation loss {} video auc {} frame auc {}{} ({:.0} s)",
+        record.epoch,
+        number(record.train_loss),
+        number(record.train_auc),
+        number(record.val_loss),
+        number(record.validation.video_auc),
+        number(record.validation.frame_auc),
+        if record.is_best { ", the best so far" } else { "" },
+        record.seconds,
+    )
+}
