@@ -100,7 +100,7 @@ impl Face<'_> {
         let open = 0.15 * expression.mouth_open;
         let half = person.mouth_width * (1.0 + 0.12 * expression.smile - 0.18 * expression.mouth_open);
         let x = at.x / half;
-        let y = at.y - person.mouth_y + 0.045 * expression.smile * (square(x) - 0.3);
+        let y = at.y - person.mouth_y + 0.075 * expression.smile * (square(x) - 0.3);
         if x.abs() > 1.15 || y.abs() > 0.3 {
             return;
         }
@@ -174,11 +174,11 @@ impl Face<'_> {
 
     fn paint_brow(&self, at: Point, color: &mut Rgb) {
         let person = self.person;
-        let x = (at.x.abs() - person.eye_x - 0.01) / (person.eye_width * 1.45);
+        let x = (at.x.abs() - person.eye_x - 0.025) / (person.eye_width * 1.22);
         let middle = person.eye_y
             - person.brow_gap
             - 0.03 * self.expression.brows_up
-            - person.brow_arch * (1.0 - square(x - 0.25))
+            - person.brow_arch * (1.0 - square(x - 0.10))
             + 0.02;
         let y = at.y - middle;
         if x.abs() > 1.1 || y.abs() > 0.12 {

@@ -13,8 +13,8 @@ pub(super) struct Pose {
     pub center: Point,
     /// Pixels a face unit (half the head's height).
     pub unit: f32,
-    /// Tilt to the shoulder, radians.
-    pub roll: f32,
+    /// Sine and cosine of the tilt to the shoulder.
+    pub roll: (f32, f32),
     /// Turn to the side, about -1 to 1.
     pub yaw: f32,
     /// Nod, about -1 to 1.
@@ -27,7 +27,7 @@ pub(super) struct Pose {
 impl Pose {
     /// From the frame to the head.
     pub fn on_head(&self, at: Point) -> Point {
-        let (sin, cos) = self.roll.sin_cos();
+        let (sin, cos) = self.roll;
         let (x, y) = ((at.x - self.center.x) / self.unit, (at.y - self.center.y) / self.unit);
         Point { x: cos * x + sin * y, y: cos * y - sin * x }
     }
@@ -179,9 +179,9 @@ impl Portrait<'_> {
         if inside > 0.0 {
             let z = (1.0 - square(x) - square(y)).max(0.0).sqrt();
             let band = bump(square((head.y + 0.80 - 0.25 * square(head.x)) / 0.16));
-            let light = face.lit([x, y, z]) * self.strands(head) * (1.0 + 0.45 * band);
+            let light = face.lit([x, y, z]) * self.strands(head) * (1.0 + 0.32 * band);
             let opacity = if person.style == HairStyle::Shaved { 0.55 } else { 1.0 };
-            let lift = if person.style == HairStyle::Shaved { 0.0 } else { 0.05 * band };
+            let lift = if person.style == HairStyle::Shaved { 0.0 } else { 0.03 * band };
             over(color, scaled(person.hair, light).map(|channel| channel + lift), inside * opacity);
         }
         let shadow = bump(square((head.y - line - 0.03) / 0.06)) * cover(outside, face.pixel);
@@ -209,7 +209,7 @@ impl Portrait<'_> {
 
     /// Light and dark along single hairs, which run down from the crown.
     fn strands(&self, head: Point) -> f32 {
-        let along = head.x / (1.25 + head.y).max(0.2);
+        let along = head.x / (1.45 + head.y).max(0.55);
         0.92 + 0.24 * self.skin.grain(along * 2.6, head.y * 0.22)
     }
 }

@@ -69,11 +69,11 @@ impl Person {
             ear: rng.random_range(0.13..0.19),
             eye_x: rng.random_range(0.27..0.34),
             eye_y: rng.random_range(-0.08..0.02),
-            eye_width: rng.random_range(0.135..0.175),
-            eye_height: rng.random_range(0.070..0.105),
-            eye_slant: rng.random_range(-0.10..0.22),
+            eye_width: rng.random_range(0.150..0.190),
+            eye_height: rng.random_range(0.082..0.122),
+            eye_slant: rng.random_range(-0.20..0.30),
             lashes: if bearded { 0.010 } else { rng.random_range(0.010..0.028) },
-            brow_gap: rng.random_range(0.17..0.24),
+            brow_gap: rng.random_range(0.19..0.26),
             brow_arch: rng.random_range(0.02..0.08),
             brow_thickness: rng.random_range(0.022..0.050),
             nose_y: rng.random_range(0.27..0.36),
@@ -83,7 +83,7 @@ impl Person {
             lip_fullness: rng.random_range(0.040..0.080),
             blush: rng.random_range(0.05..0.28),
             stubble: if bearded { rng.random_range(0.25..0.75) } else { 0.0 },
-            freckles: rng.random_range(90..260),
+            freckles: rng.random_range(20..170),
         }
     }
 
@@ -152,7 +152,7 @@ impl Skin {
             let mut place = || side * (0.14 + 0.36 * (rng.random::<f32>() + rng.random::<f32>()));
             let (x, y) = (place(), place());
             let radius = rng.random_range(1.3..3.2);
-            let depth: f32 = rng.random_range(0.15..0.55);
+            let depth: f32 = rng.random_range(0.10..0.45);
             for row in (y - radius).max(0.0) as usize..((y + radius) as usize + 1).min(Self::SIDE) {
                 for column in (x - radius).max(0.0) as usize..((x + radius) as usize + 1).min(Self::SIDE) {
                     let squared = square(column as f32 - x) + square(row as f32 - y);

@@ -140,7 +140,7 @@ impl Scene {
         Pose {
             center,
             unit: motion.unit * (1.0 + motion.nearer.at(secs)),
-            roll: motion.roll.at(secs),
+            roll: motion.roll.at(secs).sin_cos(),
             yaw: motion.yaw.at(secs),
             pitch: motion.pitch.at(secs),
             shoulders: Point { x: motion.center.x + 0.4 * moved.x, y: motion.center.y + 0.5 * moved.y },
@@ -157,7 +157,7 @@ impl Scene {
             eyes_open: 1.0 - bump(square(since_blink / 0.13)),
             gaze: Point { x: motion.gaze[0].at(secs).clamp(-1.0, 1.0), y: motion.gaze[1].at(secs).clamp(-1.0, 1.0) },
             mouth_open: (0.45 + 0.55 * talk) * smoothstep(-0.5, 0.3, pauses),
-            smile: 0.25 + motion.smile.at(secs),
+            smile: 0.5 + motion.smile.at(secs),
             brows_up: motion.brows.at(secs),
             light: self.light.direction(secs),
         }
