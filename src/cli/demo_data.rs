@@ -1,12 +1,76 @@
 //! `dfdetect demo-data`.
 
-use anyhow::Result;
+use std::path::PathBuf;
+use std::sync::Arc;
+use std::sync::atomic::AtomicBool;
+
+use anyhow::{Context, Result};
+use bytesize::ByteSize;
 use clap::Args;
+use comfy_table::Table;
+use signal_hook::consts::{SIGINT, SIGTERM};
+
+use super::Interrupted;
+use crate::demo::{self, DemoError, Made, Summary};
+
+const EXAMPLES: &str = "Examples:
+  dfdetect demo-data --output demo                        160 videos, under a minute
+  dfdetect demo-data --output tiny --videos 24 --seed 7   a smaller set with other people in it";
 
 /// Arguments of `dfdetect demo-data`.
 #[derive(Debug, Args)]
-pub struct DemoDataArgs {}
+#[command(after_help = EXAMPLES)]
+pub struct DemoDataArgs {
+    /// Folder to make; one that holds the same set already is left as it is
+    #[arg(short, long, value_name = "DIR")]
+    output: PathBuf,
+    /// Number of videos, half of them forgeries; 8 of them form a complete pair of people, 100 train a detector
+    #[arg(short = 'n', long, value_name = "N", default_value_t = 160)]
+    videos: usize,
+    /// Where the random numbers start: the same seed and number give the same bytes
+    #[arg(long, value_name = "S", default_value_t = 42)]
+    seed: u64,
+    /// Print what was made as JSON
+    #[arg(long)]
+    json: bool,
+}
 
-pub(super) fn run(_args: &DemoDataArgs) -> Result<()> {
+pub(super) fn run(args: &DemoDataArgs) -> Result<()> {
+    let stop = Arc::new(AtomicBool::new(false));
+    for signal in [SIGINT, SIGTERM] {
+        signal_hook::flag::register(signal, Arc::clone(&stop)).context("cannot wait for Ctrl-C")?;
+    }
+    let summary = match demo::make(&args.output, args.videos, args.seed, &stop) {
+        Ok(Made::New(summary)) => summary,
+        Ok(Made::Before(summary)) => {
+            tracing::info!("{} holds this set already, nothing to do", args.output.display());
+            summary
+        }
+        Err(DemoError::Interrupted) => return Err(Interrupted(None).into()),
+        Err(error) => return Err(error.into()),
+    };
+    if args.json { print_json(args, &summary) } else { print_table(args, &summary) }
+}
+
+fn print_json(args: &DemoDataArgs, summary: &Summary) -> Result<()> {
+    let mut json = serde_json::to_value(summary)?;
+    json["data"] = args.output.display().to_string().into();
+    println!("{}", serde_json::to_string_pretty(&json)?);
+    Ok(())
+}
+
+fn print_table(args: &DemoDataArgs, summary: &Summary) -> Result<()> {
+    let data = args.output.display();
+    let Summary { videos, real, fake, people, bytes, .. } = summary;
+    println!("{videos} videos of {people} people in {data}: {real} real, {fake} fake, {}", ByteSize(*bytes));
+    println!("A look at them: {}\n", args.output.join("preview.png").display());
+    println!("What tells real from fake without looking at the faces (AUC, 0.5 is chance):");
+    let mut table = Table::new();
+    table.load_preset(comfy_table::presets::UTF8_FULL_CONDENSED).set_header(["cue", "AUC"]);
+    for cue in &summary.cues {
+        table.add_row([cue.cue.clone(), format!("{:.3}", cue.auc)]);
+    }
+    println!("{table}\n");
+    println!("Next: dfdetect train --config configs/quick_demo.yaml --data {data}");
     Ok(())
 }

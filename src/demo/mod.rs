@@ -1,11 +1,27 @@
 //! A small data set of real H.264 videos, made from nothing: talking heads and forgeries of them.
 //!
 //! Knows nothing of training or of how a data set is read. Called by `dfdetect demo-data`, and by tests that need videos.
+//! `plan` says which videos there are; `film` paints one from a `scene` (what differs between clips), a `person` and
+//! perhaps a `forge`ry; `dataset` makes the folder; `cues` checks that nothing but the faces gives the classes away.
 
+mod cues;
+mod dataset;
 pub mod encode;
+mod face;
+mod film;
+mod forge;
+mod head;
+mod paint;
+mod person;
+mod plan;
+mod preview;
+mod scene;
 
-use std::path::PathBuf;
+use std::io;
+use std::path::{Path, PathBuf};
 
+pub use cues::Cue;
+pub use dataset::{MAX_VIDEOS, MIN_VIDEOS, Made, Summary, make};
 pub use encode::{VideoSettings, VideoWriter};
 
 /// What goes wrong while a demo set is made.
@@ -16,6 +32,19 @@ pub enum DemoError {
         "this FFmpeg has no H.264 encoder (libx264)\n  hint: install an FFmpeg that was built with libx264, or train on videos of your own"
     )]
     NoEncoder,
+    /// The number of videos makes no set.
+    #[error("found {0} videos, allowed are {MIN_VIDEOS} to {MAX_VIDEOS}\n  hint: 160 is a good size to start with")]
+    Videos(usize),
+    /// There is something in the folder already.
+    #[error("{}: {found}\n  hint: {hint}", .folder.display())]
+    Occupied {
+        /// The folder that was to be made.
+        folder: PathBuf,
+        /// What is there.
+        found: String,
+        /// What to do about it.
+        hint: String,
+    },
     /// One video cannot be written.
     #[error("{}: {reason}", .path.display())]
     Video {
@@ -24,4 +53,19 @@ pub enum DemoError {
         /// Why, in one line.
         reason: String,
     },
+    /// A file or folder cannot be written.
+    #[error("{}: {source}\n  hint: choose an --output where there is space and you may write", .path.display())]
+    Io {
+        /// The file or folder.
+        path: PathBuf,
+        /// Why.
+        source: io::Error,
+    },
+    /// The user did not want to wait.
+    #[error("interrupted")]
+    Interrupted,
+}
+
+fn io_error(path: &Path, source: io::Error) -> DemoError {
+    DemoError::Io { path: path.to_owned(), source }
 }
