@@ -1,4 +1,5 @@
 //! Reading real files: the frames are exactly those of a full decode, and what is unreadable says why.
+#![expect(clippy::unwrap_used, reason = "a test fails by panicking")]
 
 mod data_support;
 
@@ -197,6 +198,7 @@ fn a_file_that_cannot_be_used_says_why() {
         (file("no-index.mp4", &bytes[..bytes.len() / 2]), "cannot be opened: Invalid data"),
         (file("half.mp4", &front[..front.len() / 2]), "the file breaks off after 0.48 of 2.00 s"),
         (sound, "there is no video stream"),
+        (file("cover.mp4", &flac_with_cover()), "there is no video stream"),
         (short, "it has 2 frames where 3 are needed"),
         (file("playlist.mp4", format!("#EXTM3U\n#EXTINF:1,\n{}\n", video.display()).as_bytes()), "cannot be opened"),
         (file("bomb.avi", b"YUV4MPEG2 W9000 H9000 F25:1 C420jpeg\nFRAME\n0000"), "9000x9000 pixels"),
@@ -226,7 +228,32 @@ fn damage_inside_is_an_error_and_never_another_frame() {
     assert!(reason.contains("it is damaged: ") && reason.contains(" of 8 wanted frames could be decoded"), "{reason}");
 }
 
-/// A second of silence as AAC, with a picture on the cover.
+/// A FLAC file without sound, with a picture on its cover.
+fn flac_with_cover() -> Vec<u8> {
+    let mut png = std::io::Cursor::new(Vec::new());
+    image::RgbImage::new(64, 64).write_to(&mut png, image::ImageFormat::Png).unwrap();
+    let png = png.into_inner();
+    let mut picture = Vec::new();
+    for field in [&3_u32.to_be_bytes()[..], &9_u32.to_be_bytes(), b"image/png"] {
+        picture.extend(field);
+    }
+    for number in [0, 64, 64, 24, 0, png.len() as u32] {
+        picture.extend(number.to_be_bytes());
+    }
+    picture.extend(png);
+    // Blocks of 4096 samples, 44.1 kHz, one channel, 16 bits, of unknown length.
+    let mut info = vec![0x10, 0, 0x10, 0, 0, 0, 0, 0, 0, 0, 0x0a, 0xc4, 0x40, 0xf0];
+    info.resize(34, 0);
+    let mut flac = b"fLaC".to_vec();
+    for (kind, block) in [(0, info), (0x86, picture)] {
+        flac.push(kind);
+        flac.extend(&(block.len() as u32).to_be_bytes()[1..]);
+        flac.extend(block);
+    }
+    flac
+}
+
+/// A second of silence as AAC.
 fn write_sound(path: &Path) {
     let mut output = ffmpeg::format::output(path).unwrap();
     let codec = ffmpeg::encoder::find(ffmpeg::codec::Id::AAC).unwrap();

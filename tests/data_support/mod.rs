@@ -1,5 +1,4 @@
 //! Real videos for the tests of the data room.
-#![expect(clippy::unwrap_used, reason = "this is test code")]
 
 use std::path::Path;
 
