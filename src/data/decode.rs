@@ -169,22 +169,36 @@ impl VideoFile {
     /// Presentation times of all frames, ascending. Reads the file to its end.
     fn timestamps(&mut self, min_frames: usize) -> Result<Vec<i64>, String> {
         let mut timestamps = BTreeSet::new();
+        let mut end = i64::MIN;
         while let Some(packet) = self.next_packet()? {
             let time = timestamp(&packet).ok_or("a packet has no time stamp")?;
             if !packet.is_corrupt() {
                 timestamps.insert(time);
+                end = end.max(time.saturating_add(packet.duration()));
             }
         }
         let frames = timestamps.len();
-        // Where the header tells the number of frames, a file that breaks off is known; a tenth is left to wrong headers.
-        let announced = self.input.stream(self.stream).and_then(|stream| usize::try_from(stream.frames()).ok());
-        if let Some(announced) = announced.filter(|announced| frames < announced - announced / 10) {
-            return Err(format!("the file breaks off: it has {frames} of {announced} frames"));
+        if let Some(start) = timestamps.first() {
+            self.check_length(end.saturating_sub(*start))?;
         }
         if frames < min_frames.max(1) {
             return Err(format!("it has {frames} frames where {min_frames} are needed"));
         }
         Ok(timestamps.into_iter().collect())
+    }
+
+    /// Where a header tells how many frames there are, it tells the length as well, and a file that breaks off is known.
+    fn check_length(&self, length: i64) -> Result<(), String> {
+        let Some(stream) = self.input.stream(self.stream).filter(|stream| stream.frames() > 0) else {
+            return Ok(());
+        };
+        let announced = stream.duration();
+        // A tenth is left to headers that are a little wrong.
+        if length >= announced - announced / 10 {
+            return Ok(());
+        }
+        let secs = |ticks: i64| ticks as f64 * f64::from(stream.time_base());
+        Err(format!("the file breaks off after {:.2} of {:.2} s", secs(length), secs(announced)))
     }
 }
 
@@ -201,21 +215,23 @@ fn start_ffmpeg() -> Result<(), String> {
 fn open_decoder(parameters: ffmpeg::codec::Parameters) -> Result<decoder::Video, String> {
     let codec = parameters.id();
     let unusable = |error: ffmpeg::Error| format!("its codec {} cannot be decoded: {error}", codec.name());
-    let mut context = context::Context::from_parameters(parameters).map_err(unusable)?;
-    // Several videos at a time use the cores better than several threads on one.
-    context.set_threading(threading::Config { kind: threading::Type::None, count: 1, ..Default::default() });
-    let mut options = Dictionary::new();
-    // Holds where the size changes on the way, too.
-    options.set("max_pixels", &MAX_PIXELS.to_string());
-    let decoder = context.decoder().open_as_with(codec, options).and_then(decoder::Opened::video).map_err(unusable)?;
-    let (width, height) = (decoder.width(), decoder.height());
+    // Only encoders tell their size before they are open. Opening the decoder of a huge video already fails, but with
+    // words that tell nobody why.
+    let unopened = context::Context::from_parameters(parameters.clone()).and_then(|context| context.encoder().video());
+    let (width, height) = unopened.map(|video| (video.width(), video.height())).map_err(unusable)?;
     if u64::from(width) * u64::from(height) > MAX_PIXELS {
         return Err(format!(
             "its frames are {width}x{height} pixels, allowed are {} megapixels",
             MAX_PIXELS / 1_000_000
         ));
     }
-    Ok(decoder)
+    let mut context = context::Context::from_parameters(parameters).map_err(unusable)?;
+    // Several videos at a time use the cores better than several threads on one.
+    context.set_threading(threading::Config { kind: threading::Type::None, count: 1, ..Default::default() });
+    let mut options = Dictionary::new();
+    // Holds where the size changes on the way, too.
+    options.set("max_pixels", &MAX_PIXELS.to_string());
+    context.decoder().open_as_with(codec, options).and_then(decoder::Opened::video).map_err(unusable)
 }
 
 /// A clip in the making.
@@ -310,4 +326,38 @@ impl<'s> Clip<'s> {
 
 fn as_u32(checked: usize) -> u32 {
     u32::try_from(checked).expect("the configuration bounds the size of frames")
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::demo::{VideoSettings, VideoWriter};
+
+    #[test]
+    fn picks_are_the_centres_of_equal_parts() {
+        let picks = |frames, wanted| picks(frames, wanted).collect::<Vec<_>>();
+        assert_eq!(picks(100, 4), [12, 37, 62, 87]);
+        assert_eq!(picks(4, 4), [0, 1, 2, 3]);
+        assert_eq!(picks(3, 1), [1]);
+        assert_eq!(picks(3, 6), [0, 0, 1, 1, 2, 2]);
+        assert_eq!(picks(1, 3), [0, 0, 0]);
+    }
+
+    #[test]
+    fn frames_that_nobody_needs_are_not_decoded() {
+        let folder = tempfile::tempdir().unwrap();
+        let decoded = |b_frames| {
+            let path = folder.path().join(format!("{b_frames}.mp4"));
+            let settings = VideoSettings { width: 64, height: 64, gop: 250, b_frames, ..VideoSettings::default() };
+            let mut writer = VideoWriter::create(&path, &settings).unwrap();
+            for frame in 0..120 {
+                writer.write(&[2 * frame; 64 * 64 * 3]).unwrap();
+            }
+            writer.finish().unwrap();
+            decode(&path, &ClipSpec { frames: 4, height: 32, width: 32, min_frames: 1 }).unwrap().decoded
+        };
+        let (without, with) = (decoded(0), decoded(3));
+        assert!((105..=120).contains(&without), "every frame before the last wanted one is a reference: {without}");
+        assert!(with < 80, "most B-frames are no references: {with} of 120 were decoded");
+    }
 }

@@ -1,0 +1,286 @@
+//! Reading real files: the frames are exactly those of a full decode, and what is unreadable says why.
+#![expect(clippy::unwrap_used, reason = "a test fails by panicking")]
+
+mod data_support;
+
+use std::collections::BTreeMap;
+use std::fs;
+use std::path::{Path, PathBuf};
+
+use data_support::{SETTINGS, write_video};
+use dfdetect::data::{ClipSpec, DataError, decode};
+use dfdetect::demo::VideoSettings;
+use ffmpeg_next as ffmpeg;
+use ffmpeg_next::format::Pixel;
+use ffmpeg_next::software::scaling;
+
+const SPEC: ClipSpec = ClipSpec { frames: 4, height: 40, width: 50, min_frames: 3 };
+
+/// Every frame of a video, decoded one after the other with nothing skipped, resized, by time.
+fn all_frames(path: &Path, spec: &ClipSpec) -> Vec<Vec<u8>> {
+    let mut input = ffmpeg::format::input(path).unwrap();
+    let stream = input.streams().best(ffmpeg::media::Type::Video).unwrap();
+    let index = stream.index();
+    let context = ffmpeg::codec::context::Context::from_parameters(stream.parameters()).unwrap();
+    let mut decoder = context.decoder().video().unwrap();
+    let mut frames = BTreeMap::new();
+    let mut take = |decoder: &mut ffmpeg::decoder::Video| {
+        let mut frame = ffmpeg::frame::Video::empty();
+        while decoder.receive_frame(&mut frame).is_ok() {
+            let (width, height) = (spec.width as u32, spec.height as u32);
+            let flags = scaling::Flags::BILINEAR;
+            let (from, w, h) = (frame.format(), frame.width(), frame.height());
+            let mut scaler = scaling::Context::get(from, w, h, Pixel::RGB24, width, height, flags).unwrap();
+            let mut rgb = ffmpeg::frame::Video::empty();
+            scaler.run(&frame, &mut rgb).unwrap();
+            let rows = (0..spec.height).flat_map(|y| &rgb.data(0)[y * rgb.stride(0)..][..spec.width * 3]);
+            frames.insert(frame.pts().unwrap(), rows.copied().collect());
+        }
+    };
+    for (stream, packet) in input.packets() {
+        if stream.index() == index {
+            decoder.send_packet(&packet).unwrap();
+            take(&mut decoder);
+        }
+    }
+    decoder.send_eof().unwrap();
+    take(&mut decoder);
+    frames.into_values().collect()
+}
+
+/// Repacks a file without decoding: another container, or the index in front.
+fn remux(from: &Path, to: &Path, options: &[(&str, &str)], keep: impl Fn(usize) -> bool) {
+    let mut input = ffmpeg::format::input(from).unwrap();
+    let mut output = ffmpeg::format::output(to).unwrap();
+    let stream = input.stream(0).unwrap();
+    let time_base = stream.time_base();
+    let mut copy = output.add_stream(ffmpeg::codec::Id::None).unwrap();
+    copy.set_parameters(stream.parameters());
+    copy.set_time_base(time_base);
+    let mut dictionary = ffmpeg::Dictionary::new();
+    for (key, value) in options {
+        dictionary.set(key, value);
+    }
+    output.write_header_with(dictionary).unwrap();
+    let out_base = output.stream(0).unwrap().time_base();
+    for (number, (_, mut packet)) in input.packets().enumerate() {
+        if keep(number) {
+            packet.rescale_ts(time_base, out_base);
+            packet.set_position(-1);
+            packet.write_interleaved(&mut output).unwrap();
+        }
+    }
+    output.write_trailer().unwrap();
+}
+
+fn reason_of(path: &Path, spec: &ClipSpec) -> String {
+    match decode::read_clip(path, spec) {
+        Err(DataError::Video { path: named, reason }) => {
+            assert_eq!(named, path);
+            assert!(!reason.contains('\n') && !reason.is_empty());
+            reason
+        }
+        other => panic!("{}: {other:?}", path.display()),
+    }
+}
+
+#[test]
+fn frames_are_those_of_a_full_decode_bit_for_bit() {
+    let folder = tempfile::tempdir().unwrap();
+    for (gop, b_frames) in [(1, 0), (12, 0), (12, 2), (250, 3), (5, 16)] {
+        for length in [3, 16, 41] {
+            let path = folder.path().join(format!("{gop}-{b_frames}-{length}.mp4"));
+            write_video(&path, &VideoSettings { gop, b_frames, ..SETTINGS }, length, 0);
+            let all = all_frames(&path, &SPEC);
+            assert_eq!(all.len(), length);
+            for frames in [1, 2, 7, 16, 60] {
+                let spec = ClipSpec { frames, ..SPEC };
+                let clip = decode::read_clip(&path, &spec).unwrap();
+                assert_eq!(clip.len(), spec.clip_bytes());
+                for (part, frame) in clip.chunks(spec.clip_bytes() / frames).enumerate() {
+                    let at = (2 * part + 1) * length / (2 * frames);
+                    assert!(frame == all[at], "{path:?}: frame {part} of {frames} is not frame {at} of {length}");
+                }
+            }
+        }
+    }
+}
+
+#[test]
+fn other_containers_and_odd_paths_give_the_same_frames() {
+    let folder = tempfile::tempdir().unwrap();
+    let path = folder.path().join("a:b ü%d.mp4");
+    // AVI has no presentation times, so there the order of packets is that of frames only without B-frames.
+    write_video(&path, &VideoSettings { b_frames: 0, ..SETTINGS }, 30, 0);
+    let clip = decode::read_clip(&path, &SPEC).unwrap();
+    for name in ["a.mkv", "a.mov", "a.avi", "a.ts"] {
+        let copy = folder.path().join(name);
+        remux(&path, &copy, &[], |_| true);
+        assert!(decode::read_clip(&copy, &SPEC).unwrap() == clip, "{name}");
+    }
+}
+
+#[test]
+fn a_variable_frame_rate_does_not_matter() {
+    let folder = tempfile::tempdir().unwrap();
+    let path = folder.path().join("a.mp4");
+    // Without references between frames, packets can be left out: the rest is a video with gaps in time.
+    write_video(&path, &VideoSettings { gop: 1, b_frames: 0, ..SETTINGS }, 40, 0);
+    let gaps = folder.path().join("gaps.mp4");
+    remux(&path, &gaps, &[], |number| number < 20 || number % 5 == 0);
+    let kept: Vec<_> = all_frames(&path, &SPEC)
+        .into_iter()
+        .enumerate()
+        .filter(|(n, _)| *n < 20 || n % 5 == 0)
+        .map(|(_, f)| f)
+        .collect();
+    let clip = decode::read_clip(&gaps, &SPEC).unwrap();
+    for (part, frame) in clip.chunks(SPEC.clip_bytes() / 4).enumerate() {
+        assert!(frame == kept[(2 * part + 1) * 24 / 8], "frame {part}");
+    }
+}
+
+#[test]
+fn a_size_that_changes_on_the_way_is_followed() {
+    let folder = tempfile::tempdir().unwrap();
+    // Key frames carry their own parameters in MPEG-TS, so two videos in one file are one video that changes.
+    let settings = [SETTINGS, VideoSettings { width: 64, height: 96, ..SETTINGS }];
+    let mut joined = Vec::new();
+    for (salt, settings) in settings.iter().enumerate() {
+        let path = folder.path().join(format!("{salt}.mp4"));
+        write_video(&path, settings, 20, salt);
+        let stream = folder.path().join(format!("{salt}.ts"));
+        remux(
+            &path,
+            &stream,
+            &[("mpegts_copyts", "1"), ("output_ts_offset", if salt == 0 { "0" } else { "0.88" })],
+            |_| true,
+        );
+        joined.extend(fs::read(stream).unwrap());
+    }
+    let path = folder.path().join("joined.mpg");
+    fs::write(&path, joined).unwrap();
+    let mut frames: Vec<_> =
+        (0..2).flat_map(|salt| all_frames(&folder.path().join(format!("{salt}.mp4")), &SPEC)).collect();
+    // The seam breaks the count of TS packets: the video packet before it counts as damaged and is not chosen.
+    frames.remove(17);
+    let clip = decode::read_clip(&path, &SPEC).unwrap();
+    for (part, frame) in clip.chunks(SPEC.clip_bytes() / 4).enumerate() {
+        assert!(frame == frames[(2 * part + 1) * 39 / 8], "frame {part}");
+    }
+}
+
+#[test]
+fn a_file_that_cannot_be_used_says_why() {
+    let folder = tempfile::tempdir().unwrap();
+    let file = |name: &str, bytes: &[u8]| -> PathBuf {
+        let path = folder.path().join(name);
+        fs::write(&path, bytes).unwrap();
+        path
+    };
+    let video = folder.path().join("video.mp4");
+    write_video(&video, &SETTINGS, 50, 0);
+    let bytes = fs::read(&video).unwrap();
+    let front = folder.path().join("front.mp4");
+    remux(&video, &front, &[("movflags", "faststart")], |_| true);
+    let front = fs::read(front).unwrap();
+    let short = folder.path().join("short.mp4");
+    write_video(&short, &SETTINGS, 2, 0);
+    let sound = folder.path().join("sound.mp4");
+    write_sound(&sound);
+
+    for (path, reason) in [
+        (folder.path().join("missing.mp4"), "cannot be opened: No such file"),
+        (folder.path().to_owned(), "this is not a file"),
+        (file("empty.mp4", b""), "the file is empty"),
+        (file("text.mp4", b"This is a text file, not a video.\n"), "cannot be opened: Invalid data"),
+        (file("zeros.mp4", &[0; 4096]), "cannot be opened: Invalid data"),
+        (file("no-index.mp4", &bytes[..bytes.len() / 2]), "cannot be opened: Invalid data"),
+        (file("half.mp4", &front[..front.len() / 2]), "the file breaks off after 0.48 of 2.00 s"),
+        (sound, "there is no video stream"),
+        (file("cover.mp4", &flac_with_cover()), "there is no video stream"),
+        (short, "it has 2 frames where 3 are needed"),
+        (file("playlist.mp4", format!("#EXTM3U\n#EXTINF:1,\n{}\n", video.display()).as_bytes()), "cannot be opened"),
+        (file("bomb.avi", b"YUV4MPEG2 W9000 H9000 F25:1 C420jpeg\nFRAME\n0000"), "9000x9000 pixels"),
+    ] {
+        let found = reason_of(&path, &SPEC);
+        assert!(found.contains(reason), "{}: {found}", path.display());
+        let probed = decode::probe(&path, &SPEC).unwrap_err().to_string();
+        assert!(probed.contains(&found), "{}: probed {probed}, read {found}", path.display());
+    }
+    decode::probe(&video, &SPEC).unwrap();
+}
+
+#[test]
+fn damage_inside_is_an_error_and_never_another_frame() {
+    let folder = tempfile::tempdir().unwrap();
+    let path = folder.path().join("damaged.mp4");
+    write_video(&path, &VideoSettings { gop: 1, b_frames: 0, ..SETTINGS }, 8, 0);
+    let mut bytes = fs::read(&path).unwrap();
+    let payload = bytes.windows(4).position(|four| four == b"mdat").unwrap() + 4;
+    let index = bytes.windows(4).position(|four| four == b"moov").unwrap();
+    let end = payload + (index - payload) / 2;
+    bytes[payload + 800..end].fill(0xff);
+    fs::write(&path, &bytes).unwrap();
+    let spec = ClipSpec { frames: 8, ..SPEC };
+    decode::probe(&path, &spec).expect("the packets are all there");
+    let reason = reason_of(&path, &spec);
+    assert!(reason.contains("it is damaged: ") && reason.contains(" of 8 wanted frames could be decoded"), "{reason}");
+}
+
+/// A FLAC file without sound, with a picture on its cover.
+fn flac_with_cover() -> Vec<u8> {
+    let mut png = std::io::Cursor::new(Vec::new());
+    image::RgbImage::new(64, 64).write_to(&mut png, image::ImageFormat::Png).unwrap();
+    let png = png.into_inner();
+    let mut picture = Vec::new();
+    for field in [&3_u32.to_be_bytes()[..], &9_u32.to_be_bytes(), b"image/png"] {
+        picture.extend(field);
+    }
+    for number in [0, 64, 64, 24, 0, png.len() as u32] {
+        picture.extend(number.to_be_bytes());
+    }
+    picture.extend(png);
+    // Blocks of 4096 samples, 44.1 kHz, one channel, 16 bits, of unknown length.
+    let mut info = vec![0x10, 0, 0x10, 0, 0, 0, 0, 0, 0, 0, 0x0a, 0xc4, 0x40, 0xf0];
+    info.resize(34, 0);
+    let mut flac = b"fLaC".to_vec();
+    for (kind, block) in [(0, info), (0x86, picture)] {
+        flac.push(kind);
+        flac.extend(&(block.len() as u32).to_be_bytes()[1..]);
+        flac.extend(block);
+    }
+    flac
+}
+
+/// A second of silence as AAC.
+fn write_sound(path: &Path) {
+    let mut output = ffmpeg::format::output(path).unwrap();
+    let codec = ffmpeg::encoder::find(ffmpeg::codec::Id::AAC).unwrap();
+    let mut encoder = ffmpeg::codec::context::Context::new_with_codec(codec).encoder().audio().unwrap();
+    encoder.set_rate(44_100);
+    encoder.set_channel_layout(ffmpeg::ChannelLayout::MONO);
+    encoder.set_format(ffmpeg::format::Sample::F32(ffmpeg::format::sample::Type::Planar));
+    encoder.set_time_base((1, 44_100));
+    encoder.set_flags(ffmpeg::codec::Flags::GLOBAL_HEADER);
+    let mut encoder = encoder.open().unwrap();
+    let mut stream = output.add_stream(codec).unwrap();
+    stream.set_parameters(&encoder);
+    output.write_header().unwrap();
+    let base = output.stream(0).unwrap().time_base();
+    let samples = encoder.frame_size() as usize;
+    let mut packet = ffmpeg::Packet::empty();
+    for number in 0..43 {
+        let mut frame = ffmpeg::frame::Audio::new(encoder.format(), samples, ffmpeg::ChannelLayout::MONO);
+        frame.plane_mut::<f32>(0).fill(0.0);
+        frame.set_rate(44_100);
+        frame.set_pts(Some(number * samples as i64));
+        encoder.send_frame(&frame).unwrap();
+        while encoder.receive_packet(&mut packet).is_ok() {
+            packet.set_stream(0);
+            packet.rescale_ts((1, 44_100), base);
+            packet.write_interleaved(&mut output).unwrap();
+        }
+    }
+    output.write_trailer().unwrap();
+}

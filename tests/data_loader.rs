@@ -1,0 +1,229 @@
+//! From a folder of real files to batches: the order, what is unreadable, the cache, and the bound on memory.
+#![expect(clippy::unwrap_used, reason = "a test fails by panicking")]
+
+mod data_support;
+
+use std::collections::BTreeSet;
+use std::fs;
+use std::sync::Arc;
+use std::sync::atomic::AtomicBool;
+use std::thread;
+use std::time::Duration;
+
+use data_support::{SETTINGS, write_video};
+use dfdetect::config::GroupBy;
+use dfdetect::data::{
+    CacheStats, ClipSource, ClipSpec, FrameCache, HostBatch, Label, Loader, Manifest, Split, epoch_plan, prepare,
+    sequential_plan,
+};
+use tempfile::TempDir;
+
+const SPEC: ClipSpec = ClipSpec { frames: 3, height: 32, width: 32, min_frames: 4 };
+const CLIP_BYTES: u64 = 3 * 32 * 32 * 3;
+
+/// `each` real and `each` fake videos of as many people, with a manifest of them.
+fn dataset(each: usize) -> (TempDir, Manifest) {
+    let root = tempfile::tempdir().unwrap();
+    for person in 0..each {
+        write_video(&root.path().join(format!("real/id{person}_a.mp4")), &SETTINGS, 6, 2 * person);
+        write_video(&root.path().join(format!("fake/swap/id{person}_b.mp4")), &SETTINGS, 6, 2 * person + 1);
+    }
+    let manifest = Manifest::scan(root.path()).unwrap();
+    (root, manifest)
+}
+
+fn source(manifest: &Manifest, budget_bytes: u64) -> Arc<ClipSource> {
+    Arc::new(ClipSource::new(manifest, SPEC, Arc::new(FrameCache::new(budget_bytes))))
+}
+
+fn batches(loader: &Loader, plan: Vec<Vec<usize>>) -> Vec<HostBatch> {
+    let mut pass = loader.pass(plan);
+    std::iter::from_fn(|| pass.next_batch()).collect()
+}
+
+#[test]
+fn batches_are_the_same_whatever_the_number_of_threads_and_the_cache() {
+    let (_root, manifest) = dataset(6);
+    let videos: Vec<usize> = (0..12).collect();
+    let plan = epoch_plan(&videos, 1, 0, 5, false);
+    let reference = batches(&Loader::new(source(&manifest, 0), 0, 1), plan.clone());
+    assert_eq!(reference.iter().map(|batch| batch.videos.clone()).collect::<Vec<_>>(), plan);
+    assert_eq!(reference.iter().map(|batch| batch.index).collect::<Vec<_>>(), [0, 1, 2]);
+    for batch in &reference {
+        assert_eq!(batch.frames_bthwc.len() as u64, batch.videos.len() as u64 * CLIP_BYTES);
+        let labels: Vec<_> = batch.videos.iter().map(|video| manifest.videos[*video].label).collect();
+        assert_eq!(batch.labels, labels);
+    }
+    let clips: BTreeSet<_> =
+        reference.iter().flat_map(|batch| batch.frames_bthwc.chunks(CLIP_BYTES as usize)).collect();
+    assert_eq!(clips.len(), 12, "no two videos look the same");
+
+    for (workers, prefetch, budget_bytes) in [(1, 1, 0), (3, 2, 0), (3, 4, u64::MAX), (3, 1, 4 * CLIP_BYTES)] {
+        let loader = Loader::new(source(&manifest, budget_bytes), workers, prefetch);
+        for _epoch in 0..2 {
+            assert!(batches(&loader, plan.clone()) == reference, "{workers} workers, {budget_bytes} bytes of cache");
+        }
+        let other = epoch_plan(&videos, 1, 1, 5, false);
+        assert_ne!(other, plan);
+        assert_eq!(batches(&loader, other.clone()).into_iter().map(|batch| batch.videos).collect::<Vec<_>>(), other);
+    }
+}
+
+#[test]
+fn unreadable_videos_are_left_out_and_named_while_others_come_through() {
+    let (root, _) = dataset(3);
+    fs::write(root.path().join("real/empty.mp4"), "").unwrap();
+    fs::write(root.path().join("fake/text.mp4"), "no video").unwrap();
+    write_video(&root.path().join("fake/short.mp4"), &SETTINGS, 3, 0);
+    let manifest = Manifest::scan(root.path()).unwrap();
+    assert_eq!(manifest.videos.len(), 9);
+    let videos: Vec<usize> = (0..9).collect();
+    let named = |skipped: &[(usize, String)]| -> Vec<String> {
+        skipped.iter().map(|(video, why)| format!("{}: {why}", manifest.videos[*video].path.display())).collect()
+    };
+    let expected = [
+        "fake/short.mp4: it has 3 frames where 4 are needed",
+        "fake/text.mp4: cannot be opened: Invalid data found when processing input",
+        "real/empty.mp4: the file is empty",
+    ];
+    for workers in [0, 2] {
+        let loader = Loader::new(source(&manifest, 0), workers, 1);
+        let all = batches(&loader, vec![videos.clone()]).remove(0);
+        assert_eq!(named(&all.skipped), expected);
+        assert_eq!((all.videos.len(), all.labels.len()), (6, 6));
+        assert_eq!(all.frames_bthwc.len() as u64, 6 * CLIP_BYTES);
+        let bad: Vec<usize> = all.skipped.iter().map(|(video, _)| *video).collect();
+        let only_bad = batches(&loader, vec![bad, all.videos.clone()]);
+        assert!(only_bad[0].labels.is_empty() && only_bad[0].frames_bthwc.is_empty());
+        assert_eq!(only_bad[0].skipped.len(), 3);
+        assert!(only_bad[1].frames_bthwc == all.frames_bthwc);
+    }
+    for threads in [0, 1, 3] {
+        for budget_bytes in [0, u64::MAX] {
+            let source = source(&manifest, budget_bytes);
+            assert_eq!(named(&prepare(&source, &videos, threads, &AtomicBool::new(false))), expected);
+            assert_eq!(source.cache().stats().bytes, if budget_bytes == 0 { 0 } else { 6 * CLIP_BYTES });
+        }
+    }
+}
+
+#[test]
+fn a_full_cache_is_not_exceeded_and_what_is_in_it_is_not_decoded_again() {
+    let (root, manifest) = dataset(4);
+    let videos: Vec<usize> = (0..8).collect();
+    let source = source(&manifest, 5 * CLIP_BYTES + 1);
+    assert!(prepare(&source, &videos, 2, &AtomicBool::new(false)).is_empty());
+    assert_eq!(source.cache().stats(), CacheStats { hits: 0, misses: 0, bytes: 5 * CLIP_BYTES });
+    let loader = Loader::new(source.clone(), 2, 1);
+    let before = batches(&loader, sequential_plan(&videos, 3));
+    assert_eq!(source.cache().stats(), CacheStats { hits: 5, misses: 3, bytes: 5 * CLIP_BYTES });
+
+    source.cache().shrink_to(2 * CLIP_BYTES);
+    assert!(batches(&loader, sequential_plan(&videos, 3)) == before);
+    assert_eq!(source.cache().stats(), CacheStats { hits: 7, misses: 9, bytes: 2 * CLIP_BYTES });
+
+    // What is in the cache needs no file.
+    fs::remove_dir_all(root.path()).unwrap();
+    let left = batches(&loader, vec![videos]).remove(0);
+    assert_eq!((left.videos.len(), left.skipped.len()), (2, 6));
+}
+
+#[test]
+fn preparing_stops_when_told_to() {
+    let (_root, manifest) = dataset(2);
+    let source = source(&manifest, u64::MAX);
+    assert!(prepare(&source, &[0, 1, 2, 3], 2, &AtomicBool::new(true)).is_empty());
+    assert_eq!(source.cache().stats().bytes, 0);
+}
+
+#[test]
+fn no_more_clips_than_the_window_are_ahead_of_the_caller() {
+    let (_root, manifest) = dataset(2);
+    let videos: Vec<usize> = (0..40).map(|turn| turn % 4).collect();
+    for prefetch in [1, 3] {
+        let source = source(&manifest, u64::MAX);
+        let started = || {
+            let stats = source.cache().stats();
+            stats.hits + stats.misses
+        };
+        let loader = Loader::new(source.clone(), 3, prefetch);
+        let mut pass = loader.pass(sequential_plan(&videos, 2));
+        for batch in 0..20 {
+            let allowed = (2 * batch + 2 * prefetch as u64).min(40);
+            while started() < allowed {
+                thread::yield_now();
+            }
+            // Time for threads to run ahead, if anything let them.
+            thread::sleep(Duration::from_millis(2));
+            assert_eq!(started(), allowed, "before batch {batch}");
+            pass.next_batch().unwrap();
+        }
+        assert!(pass.next_batch().is_none());
+    }
+}
+
+#[test]
+fn a_pass_that_is_dropped_leaves_the_loader_as_it_was() {
+    let (_root, manifest) = dataset(3);
+    let videos: Vec<usize> = (0..6).collect();
+    let forwards = sequential_plan(&videos, 2);
+    let backwards = sequential_plan(&videos.iter().rev().copied().collect::<Vec<_>>(), 3);
+    for workers in [0, 1, 3] {
+        let loader = Loader::new(source(&manifest, 0), workers, 2);
+        let expected = batches(&loader, forwards.clone());
+        for taken in 0..3 {
+            let mut pass = loader.pass(backwards.clone());
+            for _ in 0..taken {
+                pass.next_batch().unwrap();
+            }
+            drop(pass);
+            assert!(batches(&loader, forwards.clone()) == expected, "{workers} workers, {taken} batches taken");
+        }
+        drop(loader.pass(backwards.clone()));
+    }
+}
+
+#[test]
+fn what_is_no_longer_wanted_is_not_decoded() {
+    let (_root, manifest) = dataset(2);
+    let plan: Vec<Vec<usize>> = (0..2_000).map(|turn| vec![turn % 4]).collect();
+    let source = source(&manifest, 0);
+    let loader = Loader::new(source.clone(), 2, 2_000);
+    let mut pass = loader.pass(plan);
+    pass.next_batch().unwrap();
+    drop(pass);
+    drop(loader);
+    assert!(source.cache().stats().misses < 1_000, "{:?}", source.cache().stats());
+    assert_eq!(Arc::strong_count(&source), 1, "the threads are gone");
+}
+
+#[test]
+fn a_thread_that_panics_neither_hangs_nor_ends_the_pass() {
+    let (_root, manifest) = dataset(1);
+    for workers in [0, 1] {
+        let loader = Loader::new(source(&manifest, 0), workers, 1);
+        // There is no video 9; asking for it is a mistake in the program.
+        let found = batches(&loader, vec![vec![9, 0], vec![9], vec![1]]);
+        assert_eq!(found.iter().map(|batch| batch.videos.clone()).collect::<Vec<_>>(), [vec![0], vec![], vec![1]]);
+        assert_eq!(found[1].skipped[0].0, 9);
+        assert!(found[1].skipped[0].1.contains("index out of bounds"), "{:?}", found[1].skipped);
+    }
+}
+
+#[test]
+fn a_folder_becomes_split_batches() {
+    let (root, mut manifest) = dataset(10);
+    manifest.assign_splits(0.2, 0.2, GroupBy::Identity, 42).unwrap();
+    manifest.save(&root.path().join("manifest.json")).unwrap();
+    let manifest = Manifest::load(&root.path().join("manifest.json")).unwrap();
+    let loader = Loader::new(source(&manifest, u64::MAX), 2, 2);
+    let mut seen = Vec::new();
+    for (split, each) in [(Split::Train, 6), (Split::Val, 2), (Split::Test, 2)] {
+        assert_eq!((manifest.count(split, Label::Real), manifest.count(split, Label::Fake)), (each, each));
+        let plan = epoch_plan(&manifest.indices(split), 42, 0, 4, false);
+        seen.extend(batches(&loader, plan).into_iter().flat_map(|batch| batch.videos));
+    }
+    seen.sort_unstable();
+    assert_eq!(seen, (0..20).collect::<Vec<_>>());
+    assert_eq!(manifest.videos[0].method.as_deref(), Some("swap"));
+}
