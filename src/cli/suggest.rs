@@ -38,8 +38,8 @@ pub struct SuggestArgs {
 }
 
 const EXAMPLES: &str = "Examples:
-  dfdetect suggest --config configs/default.yaml                       for this machine
-  dfdetect suggest --config configs/default.yaml --gpu rtx4070 --json  for a GPU somewhere else, for a script";
+  dfdetect suggest --config configs/default.yaml                for this machine
+  dfdetect suggest --config configs/default.yaml --gpu rtx4070  for one elsewhere";
 
 /// Memory that the makers state, in GiB; what a driver shows is up to 6% less, which the reserve covers.
 const GPUS: &[(&str, u64)] = &[
@@ -91,8 +91,8 @@ pub(super) fn run(args: &SuggestArgs) -> Result<()> {
     for warning in &loaded.warnings {
         tracing::warn!("{warning}");
     }
-    let memory = Snapshot::take();
     let given = given_device(args)?;
+    let memory = Snapshot::take();
     let device = match given {
         Some(device) => device,
         None => detected_device(&loaded.config, &memory, torch::cuda_available())?,
@@ -144,26 +144,33 @@ fn given_device(args: &SuggestArgs) -> Result<Option<DeviceFacts>, ConfigError> 
 /// The device that a run with this configuration would take on this machine.
 fn detected_device(config: &Config, memory: &Snapshot, cuda_available: bool) -> Result<DeviceFacts, ConfigError> {
     let cpu = || DeviceFacts { name: "CPU".into(), memory_bytes: memory.host_free_bytes(), source: DeviceSource::Cpu };
-    let index = match config.gpu.device {
+    let cuda_index = match config.gpu.device {
         DeviceChoice::Cpu => return Ok(cpu()),
         DeviceChoice::Auto if !cuda_available => return Ok(cpu()),
         DeviceChoice::Auto => 0,
         DeviceChoice::Cuda(index) => index,
     };
-    match (memory.gpus.iter().find(|gpu| gpu.index as usize == index), config.gpu.device) {
-        (Some(gpu), _) => Ok(DeviceFacts {
+    let visible = std::env::var("CUDA_VISIBLE_DEVICES").ok();
+    let index = driver_index(cuda_index, visible.as_deref());
+    match memory.gpus.iter().find(|gpu| gpu.index as usize == index) {
+        Some(gpu) => Ok(DeviceFacts {
             name: gpu.name.clone(),
             memory_bytes: gpu.memory_free_bytes,
             source: DeviceSource::Detected,
         }),
-        (None, DeviceChoice::Cuda(_)) => Err(ConfigError {
+        None => Err(ConfigError {
             place: "this machine".into(),
             key: "gpu.device".into(),
             problem: format!("found {}, but the driver shows no such GPU", config.gpu.device),
             hint: Some("for another machine give --gpu NAME or --gpu-memory SIZE".into()),
         }),
-        (None, _) => Ok(cpu()),
     }
+}
+
+/// CUDA counts only the devices that `CUDA_VISIBLE_DEVICES` lists; the driver counts them all.
+fn driver_index(cuda_index: usize, visible: Option<&str>) -> usize {
+    let listed = visible.and_then(|list| list.split(',').nth(cuda_index)?.trim().parse().ok());
+    listed.unwrap_or(cuda_index)
 }
 
 fn render(args: &SuggestArgs, config: &Config, advice: &Advice) -> Result<String> {
@@ -259,8 +266,10 @@ fn suggestion_table(advice: &Advice) -> Table {
 /// Ready to paste: the user's own overrides, then the recommended ones.
 fn command_line(args: &SuggestArgs, advice: &Advice) -> String {
     let mut line = format!("dfdetect train --config {}", quoted(&args.config.display().to_string()));
+    let changed = |set: &&String| set.split('=').next().is_some_and(|key| advice.recommended.contains_key(key.trim()));
+    let kept = args.set.iter().filter(|set| !changed(set)).cloned();
     let recommended = advice.recommended.iter().map(|(key, value)| format!("{key}={}", plain(value)));
-    for set in args.set.iter().cloned().chain(recommended) {
+    for set in kept.chain(recommended) {
         line += &format!(" --set {}", quoted(&set));
     }
     line

@@ -1,7 +1,6 @@
-//! Which settings fit the memory that is there: a ladder of changes, cheapest for quality first, each checked by the
-//! estimate, and the rungs that are needed put together.
+//! Which settings fit the memory that is there, said so that a person can decide: what changes, why, what it saves.
 //!
-//! Knows facts that the caller gives it and measures nothing itself. Called by `dfdetect suggest`.
+//! Takes facts from the caller and measures nothing itself; the search is in `ladder`. Called by `dfdetect suggest`.
 
 use std::collections::BTreeMap;
 
@@ -9,19 +8,9 @@ use bytesize::ByteSize;
 use serde::Serialize;
 use serde_json::{Value, json};
 
-use super::estimate::{DeviceKind, Estimate, NumberFormat, cpu_has_bf16, decode_window_bytes, training_step};
-use crate::config::{AutoBytes, Backbone, Config, Precision, Switch};
-
-/// Left free: estimates err, other programs move, and a GPU that drives a screen needs some.
-const RESERVE_PERCENT: u64 = 10;
-/// A cache smaller than this is not worth its bookkeeping.
-const SMALLEST_CACHE_BYTES: u64 = 256 << 20;
-/// Below this share of the usable memory there is room that could be put to use.
-const ROOMY_PERCENT: u64 = 60;
-/// The limit of `training.gradient_accumulation`.
-const MOST_ACCUMULATION: usize = 4096;
-/// Larger batches than this are not looked for.
-const LARGEST_BATCH: usize = 256;
+use super::estimate::{DeviceKind, Estimate, NumberFormat, decode_window_bytes};
+use super::ladder::{LARGEST_BATCH, Room, cuts, search};
+use crate::config::{AutoBytes, Config};
 
 /// Where the device's facts come from.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize)]
@@ -150,218 +139,6 @@ pub fn advise(config: &Config, device: &DeviceFacts, host: HostFacts) -> Advice 
     }
 }
 
-/// The memory a run may use, and what a configuration takes of it.
-struct Room {
-    kind: DeviceKind,
-    device_bytes: u64,
-    host: HostFacts,
-    host_bytes: u64,
-}
-
-impl Room {
-    fn new(device: &DeviceFacts, host: HostFacts) -> Self {
-        let usable = |bytes: u64| bytes - bytes / 100 * RESERVE_PERCENT;
-        let host_bytes = usable(host.free_bytes);
-        Self { kind: device.kind(), device_bytes: usable(device.memory_bytes), host, host_bytes }
-    }
-
-    fn format(&self, config: &Config) -> NumberFormat {
-        NumberFormat::resolve(config.gpu.mixed_precision, self.kind)
-    }
-
-    fn step(&self, config: &Config) -> Estimate {
-        training_step(config, config.training.batch_size, self.kind, self.format(config))
-    }
-
-    /// On the CPU the loader shares the device's memory with the step.
-    fn device_need_bytes(&self, config: &Config) -> u64 {
-        let loader_bytes = if self.kind == DeviceKind::Cpu { decode_window_bytes(config) } else { 0 };
-        self.step(config).peak_bytes + loader_bytes
-    }
-
-    fn device_fits(&self, config: &Config) -> bool {
-        self.device_need_bytes(config) <= self.device_bytes
-    }
-
-    /// The most that the frame cache may take.
-    fn cache_bytes(&self, config: &Config) -> u64 {
-        let enabled = match config.cache.enable_cache {
-            Switch::On => true,
-            Switch::Off => false,
-            Switch::Auto => self.host.free_bytes >= 1 << 30,
-        };
-        match (enabled, config.cache.memory_bytes) {
-            (false, _) => 0,
-            (true, AutoBytes::Auto) => self.host.free_bytes / 2,
-            (true, AutoBytes::Bytes(bytes)) => bytes,
-        }
-    }
-
-    /// Host memory without the frame cache.
-    fn host_work_bytes(&self, config: &Config) -> u64 {
-        match self.kind {
-            DeviceKind::Cpu => self.device_need_bytes(config),
-            DeviceKind::Cuda => decode_window_bytes(config),
-        }
-    }
-
-    fn host_fits(&self, config: &Config) -> bool {
-        self.host_work_bytes(config).saturating_add(self.cache_bytes(config)) <= self.host_bytes
-    }
-
-    fn fits(&self, config: &Config) -> bool {
-        self.device_fits(config) && self.host_fits(config)
-    }
-
-    /// Whether much of the device's memory would lie idle.
-    fn is_roomy(&self, config: &Config) -> bool {
-        self.device_need_bytes(config) < self.device_bytes / 100 * ROOMY_PERCENT
-    }
-}
-
-/// The best configuration that fits, or the leanest one tried where none does.
-fn search(config: &Config, room: &Room) -> Config {
-    let mut best = fit_shape(config, room);
-    fit_host(&mut best, room);
-    match_cores(&mut best, room);
-    if room.fits(config) {
-        use_room(&mut best, room);
-    }
-    best
-}
-
-/// Goes down the ladder to the first rung on which some cut of the effective batch fits, with the leanest loader.
-fn fit_shape(config: &Config, room: &Room) -> Config {
-    let fits = |config: &Config| room.fits(&leanest_loader(config));
-    if fits(config) {
-        return config.clone();
-    }
-    let mut rung = config.clone();
-    if room.format(config) == NumberFormat::F32 {
-        rung.gpu.mixed_precision = match room.kind {
-            DeviceKind::Cuda => Precision::Fp16,
-            DeviceKind::Cpu if cpu_has_bf16() => Precision::Bf16,
-            DeviceKind::Cpu => config.gpu.mixed_precision,
-        };
-    }
-    let mut lower = lower_rungs(config).into_iter();
-    loop {
-        if let Some(cut) = cuts(&rung).find(|cut| fits(cut)) {
-            return cut;
-        }
-        match lower.next() {
-            Some(change) => change(&mut rung),
-            None => return cuts(&rung).last().unwrap_or(rung),
-        }
-    }
-}
-
-fn leanest_loader(config: &Config) -> Config {
-    let mut lean = config.clone();
-    lean.cache.enable_cache = Switch::Off;
-    lean.dataloader.prefetch_factor = 1;
-    lean.dataloader.num_workers = lean.dataloader.num_workers.min(1);
-    lean
-}
-
-/// The same effective batch in smaller and smaller pieces, from the configured one down.
-fn cuts(config: &Config) -> impl Iterator<Item = Config> + '_ {
-    let largest = config.training.batch_size;
-    (1..=largest).rev().filter_map(|batch_size| cut(config, batch_size))
-}
-
-/// The same effective batch in pieces of `batch_size`, where that divides it.
-fn cut(config: &Config, batch_size: usize) -> Option<Config> {
-    let effective = config.training.batch_size * config.training.gradient_accumulation;
-    let accumulation = effective / batch_size;
-    let even = effective.is_multiple_of(batch_size) && accumulation <= MOST_ACCUMULATION;
-    even.then(|| {
-        let mut cut = config.clone();
-        cut.training.batch_size = batch_size;
-        cut.training.gradient_accumulation = accumulation;
-        cut
-    })
-}
-
-type Rung = Box<dyn Fn(&mut Config)>;
-
-/// Changes that cost quality, least first; each is made on top of those before it.
-fn lower_rungs(config: &Config) -> Vec<Rung> {
-    let frames = |allowed: &'static [usize]| {
-        let fewer = allowed.iter().filter(|frames| **frames < config.data.max_frames);
-        fewer.map(|&frames| -> Rung { Box::new(move |config| config.data.max_frames = frames) }).collect::<Vec<_>>()
-    };
-    let [height, width] = config.data.frame_size;
-    let short = height.min(width);
-    let sizes = [512, 384, 320, 256, 224, 192, 160, 128, 112].into_iter().filter(|side| *side < short);
-    let sizes = sizes.map(|side| -> Rung {
-        // Multiples of 16 keep the deep layers' sizes whole; rounding down keeps every rung smaller.
-        let scaled = [height, width].map(|length| (length * side / short / 16 * 16).max(32));
-        Box::new(move |config| config.data.frame_size = scaled)
-    });
-    let backbones: &[Backbone] = match config.model.backbone {
-        Backbone::Resnet101 => &[Backbone::Resnet50, Backbone::Resnet34, Backbone::Resnet18],
-        Backbone::Resnet50 => &[Backbone::Resnet34, Backbone::Resnet18],
-        Backbone::Resnet34 => &[Backbone::Resnet18],
-        Backbone::Resnet18 => &[],
-    };
-    let backbones =
-        backbones.iter().map(|&backbone| -> Rung { Box::new(move |config| config.model.backbone = backbone) });
-    let mut rungs = frames(&[512, 256, 128, 96, 64, 48, 32, 24, 16, 12, 8]);
-    rungs.extend(sizes);
-    rungs.extend(backbones);
-    // Too few to see how a face moves, but more than nothing.
-    rungs.extend(frames(&[4, 2, 1]));
-    rungs
-}
-
-/// Makes cache and loader fit what the step leaves of the host's memory: less cache first, it only costs time.
-fn fit_host(config: &mut Config, room: &Room) {
-    let shrinks: [fn(&mut Config); 3] = [
-        |_| {},
-        |config| config.dataloader.prefetch_factor = 1,
-        |config| config.dataloader.num_workers = config.dataloader.num_workers.min(1),
-    ];
-    for shrink in shrinks {
-        shrink(config);
-        if room.host_fits(config) {
-            return;
-        }
-        let left_bytes = room.host_bytes.saturating_sub(room.host_work_bytes(config));
-        let cache_bytes = left_bytes / SMALLEST_CACHE_BYTES * SMALLEST_CACHE_BYTES;
-        if cache_bytes > 0 && room.cache_bytes(config) > 0 {
-            config.cache.memory_bytes = AutoBytes::Bytes(cache_bytes);
-            return;
-        }
-    }
-    config.cache.enable_cache = Switch::Off;
-}
-
-/// As many decoding threads as there are cores at most, and not so few that the trainer waits for them.
-fn match_cores(config: &mut Config, room: &Room) {
-    let workers = config.dataloader.num_workers;
-    let cores = room.host.cores.max(1);
-    let wanted = workers.clamp((cores / 2).min(4), cores);
-    let mut matched = config.clone();
-    matched.dataloader.num_workers = wanted;
-    if room.fits(&matched) {
-        *config = matched;
-    }
-}
-
-/// Fewer, larger pieces of the same effective batch where much memory would lie idle: fewer launches, better statistics
-/// in batch-norm.
-fn use_room(config: &mut Config, room: &Room) {
-    if config.training.gradient_accumulation == 1 || !room.is_roomy(config) {
-        return;
-    }
-    let effective = config.training.batch_size * config.training.gradient_accumulation;
-    let larger = (config.training.batch_size + 1..=effective.min(LARGEST_BATCH)).rev();
-    if let Some(cut) = larger.filter_map(|batch_size| cut(config, batch_size)).find(|cut| room.fits(cut)) {
-        *config = cut;
-    }
-}
-
 /// A key that advice may change.
 struct Knob {
     key: &'static str,
@@ -479,41 +256,220 @@ fn explain(config: &Config, best: &Config, room: &Room) -> Vec<Suggestion> {
     suggestions
 }
 
+/// What the suggestions cannot say.
 fn notes(config: &Config, best: &Config, room: &Room) -> Vec<String> {
-    let mut notes = Vec::new();
     let size = |bytes: u64| ByteSize(bytes).display().iec().to_string();
     if !room.fits(best) {
-        let need = size(room.device_need_bytes(best));
-        notes.push(format!(
-            "nothing fits: the smallest settings tried need {need}, usable are {}",
-            size(room.device_bytes)
-        ));
-        return notes;
+        let need = size(room.device_need_bytes(best).max(room.host_work_bytes(best)));
+        return vec![format!("nothing fits: the smallest settings that were tried need {need}")];
     }
+    let mut notes = Vec::new();
     if !room.device_fits(config) && config.gpu.memory_management.oom_retry {
         let at_once = cuts(config).find(|cut| room.device_fits(cut)).map_or(1, |cut| cut.training.batch_size);
+        notes.push(format!("as it is, training would run out of memory and go on with about {at_once} at once"));
+    }
+    let stays_f32 = room.format(best) == NumberFormat::F32;
+    if stays_f32 && room.kind == DeviceKind::Cuda {
+        notes.push("mixed precision is off; gpu.mixed_precision=fp16 would halve the activations".into());
+    }
+    if let Some(most) = largest_batch(best, room) {
         notes.push(format!(
-            "as configured, training would run into the limit and go on with about {at_once} clips at once"
+            "there is room for about {most} clips a batch; an optimizer step then sees more clips, so raise \
+             training.learning_rate with it"
         ));
     }
-    if room.format(config) == NumberFormat::F32 && best.gpu.mixed_precision == config.gpu.mixed_precision {
-        if room.kind == DeviceKind::Cuda {
-            notes.push("mixed precision is off; gpu.mixed_precision=fp16 would halve the activations".into());
-        }
-    }
-    if best.training.gradient_accumulation == 1 && room.is_roomy(best) {
-        let fits = |batch_size: &usize| {
-            let mut larger = best.clone();
-            larger.training.batch_size = *batch_size;
-            room.fits(&larger)
-        };
-        let most = (best.training.batch_size..=LARGEST_BATCH).take_while(fits).last();
-        if let Some(most) = most.filter(|most| *most > best.training.batch_size) {
-            notes.push(format!(
-                "there is room for about {most} clips a batch; a larger batch changes what an optimizer step sees, so \
-                 raise training.learning_rate with it"
-            ));
-        }
-    }
     notes
+}
+
+/// The largest batch that fits, where much room is left and only a larger effective batch could use it.
+fn largest_batch(best: &Config, room: &Room) -> Option<usize> {
+    if best.training.gradient_accumulation > 1 || !room.is_roomy(best) {
+        return None;
+    }
+    let mut larger = best.clone();
+    let fits = |batch_size: &usize| {
+        larger.training.batch_size = *batch_size;
+        room.fits(&larger)
+    };
+    (best.training.batch_size + 1..=LARGEST_BATCH).take_while(fits).last()
+}
+
+#[cfg(test)]
+mod tests {
+    use proptest::prelude::*;
+
+    use super::*;
+    use crate::config::{Backbone, Precision, Switch, parse, resolve};
+    use crate::memory::DeviceKind;
+
+    const GIB: u64 = 1 << 30;
+    const HOST: HostFacts = HostFacts { free_bytes: 64 * GIB, cores: 8 };
+
+    fn gpu(gib: u64) -> DeviceFacts {
+        DeviceFacts { name: "test".into(), memory_bytes: gib * GIB, source: DeviceSource::Given }
+    }
+
+    fn cpu(memory_bytes: u64) -> DeviceFacts {
+        DeviceFacts { name: "CPU".into(), memory_bytes, source: DeviceSource::Cpu }
+    }
+
+    fn config(sets: &[&str]) -> Config {
+        let sets: Vec<_> = sets.iter().map(|&set| set.to_owned()).collect();
+        parse("test.yaml", "", &sets).unwrap().config
+    }
+
+    /// The recommendation as a user would apply it.
+    fn applied(config: &Config, advice: &Advice) -> Config {
+        let text = |value: &Value| value.as_str().map_or_else(|| value.to_string(), str::to_owned);
+        let sets: Vec<_> = advice.recommended.iter().map(|(key, value)| format!("{key}={}", text(value))).collect();
+        resolve(config, &sets).unwrap()
+    }
+
+    fn keys(advice: &Advice) -> Vec<&str> {
+        advice.suggestions.iter().map(|change| change.key.as_str()).collect()
+    }
+
+    #[test]
+    fn a_batch_that_is_too_large_is_cut_evenly_and_nothing_else_changes() {
+        let config = config(&[]);
+        let advice = advise(&config, &gpu(12), HOST);
+        assert!(!advice.fits && advice.recommended_fits);
+        assert_eq!(keys(&advice), ["training.batch_size", "training.gradient_accumulation"]);
+        assert_eq!((&advice.recommended["training.batch_size"], advice.recommended.len()), (&json!(6), 2));
+        assert_eq!(advice.recommended["training.gradient_accumulation"], 2);
+        let saved = advice.estimate.peak_bytes - advice.recommended_estimate.peak_bytes;
+        assert_eq!(advice.suggestions.iter().map(|change| change.saves_bytes).sum::<i64>(), saved.cast_signed());
+    }
+
+    #[test]
+    fn precision_comes_first_and_the_backbone_last() {
+        let config = config(&["gpu.mixed_precision=off", "training.batch_size=8", "data.frame_size=[512,512]"]);
+        let advice = advise(&config, &gpu(1), HOST);
+        assert!(!advice.recommended_fits, "{:?}", advice.recommended);
+        let advice = advise(&config, &DeviceFacts { memory_bytes: 1700 << 20, ..gpu(0) }, HOST);
+        assert!(advice.recommended_fits, "{:?}", advice.notes);
+        assert_eq!(keys(&advice)[..2], ["gpu.mixed_precision", "training.batch_size"]);
+        let position = |key: &str| keys(&advice).iter().position(|found| *found == key);
+        assert!(position("data.max_frames") < position("data.frame_size"), "{:?}", keys(&advice));
+        let tight = advise(&config, &DeviceFacts { memory_bytes: 1550 << 20, ..gpu(0) }, HOST);
+        assert!(tight.recommended_fits, "{:?}", tight.notes);
+        assert_eq!(keys(&tight).last(), Some(&"model.backbone"));
+    }
+
+    #[test]
+    fn settings_that_fit_are_left_alone() {
+        let config = config(&["training.batch_size=6"]);
+        let advice = advise(&config, &gpu(12), HOST);
+        assert!(advice.fits && advice.recommended_fits, "{:?}", advice.estimate);
+        assert_eq!((advice.suggestions.len(), advice.recommended.len(), advice.notes.len()), (0, 0, 0));
+    }
+
+    #[test]
+    fn room_turns_accumulation_into_larger_batches() {
+        let small = config(&["training.batch_size=2", "training.gradient_accumulation=6"]);
+        let advice = advise(&small, &gpu(80), HOST);
+        assert_eq!((&advice.recommended["training.batch_size"], advice.recommended.len()), (&json!(12), 2));
+        assert_eq!(advice.recommended["training.gradient_accumulation"], 1);
+        assert!(advice.suggestions[0].saves_bytes < 0);
+        let whole = config(&["training.batch_size=2"]);
+        let advice = advise(&whole, &gpu(80), HOST);
+        assert!(advice.recommended.is_empty(), "the effective batch is the user's choice");
+        assert!(advice.notes[0].contains("learning_rate"), "{:?}", advice.notes);
+    }
+
+    #[test]
+    fn a_short_host_gives_up_cache_before_anything_that_learns() {
+        let config = config(&["training.batch_size=2", "cache.enable_cache=true", "cache.memory_bytes=20GiB"]);
+        let advice = advise(&config, &gpu(24), HostFacts { free_bytes: 4 * GIB, cores: 8 });
+        assert!(!advice.fits && !advice.host.fits && advice.recommended_fits);
+        assert_eq!(keys(&advice), ["cache.memory_bytes"]);
+        assert!(advice.suggestions[0].saves_bytes > 16 * GIB.cast_signed());
+        let advice = advise(&config, &gpu(24), HostFacts { free_bytes: 300 << 20, cores: 8 });
+        assert!(advice.recommended_fits, "{:?}", advice.notes);
+        assert!(keys(&advice).contains(&"cache.enable_cache") && keys(&advice).contains(&"dataloader.num_workers"));
+        assert!(!keys(&advice).contains(&"training.batch_size"), "{:?}", keys(&advice));
+    }
+
+    #[test]
+    fn workers_follow_the_cores_both_ways() {
+        let workers = |workers: &str, cores| {
+            let config = config(&["training.batch_size=2", &format!("dataloader.num_workers={workers}")]);
+            let advice = advise(&config, &gpu(24), HostFacts { cores, ..HOST });
+            advice.recommended.get("dataloader.num_workers").cloned()
+        };
+        assert_eq!(workers("16", 4), Some(json!(4)));
+        assert_eq!(workers("0", 16), Some(json!(4)));
+        assert_eq!(workers("3", 4), None);
+    }
+
+    #[test]
+    fn on_the_cpu_step_loader_and_cache_share_the_host() {
+        let config = config(&["training.batch_size=4", "gpu.mixed_precision=off"]);
+        let host = HostFacts { free_bytes: 20 * GIB, cores: 8 };
+        let advice = advise(&config, &cpu(host.free_bytes), host);
+        assert!(
+            advice.estimate.peak_bytes < advice.usable_bytes && !advice.fits,
+            "half the host is promised to the cache"
+        );
+        assert_eq!(keys(&advice), ["cache.memory_bytes"]);
+        assert!(advice.recommended_fits);
+    }
+
+    #[test]
+    fn nothing_fits_says_so_and_recommends_nothing() {
+        let advice = advise(&config(&[]), &DeviceFacts { memory_bytes: 256 << 20, ..gpu(0) }, HOST);
+        assert!(!advice.fits && !advice.recommended_fits && advice.recommended.is_empty());
+        assert!(advice.notes[0].contains("nothing fits"), "{:?}", advice.notes);
+    }
+
+    fn any_config() -> impl Strategy<Value = Config> {
+        let backbones = [Backbone::Resnet18, Backbone::Resnet34, Backbone::Resnet50, Backbone::Resnet101];
+        let precisions = [Precision::Auto, Precision::Fp16, Precision::Bf16, Precision::Off];
+        let cache =
+            (prop::sample::select(vec![Switch::Auto, Switch::On, Switch::Off]), prop::option::of(1u64..64 * GIB));
+        let clip = (1usize..80, 32usize..600, 32usize..600);
+        let batch = (1usize..65, 1usize..9, 0usize..20, 1usize..9);
+        let kind = (prop::sample::select(backbones.to_vec()), prop::sample::select(precisions.to_vec()));
+        (kind, clip, batch, cache).prop_map(|((backbone, precision), clip, batch, (enable_cache, cache_bytes))| {
+            let mut config = Config::default();
+            config.model.backbone = backbone;
+            config.gpu.mixed_precision = precision;
+            (config.data.max_frames, config.data.frame_size) = (clip.0, [clip.1, clip.2]);
+            (config.training.batch_size, config.training.gradient_accumulation) = (batch.0, batch.1);
+            (config.dataloader.num_workers, config.dataloader.prefetch_factor) = (batch.2, batch.3);
+            config.cache.enable_cache = enable_cache;
+            config.cache.memory_bytes = cache_bytes.map_or(AutoBytes::Auto, AutoBytes::Bytes);
+            config
+        })
+    }
+
+    proptest! {
+        #![proptest_config(ProptestConfig { cases: 300, ..ProptestConfig::default() })]
+        #[test]
+        fn what_is_recommended_parses_fits_and_keeps_the_effective_batch(
+            config in any_config(), device_mib in 200u64..100_000, host_mib in 200u64..100_000, cores in 1usize..65,
+            on_cpu in any::<bool>(),
+        ) {
+            let host = HostFacts { free_bytes: host_mib << 20, cores };
+            let device = if on_cpu { cpu(host.free_bytes) } else { DeviceFacts { memory_bytes: device_mib << 20, ..gpu(0) } };
+            let advice = advise(&config, &device, host);
+            prop_assert!(advice.recommended_fits || (advice.recommended.is_empty() && advice.notes[0].contains("nothing fits")));
+            prop_assert!(advice.recommended_fits || !advice.fits, "what fits as it is can be recommended");
+
+            let changed = applied(&config, &advice);
+            let effective = |config: &Config| config.training.batch_size * config.training.gradient_accumulation;
+            prop_assert_eq!(effective(&changed), effective(&config));
+            if advice.recommended_fits {
+                // Asked again about the outcome, from what a file would hold, the answer must be yes.
+                let again = advise(&changed, &device, host);
+                prop_assert!(again.fits, "{:?}", advice.recommended);
+                prop_assert!(again.estimate.peak_bytes <= again.usable_bytes);
+                prop_assert_eq!(again.estimate, advice.recommended_estimate);
+            }
+            if device.kind() == DeviceKind::Cuda && advice.fits {
+                let quality = ["data.max_frames", "data.frame_size", "model.backbone", "gpu.mixed_precision"];
+                prop_assert!(advice.suggestions.iter().all(|change| !quality.contains(&change.key.as_str())));
+            }
+        }
+    }
 }

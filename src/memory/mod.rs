@@ -7,6 +7,7 @@ mod advise;
 mod cgroup;
 mod estimate;
 mod gpu;
+mod ladder;
 mod layers;
 mod snapshot;
 
