@@ -1,10 +1,26 @@
-//! Readings of host and GPU memory, the out-of-memory guard, the predicted peak of a step, and advice.
+//! Readings of host and GPU memory, the out-of-memory guard, the predicted peak of a training step, and advice on what
+//! fits.
 //!
-//! Knows neither data nor models: callers hand in what to run and what to put back.
+//! Knows numbers of bytes and the configuration; knows nothing of the data room, the model or the trainer. Callers hand
+//! in what to run and what to put back.
 
+mod advise;
+mod cgroup;
 mod classify;
+mod estimate;
+mod gpu;
 mod guard;
+mod ladder;
+mod layers;
+mod snapshot;
 
+pub use advise::{Advice, DeviceFacts, DeviceSource, HostAdvice, HostFacts, Suggestion, advise};
+pub use cgroup::CgroupMemory;
 pub use classify::is_out_of_memory;
+pub use estimate::{
+    Breakdown, DeviceKind, Estimate, NumberFormat, decode_window_bytes, evaluation_step, training_step,
+};
+pub use gpu::{DeviceMemory, GpuMemory, GpuProcess, GpuReading, Nvml};
 pub use guard::{Guard, GuardError, OomEvent};
-
+pub use layers::parameter_count;
+pub use snapshot::{HostMemory, ProcessMemory, Snapshot, process_peak_rss_bytes, process_rss_bytes};

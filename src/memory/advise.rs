@@ -1,0 +1,475 @@
+//! Which settings fit the memory that is there, said so that a person can decide: what changes, why, what it saves.
+//!
+//! Takes facts from the caller and measures nothing itself; the search is in `ladder`. Called by `dfdetect suggest`.
+
+use std::collections::BTreeMap;
+
+use bytesize::ByteSize;
+use serde::Serialize;
+use serde_json::{Value, json};
+
+use super::estimate::{DeviceKind, Estimate, NumberFormat, decode_window_bytes};
+use super::ladder::{LARGEST_BATCH, Room, cuts, search};
+use crate::config::{AutoBytes, Config};
+
+/// Where the device's facts come from.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize)]
+#[serde(rename_all = "snake_case")]
+pub enum DeviceSource {
+    /// A GPU of this machine; its memory is what is free now.
+    Detected,
+    /// The user named it; its memory is all it has.
+    Given,
+    /// There is no GPU: this machine's processor and free memory.
+    Cpu,
+}
+
+/// What training would run on.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize)]
+pub struct DeviceFacts {
+    /// What people call it.
+    pub name: String,
+    /// Memory that training may count on, before the reserve.
+    pub memory_bytes: u64,
+    /// Where this is known from.
+    pub source: DeviceSource,
+}
+
+impl DeviceFacts {
+    /// The kind of device this is.
+    #[must_use]
+    pub fn kind(&self) -> DeviceKind {
+        if self.source == DeviceSource::Cpu { DeviceKind::Cpu } else { DeviceKind::Cuda }
+    }
+}
+
+/// The machine around the device.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize)]
+pub struct HostFacts {
+    /// Host memory that a run may still take.
+    pub free_bytes: u64,
+    /// Processor cores that a run may use.
+    pub cores: usize,
+}
+
+/// One change worth making.
+#[derive(Debug, Clone, PartialEq, Serialize)]
+pub struct Suggestion {
+    /// Dotted key of the configuration.
+    pub key: String,
+    /// Its value now.
+    pub current: Value,
+    /// A better one.
+    pub proposed: Value,
+    /// Why, in one sentence.
+    pub reason: String,
+    /// How much less memory the run takes, with the suggestions before it made; negative where it takes more.
+    pub saves_bytes: i64,
+}
+
+/// Host memory that the configured run may take.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize)]
+pub struct HostAdvice {
+    /// What is free.
+    pub free_bytes: u64,
+    /// Processor cores.
+    pub cores: usize,
+    /// Clips that wait for the trainer, and decoders.
+    pub loader_bytes: u64,
+    /// The most that the frame cache may grow to.
+    pub cache_bytes: u64,
+    /// Whether all of it fits, with the step where that runs on the CPU.
+    pub fits: bool,
+}
+
+/// What [`advise`] found.
+#[derive(Debug, Clone, PartialEq, Serialize)]
+pub struct Advice {
+    /// What it is about.
+    pub device: DeviceFacts,
+    /// The device's memory without the reserve.
+    pub usable_bytes: u64,
+    /// The number format that the configured precision means there.
+    pub format: NumberFormat,
+    /// The configured step.
+    pub estimate: Estimate,
+    /// Whether the configured run fits, on the device and on the host.
+    pub fits: bool,
+    /// The host's side.
+    pub host: HostAdvice,
+    /// Changes in the order in which they cost quality.
+    pub suggestions: Vec<Suggestion>,
+    /// The suggested values together; empty where nothing needs to change or nothing fits.
+    pub recommended: BTreeMap<String, Value>,
+    /// The step with `recommended`.
+    pub recommended_estimate: Estimate,
+    /// Whether the run with `recommended` fits.
+    pub recommended_fits: bool,
+    /// What else is worth knowing, one sentence each.
+    pub notes: Vec<String>,
+}
+
+/// Judges `config` and says what to change.
+#[must_use]
+pub fn advise(config: &Config, device: &DeviceFacts, host: HostFacts) -> Advice {
+    let room = Room::new(device, host);
+    let best = search(config, &room);
+    let suggestions = explain(config, &best, &room);
+    let recommended_fits = room.fits(&best);
+    let together: &[Suggestion] = if recommended_fits { &suggestions } else { &[] };
+    let recommended = together.iter().map(|change| (change.key.clone(), change.proposed.clone())).collect();
+    Advice {
+        device: device.clone(),
+        usable_bytes: room.device_bytes,
+        format: room.format(config),
+        estimate: room.step(config),
+        fits: room.fits(config),
+        host: HostAdvice {
+            free_bytes: host.free_bytes,
+            cores: host.cores,
+            loader_bytes: decode_window_bytes(config),
+            cache_bytes: room.cache_bytes(config),
+            fits: room.host_fits(config),
+        },
+        notes: notes(config, &best, &room),
+        suggestions,
+        recommended,
+        recommended_estimate: room.step(&best),
+        recommended_fits,
+    }
+}
+
+/// A key that advice may change.
+struct Knob {
+    key: &'static str,
+    value: fn(&Config) -> Value,
+    /// Copies the key's value from the second configuration.
+    copy: fn(&mut Config, &Config),
+    /// Why the change from the first configuration to the second is a good one.
+    reason: fn(&Config, &Config) -> String,
+}
+
+/// In the order in which a change costs quality.
+const KNOBS: [Knob; 10] = [
+    Knob {
+        key: "gpu.mixed_precision",
+        value: |config| json!(config.gpu.mixed_precision),
+        copy: |config, from| config.gpu.mixed_precision = from.gpu.mixed_precision,
+        reason: |_, _| "half-size activations at the same accuracy; also faster".into(),
+    },
+    Knob {
+        key: "training.batch_size",
+        value: |config| json!(config.training.batch_size),
+        copy: |config, from| config.training.batch_size = from.training.batch_size,
+        reason: |old, new| {
+            let effective = old.training.batch_size * old.training.gradient_accumulation;
+            if new.training.batch_size < old.training.batch_size {
+                format!("fewer clips at once; with accumulation an optimizer step still sees {effective}")
+            } else {
+                format!("there is room for larger batches; an optimizer step still sees {effective} clips")
+            }
+        },
+    },
+    Knob {
+        key: "training.gradient_accumulation",
+        value: |config| json!(config.training.gradient_accumulation),
+        copy: |config, from| config.training.gradient_accumulation = from.training.gradient_accumulation,
+        reason: |_, new| {
+            let training = &new.training;
+            let effective = training.batch_size * training.gradient_accumulation;
+            format!("{} batches of {} make {effective} clips", training.gradient_accumulation, training.batch_size)
+        },
+    },
+    Knob {
+        key: "cache.memory_bytes",
+        value: |config| match config.cache.memory_bytes {
+            AutoBytes::Auto => json!("auto"),
+            AutoBytes::Bytes(bytes) if bytes.is_multiple_of(1 << 20) => json!(format!("{}MiB", bytes >> 20)),
+            AutoBytes::Bytes(bytes) => json!(bytes),
+        },
+        copy: |config, from| config.cache.memory_bytes = from.cache.memory_bytes,
+        reason: |_, _| "the frame cache could grow into memory that training needs; costs only time".into(),
+    },
+    Knob {
+        key: "cache.enable_cache",
+        value: |config| json!(config.cache.enable_cache),
+        copy: |config, from| config.cache.enable_cache = from.cache.enable_cache,
+        reason: |_, _| "no host memory is left for cached frames; costs only time".into(),
+    },
+    Knob {
+        key: "dataloader.prefetch_factor",
+        value: |config| json!(config.dataloader.prefetch_factor),
+        copy: |config, from| config.dataloader.prefetch_factor = from.dataloader.prefetch_factor,
+        reason: |_, _| "fewer decoded batches wait in host memory".into(),
+    },
+    Knob {
+        key: "dataloader.num_workers",
+        value: |config| json!(config.dataloader.num_workers),
+        copy: |config, from| config.dataloader.num_workers = from.dataloader.num_workers,
+        reason: |old, new| {
+            if new.dataloader.num_workers < old.dataloader.num_workers {
+                "more decoding threads than the machine can feed only take memory".into()
+            } else {
+                "cores lie idle while the trainer waits for decoded clips".into()
+            }
+        },
+    },
+    Knob {
+        key: "data.max_frames",
+        value: |config| json!(config.data.max_frames),
+        copy: |config, from| config.data.max_frames = from.data.max_frames,
+        reason: |_, _| "shorter clips; the head sees less of a movement".into(),
+    },
+    Knob {
+        key: "data.frame_size",
+        value: |config| json!(config.data.frame_size),
+        copy: |config, from| config.data.frame_size = from.data.frame_size,
+        reason: |_, _| "smaller pictures; fine traces of a forgery are harder to see".into(),
+    },
+    Knob {
+        key: "model.backbone",
+        value: |config| json!(config.model.backbone),
+        copy: |config, from| config.model.backbone = from.model.backbone,
+        reason: |_, _| "a smaller network; the last thing to give up".into(),
+    },
+];
+
+/// What differs between `config` and `best`, knob by knob.
+fn explain(config: &Config, best: &Config, room: &Room) -> Vec<Suggestion> {
+    let mut here = config.clone();
+    let mut suggestions = Vec::new();
+    for knob in KNOBS {
+        let (current, proposed) = ((knob.value)(&here), (knob.value)(best));
+        if current == proposed {
+            continue;
+        }
+        let before = here.clone();
+        (knob.copy)(&mut here, best);
+        let saves = |need: &dyn Fn(&Config) -> u64| need(&before).cast_signed() - need(&here).cast_signed();
+        let saves_bytes = match saves(&|config| room.step(config).peak_bytes) {
+            0 => saves(&|config| room.host_work_bytes(config).saturating_add(room.cache_bytes(config))),
+            of_the_step => of_the_step,
+        };
+        let reason = (knob.reason)(config, best);
+        suggestions.push(Suggestion { key: knob.key.into(), current, proposed, reason, saves_bytes });
+    }
+    suggestions
+}
+
+/// What the suggestions cannot say.
+fn notes(config: &Config, best: &Config, room: &Room) -> Vec<String> {
+    let size = |bytes: u64| ByteSize(bytes).display().iec().to_string();
+    if !room.fits(best) {
+        let need = size(room.device_need_bytes(best).max(room.host_work_bytes(best)));
+        return vec![format!("nothing fits: the smallest settings that were tried need {need}")];
+    }
+    let mut notes = Vec::new();
+    if !room.device_fits(config) && config.gpu.memory_management.oom_retry {
+        let at_once = cuts(config).find(|cut| room.device_fits(cut)).map_or(1, |cut| cut.training.batch_size);
+        notes.push(format!("as it is, training would run out of memory and go on with about {at_once} at once"));
+    }
+    let stays_f32 = room.format(best) == NumberFormat::F32;
+    if stays_f32 && room.kind == DeviceKind::Cuda {
+        notes.push("mixed precision is off; gpu.mixed_precision=fp16 would halve the activations".into());
+    }
+    if let Some(most) = largest_batch(best, room) {
+        notes.push(format!(
+            "there is room for about {most} clips a batch; an optimizer step then sees more clips, so raise \
+             training.learning_rate with it"
+        ));
+    }
+    notes
+}
+
+/// The largest batch that fits, where much room is left and only a larger effective batch could use it.
+fn largest_batch(best: &Config, room: &Room) -> Option<usize> {
+    if best.training.gradient_accumulation > 1 || !room.is_roomy(best) {
+        return None;
+    }
+    let mut larger = best.clone();
+    let fits = |batch_size: &usize| {
+        larger.training.batch_size = *batch_size;
+        room.fits(&larger)
+    };
+    (best.training.batch_size + 1..=LARGEST_BATCH).take_while(fits).last()
+}
+
+#[cfg(test)]
+mod tests {
+    use proptest::prelude::*;
+
+    use super::*;
+    use crate::config::{Backbone, Precision, Switch, parse, resolve};
+    use crate::memory::DeviceKind;
+
+    const GIB: u64 = 1 << 30;
+    const HOST: HostFacts = HostFacts { free_bytes: 64 * GIB, cores: 8 };
+
+    fn gpu(gib: u64) -> DeviceFacts {
+        DeviceFacts { name: "test".into(), memory_bytes: gib * GIB, source: DeviceSource::Given }
+    }
+
+    fn cpu(memory_bytes: u64) -> DeviceFacts {
+        DeviceFacts { name: "CPU".into(), memory_bytes, source: DeviceSource::Cpu }
+    }
+
+    fn config(sets: &[&str]) -> Config {
+        let sets: Vec<_> = sets.iter().map(|&set| set.to_owned()).collect();
+        parse("test.yaml", "", &sets).unwrap().config
+    }
+
+    /// The recommendation as a user would apply it.
+    fn applied(config: &Config, advice: &Advice) -> Config {
+        let text = |value: &Value| value.as_str().map_or_else(|| value.to_string(), str::to_owned);
+        let sets: Vec<_> = advice.recommended.iter().map(|(key, value)| format!("{key}={}", text(value))).collect();
+        resolve(config, &sets).unwrap()
+    }
+
+    fn keys(advice: &Advice) -> Vec<&str> {
+        advice.suggestions.iter().map(|change| change.key.as_str()).collect()
+    }
+
+    #[test]
+    fn a_batch_that_is_too_large_is_cut_evenly_and_nothing_else_changes() {
+        let config = config(&[]);
+        let advice = advise(&config, &gpu(12), HOST);
+        assert!(!advice.fits && advice.recommended_fits);
+        assert_eq!(keys(&advice), ["training.batch_size", "training.gradient_accumulation"]);
+        assert_eq!((&advice.recommended["training.batch_size"], advice.recommended.len()), (&json!(6), 2));
+        assert_eq!(advice.recommended["training.gradient_accumulation"], 2);
+        let saved = advice.estimate.peak_bytes - advice.recommended_estimate.peak_bytes;
+        assert_eq!(advice.suggestions.iter().map(|change| change.saves_bytes).sum::<i64>(), saved.cast_signed());
+    }
+
+    #[test]
+    fn precision_comes_first_and_the_backbone_last() {
+        let config = config(&["gpu.mixed_precision=off", "training.batch_size=8", "data.frame_size=[512,512]"]);
+        let advice = advise(&config, &gpu(1), HOST);
+        assert!(!advice.recommended_fits, "{:?}", advice.recommended);
+        let advice = advise(&config, &DeviceFacts { memory_bytes: 1700 << 20, ..gpu(0) }, HOST);
+        assert!(advice.recommended_fits, "{:?}", advice.notes);
+        assert_eq!(keys(&advice)[..2], ["gpu.mixed_precision", "training.batch_size"]);
+        let position = |key: &str| keys(&advice).iter().position(|found| *found == key);
+        assert!(position("data.max_frames") < position("data.frame_size"), "{:?}", keys(&advice));
+        let tight = advise(&config, &DeviceFacts { memory_bytes: 1550 << 20, ..gpu(0) }, HOST);
+        assert!(tight.recommended_fits, "{:?}", tight.notes);
+        assert_eq!(keys(&tight).last(), Some(&"model.backbone"));
+    }
+
+    #[test]
+    fn settings_that_fit_are_left_alone() {
+        let config = config(&["training.batch_size=6"]);
+        let advice = advise(&config, &gpu(12), HOST);
+        assert!(advice.fits && advice.recommended_fits, "{:?}", advice.estimate);
+        assert_eq!((advice.suggestions.len(), advice.recommended.len(), advice.notes.len()), (0, 0, 0));
+    }
+
+    #[test]
+    fn room_turns_accumulation_into_larger_batches() {
+        let small = config(&["training.batch_size=2", "training.gradient_accumulation=6"]);
+        let advice = advise(&small, &gpu(80), HOST);
+        assert_eq!((&advice.recommended["training.batch_size"], advice.recommended.len()), (&json!(12), 2));
+        assert_eq!(advice.recommended["training.gradient_accumulation"], 1);
+        assert!(advice.suggestions[0].saves_bytes < 0);
+        let whole = config(&["training.batch_size=2"]);
+        let advice = advise(&whole, &gpu(80), HOST);
+        assert!(advice.recommended.is_empty(), "the effective batch is the user's choice");
+        assert!(advice.notes[0].contains("learning_rate"), "{:?}", advice.notes);
+    }
+
+    #[test]
+    fn a_short_host_gives_up_cache_before_anything_that_learns() {
+        let config = config(&["training.batch_size=2", "cache.enable_cache=true", "cache.memory_bytes=20GiB"]);
+        let advice = advise(&config, &gpu(24), HostFacts { free_bytes: 4 * GIB, cores: 8 });
+        assert!(!advice.fits && !advice.host.fits && advice.recommended_fits);
+        assert_eq!(keys(&advice), ["cache.memory_bytes"]);
+        assert!(advice.suggestions[0].saves_bytes > 16 * GIB.cast_signed());
+        let advice = advise(&config, &gpu(24), HostFacts { free_bytes: 300 << 20, cores: 8 });
+        assert!(advice.recommended_fits, "{:?}", advice.notes);
+        assert!(keys(&advice).contains(&"cache.enable_cache") && keys(&advice).contains(&"dataloader.num_workers"));
+        assert!(!keys(&advice).contains(&"training.batch_size"), "{:?}", keys(&advice));
+    }
+
+    #[test]
+    fn workers_follow_the_cores_both_ways() {
+        let workers = |workers: &str, cores| {
+            let config = config(&["training.batch_size=2", &format!("dataloader.num_workers={workers}")]);
+            let advice = advise(&config, &gpu(24), HostFacts { cores, ..HOST });
+            advice.recommended.get("dataloader.num_workers").cloned()
+        };
+        assert_eq!(workers("16", 4), Some(json!(4)));
+        assert_eq!(workers("0", 16), Some(json!(4)));
+        assert_eq!(workers("3", 4), None);
+    }
+
+    #[test]
+    fn on_the_cpu_step_loader_and_cache_share_the_host() {
+        let config = config(&["training.batch_size=4", "gpu.mixed_precision=off"]);
+        let host = HostFacts { free_bytes: 20 * GIB, cores: 8 };
+        let advice = advise(&config, &cpu(host.free_bytes), host);
+        assert!(
+            advice.estimate.peak_bytes < advice.usable_bytes && !advice.fits,
+            "half the host is promised to the cache"
+        );
+        assert_eq!(keys(&advice), ["cache.memory_bytes"]);
+        assert!(advice.recommended_fits);
+    }
+
+    #[test]
+    fn nothing_fits_says_so_and_recommends_nothing() {
+        let advice = advise(&config(&[]), &DeviceFacts { memory_bytes: 256 << 20, ..gpu(0) }, HOST);
+        assert!(!advice.fits && !advice.recommended_fits && advice.recommended.is_empty());
+        assert!(advice.notes[0].contains("nothing fits"), "{:?}", advice.notes);
+    }
+
+    fn any_config() -> impl Strategy<Value = Config> {
+        let backbones = [Backbone::Resnet18, Backbone::Resnet34, Backbone::Resnet50, Backbone::Resnet101];
+        let precisions = [Precision::Auto, Precision::Fp16, Precision::Bf16, Precision::Off];
+        let cache =
+            (prop::sample::select(vec![Switch::Auto, Switch::On, Switch::Off]), prop::option::of(1u64..64 * GIB));
+        let clip = (1usize..80, 32usize..600, 32usize..600);
+        let batch = (1usize..65, 1usize..9, 0usize..20, 1usize..9);
+        let kind = (prop::sample::select(backbones.to_vec()), prop::sample::select(precisions.to_vec()));
+        (kind, clip, batch, cache).prop_map(|((backbone, precision), clip, batch, (enable_cache, cache_bytes))| {
+            let mut config = Config::default();
+            config.model.backbone = backbone;
+            config.gpu.mixed_precision = precision;
+            (config.data.max_frames, config.data.frame_size) = (clip.0, [clip.1, clip.2]);
+            (config.training.batch_size, config.training.gradient_accumulation) = (batch.0, batch.1);
+            (config.dataloader.num_workers, config.dataloader.prefetch_factor) = (batch.2, batch.3);
+            config.cache.enable_cache = enable_cache;
+            config.cache.memory_bytes = cache_bytes.map_or(AutoBytes::Auto, AutoBytes::Bytes);
+            config
+        })
+    }
+
+    proptest! {
+        #![proptest_config(ProptestConfig { cases: 300, ..ProptestConfig::default() })]
+        #[test]
+        fn what_is_recommended_parses_fits_and_keeps_the_effective_batch(
+            config in any_config(), device_mib in 200u64..100_000, host_mib in 200u64..100_000, cores in 1usize..65,
+            on_cpu in any::<bool>(),
+        ) {
+            let host = HostFacts { free_bytes: host_mib << 20, cores };
+            let device = if on_cpu { cpu(host.free_bytes) } else { DeviceFacts { memory_bytes: device_mib << 20, ..gpu(0) } };
+            let advice = advise(&config, &device, host);
+            prop_assert!(advice.recommended_fits || (advice.recommended.is_empty() && advice.notes[0].contains("nothing fits")));
+            prop_assert!(advice.recommended_fits || !advice.fits, "what fits as it is can be recommended");
+
+            let changed = applied(&config, &advice);
+            let effective = |config: &Config| config.training.batch_size * config.training.gradient_accumulation;
+            prop_assert_eq!(effective(&changed), effective(&config));
+            if advice.recommended_fits {
+                // Asked again about the outcome, from what a file would hold, the answer must be yes.
+                let again = advise(&changed, &device, host);
+                prop_assert!(again.fits, "{:?}", advice.recommended);
+                prop_assert!(again.estimate.peak_bytes <= again.usable_bytes);
+                prop_assert_eq!(again.estimate, advice.recommended_estimate);
+            }
+            if device.kind() == DeviceKind::Cuda && advice.fits {
+                let quality = ["data.max_frames", "data.frame_size", "model.backbone", "gpu.mixed_precision"];
+                prop_assert!(advice.suggestions.iter().all(|change| !quality.contains(&change.key.as_str())));
+            }
+        }
+    }
+}

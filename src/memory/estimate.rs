@@ -1,0 +1,398 @@
+//! Predicts the peak memory of one training or evaluation step from the configuration alone.
+//!
+//! Walks through the network in the order of forward and backward, and adds up what is alive. Runs nothing, so it also
+//! answers for a GPU that is somewhere else.
+
+use serde::Serialize;
+
+use super::layers::{Head, ResNet, network};
+use crate::config::{Config, Precision};
+
+const MIB: u64 = 1 << 20;
+const F32_BYTES: u64 = 4;
+/// Positions of the maxima that max-pooling keeps are 64-bit.
+const POOL_INDEX_BYTES: u64 = 8;
+
+/// CUDA's own state and the kernels it loads, outside of libtorch's allocator. PyTorch users and developers report 290
+/// to 400 MB since kernels are loaded when first used; cuDNN's and cuBLAS's are loaded by the first step.
+const CUDA_CONTEXT_BYTES: u64 = 450 * MIB;
+/// cuBLAS gets 8 MiB from libtorch, 32 MiB on Hopper, and cuBLASLt as much.
+const CUBLAS_WORKSPACE_BYTES: u64 = 64 * MIB;
+/// cuDNN's scratch for a convolution has no documented bound; autotuning also tries algorithms that take more.
+const CUDNN_WORKSPACE_BYTES: u64 = 128 * MIB;
+const CUDNN_AUTOTUNE_BYTES: u64 = 256 * MIB;
+/// Share of a step's tensors that the caching allocator loses to rounding and to blocks of the wrong size.
+const CUDA_FRAGMENTATION_PERCENT: u64 = 10;
+
+/// Code and scratch of oneDNN that only a first step brings in; measured with PyTorch 2.11 on an AVX-512 CPU, as are the
+/// shares below.
+const ONEDNN_BYTES: u64 = 48 * MIB;
+/// glibc keeps blocks below 32 MiB in a heap with holes. What backward needs leaves the most, but as it grows its blocks
+/// do too, and large ones go back to the system at once; weights and what comes and goes leave fewer.
+const HEAP_KEPT_PERCENT: u64 = 45;
+const HEAP_KEPT_MOST_BYTES: u64 = 512 * MIB;
+const HEAP_REST_PERCENT: u64 = 25;
+
+/// What runs the step.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize)]
+#[serde(rename_all = "snake_case")]
+pub enum DeviceKind {
+    /// The host's processor and memory.
+    Cpu,
+    /// An NVIDIA GPU and its memory.
+    Cuda,
+}
+
+/// The number format of the forward pass; weights, gradients and moments are always float32.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize)]
+#[serde(rename_all = "snake_case")]
+pub enum NumberFormat {
+    /// float32 throughout.
+    F32,
+    /// Autocast to half precision.
+    Fp16,
+    /// Autocast to bfloat16.
+    Bf16,
+}
+
+impl NumberFormat {
+    /// What a configured precision means on a device; `Auto` looks at this machine's CPU.
+    #[must_use]
+    pub fn resolve(precision: Precision, device: DeviceKind) -> Self {
+        match (precision, device) {
+            (Precision::Off, _) => Self::F32,
+            (Precision::Fp16, _) | (Precision::Auto, DeviceKind::Cuda) => Self::Fp16,
+            (Precision::Bf16, _) => Self::Bf16,
+            (Precision::Auto, DeviceKind::Cpu) if cpu_has_bf16() => Self::Bf16,
+            (Precision::Auto, DeviceKind::Cpu) => Self::F32,
+        }
+    }
+
+    fn bytes(self) -> u64 {
+        match self {
+            Self::F32 => F32_BYTES,
+            Self::Fp16 | Self::Bf16 => 2,
+        }
+    }
+}
+
+/// Whether this CPU computes in bfloat16 rather than emulating it.
+#[must_use]
+pub fn cpu_has_bf16() -> bool {
+    #[cfg(target_arch = "x86_64")]
+    return std::is_x86_feature_detected!("avx512bf16");
+    #[cfg(target_arch = "aarch64")]
+    return std::arch::is_aarch64_feature_detected!("bf16");
+    #[cfg(not(any(target_arch = "x86_64", target_arch = "aarch64")))]
+    false
+}
+
+/// Predicted peak memory of one step, above what the program takes before it.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize)]
+pub struct Estimate {
+    /// The sum of the parts.
+    pub peak_bytes: u64,
+    /// What it is made of.
+    pub breakdown: Breakdown,
+}
+
+/// The parts of a step's peak, in bytes.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize)]
+pub struct Breakdown {
+    /// Parameters and running statistics in float32, and autocast's copies of the parameters.
+    pub weights: u64,
+    /// One float32 for each parameter.
+    pub gradients: u64,
+    /// AdamW's two moments in float32.
+    pub optimizer: u64,
+    /// The input and what the forward pass keeps for backward.
+    pub activations: u64,
+    /// What comes and goes at the fullest moment: gradients between layers, scratch of the libraries.
+    pub workspace: u64,
+    /// What the device's own software takes.
+    pub context: u64,
+    /// Margin for memory that an allocator cannot use.
+    pub other: u64,
+}
+
+impl From<Breakdown> for Estimate {
+    fn from(breakdown: Breakdown) -> Self {
+        let Breakdown { weights, gradients, optimizer, activations, workspace, context, other } = breakdown;
+        Self { peak_bytes: weights + gradients + optimizer + activations + workspace + context + other, breakdown }
+    }
+}
+
+/// Peak of forward, backward and AdamW on `micro_batch` clips.
+#[must_use]
+pub fn training_step(config: &Config, micro_batch: usize, device: DeviceKind, format: NumberFormat) -> Estimate {
+    let step = Step::new(config, micro_batch, format);
+    let activations = step.input_bytes + step.kept_bytes(step.resnet.convs.len()) + step.head_bytes();
+    let transient = step.backward_peak_bytes().saturating_sub(activations);
+    step.estimate(config, device, activations, transient, true)
+}
+
+/// Peak of a forward pass without gradients on `micro_batch` clips: validation, testing, prediction.
+#[must_use]
+pub fn evaluation_step(config: &Config, micro_batch: usize, device: DeviceKind, format: NumberFormat) -> Estimate {
+    let step = Step::new(config, micro_batch, format);
+    let transient = step.forward_peak_bytes();
+    step.estimate(config, device, step.input_bytes, transient, false)
+}
+
+/// Host memory of the loader: clips that wait, one batch in use, and a decoder in every worker.
+#[must_use]
+pub fn decode_window_bytes(config: &Config) -> u64 {
+    // A 1080p H.264 decoder holds up to 17 reference frames of 3 MiB, and the scaler's buffers.
+    const DECODER_BYTES: u64 = 64 * MIB;
+    let loader = &config.dataloader;
+    let workers = loader.num_workers.max(1) as u64;
+    let batches = if loader.num_workers == 0 { 1 } else { workers * loader.prefetch_factor as u64 + 1 };
+    let [height, width] = config.data.frame_size;
+    let clip_bytes = (config.data.max_frames * 3 * height * width) as u64;
+    batches * config.training.batch_size as u64 * clip_bytes + workers * DECODER_BYTES
+}
+
+/// A network and what one forward pass of it works on.
+struct Step {
+    resnet: ResNet,
+    head: Head,
+    clips: u64,
+    frames: u64,
+    format: NumberFormat,
+    input_bytes: u64,
+}
+
+impl Step {
+    fn new(config: &Config, micro_batch: usize, format: NumberFormat) -> Self {
+        let (resnet, head) = network(&config.model, &config.data);
+        let clips = micro_batch as u64;
+        let frames = clips * config.data.max_frames as u64;
+        let [height, width] = config.data.frame_size;
+        // The decoded bytes, their float32 form, and the copy in the order and format that convolutions want.
+        let reordered = config.gpu.channels_last || format != NumberFormat::F32;
+        let pixel_bytes = 1 + F32_BYTES + if reordered { format.bytes() } else { 0 };
+        let input_bytes = frames * 3 * (height * width) as u64 * pixel_bytes;
+        Self { resnet, head, clips, frames, format, input_bytes }
+    }
+
+    /// Bytes of `elements` of every frame.
+    fn bytes(&self, elements: u64) -> u64 {
+        elements * self.frames * self.format.bytes()
+    }
+
+    /// What the first `convs` convolutions keep for backward, with the pool behind the first one.
+    fn kept_bytes(&self, convs: usize) -> u64 {
+        let elements: u64 = self.resnet.convs[..convs].iter().map(|conv| conv.kept_elements).sum();
+        let pooled = self.resnet.pooled_elements;
+        self.bytes(elements + pooled) + pooled * self.frames * POOL_INDEX_BYTES
+    }
+
+    fn head_bytes(&self) -> u64 {
+        self.clips * self.head.kept_elements * self.format.bytes()
+    }
+
+    /// The fullest moment of backward. What a layer kept is freed behind it, while the layers in front of it are larger.
+    fn backward_peak_bytes(&self) -> u64 {
+        let mut kept_bytes = self.input_bytes + self.kept_bytes(0);
+        let mut peak_bytes = 0;
+        for conv in &self.resnet.convs {
+            kept_bytes += self.bytes(conv.kept_elements);
+            // Gradients of the normalised output, of the convolution's output, and of its input.
+            peak_bytes = peak_bytes.max(kept_bytes + self.bytes(2 * conv.out_elements + conv.in_elements));
+        }
+        peak_bytes
+    }
+
+    /// Without gradients only a layer's input, its output, the normalised output and a shortcut are alive.
+    fn forward_peak_bytes(&self) -> u64 {
+        let alive = self.resnet.convs.iter().enumerate().map(|(index, conv)| {
+            let shortcut = if index == 0 { 0 } else { conv.out_elements };
+            conv.in_elements + 2 * conv.out_elements + shortcut
+        });
+        self.bytes(alive.max().unwrap_or(0))
+    }
+
+    /// Adds weights, and what follows from the device.
+    fn estimate(
+        &self,
+        config: &Config,
+        device: DeviceKind,
+        activations: u64,
+        transient: u64,
+        training: bool,
+    ) -> Estimate {
+        let parameters = super::parameter_count(&config.model);
+        let copies = if self.format == NumberFormat::F32 { 0 } else { parameters * self.format.bytes() };
+        let weights = (parameters + self.resnet.buffers()) * F32_BYTES + copies;
+        let gradients = if training { parameters * F32_BYTES } else { 0 };
+        let optimizer = 2 * gradients;
+        let (scratch, context, other) = match device {
+            DeviceKind::Cuda => {
+                let cudnn = if config.gpu.cudnn_benchmark { CUDNN_AUTOTUNE_BYTES } else { CUDNN_WORKSPACE_BYTES };
+                let margin = (activations + transient) * CUDA_FRAGMENTATION_PERCENT / 100;
+                (CUBLAS_WORKSPACE_BYTES + cudnn, CUDA_CONTEXT_BYTES, margin)
+            }
+            DeviceKind::Cpu => {
+                let kept = (activations * HEAP_KEPT_PERCENT / 100).min(HEAP_KEPT_MOST_BYTES);
+                let rest = (weights + gradients + optimizer + transient) * HEAP_REST_PERCENT / 100;
+                (ONEDNN_BYTES, 0, kept + rest)
+            }
+        };
+        let workspace = transient + scratch;
+        Estimate::from(Breakdown { weights, gradients, optimizer, activations, workspace, context, other })
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use proptest::prelude::*;
+
+    use super::*;
+    use crate::config::{Backbone, Temporal};
+
+    fn config(backbone: Backbone, frames: usize, side: usize) -> Config {
+        let mut config = Config::default();
+        config.model.backbone = backbone;
+        config.model.temporal = Temporal::Mean;
+        config.data.max_frames = frames;
+        config.data.frame_size = [side, side];
+        config
+    }
+
+    /// Peak resident memory above that of the started program, in MiB, of two real steps of two micro-batches each;
+    /// printed by scripts/measure_step_memory.py with PyTorch 2.11 on a 2-core AVX-512 CPU. Not made by this code.
+    #[test]
+    fn predictions_meet_measured_peaks() {
+        use Backbone::{Resnet18, Resnet34, Resnet50, Resnet101};
+        use NumberFormat::{Bf16, F32};
+        for (backbone, clips, frames, side, format, measured_mib) in [
+            (Resnet18, 4, 8, 112, F32, 508),
+            (Resnet18, 2, 8, 224, F32, 735),
+            (Resnet18, 4, 16, 224, F32, 1836),
+            (Resnet34, 2, 8, 224, F32, 1054),
+            (Resnet50, 1, 4, 112, F32, 544),
+            (Resnet50, 4, 8, 112, F32, 1485),
+            (Resnet50, 2, 8, 224, F32, 2274),
+            (Resnet50, 3, 16, 224, F32, 4711),
+            (Resnet101, 2, 8, 224, F32, 3421),
+            (Resnet18, 1, 4, 112, Bf16, 269),
+            (Resnet18, 2, 8, 224, Bf16, 541),
+            (Resnet18, 4, 16, 224, Bf16, 1252),
+            (Resnet34, 2, 8, 224, Bf16, 806),
+            (Resnet50, 4, 8, 112, Bf16, 902),
+            (Resnet50, 2, 8, 224, Bf16, 1453),
+            (Resnet50, 3, 16, 224, Bf16, 2853),
+        ] {
+            let estimate = training_step(&config(backbone, frames, side), clips, DeviceKind::Cpu, format);
+            let ratio = estimate.peak_bytes as f64 / f64::from(measured_mib) / MIB as f64;
+            let what = format!("{backbone:?}, {clips} x {frames} x {side}, {format:?}: {ratio:.2}");
+            assert!((0.9..1.25).contains(&ratio), "{what}: {:?}", estimate.breakdown);
+        }
+    }
+
+    #[test]
+    fn predictions_meet_measured_peaks_with_the_lstm_head() {
+        use NumberFormat::{Bf16, F32};
+        let narrow = (Backbone::Resnet18, 4, 16, 112, 256, 4);
+        let wide = (Backbone::Resnet50, 2, 16, 160, 512, 8);
+        for ((backbone, clips, frames, side, hidden_dim, attention_heads), format, measured_mib) in
+            [(narrow, F32, 828), (narrow, Bf16, 628), (wide, F32, 2997), (wide, Bf16, 2075)]
+        {
+            let mut config = config(backbone, frames, side);
+            config.model.temporal = Temporal::LstmAttention;
+            (config.model.hidden_dim, config.model.attention_heads) = (hidden_dim, attention_heads);
+            let estimate = training_step(&config, clips, DeviceKind::Cpu, format);
+            let ratio = estimate.peak_bytes as f64 / f64::from(measured_mib) / MIB as f64;
+            assert!((0.9..1.25).contains(&ratio), "{backbone:?}, {format:?}: {ratio:.2} {:?}", estimate.breakdown);
+        }
+    }
+
+    #[test]
+    fn the_parts_add_up_and_follow_their_meaning() {
+        let config = Config::default();
+        let parameters = super::super::parameter_count(&config.model);
+        let f32 = training_step(&config, 2, DeviceKind::Cuda, NumberFormat::F32);
+        let fp16 = training_step(&config, 2, DeviceKind::Cuda, NumberFormat::Fp16);
+        for estimate in [f32, fp16] {
+            let parts = estimate.breakdown;
+            let sum = parts.weights + parts.gradients + parts.optimizer + parts.activations;
+            assert_eq!(estimate.peak_bytes, sum + parts.workspace + parts.context + parts.other);
+            assert_eq!((parts.gradients, parts.optimizer), (4 * parameters, 8 * parameters));
+        }
+        assert_eq!(fp16.breakdown.weights - f32.breakdown.weights, 2 * parameters);
+        let share = fp16.breakdown.activations as f64 / f32.breakdown.activations as f64;
+        assert!((0.5..0.55).contains(&share), "pool positions and input stay as they are: {share}");
+    }
+
+    #[test]
+    fn evaluation_needs_far_less_than_training() {
+        let config = Config::default();
+        for device in [DeviceKind::Cpu, DeviceKind::Cuda] {
+            let train = training_step(&config, 4, device, NumberFormat::F32);
+            let evaluate = evaluation_step(&config, 4, device, NumberFormat::F32);
+            assert_eq!((evaluate.breakdown.gradients, evaluate.breakdown.optimizer), (0, 0));
+            assert!(evaluate.peak_bytes < train.peak_bytes / 3, "{device:?}");
+        }
+    }
+
+    #[test]
+    fn only_cuda_has_a_context_and_autotuning_costs_workspace() {
+        let mut config = Config::default();
+        let part = |config: &Config, device| training_step(config, 1, device, NumberFormat::F32).breakdown;
+        assert_eq!(part(&config, DeviceKind::Cpu).context, 0);
+        assert!(part(&config, DeviceKind::Cuda).context > 0);
+        let tuned = part(&config, DeviceKind::Cuda).workspace;
+        config.gpu.cudnn_benchmark = false;
+        assert!(part(&config, DeviceKind::Cuda).workspace < tuned);
+    }
+
+    #[test]
+    fn the_loader_holds_a_window_of_batches() {
+        let mut config = Config::default();
+        config.training.batch_size = 4;
+        config.data.max_frames = 10;
+        config.data.frame_size = [100, 50];
+        let batch_bytes = 4 * 10 * 3 * 100 * 50;
+        for (workers, prefetch, batches, decoders) in [(2, 3, 7, 2), (0, 3, 1, 1)] {
+            config.dataloader.num_workers = workers;
+            config.dataloader.prefetch_factor = prefetch;
+            assert_eq!(decode_window_bytes(&config), batches * batch_bytes + decoders * 64 * MIB);
+        }
+    }
+
+    #[test]
+    fn precision_resolves_by_device() {
+        use DeviceKind::{Cpu, Cuda};
+        assert_eq!(NumberFormat::resolve(Precision::Auto, Cuda), NumberFormat::Fp16);
+        assert_eq!(NumberFormat::resolve(Precision::Bf16, Cuda), NumberFormat::Bf16);
+        assert_eq!(NumberFormat::resolve(Precision::Off, Cuda), NumberFormat::F32);
+        let auto_on_cpu = if cpu_has_bf16() { NumberFormat::Bf16 } else { NumberFormat::F32 };
+        assert_eq!(NumberFormat::resolve(Precision::Auto, Cpu), auto_on_cpu);
+    }
+
+    proptest! {
+        #[test]
+        fn more_clips_frames_or_pixels_need_more(
+            clips in 1usize..40, frames in 1usize..40, height in 32usize..400, width in 32usize..400,
+            deep in any::<bool>(), on_cuda in any::<bool>(), half in any::<bool>(), lstm in any::<bool>(),
+        ) {
+            let backbone = if deep { Backbone::Resnet50 } else { Backbone::Resnet18 };
+            let device = if on_cuda { DeviceKind::Cuda } else { DeviceKind::Cpu };
+            let format = if half { NumberFormat::Fp16 } else { NumberFormat::F32 };
+            let mut config = config(backbone, frames, 32);
+            config.data.frame_size = [height, width];
+            config.model.temporal = if lstm { Temporal::LstmAttention } else { Temporal::Mean };
+            let peak = |config: &Config, clips| training_step(config, clips, device, format).peak_bytes;
+            let here = peak(&config, clips);
+            prop_assert!(peak(&config, clips + 1) > here);
+            let mut longer = config.clone();
+            longer.data.max_frames += 1;
+            prop_assert!(peak(&longer, clips) > here);
+            for side in [0, 1] {
+                let mut larger = config.clone();
+                larger.data.frame_size[side] += 1;
+                prop_assert!(peak(&larger, clips) > here);
+            }
+        }
+    }
+}

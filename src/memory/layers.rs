@@ -1,0 +1,223 @@
+//! What the network is made of, as far as memory is concerned: sizes of weights and of what backward needs.
+//!
+//! Counted from the definition of torchvision's ResNets and of PyTorch's LSTM and attention, not from a live model, so
+//! that a configuration can be judged without building it.
+
+use crate::config::{Backbone, DataConfig, ModelConfig, Temporal};
+
+/// A convolution without bias and the batch-norm behind it, seen by one frame.
+#[derive(Debug, Clone, Copy)]
+pub(super) struct ConvNorm {
+    in_channels: u64,
+    out_channels: u64,
+    kernel: u64,
+    /// Elements that go in.
+    pub in_elements: u64,
+    /// Elements that come out.
+    pub out_elements: u64,
+    /// Elements that stay for backward: the convolution's output (batch-norm's input), and the normalised output after
+    /// ReLU, which works in place and is the next convolution's input. A shortcut's output is added and forgotten.
+    pub kept_elements: u64,
+}
+
+impl ConvNorm {
+    /// Filters, and batch-norm's scale and shift.
+    fn parameters(&self) -> u64 {
+        self.in_channels * self.out_channels * self.kernel * self.kernel + 2 * self.out_channels
+    }
+}
+
+/// A ResNet without its last fully connected layer, seen by one frame.
+pub(super) struct ResNet {
+    /// In the order of the forward pass.
+    pub convs: Vec<ConvNorm>,
+    /// Elements after the max-pool behind the first convolution.
+    pub pooled_elements: u64,
+    /// Features after the average pool.
+    pub feature_dim: u64,
+}
+
+/// The picture as it goes through the network.
+#[derive(Clone, Copy)]
+struct Plane {
+    channels: u64,
+    height: u64,
+    width: u64,
+}
+
+impl Plane {
+    fn elements(self) -> u64 {
+        self.channels * self.height * self.width
+    }
+
+    /// All strided layers of a ResNet are padded so that n becomes n/2, rounded up.
+    fn after(self, channels: u64, stride: u64) -> Self {
+        Self { channels, height: self.height.div_ceil(stride), width: self.width.div_ceil(stride) }
+    }
+}
+
+impl ResNet {
+    pub(super) fn new(backbone: Backbone, frame_size: [usize; 2]) -> Self {
+        let (blocks, expansion) = match backbone {
+            Backbone::Resnet18 => ([2, 2, 2, 2], 1),
+            Backbone::Resnet34 => ([3, 4, 6, 3], 1),
+            Backbone::Resnet50 => ([3, 4, 6, 3], 4),
+            Backbone::Resnet101 => ([3, 4, 23, 3], 4),
+        };
+        let mut convs = Vec::new();
+        let frame = Plane { channels: 3, height: frame_size[0] as u64, width: frame_size[1] as u64 };
+        let stem = push(&mut convs, frame, 64, 7, 2);
+        let mut plane = stem.after(64, 2);
+        let pooled_elements = plane.elements();
+        for (stage, blocks) in blocks.into_iter().enumerate() {
+            for block in 0..blocks {
+                let stride = if stage > 0 && block == 0 { 2 } else { 1 };
+                plane = push_block(&mut convs, plane, 64 << stage, expansion, stride);
+            }
+        }
+        Self { convs, pooled_elements, feature_dim: plane.channels }
+    }
+
+    fn parameters(&self) -> u64 {
+        self.convs.iter().map(ConvNorm::parameters).sum()
+    }
+
+    /// Running mean and variance of every batch-norm.
+    pub(super) fn buffers(&self) -> u64 {
+        self.convs.iter().map(|conv| 2 * conv.out_channels).sum()
+    }
+}
+
+/// Basic (two 3x3) or bottleneck (1x1, 3x3, 1x1) block; the shortcut is a 1x1 where the shape changes.
+fn push_block(convs: &mut Vec<ConvNorm>, input: Plane, width: u64, expansion: u64, stride: u64) -> Plane {
+    let output = if expansion == 1 {
+        let middle = push(convs, input, width, 3, stride);
+        push(convs, middle, width, 3, 1)
+    } else {
+        let narrow = push(convs, input, width, 1, 1);
+        let middle = push(convs, narrow, width, 3, stride);
+        push(convs, middle, width * expansion, 1, 1)
+    };
+    if input.channels != output.channels || stride != 1 {
+        push(convs, input, output.channels, 1, stride);
+        if let Some(shortcut) = convs.last_mut() {
+            shortcut.kept_elements = shortcut.out_elements;
+        }
+    }
+    output
+}
+
+fn push(convs: &mut Vec<ConvNorm>, input: Plane, out_channels: u64, kernel: u64, stride: u64) -> Plane {
+    let output = input.after(out_channels, stride);
+    convs.push(ConvNorm {
+        in_channels: input.channels,
+        out_channels,
+        kernel,
+        in_elements: input.elements(),
+        out_elements: output.elements(),
+        kept_elements: 2 * output.elements(),
+    });
+    output
+}
+
+/// The part that makes one score of T feature vectors.
+pub(super) struct Head {
+    parameters: u64,
+    /// Elements that stay for backward, of one clip.
+    pub kept_elements: u64,
+}
+
+impl Head {
+    pub(super) fn new(model: &ModelConfig, feature_dim: u64, frames: u64) -> Self {
+        match model.temporal {
+            Temporal::Mean => Self { parameters: feature_dim + 1, kept_elements: frames * (feature_dim + 1) },
+            Temporal::LstmAttention => Self::lstm_attention(model, feature_dim, frames),
+        }
+    }
+
+    fn lstm_attention(model: &ModelConfig, feature_dim: u64, frames: u64) -> Self {
+        let hidden = model.hidden_dim as u64;
+        let width = 2 * hidden;
+        let (mut parameters, mut kept_elements) = (0, 0);
+        let mut input = feature_dim;
+        for _ in 0..model.num_layers {
+            // Four gates, with PyTorch's two biases, in two directions.
+            parameters += 2 * 4 * hidden * (input + hidden + 2);
+            // A direction keeps its gates, cell state, the cell's tanh and its output; dropout keeps a copy.
+            kept_elements += frames * (input + 2 * 7 * hidden + width);
+            input = width;
+        }
+        if model.use_attention {
+            parameters += 3 * width * (width + 1) + width * (width + 1) + 2 * width;
+            // Queries, keys, values, context, sum, norm; scores before and after softmax and dropout.
+            kept_elements += frames * 6 * width + 3 * model.attention_heads as u64 * frames * frames;
+        }
+        parameters += hidden * (width + 1) + hidden + 1;
+        kept_elements += width + 3 * hidden;
+        Self { parameters, kept_elements }
+    }
+}
+
+/// Both parts of the network as `config` describes it.
+pub(super) fn network(model: &ModelConfig, data: &DataConfig) -> (ResNet, Head) {
+    let resnet = ResNet::new(model.backbone, data.frame_size);
+    let head = Head::new(model, resnet.feature_dim, data.max_frames as u64);
+    (resnet, head)
+}
+
+/// Trainable parameters of the whole detector.
+#[must_use]
+pub fn parameter_count(model: &ModelConfig) -> u64 {
+    // Neither the picture's size nor the clip's length changes a weight.
+    let (resnet, head) = network(model, &DataConfig::default());
+    resnet.parameters() + head.parameters
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn model(backbone: Backbone, temporal: Temporal) -> ModelConfig {
+        ModelConfig { backbone, temporal, ..ModelConfig::default() }
+    }
+
+    /// torchvision's published counts, less the 1000-way classifier.
+    #[test]
+    fn backbones_have_torchvisions_parameter_counts() {
+        for (backbone, published, features) in [
+            (Backbone::Resnet18, 11_689_512, 512),
+            (Backbone::Resnet34, 21_797_672, 512),
+            (Backbone::Resnet50, 25_557_032, 2048),
+            (Backbone::Resnet101, 44_549_160, 2048),
+        ] {
+            let classifier = 1000 * features + 1000;
+            let head = features + 1;
+            let counted = parameter_count(&model(backbone, Temporal::Mean));
+            assert_eq!(counted, published - classifier + head, "{backbone:?}");
+        }
+    }
+
+    /// Counted by PyTorch itself for the same modules on a ResNet-18 and a ResNet-50.
+    #[test]
+    fn the_head_has_pytorchs_parameter_counts() {
+        let small =
+            ModelConfig { hidden_dim: 256, attention_heads: 4, ..model(Backbone::Resnet18, Temporal::LstmAttention) };
+        assert_eq!(parameter_count(&small), 15_513_665);
+        assert_eq!(parameter_count(&model(Backbone::Resnet50, Temporal::LstmAttention)), 45_027_393);
+        let plain = ModelConfig { use_attention: false, num_layers: 1, ..small };
+        assert_eq!(parameter_count(&plain), 12_885_057);
+    }
+
+    #[test]
+    fn planes_shrink_as_in_torchvision() {
+        let resnet = ResNet::new(Backbone::Resnet50, [224, 224]);
+        assert_eq!(resnet.convs.len(), 53);
+        assert_eq!(resnet.convs[0].out_elements, 64 * 112 * 112);
+        assert_eq!(resnet.pooled_elements, 64 * 56 * 56);
+        assert_eq!(resnet.convs.last().map(|conv| conv.out_elements), Some(2048 * 7 * 7));
+        let odd = ResNet::new(Backbone::Resnet18, [45, 33]);
+        assert_eq!(odd.convs[0].out_elements, 64 * 23 * 17);
+        assert_eq!(odd.pooled_elements, 64 * 12 * 9);
+        assert_eq!(odd.convs.last().map(|conv| conv.out_elements), Some(512 * 2 * 2));
+    }
+}
