@@ -24,7 +24,7 @@ pub struct DemoDataArgs {
     /// Folder to make; one that holds the same set already is left as it is
     #[arg(short, long, value_name = "DIR")]
     output: PathBuf,
-    /// Number of videos, half of them forgeries; 8 of them form a complete pair of people, 100 train a detector
+    /// Number of videos, from 8: half of them real, half forgeries of these; about 100 are enough to train on
     #[arg(short = 'n', long, value_name = "N", default_value_t = 160)]
     videos: usize,
     /// Where the random numbers start: the same seed and number give the same bytes

@@ -60,7 +60,7 @@ pub(super) fn film(
         scene.expose(secs, &mut canvas);
         let rgb = canvas.developed(scene.noise, &mut camera);
         writer.write(&rgb)?;
-        brightness += rgb.iter().map(|byte| f64::from(*byte)).sum::<f64>() / rgb.len() as f64;
+        brightness += rgb.iter().map(|byte| u64::from(*byte)).sum::<u64>() as f64 / rgb.len() as f64;
         if (0..stills).any(|i| frame as usize == scene.frames as usize * (2 * i + 1) / (2 * stills)) {
             kept.push(still(width, height, rgb));
         }

@@ -66,7 +66,7 @@ impl Swap {
         let flicker = 1.0 + around_0(self.flicker);
         let gain = self.gain.map(|gain| gain * flicker);
         let small = self.small_face(target, pose);
-        for (at, color) in canvas.each() {
+        canvas.paint(|at, color| {
             let face = pose.on_face(pose.on_head(at), target);
             let opacity = self.mask.opacity(face);
             if opacity > 0.0 {
@@ -77,7 +77,7 @@ impl Swap {
                 let swapped = small.sample(shifted);
                 over(color, std::array::from_fn(|channel| swapped[channel] * gain[channel]), opacity);
             }
-        }
+        });
     }
 
     /// The source's face with the target's expression and light, at the resolution that a generator would have.
@@ -86,7 +86,7 @@ impl Swap {
         let mut small = Canvas::new(side(REGION[1].x - REGION[0].x), side(REGION[1].y - REGION[0].y));
         let step = 1.0 / (self.detail * SAMPLES as f32);
         let face = Face { person: &self.person, skin: &self.skin, expression: pose.expression, pixel: step };
-        for (at, color) in small.each() {
+        small.paint(|at, color| {
             for sample in 0..SAMPLES * SAMPLES {
                 let part = |i: usize| ((i as f32 + 0.5) / SAMPLES as f32 - 0.5) / self.detail;
                 let on_face = Point {
@@ -98,7 +98,7 @@ impl Swap {
                     *sum += channel / (SAMPLES * SAMPLES) as f32;
                 }
             }
-        }
+        });
         small
     }
 }

@@ -72,7 +72,7 @@ impl Portrait<'_> {
     pub fn paint(&self, canvas: &mut Canvas) {
         let pixel = 1.0 / self.pose.unit;
         let face = Face { person: self.person, skin: self.skin, expression: self.pose.expression, pixel };
-        for (at, color) in canvas.each() {
+        canvas.paint(|at, color| {
             let head = self.pose.on_head(at);
             let body = Point {
                 x: (at.x - self.pose.shoulders.x) / self.pose.unit,
@@ -87,7 +87,7 @@ impl Portrait<'_> {
                 self.paint_head(head, &face, color);
                 self.paint_hair(head, &face, color);
             }
-        }
+        });
     }
 
     fn paint_body(&self, at: Point, pixel: f32, color: &mut Rgb) {

@@ -46,7 +46,7 @@ pub enum DemoError {
         hint: String,
     },
     /// One video cannot be written.
-    #[error("{}: {reason}", .path.display())]
+    #[error("{}: {reason}\n  hint: is there space left, and may you write there?", .path.display())]
     Video {
         /// The file.
         path: PathBuf,
@@ -64,6 +64,14 @@ pub enum DemoError {
     /// The user did not want to wait.
     #[error("interrupted")]
     Interrupted,
+}
+
+impl DemoError {
+    /// Whether the user asked for something impossible (exit code 2), as opposed to a failure on the way (1).
+    #[must_use]
+    pub fn is_usage(&self) -> bool {
+        matches!(self, Self::Videos(_) | Self::Occupied { .. })
+    }
 }
 
 fn io_error(path: &Path, source: io::Error) -> DemoError {

@@ -95,13 +95,13 @@ impl Canvas {
         Self { width, height, pixels: vec![[0.0; 3]; width * height] }
     }
 
-    /// The pixels with their places.
-    pub fn each(&mut self) -> impl Iterator<Item = (Point, &mut Rgb)> {
-        let width = self.width;
-        self.pixels.iter_mut().enumerate().map(move |(i, pixel)| {
-            let at = Point { x: (i % width) as f32 + 0.5, y: (i / width) as f32 + 0.5 };
-            (at, pixel)
-        })
+    /// Paints every pixel, given its place.
+    pub fn paint(&mut self, mut paint: impl FnMut(Point, &mut Rgb)) {
+        for (y, row) in self.pixels.chunks_exact_mut(self.width).enumerate() {
+            for (x, pixel) in row.iter_mut().enumerate() {
+                paint(Point { x: x as f32 + 0.5, y: y as f32 + 0.5 }, pixel);
+            }
+        }
     }
 
     /// The colour between four pixels, `at` in pixels.
@@ -120,15 +120,15 @@ impl Canvas {
         // The sum of four bytes is close enough to a normal distribution; this is its standard deviation.
         const SPREAD: f32 = 147.8;
         let (grey, color) = (255.0 * sigma * 0.9 / SPREAD, 255.0 * sigma * 0.45 / SPREAD);
-        let mut bytes = Vec::with_capacity(self.pixels.len() * 3);
-        for pixel in &self.pixels {
+        let mut bytes = vec![0; self.pixels.len() * 3];
+        for (pixel, bytes) in self.pixels.iter().zip(bytes.chunks_exact_mut(3)) {
             let random = [rng.next_u32(), rng.next_u32()].map(u32::to_le_bytes);
             let sum = |bytes: [u8; 4]| bytes.iter().map(|b| f32::from(*b)).sum::<f32>() - 510.0;
             let shared = sum(random[0]) * grey;
-            let [a, b, c, _] = random[1].map(|b| (f32::from(b) - 127.5) * 2.0 * color);
-            let noisy =
-                [pixel[0] + (shared + a) / 255.0, pixel[1] + (shared + b) / 255.0, pixel[2] + (shared + c) / 255.0];
-            bytes.extend(noisy.map(|channel| (channel * 255.0 + 0.5).clamp(0.0, 255.0) as u8));
+            for channel in 0..3 {
+                let own = (f32::from(random[1][channel]) - 127.5) * 2.0 * color;
+                bytes[channel] = (pixel[channel] * 255.0 + shared + own + 0.5) as u8;
+            }
         }
         bytes
     }
@@ -141,7 +141,7 @@ pub(super) struct Noise {
 }
 
 impl Noise {
-    /// `octaves` are lattice sizes with their weights; each must divide into `side`.
+    /// `octaves` are the coarsenesses that are added up: cells across the square, and how strong they are.
     pub fn draw(rng: &mut ChaCha8Rng, side: usize, octaves: &[(usize, f32)]) -> Self {
         let mut values = vec![0.0; side * side];
         for (cells, weight) in octaves {

@@ -111,7 +111,7 @@ impl Scene {
     pub fn paint_background(&self, secs: f32, canvas: &mut Canvas) {
         let half = Point { x: canvas.width as f32 / 2.0, y: canvas.height as f32 / 2.0 };
         let (sin, cos) = self.background.angle.sin_cos();
-        for (at, color) in canvas.each() {
+        canvas.paint(|at, color| {
             // One scale both ways: lamps stay round.
             let from_center = Point { x: (at.x - half.x) / half.y, y: (at.y - half.y) / half.y };
             let moved = Point {
@@ -121,7 +121,7 @@ impl Scene {
             let turned = Point { x: cos * moved.x + sin * moved.y, y: cos * moved.y - sin * moved.x };
             let vignette = 1.0 - 0.12 * (square(from_center.x) + square(from_center.y));
             *color = scaled(self.background.color(turned, moved), vignette);
-        }
+        });
     }
 
     /// The light of the room on everything.
