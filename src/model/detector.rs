@@ -82,11 +82,17 @@ impl Detector {
     pub fn forward(&self, frames_bthwc: &Tensor, train: bool) -> Result<Logits> {
         let (b, t) = (frames_bthwc.size()[0], frames_bthwc.size()[1]);
         let images_nchw = self.normalise(&frames_bthwc.f_flatten(0, 1)?)?;
-        let features_nf = {
-            let _autocast = Autocast::enter(self.device, self.format)?;
-            self.backbone.forward(&images_nchw, train)?
-        };
-        self.head.forward(&features_nf.f_to_kind(Kind::Float)?.f_view([b, t, -1])?, train)
+        let features_nf = self.features(&images_nchw, train)?;
+        self.head.forward(&features_nf.f_view([b, t, -1])?, train)
+    }
+
+    /// The backbone's float32 features `[N, F]` of normalised images `[N, 3, H, W]`.
+    ///
+    /// # Errors
+    /// Out of memory, or shapes that do not fit.
+    pub fn features(&self, images_nchw: &Tensor, train: bool) -> Result<Tensor> {
+        let _autocast = Autocast::enter(self.device, self.format)?;
+        self.backbone.forward(images_nchw, train)?.f_to_kind(Kind::Float)
     }
 
     /// u8 `[N, H, W, 3]` to float `[N, 3, H, W]` with ImageNet's mean and deviation; NHWC in memory if so configured.

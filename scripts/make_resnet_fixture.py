@@ -1,0 +1,59 @@
+#!/usr/bin/env python3
+"""Writes tests/fixtures/resnet.json: what torchvision's ResNets give for weights and images made by a formula.
+
+usage: make_resnet_fixture.py > tests/fixtures/resnet.json
+Needs: torch==2.11.0 torchvision==0.26.0 (only to make the fixture again; the tests need neither).
+
+Weights and images follow from integers alone, so that both sides make the same ones and only outputs and gradient
+sums are stored: features of four images in evaluation and in training mode, and for each trained tensor the sum of
+its gradient and of the gradient's absolute values, for the loss sum(features * pattern).
+"""
+import json
+
+import torch
+import torchvision
+
+
+def pattern(count, salt):
+    """`count` numbers in -0.5 .. 0.5 from integers that fit a double exactly."""
+    i = torch.arange(count, dtype=torch.int64)
+    return ((i * 7919 + salt * 104729 + (i // 97) * 31) % 2003).double() / 2003 - 0.5
+
+
+def fill(net):
+    """Weights of He's scale, norms near one, so that signals neither vanish nor explode."""
+    with torch.no_grad():
+        for salt, (name, p) in enumerate(net.named_parameters()):
+            values = pattern(p.numel(), salt).view(p.shape)
+            if p.dim() == 4:
+                p.copy_(values * (24 / p[0].numel()) ** 0.5)
+            else:
+                p.copy_(values * 0.2 + (1.0 if name.endswith("weight") else 0.0))
+        for salt, (name, b) in enumerate(b for b in net.named_buffers() if not b[0].endswith("num_batches_tracked")):
+            b.copy_(pattern(b.numel(), salt).view(b.shape) * 0.2 + (1.0 if name.endswith("var") else 0.0))
+
+
+def case(depth):
+    net = getattr(torchvision.models, f"resnet{depth}")()
+    net.fc = torch.nn.Identity()
+    fill(net)
+    images = pattern(4 * 3 * 64 * 64, 1).view(4, 3, 64, 64).float()
+    net.eval()
+    with torch.no_grad():
+        evaluated = net(images)
+    net.train()
+    trained = net(images)
+    (trained * pattern(trained.numel(), 2).view(trained.shape).float()).sum().backward()
+    return {
+        "depth": depth,
+        "evaluated": [round(v, 9) for v in evaluated[:, ::64].flatten().tolist()],
+        "trained": [round(v, 9) for v in trained[:, ::64].detach().flatten().tolist()],
+        "gradients": {
+            name: [p.grad.double().sum().item(), p.grad.double().abs().sum().item()]
+            for name, p in net.named_parameters()
+        },
+        "running_mean": net.layer4[0].bn1.running_mean.double().sum().item(),
+    }
+
+
+print(json.dumps([case(depth) for depth in (18, 34, 50, 101)], indent=0))

@@ -1,0 +1,109 @@
+//! ResNets equal torchvision's: outputs in both modes, gradients, running statistics, names.
+//! The fixture is made by `scripts/make_resnet_fixture.py`; weights and images are made here by the same formula.
+
+use std::collections::BTreeMap;
+
+use dfdetect::config::{Backbone, Config, Temporal};
+use dfdetect::model::{Detector, Parameter};
+use dfdetect::torch::Format;
+use serde::Deserialize;
+use tch::{Device, Kind, Tensor};
+
+#[derive(Deserialize)]
+struct Case {
+    depth: u32,
+    evaluated: Vec<f64>,
+    trained: Vec<f64>,
+    gradients: BTreeMap<String, [f64; 2]>,
+    running_mean: f64,
+}
+
+/// The script's numbers in -0.5 .. 0.5.
+fn pattern(count: usize, salt: usize) -> Tensor {
+    let value = |i: usize| ((i * 7919 + salt * 104_729 + i / 97 * 31) % 2003) as f64 / 2003.0 - 0.5;
+    Tensor::from_slice(&(0..count).map(value).collect::<Vec<_>>())
+}
+
+fn set(parameter: &Parameter, values: &Tensor) {
+    parameter.tensor.shallow_clone().copy_(&values.view(parameter.tensor.size().as_slice()));
+}
+
+fn fill(detector: &Detector) {
+    let _no_grad = tch::no_grad_guard();
+    let backbone = || detector.parameters().iter().filter(|p| p.name.starts_with("backbone."));
+    for (salt, parameter) in backbone().filter(|p| p.trainable).enumerate() {
+        let (size, count) = (parameter.tensor.size(), parameter.tensor.numel());
+        let values = pattern(count, salt);
+        if size.len() == 4 {
+            let fan_in = (count as i64 / size[0]) as f64;
+            set(parameter, &(values * (24.0 / fan_in).sqrt()));
+        } else {
+            set(parameter, &(values * 0.2 + f64::from(u8::from(parameter.name.ends_with("weight")))));
+        }
+    }
+    for (salt, parameter) in backbone().filter(|p| !p.trainable).enumerate() {
+        let values = pattern(parameter.tensor.numel(), salt);
+        set(parameter, &(values * 0.2 + f64::from(u8::from(parameter.name.ends_with("var")))));
+    }
+}
+
+fn detector(depth: u32, channels_last: bool) -> Detector {
+    let mut config = Config::default().model;
+    config.temporal = Temporal::Mean;
+    config.backbone = match depth {
+        18 => Backbone::Resnet18,
+        34 => Backbone::Resnet34,
+        50 => Backbone::Resnet50,
+        _ => Backbone::Resnet101,
+    };
+    let detector = Detector::new(&config, Device::Cpu, Format::F32, channels_last).unwrap();
+    fill(&detector);
+    detector
+}
+
+/// Every 64th feature of every image, against the fixture, relative to the largest.
+fn assert_near(features_nf: &Tensor, expected: &[f64], what: &str) {
+    let found = Vec::<f64>::try_from(features_nf.slice(1, None, None, 64).contiguous().view(-1).to_kind(Kind::Double));
+    let found = found.unwrap();
+    assert_eq!(found.len(), expected.len(), "{what}");
+    let largest = expected.iter().fold(1e-9_f64, |most, value| most.max(value.abs()));
+    for (found, expected) in found.iter().zip(expected) {
+        assert!((found - expected).abs() < 1e-5 * largest, "{what}: {found} is not {expected} (of up to {largest})");
+    }
+}
+
+#[test]
+fn resnets_equal_torchvision() {
+    let cases: Vec<Case> = serde_json::from_str(include_str!("fixtures/resnet.json")).unwrap();
+    assert_eq!(cases.iter().map(|case| case.depth).collect::<Vec<_>>(), [18, 34, 50, 101]);
+    let images_nchw = pattern(4 * 3 * 64 * 64, 1).view([4, 3, 64, 64]).to_kind(Kind::Float);
+    for case in cases {
+        for channels_last in [true, false] {
+            let detector = detector(case.depth, channels_last);
+            let what = format!("resnet{}, channels last {channels_last}", case.depth);
+            assert_near(&detector.features(&images_nchw, false).unwrap(), &case.evaluated, &what);
+
+            let features_nf = detector.features(&images_nchw, true).unwrap();
+            assert_near(&features_nf, &case.trained, &what);
+            let weights_nf = pattern(features_nf.numel(), 2).view(features_nf.size().as_slice()).to_kind(Kind::Float);
+            (features_nf * weights_nf).sum(Kind::Float).backward();
+
+            let mut compared = 0;
+            for parameter in detector.parameters().trainable() {
+                let Some(name) = parameter.name.strip_prefix("backbone.") else { continue };
+                let [sum, absolute] = case.gradients[name];
+                let gradient = parameter.tensor.grad().to_kind(Kind::Double);
+                let found = (gradient.sum(Kind::Double), gradient.abs().sum(Kind::Double));
+                let (found_sum, found_absolute) = (found.0.double_value(&[]), found.1.double_value(&[]));
+                assert!((found_sum - sum).abs() < 1e-5 * absolute, "{what}: {name}: {found_sum} is not {sum}");
+                assert!((found_absolute - absolute).abs() < 1e-5 * absolute, "{what}: {name}");
+                compared += 1;
+            }
+            assert_eq!(compared, case.gradients.len(), "{what}: names");
+
+            let mean = "backbone.layer4.0.bn1.running_mean";
+            let mean = detector.parameters().iter().find(|p| p.name == mean).unwrap().tensor.sum(Kind::Double);
+            assert!((mean.double_value(&[]) - case.running_mean).abs() < 1e-4, "{what}: running mean");
+        }
+    }
+}
