@@ -48,8 +48,8 @@ fn all_frames(path: &Path, spec: &ClipSpec) -> Vec<Vec<u8>> {
     frames.into_values().collect()
 }
 
-/// Repacks a file without decoding: another container, or the index in front.
-fn remux(from: &Path, to: &Path, options: &[(&str, &str)], keep: impl Fn(usize) -> bool) {
+/// Repacks a file without decoding: another container, the index in front, packets left out or changed.
+fn remux(from: &Path, to: &Path, options: &[(&str, &str)], edit: impl Fn(usize, &mut ffmpeg::Packet) -> bool) {
     let mut input = ffmpeg::format::input(from).unwrap();
     let mut output = ffmpeg::format::output(to).unwrap();
     let stream = input.stream(0).unwrap();
@@ -64,7 +64,7 @@ fn remux(from: &Path, to: &Path, options: &[(&str, &str)], keep: impl Fn(usize) 
     output.write_header_with(dictionary).unwrap();
     let out_base = output.stream(0).unwrap().time_base();
     for (number, (_, mut packet)) in input.packets().enumerate() {
-        if keep(number) {
+        if edit(number, &mut packet) {
             packet.rescale_ts(time_base, out_base);
             packet.set_position(-1);
             packet.write_interleaved(&mut output).unwrap();
@@ -110,13 +110,15 @@ fn frames_are_those_of_a_full_decode_bit_for_bit() {
 fn other_containers_and_odd_paths_give_the_same_frames() {
     let folder = tempfile::tempdir().unwrap();
     let path = folder.path().join("a:b ü%d.mp4");
-    // AVI has no presentation times, so there the order of packets is that of frames only without B-frames.
-    write_video(&path, &VideoSettings { b_frames: 0, ..SETTINGS }, 30, 0);
-    let clip = decode::read_clip(&path, &SPEC).unwrap();
-    for name in ["a.mkv", "a.mov", "a.avi", "a.ts"] {
+    write_video(&path, &SETTINGS, 30, 0);
+    let spec = ClipSpec { frames: 30, ..SPEC };
+    let clip = decode::read_clip(&path, &spec).unwrap();
+    assert!(clip == all_frames(&path, &spec).concat());
+    // AVI tells in which order packets are decoded, not shown.
+    for name in ["a.mkv", "a.mov", "a.ts", "a.avi"] {
         let copy = folder.path().join(name);
-        remux(&path, &copy, &[], |_| true);
-        assert!(decode::read_clip(&copy, &SPEC).unwrap() == clip, "{name}");
+        remux(&path, &copy, &[], |_, _| true);
+        assert!(decode::read_clip(&copy, &spec).unwrap() == clip, "{name}");
     }
 }
 
@@ -127,7 +129,7 @@ fn a_variable_frame_rate_does_not_matter() {
     // Without references between frames, packets can be left out: the rest is a video with gaps in time.
     write_video(&path, &VideoSettings { gop: 1, b_frames: 0, ..SETTINGS }, 40, 0);
     let gaps = folder.path().join("gaps.mp4");
-    remux(&path, &gaps, &[], |number| number < 20 || number % 5 == 0);
+    remux(&path, &gaps, &[], |number, _| number < 20 || number % 5 == 0);
     let kept: Vec<_> = all_frames(&path, &SPEC)
         .into_iter()
         .enumerate()
@@ -138,6 +140,24 @@ fn a_variable_frame_rate_does_not_matter() {
     for (part, frame) in clip.chunks(SPEC.clip_bytes() / 4).enumerate() {
         assert!(frame == kept[(2 * part + 1) * 24 / 8], "frame {part}");
     }
+}
+
+#[test]
+fn frames_that_an_edit_list_hides_are_frames_too() {
+    let folder = tempfile::tempdir().unwrap();
+    let path = folder.path().join("a.mp4");
+    write_video(&path, &VideoSettings { gop: 250, ..SETTINGS }, 30, 0);
+    let spec = ClipSpec { frames: 30, ..SPEC };
+    let cut = folder.path().join("cut.mp4");
+    let early = |packet: &mut ffmpeg::Packet| {
+        let ticks = 7 * packet.duration();
+        packet.set_pts(packet.pts().map(|time| time - ticks));
+        packet.set_dts(packet.dts().map(|time| time - ticks));
+        true
+    };
+    remux(&path, &cut, &[("avoid_negative_ts", "disabled")], |_, packet| early(packet));
+    assert!(all_frames(&cut, &spec).len() < 30, "some are hidden");
+    assert!(decode::read_clip(&cut, &spec).unwrap() == all_frames(&path, &spec).concat());
 }
 
 #[test]
@@ -154,7 +174,7 @@ fn a_size_that_changes_on_the_way_is_followed() {
             &path,
             &stream,
             &[("mpegts_copyts", "1"), ("output_ts_offset", if salt == 0 { "0" } else { "0.88" })],
-            |_| true,
+            |_, _| true,
         );
         joined.extend(fs::read(stream).unwrap());
     }
@@ -182,7 +202,7 @@ fn a_file_that_cannot_be_used_says_why() {
     write_video(&video, &SETTINGS, 50, 0);
     let bytes = fs::read(&video).unwrap();
     let front = folder.path().join("front.mp4");
-    remux(&video, &front, &[("movflags", "faststart")], |_| true);
+    remux(&video, &front, &[("movflags", "faststart")], |_, _| true);
     let front = fs::read(front).unwrap();
     let short = folder.path().join("short.mp4");
     write_video(&short, &SETTINGS, 2, 0);

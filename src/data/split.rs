@@ -313,10 +313,10 @@ mod tests {
         }
 
         #[test]
-        fn small_groups_come_near_the_share(groups in vec([1_usize..3, 1_usize..5], 20..120), seed: u64) {
+        fn no_side_is_off_by_more_than_the_largest_group(groups in vec([1_usize..3, 1_usize..5], 20..120), seed: u64) {
             let mut split = manifest_of_groups(&groups);
             split.assign_splits(0.15, 0.15, GroupBy::Identity, seed).unwrap();
-            prop_assert!(worst_deviation(&split, 0.15, 0.15) <= 2.0, "{}", worst_deviation(&split, 0.15, 0.15));
+            prop_assert!(worst_deviation(&split, 0.15, 0.15) <= 4.0, "{}", worst_deviation(&split, 0.15, 0.15));
         }
 
         #[test]
