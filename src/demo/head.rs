@@ -118,6 +118,9 @@ impl Portrait<'_> {
         let person = self.person;
         let middle = person.width_at(0.1) * 0.99;
         let (x, y) = (head.x.abs() - middle, head.y - 0.08);
+        if x.abs() > 1.2 * person.ear || y.abs() > 1.8 * person.ear {
+            return;
+        }
         let distance = (square(x / person.ear) + square(y / (person.ear * 1.6))).sqrt();
         let ear = cover((distance - 1.0) * person.ear, face.pixel);
         if ear > 0.0 {
