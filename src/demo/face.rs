@@ -150,11 +150,11 @@ impl Face<'_> {
             over(color, ball, eye);
         }
         let lid_edge = (y - top).abs() - person.lashes * (0.55 + 0.5 * smoothstep(-0.6, 1.0, x)) * round.sqrt();
-        let within = smoothstep(1.12, 0.98, x.abs());
+        let within = smoothstep(1.04, 0.94, x.abs());
         over(color, [0.13, 0.08, 0.07], 0.88 * within * cover(lid_edge, self.pixel));
         let lower_edge = bump(square((y - bottom) / 0.014));
         *color = scaled(*color, 1.0 - 0.22 * lower_edge * within);
-        let crease = bump(square((y - top + 0.038 + 0.012 * (1.0 - open)) / 0.014)) * bump(square(x / 1.25));
+        let crease = bump(square((y - top + 0.038 + 0.012 * (1.0 - open)) / 0.014)) * bump(square(x / 1.02));
         *color = scaled(*color, 1.0 - 0.24 * crease);
     }
 

@@ -42,12 +42,12 @@ impl Swap {
         let mut person = source.clone();
         // Swaps match the skin, roughly; they would not fool anybody otherwise.
         person.skin = blended(source.skin, target.skin, 0.85);
-        let off = rng.random_range(0.055..0.11) * if brighter { 1.0 } else { -1.0 };
+        let off = rng.random_range(0.045..0.095) * if brighter { 1.0 } else { -1.0 };
         let gain = std::array::from_fn(|_| 1.0 + off + rng.random_range(-0.035..0.035));
         Self {
             person,
             skin,
-            detail: rng.random_range(17.0..25.0),
+            detail: rng.random_range(19.0..29.0),
             gain,
             flicker: rng.random_range(0.006..0.018),
             jitter: rng.random_range(0.004..0.012),

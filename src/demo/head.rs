@@ -102,14 +102,14 @@ impl Portrait<'_> {
             (0.66 + 0.20 * round + 0.15 * light * at.x / neck_half) * mix(0.74, 1.0, smoothstep(0.85, 1.35, at.y));
         over(color, scaled(person.skin, shade), cover(at.x.abs() - neck_half, pixel));
 
-        let slope = 1.18 + 0.42 * square(at.x / 1.1) - clothes.neckline * bump(square(at.x / 0.42));
+        let slope = 1.18 + 0.42 * square(at.x / 1.1) + clothes.neckline * bump(square(at.x / 0.42));
         let outside = (slope - at.y).max(at.x.abs() - 1.45);
         let mut cloth = clothes.color;
         if clothes.stripes > 0.0 {
             let wave = (at.y * clothes.stripes * std::f32::consts::TAU).sin();
             over(&mut cloth, clothes.trim, smoothstep(-0.25, 0.25, wave));
         }
-        over(&mut cloth, clothes.trim, cover(slope + 0.07 - at.y, pixel) * cover(at.x.abs() - 0.5, pixel));
+        over(&mut cloth, clothes.trim, cover(at.y - slope - 0.07, pixel) * cover(at.x.abs() - 0.55, pixel));
         let fold = 0.86 + 0.14 * (1.0 - square((at.x / 1.4).clamp(-1.0, 1.0))) + 0.18 * light * at.x;
         over(color, scaled(cloth, fold), cover(outside, pixel));
     }
@@ -118,6 +118,9 @@ impl Portrait<'_> {
         let person = self.person;
         let middle = person.width_at(0.1) * 0.99;
         let (x, y) = (head.x.abs() - middle, head.y - 0.08);
+        if x.abs() > 1.2 * person.ear || y.abs() > 1.8 * person.ear {
+            return;
+        }
         let distance = (square(x / person.ear) + square(y / (person.ear * 1.6))).sqrt();
         let ear = cover((distance - 1.0) * person.ear, face.pixel);
         if ear > 0.0 {

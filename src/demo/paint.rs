@@ -134,14 +134,15 @@ impl Canvas {
     }
 }
 
-/// Smooth random values from -1 to 1 on a square that repeats.
+/// Smooth random values from -1 to 1 on a square that repeats. Its side is a power of two, so that wrapping round is
+/// a mask and not four divisions.
 pub(super) struct Noise {
     side: usize,
     values: Vec<f32>,
 }
 
 impl Noise {
-    /// `octaves` are the coarsenesses that are added up: cells across the square, and how strong they are.
+    /// `octaves` are the coarsenesses that are added up: cells across the square (powers of two), and how strong they are.
     pub fn draw(rng: &mut ChaCha8Rng, side: usize, octaves: &[(usize, f32)]) -> Self {
         let mut values = vec![0.0; side * side];
         for (cells, weight) in octaves {
@@ -162,8 +163,8 @@ impl Noise {
         let (x, y) = ((x + SHIFT) * self.side as f32, (y + SHIFT) * self.side as f32);
         let (left, top) = (x as usize, y as usize);
         let (across, down) = (x - left as f32, y - top as f32);
-        let (x0, y0) = (left % self.side, top % self.side);
-        let (x1, y1) = ((x0 + 1) % self.side, (y0 + 1) % self.side);
+        let (x0, y0) = (left & (self.side - 1), top & (self.side - 1));
+        let (x1, y1) = ((x0 + 1) & (self.side - 1), (y0 + 1) & (self.side - 1));
         let row = |y: usize| mix(self.values[y * self.side + x0], self.values[y * self.side + x1], across);
         mix(row(y0), row(y1), down)
     }

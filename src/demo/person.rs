@@ -139,12 +139,12 @@ pub(super) struct Skin {
 }
 
 impl Skin {
-    const SIDE: usize = 240;
+    const SIDE: usize = 256;
     /// Face units that the square of detail covers; the rest of the head repeats it.
-    const SPAN: f32 = 2.4;
+    const SPAN: f32 = 2.56;
 
     pub fn draw(rng: &mut ChaCha8Rng, person: &Person) -> Self {
-        let grain = Noise::draw(rng, Self::SIDE, &[(120, 0.75), (60, 0.55), (24, 0.25)]);
+        let grain = Noise::draw(rng, Self::SIDE, &[(128, 0.75), (64, 0.55), (32, 0.25)]);
         let mut freckles = vec![0.0_f32; Self::SIDE * Self::SIDE];
         for _ in 0..person.freckles {
             let side = Self::SIDE as f32;

@@ -187,7 +187,7 @@ impl Background {
             colors: [base, blended(base, other, 0.6)],
             drift: Point { x: rng.random_range(-0.12..0.12), y: rng.random_range(-0.06..0.06) },
             angle: rng.random_range(0.0..TAU),
-            texture: Noise::draw(rng, 96, &[(4, 0.6), (12, 0.3), (48, 0.12)]),
+            texture: Noise::draw(rng, 128, &[(4, 0.6), (16, 0.3), (64, 0.12)]),
         }
     }
 
