@@ -6,7 +6,7 @@
 //! | --- | --- | --- |
 //! | 4 | [`cli`] | clap definitions, one file a subcommand; `main.rs` is the door |
 //! | 3 | [`train`] | the fit loop, one optimizer step, checkpoints |
-//! | 3 | [`report`] | what a run writes for people and programs: JSON lines, CSV, the final report |
+//! | 2 | [`report`] | what a run writes for people and programs: JSON lines, CSV, the final report |
 //! | 2 | [`evaluate`] | the one forward-only loop that validation, testing and `evaluate` share |
 //! | 1 | [`data`] | manifest, split, decoding, frame cache, loader; bytes only, no tensors |
 //! | 1 | [`demo`] | a small H.264 data set made from nothing |

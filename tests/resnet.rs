@@ -20,7 +20,13 @@ struct Case {
 
 /// The script's numbers in -0.5 .. 0.5.
 fn pattern(count: usize, salt: usize) -> Tensor {
-    let value = |i: usize| ((i * 7919 + salt * 104_729 + i / 97 * 31) % 2003) as f64 / 2003.0 - 0.5;
+    let value = |i: usize| {
+        let mask = 0xFFFF_FFFF_u64;
+        let mut h = (i as u64 * 2_654_435_761 + salt as u64 * 40_503) & mask;
+        h = (h ^ (h >> 15)).wrapping_mul(2_246_822_519) & mask;
+        h = (h ^ (h >> 13)).wrapping_mul(3_266_489_917) & mask;
+        (h ^ (h >> 16)) as f64 / 4_294_967_296.0 - 0.5
+    };
     Tensor::from_slice(&(0..count).map(value).collect::<Vec<_>>())
 }
 
@@ -76,7 +82,7 @@ fn assert_near(features_nf: &Tensor, expected: &[f64], what: &str) {
 fn resnets_equal_torchvision() {
     let cases: Vec<Case> = serde_json::from_str(include_str!("fixtures/resnet.json")).unwrap();
     assert_eq!(cases.iter().map(|case| case.depth).collect::<Vec<_>>(), [18, 34, 50, 101]);
-    let images_nchw = pattern(4 * 3 * 64 * 64, 1).view([4, 3, 64, 64]).to_kind(Kind::Float);
+    let images_nchw = pattern(4 * 3 * 128 * 128, 1).view([4, 3, 128, 128]).to_kind(Kind::Float);
     for case in cases {
         for channels_last in [true, false] {
             let detector = detector(case.depth, channels_last);

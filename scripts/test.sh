@@ -1,0 +1,14 @@
+#!/usr/bin/env bash
+# Everything that must hold before a change lands: set-up, formatting, lints, documentation, all tests.
+set -euo pipefail
+cd "$(dirname "$0")/.."
+
+scripts/setup.sh
+echo "== formatting" >&2
+cargo fmt --check
+echo "== lints" >&2
+cargo clippy --locked --all-targets -- -D warnings
+echo "== documentation" >&2
+RUSTDOCFLAGS="-D warnings" cargo doc --locked --no-deps --quiet
+echo "== tests" >&2
+cargo test --locked --no-fail-fast
