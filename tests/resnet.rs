@@ -44,7 +44,9 @@ fn fill(detector: &Detector) {
             let fan_in = (count as i64 / size[0]) as f64;
             set(parameter, &(values * (24.0 / fan_in).sqrt()));
         } else {
-            set(parameter, &(values * 0.2 + f64::from(u8::from(parameter.name.ends_with("weight")))));
+            let branch = parameter.name.contains(".layer") && !parameter.name.contains("downsample");
+            let level = if branch { 0.15 } else { 1.0 };
+            set(parameter, &(values * 0.2 + if parameter.name.ends_with("weight") { level } else { 0.0 }));
         }
     }
     for (salt, parameter) in backbone().filter(|p| !p.trainable).enumerate() {
@@ -82,7 +84,7 @@ fn assert_near(features_nf: &Tensor, expected: &[f64], what: &str) {
 fn resnets_equal_torchvision() {
     let cases: Vec<Case> = serde_json::from_str(include_str!("fixtures/resnet.json")).unwrap();
     assert_eq!(cases.iter().map(|case| case.depth).collect::<Vec<_>>(), [18, 34, 50, 101]);
-    let images_nchw = pattern(4 * 3 * 128 * 128, 1).view([4, 3, 128, 128]).to_kind(Kind::Float);
+    let images_nchw = pattern(4 * 3 * 64 * 64, 1).view([4, 3, 64, 64]).to_kind(Kind::Float);
     for case in cases {
         for channels_last in [true, false] {
             let detector = detector(case.depth, channels_last);
@@ -97,7 +99,8 @@ fn resnets_equal_torchvision() {
             let mut compared = 0;
             for parameter in detector.parameters().trainable() {
                 let Some(name) = parameter.name.strip_prefix("backbone.") else { continue };
-                let [sum, absolute] = case.gradients[name];
+                // None for the deepest network; the script says why.
+                let Some([sum, absolute]) = case.gradients.get(name) else { continue };
                 let gradient = parameter.tensor.grad().to_kind(Kind::Double);
                 let found = (gradient.sum(Kind::Double), gradient.abs().sum(Kind::Double));
                 let (found_sum, found_absolute) = (found.0.double_value(&[]), found.1.double_value(&[]));
@@ -106,6 +109,7 @@ fn resnets_equal_torchvision() {
                 compared += 1;
             }
             assert_eq!(compared, case.gradients.len(), "{what}: names");
+            assert_eq!(case.depth < 101, compared > 50, "{what}: {compared} gradients");
 
             let mean = "backbone.layer4.0.bn1.running_mean";
             let mean = detector.parameters().iter().find(|p| p.name == mean).unwrap().tensor.sum(Kind::Double);

@@ -15,6 +15,8 @@ use anyhow::Result;
 use clap::{Args, ColorChoice, Parser, Subcommand};
 
 use crate::config::{ConfigError, LogLevel};
+use crate::data::DataError;
+use crate::demo::DemoError;
 use crate::progress;
 
 /// Train deepfake detectors from folders of real and fake videos, without running out of memory.
@@ -102,9 +104,12 @@ fn quoted(path: &std::path::Path) -> String {
 /// The exit code that an error ends the program with.
 #[must_use]
 pub fn exit_code(error: &anyhow::Error) -> u8 {
+    let usage = error.is::<ConfigError>()
+        || error.downcast_ref().is_some_and(DataError::is_usage)
+        || error.downcast_ref().is_some_and(DemoError::is_usage);
     if error.is::<Interrupted>() {
         130
-    } else if error.is::<ConfigError>() || error.downcast_ref().is_some_and(crate::data::DataError::is_usage) {
+    } else if usage {
         2
     } else {
         1

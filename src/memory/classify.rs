@@ -15,6 +15,11 @@ const OUT_OF_MEMORY: &[&str] = &[
     "HIP out of memory",
     "MPS backend out of memory",
     "NVML_SUCCESS == r INTERNAL ASSERT",
+    // oneDNN, when its scratch memory or generated code finds no room; what is wrong with shapes or types is said
+    // before it is asked.
+    "could not create a primitive",
+    "could not create a memory",
+    "could not execute a primitive",
 ];
 
 /// Messages after which the device's context is broken.
@@ -41,6 +46,7 @@ mod tests {
              allocate 4096 bytes. Error code 12 (Cannot allocate memory)",
             "std::bad_alloc",
             "CUDA error: CUBLAS_STATUS_ALLOC_FAILED when calling `cublasCreate(handle)`",
+            "could not create a primitive",
         ] {
             assert!(is_out_of_memory(message), "{message}");
         }

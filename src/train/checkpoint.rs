@@ -4,13 +4,15 @@
 //! `best`) is moved to it in one rename. Folders that no link names any more are deleted. Nothing in a checkpoint is
 //! code: tensors are safetensors, the rest is JSON and YAML.
 
+use std::borrow::Cow;
+use std::cell::RefCell;
 use std::collections::HashMap;
 use std::fs::{self, File};
 use std::io::{self, Write};
 use std::path::{Path, PathBuf};
 
-use safetensors::tensor::{Dtype, SafeTensors, TensorView};
-use tch::{Device, Kind, Tensor};
+use safetensors::tensor::{Dtype, SafeTensorError, SafeTensors, View};
+use tch::{Device, Kind, TchError, Tensor};
 
 use super::state::TrainState;
 use crate::config::{self, Config};
@@ -52,7 +54,7 @@ pub enum CheckpointError {
     },
     /// libtorch could not copy a tensor.
     #[error("a tensor could not be copied: {0}")]
-    Torch(#[from] tch::TchError),
+    Torch(#[from] TchError),
 }
 
 fn invalid(path: &Path, problem: impl Into<String>) -> CheckpointError {
@@ -108,8 +110,8 @@ impl Checkpoints {
 
         let yaml = serde_yaml::to_string(config).map_err(|error| invalid(&self.folder, error.to_string()))?;
         let weights = parameters.iter().map(|parameter| (parameter.name.clone(), &parameter.tensor));
-        write_tensors(&partial.path().join(MODEL), weights, &[("format", "pt"), (CONFIG_KEY, &yaml)])?;
-        write_tensors(&partial.path().join(OPTIMIZER), named_moments(optimizer), &[])?;
+        write_tensors(&partial.path().join(MODEL), weights, Some(yaml))?;
+        write_tensors(&partial.path().join(OPTIMIZER), named_moments(optimizer), None)?;
         let json = serde_json::to_vec(state).map_err(|error| invalid(&self.folder, error.to_string()))?;
         write_file(&partial.path().join(STATE), &json)?;
         sync_folder(partial.path())?;
@@ -219,27 +221,68 @@ fn named_moments(optimizer: &AdamW) -> impl Iterator<Item = (String, &Tensor)> {
     })
 }
 
+/// A tensor on its way into a file: copied to the host when its turn comes, so that only one copy lives at a time.
+struct Outgoing<'t> {
+    tensor: &'t Tensor,
+    shape: Vec<usize>,
+    /// The trait below cannot fail, so the first failure waits here.
+    failure: &'t RefCell<Option<TchError>>,
+}
+
+impl Outgoing<'_> {
+    fn bytes(&self) -> Result<Vec<u8>, TchError> {
+        let values = self.tensor.f_detach()?.f_to_device(Device::Cpu)?.f_contiguous()?;
+        let mut bytes = Vec::new();
+        // A plain `vec!` ends the process where there is no memory left.
+        bytes.try_reserve_exact(self.data_len()).map_err(|error| TchError::Torch(error.to_string()))?;
+        bytes.resize(self.data_len(), 0);
+        values.f_copy_data_u8(&mut bytes, values.numel())?;
+        Ok(bytes)
+    }
+}
+
+impl View for Outgoing<'_> {
+    fn dtype(&self) -> Dtype {
+        Dtype::F32
+    }
+
+    fn shape(&self) -> &[usize] {
+        &self.shape
+    }
+
+    fn data(&self) -> Cow<'_, [u8]> {
+        match self.bytes() {
+            Ok(bytes) => Cow::Owned(bytes),
+            Err(error) => {
+                self.failure.borrow_mut().get_or_insert(error);
+                Cow::Borrowed(&[])
+            }
+        }
+    }
+
+    fn data_len(&self) -> usize {
+        self.shape.iter().product::<usize>() * 4
+    }
+}
+
 fn write_tensors<'t>(
     path: &Path,
     tensors: impl Iterator<Item = (String, &'t Tensor)>,
-    metadata: &[(&str, &str)],
+    config_yaml: Option<String>,
 ) -> Result<(), CheckpointError> {
-    let mut copies = Vec::new();
-    for (name, tensor) in tensors {
-        let values = tensor.f_detach()?.f_to_device(Device::Cpu)?.f_contiguous()?;
-        let mut bytes = vec![0; values.numel() * 4];
-        values.f_copy_data_u8(&mut bytes, values.numel())?;
-        let shape: Vec<usize> = values.size().iter().map(|size| *size as usize).collect();
-        copies.push((name, shape, bytes));
-    }
-    let views = copies.iter().map(|(name, shape, bytes)| {
-        TensorView::new(Dtype::F32, shape.clone(), bytes).map(|view| (name.as_str(), view))
+    let failure = RefCell::new(None);
+    let outgoing = tensors.map(|(name, tensor)| {
+        let shape = tensor.size().iter().map(|size| *size as usize).collect();
+        (name, Outgoing { tensor, shape, failure: &failure })
     });
-    let views = views.collect::<Result<Vec<_>, _>>().map_err(|error| invalid(path, error.to_string()))?;
-    let metadata: HashMap<_, _> = metadata.iter().map(|(k, v)| ((*k).to_owned(), (*v).to_owned())).collect();
-    let metadata = (!metadata.is_empty()).then_some(metadata);
-    safetensors::serialize_to_file(views, metadata, path).map_err(|error| match error {
-        safetensors::SafeTensorError::IoError(source) => io_error("written", path)(source),
+    // One entry only: of several, the order in the file would be chance, and equal runs would differ.
+    let metadata = config_yaml.map(|yaml| HashMap::from([(CONFIG_KEY.to_owned(), yaml)]));
+    let written = safetensors::serialize_to_file(outgoing.collect::<Vec<_>>(), metadata, path);
+    if let Some(error) = failure.take() {
+        return Err(error.into());
+    }
+    written.map_err(|error| match error {
+        SafeTensorError::IoError(source) => io_error("written", path)(source),
         other => invalid(path, other.to_string()),
     })?;
     File::open(path).and_then(|file| file.sync_all()).map_err(io_error("written", path))

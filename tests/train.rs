@@ -1,0 +1,278 @@
+//! Training as a user runs it: the binary on real H.264 files, stopped, killed, short of memory, and resumed.
+
+use std::fs;
+use std::path::{Path, PathBuf};
+use std::process::{Child, Command, Output, Stdio};
+use std::sync::{Mutex, MutexGuard, PoisonError};
+use std::time::{Duration, Instant};
+
+use dfdetect::demo::{VideoSettings, VideoWriter};
+use serde_json::Value;
+use tempfile::TempDir;
+
+/// Trainings share two cores: one at a time is faster than all at once.
+fn alone() -> MutexGuard<'static, ()> {
+    static ONE: Mutex<()> = Mutex::new(());
+    ONE.lock().unwrap_or_else(PoisonError::into_inner)
+}
+
+/// Small clips of noise around a brightness; `pairs` real and as many fake ones, each of a person of its own.
+fn noise_videos(pairs: u32) -> TempDir {
+    let root = tempfile::tempdir().unwrap();
+    for class in ["real", "fake"] {
+        fs::create_dir(root.path().join(class)).unwrap();
+        for person in 0..pairs {
+            let path = root.path().join(format!("{class}/id{}_x.mp4", person * 2 + u32::from(class == "fake")));
+            let settings = VideoSettings { width: 64, height: 64, fps: 24, ..VideoSettings::default() };
+            let mut writer = VideoWriter::create(&path, &settings).unwrap();
+            for frame in 0..12 {
+                let pixel = |i: u32| (i * 7919 + frame * 31 + person * 997) as u8 / 2;
+                writer.write(&(0..64 * 64 * 3).map(pixel).collect::<Vec<_>>()).unwrap();
+            }
+            writer.finish().unwrap();
+        }
+    }
+    root
+}
+
+const SMALL: &[&str] = &[
+    "model.backbone=resnet18",
+    "model.hidden_dim=16",
+    "model.attention_heads=2",
+    "data.max_frames=2",
+    "data.frame_size=[32,32]",
+    "data.val_split=0.2",
+    "data.test_split=0.2",
+    "training.epochs=2",
+    "training.batch_size=4",
+    "dataloader.num_workers=2",
+];
+
+/// `dfdetect train` on `data` into `output`, with the small settings and `sets` after them.
+fn train(data: &Path, output: &Path, sets: &[&str]) -> Command {
+    let config = Path::new(env!("CARGO_MANIFEST_DIR")).join("configs/default.yaml");
+    let mut command = Command::new(env!("CARGO_BIN_EXE_dfdetect"));
+    command.args(["train", "--config"]).arg(config).arg("--data").arg(data).arg("--output").arg(output);
+    for set in SMALL.iter().chain(sets) {
+        command.args(["--set", set]);
+    }
+    command
+}
+
+fn resume(run: &Path) -> Command {
+    let mut command = Command::new(env!("CARGO_BIN_EXE_dfdetect"));
+    command.args(["train", "--resume"]).arg(run);
+    command
+}
+
+fn succeed(command: &mut Command) -> Output {
+    let output = command.output().unwrap();
+    assert!(output.status.success(), "{command:?}\n{}", String::from_utf8_lossy(&output.stderr));
+    output
+}
+
+/// The only run below a folder.
+fn only_run(output: &Path) -> PathBuf {
+    let runs: Vec<_> = fs::read_dir(output).unwrap().map(|entry| entry.unwrap().path()).collect();
+    assert_eq!(runs.len(), 1, "{runs:?}");
+    runs[0].clone()
+}
+
+fn json(path: &Path) -> Value {
+    serde_json::from_slice(&fs::read(path).unwrap()).unwrap()
+}
+
+fn log_lines(run: &Path, kind: &str) -> Vec<Value> {
+    let text = fs::read_to_string(run.join("metrics.jsonl")).unwrap_or_default();
+    let lines = text.lines().filter_map(|line| serde_json::from_str::<Value>(line).ok());
+    lines.filter(|line| line["kind"] == kind).collect()
+}
+
+/// Waits until the run below `output` has logged `steps` steps.
+fn wait_for_steps(output: &Path, steps: usize, child: &mut Child) {
+    let deadline = Instant::now() + Duration::from_secs(120);
+    loop {
+        let run = fs::read_dir(output).ok().and_then(|mut entries| entries.next()).map(|entry| entry.unwrap().path());
+        if run.is_some_and(|run| log_lines(&run, "step").len() >= steps) {
+            return;
+        }
+        assert!(child.try_wait().unwrap().is_none(), "it ended before step {steps}");
+        assert!(Instant::now() < deadline, "no step {steps} within two minutes");
+        std::thread::sleep(Duration::from_millis(5));
+    }
+}
+
+fn signal(child: &Child, name: &str) {
+    let pid = child.id().to_string();
+    assert!(Command::new("kill").args(["-s", name, &pid]).status().unwrap().success());
+}
+
+/// Weights and moments after the last epoch, and every loss on the way, bit for bit.
+fn assert_same_training(run: &Path, straight: &Path) {
+    let losses = |run: &Path| -> Vec<String> {
+        log_lines(run, "step").iter().map(|line| format!("{} {} {}", line["step"], line["loss"], line["lr"])).collect()
+    };
+    assert_eq!(losses(run), losses(straight));
+    let tensors = |run: &Path, file: &str| {
+        let bytes = fs::read(run.join("checkpoints/last").join(file)).unwrap();
+        // The configuration in the header names the output folder; what follows is numbers.
+        let header = u64::from_le_bytes(bytes[..8].try_into().unwrap()) as usize;
+        bytes[8 + header..].to_vec()
+    };
+    for file in ["model.safetensors", "optimizer.safetensors"] {
+        assert!(tensors(run, file) == tensors(straight, file), "{file} differs");
+    }
+    let epochs = |run: &Path| -> Vec<Value> {
+        let pick = |line: &Value| serde_json::json!([line["train_loss"], line["train_auc"], line["video_auc"], line["log_loss"]]);
+        log_lines(run, "epoch").iter().map(pick).collect()
+    };
+    assert_eq!(epochs(run), epochs(straight));
+}
+
+#[test]
+fn a_run_leaves_what_the_guide_promises_and_evaluate_repeats_its_test() {
+    let _alone = alone();
+    let data = noise_videos(8);
+    let output = tempfile::tempdir().unwrap();
+    let shown = succeed(&mut train(data.path(), output.path(), &["training.gradient_accumulation=2"]));
+    let run = only_run(output.path());
+    let shown = String::from_utf8(shown.stdout).unwrap();
+    assert!(shown.contains("validation") && shown.contains("test") && shown.contains(run.to_str().unwrap()), "{shown}");
+
+    let report = json(&run.join("report.json"));
+    assert_eq!((&report["status"], &report["epochs"]), (&"completed".into(), &2.into()));
+    assert_eq!(report["memory"]["oom_events"], 0);
+    assert!(report["memory"]["rss_peak_bytes"].as_u64().unwrap() > 1 << 20);
+    // Ten training clips, two epochs: everything but the first sight of a clip comes from the cache.
+    assert!(report["data"]["cache_hits"].as_u64().unwrap() > 20, "{report}");
+
+    let steps = log_lines(&run, "step");
+    assert_eq!(steps.len(), 4, "batches 4, 4 and 2 in steps of two batches: two steps an epoch");
+    assert_eq!(steps.iter().map(|step| step["clips"].as_u64().unwrap()).collect::<Vec<_>>(), [8, 2, 8, 2]);
+    for key in ["step", "epoch", "loss", "lr", "grad_norm", "scale", "micro_batch", "clips_per_sec", "data_wait_ms"] {
+        assert!(steps[0][key].is_number(), "{key}: {}", steps[0]);
+    }
+    let csv = fs::read_to_string(run.join("metrics.csv")).unwrap();
+    assert_eq!(csv.lines().count(), 3, "{csv}");
+    assert!(fs::read_to_string(run.join("config.yaml")).unwrap().contains("gradient_accumulation: 2"));
+
+    let evaluated = succeed(
+        Command::new(env!("CARGO_BIN_EXE_dfdetect")).args(["evaluate", "--json", "--run"]).arg(&run),
+    );
+    let evaluated: Value = serde_json::from_slice(&evaluated.stdout).unwrap();
+    assert_eq!(evaluated["sets"][0]["overall"], report["test"]);
+}
+
+#[test]
+fn the_number_of_workers_changes_nothing() {
+    let _alone = alone();
+    let data = noise_videos(8);
+    let runs = [0, 1, 3].map(|workers| {
+        let output = tempfile::tempdir().unwrap();
+        let set = format!("dataloader.num_workers={workers}");
+        // Without a cache, clips really come through the threads.
+        succeed(&mut train(data.path(), output.path(), &[&set, "cache.enable_cache=false", "training.epochs=1"]));
+        output
+    });
+    let straight = only_run(runs[0].path());
+    runs[1..].iter().for_each(|run| assert_same_training(&only_run(run.path()), &straight));
+}
+
+#[test]
+fn an_interrupted_and_a_killed_run_end_like_an_undisturbed_one() {
+    let _alone = alone();
+    let data = noise_videos(12);
+    let output = || tempfile::tempdir().unwrap();
+    let undisturbed = output();
+    succeed(&mut train(data.path(), undisturbed.path(), &[]));
+    let straight = only_run(undisturbed.path());
+    assert_eq!(log_lines(&straight, "step").len(), 8, "fourteen or fifteen clips in batches of four, twice");
+
+    let quiet = |mut command: Command| command.stderr(Stdio::null()).stdout(Stdio::null()).spawn().unwrap();
+
+    // Ctrl-C in the first epoch: a checkpoint, code 130, and the rest of the epoch later.
+    let interrupted = output();
+    let mut child = quiet(train(data.path(), interrupted.path(), &[]));
+    wait_for_steps(interrupted.path(), 2, &mut child);
+    signal(&child, "INT");
+    assert_eq!(child.wait().unwrap().code(), Some(130));
+    let run = only_run(interrupted.path());
+    assert_eq!(json(&run.join("report.json"))["status"], "interrupted");
+    let done = log_lines(&run, "step").len();
+    assert!((2..8).contains(&done), "{done} steps before the interruption");
+    succeed(&mut resume(&run));
+    assert_same_training(&run, &straight);
+
+    // No warning at all in the second epoch: back to the end of the first.
+    let killed = output();
+    let mut child = quiet(train(data.path(), killed.path(), &[]));
+    wait_for_steps(killed.path(), 6, &mut child);
+    signal(&child, "KILL");
+    child.wait().unwrap();
+    let run = only_run(killed.path());
+    succeed(&mut resume(&run));
+    assert_same_training(&run, &straight);
+    assert_eq!(json(&run.join("report.json"))["test"], json(&straight.join("report.json"))["test"]);
+}
+
+/// Runs to the end under an address-space limit (`None`: without) and gives back the most address space it took.
+fn run_limited(train: &Command, limit_kib: Option<u64>) -> u64 {
+    let mut command = Command::new("sh");
+    let limit = limit_kib.map_or(String::new(), |kib| format!("ulimit -v {kib};"));
+    command.arg("-c").arg(format!("{limit} exec \"$0\" \"$@\"")).arg(train.get_program()).args(train.get_args());
+    // One heap, and large tensors outside of it: then the address space taken follows what tensors need.
+    command.env("MALLOC_ARENA_MAX", "1").env("MALLOC_MMAP_THRESHOLD_", "1048576").stdout(Stdio::null()).stderr(Stdio::piped());
+    let mut child = command.spawn().unwrap();
+    let status = format!("/proc/{}/status", child.id());
+    let mut peak_kib = 0;
+    while child.try_wait().unwrap().is_none() {
+        let text = fs::read_to_string(&status).unwrap_or_default();
+        let peak = text.lines().find_map(|line| line.strip_prefix("VmPeak:"));
+        peak_kib = peak.and_then(|kib| kib.trim().trim_end_matches(" kB").parse().ok()).unwrap_or(peak_kib);
+        std::thread::sleep(Duration::from_millis(5));
+    }
+    let output = child.wait_with_output().unwrap();
+    assert!(output.status.success(), "{}", String::from_utf8_lossy(&output.stderr));
+    peak_kib
+}
+
+/// The real thing: libtorch's CPU allocator is refused memory by the system, in the middle of training.
+#[test]
+fn training_goes_to_its_end_through_a_real_out_of_memory() {
+    let _alone = alone();
+    let data = noise_videos(8);
+    let output = tempfile::tempdir().unwrap();
+    let settings = [
+        "data.max_frames=8",
+        "data.frame_size=[176,176]",
+        "training.batch_size=8",
+        "training.epochs=1",
+        "training.limit_batches=2",
+        "gpu.mixed_precision=off",
+        "dataloader.num_workers=0",
+        "cache.memory_bytes=64MiB",
+    ];
+    let run = |name: &str, set: &[&str], limit_kib: Option<u64>| {
+        let folder = output.path().join(name);
+        let peak_kib = run_limited(&train(data.path(), &folder, &[&settings, set].concat()), limit_kib);
+        (only_run(&folder), peak_kib)
+    };
+    let (straight, whole_kib) = run("whole", &[], None);
+    let (_, half_kib) = run("half", &["training.batch_size=4"], None);
+    assert!(whole_kib > half_kib + 300_000, "{whole_kib} and {half_kib} KiB: too close to tell anything");
+
+    let (limited, _) = run("limited", &[], Some(half_kib + (whole_kib - half_kib) / 2));
+    let report = json(&limited.join("report.json"));
+    assert_eq!(report["status"], "completed");
+    assert!(report["memory"]["oom_events"].as_u64().unwrap() >= 1, "{report}");
+    assert!(report["memory"]["micro_batch_final"].as_u64().unwrap() < 8, "{report}");
+    let events = log_lines(&limited, "oom");
+    assert!(events[0]["message"].as_str().unwrap().contains("can't allocate memory"), "{}", events[0]);
+
+    // No clip was lost and no step came twice.
+    let clips = |run: &Path| -> Vec<(u64, u64)> {
+        let pair = |line: &Value| (line["step"].as_u64().unwrap(), line["clips"].as_u64().unwrap());
+        log_lines(run, "step").iter().map(pair).collect()
+    };
+    assert_eq!(clips(&limited), clips(&straight));
+}
