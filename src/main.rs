@@ -3,14 +3,14 @@
 use std::process::ExitCode;
 
 use clap::Parser;
-use dfdetect::cli::{Cli, exit_code};
+use dfdetect::cli::{Cli, exit_code, message};
 
 fn main() -> ExitCode {
     let cli = Cli::parse();
     match cli.run() {
         Ok(()) => ExitCode::SUCCESS,
         Err(error) => {
-            eprintln!("error: {error:#}");
+            eprintln!("error: {}", message(&error));
             ExitCode::from(exit_code(&error))
         }
     }

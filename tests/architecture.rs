@@ -15,6 +15,7 @@ const FLOORS: &[(&str, u8)] = &[
     ("model", 1),
     ("optim", 1),
     ("config", 0),
+    ("files", 0),
     ("metrics", 0),
     ("progress", 0),
     ("torch", 0),
