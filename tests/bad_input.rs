@@ -363,6 +363,16 @@ fn a_class_of_broken_videos_alone() {
 }
 
 #[test]
+fn a_reader_that_has_seen_enough_is_no_error() {
+    for args in [&["config", "schema"][..], &["config", "show"], &["meminfo"]] {
+        let (reader, writer) = std::io::pipe().unwrap();
+        drop(reader);
+        let output = Case::new().command(args).stdout(writer).output().unwrap();
+        assert_eq!((output.status.code(), stderr(&output).as_str()), (Some(0), ""), "{args:?}");
+    }
+}
+
+#[test]
 fn usage() {
     let case = Case::new();
     for (args, code, part) in [

@@ -11,6 +11,8 @@ mod pipeline;
 pub mod suggest;
 pub mod train;
 
+use std::io::{self, ErrorKind};
+
 use anyhow::Result;
 use clap::{Args, ColorChoice, Parser, Subcommand};
 
@@ -114,6 +116,12 @@ pub fn message(error: &anyhow::Error) -> String {
         }
     }
     causes.join(": ") + &hints
+}
+
+/// Whether whoever reads stdout has seen enough (`| head`), which is no failure.
+#[must_use]
+pub fn is_closed_pipe(error: &anyhow::Error) -> bool {
+    error.chain().filter_map(|cause| cause.downcast_ref::<io::Error>()).any(|io| io.kind() == ErrorKind::BrokenPipe)
 }
 
 /// The exit code that an error ends the program with.

@@ -1,6 +1,7 @@
 //! `dfdetect train`: from a folder of videos to a tested detector.
 
 use std::fs;
+use std::io::{self, Write};
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
@@ -137,19 +138,19 @@ impl Plan {
 
     fn describe(&self) -> Result<()> {
         let detector = self.detector()?;
-        println!("data       {}", self.manifest.root.display());
+        writeln!(io::stdout(), "data       {}", self.manifest.root.display())?;
         for (name, split) in [("train", Split::Train), ("validation", Split::Val), ("test", Split::Test)] {
             let count = |label| self.manifest.count(split, label);
-            println!("{name:10} {} real and {} fake videos", count(Label::Real), count(Label::Fake));
+            writeln!(io::stdout(), "{name:10} {} real and {} fake videos", count(Label::Real), count(Label::Fake))?;
         }
-        println!("device     {}", self.placement.reason);
-        println!("network    {} parameters to train", detector.parameters().trainable_count());
+        writeln!(io::stdout(), "device     {}", self.placement.reason)?;
+        writeln!(io::stdout(), "network    {} parameters to train", detector.parameters().trainable_count())?;
         let training = &self.config.training;
         let effective = training.batch_size * training.gradient_accumulation;
         let batches = self.manifest.indices(Split::Train).len().div_ceil(training.batch_size);
         let steps = batches.div_ceil(training.gradient_accumulation);
-        println!("training   {} epochs of {steps} steps, {effective} clips each", training.epochs);
-        println!("nothing was written: this was a dry run");
+        writeln!(io::stdout(), "training   {} epochs of {steps} steps, {effective} clips each", training.epochs)?;
+        writeln!(io::stdout(), "nothing was written: this was a dry run")?;
         Ok(())
     }
 
@@ -188,12 +189,12 @@ impl Plan {
         let (outcome, _) = result?;
         saved.with_context(|| cannot_write(&folder.report()))?;
         self.manifest.save(&folder.manifest())?;
-        println!("{report}");
+        let printed = writeln!(io::stdout(), "{report}");
         if outcome == Outcome::Interrupted {
             let hint = format!("a checkpoint is written; go on with: dfdetect train --resume {}", report.run);
             return Err(Interrupted(Some(hint)).into());
         }
-        Ok(())
+        Ok(printed?)
     }
 
     /// The folder of a new run, with what is known before training in it. Nothing stays where that fails.

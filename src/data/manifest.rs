@@ -88,7 +88,8 @@ impl Manifest {
 
     /// Takes note that a video cannot be used; said twice, it counts once.
     pub fn mark_unusable(&mut self, video: usize, reason: &str) {
-        let path = &self.videos[video].path;
+        // The number may come from a checkpoint that belongs to another manifest.
+        let Some(VideoRecord { path, .. }) = self.videos.get(video) else { return };
         if self.skipped.iter().all(|skipped| skipped.path != *path) {
             self.skipped.push(SkippedVideo { path: path.clone(), reason: reason.to_owned() });
         }
@@ -148,6 +149,16 @@ mod tests {
         assert_eq!(manifest.indices(Split::Train), [1, 2]);
         assert_eq!(manifest.count(Split::Train, Label::Real), 2);
         assert_eq!(manifest.count(Split::Val, Label::Real), 0);
+    }
+
+    #[test]
+    fn a_number_that_is_no_video_of_this_manifest_is_left_alone() {
+        let videos = vec![video("real/a.mp4", Label::Real, Split::Train)];
+        let mut manifest = Manifest { root: "/".into(), videos, skipped: Vec::new() };
+        manifest.mark_unusable(1, "of another manifest");
+        manifest.mark_unusable(0, "empty");
+        manifest.mark_unusable(0, "said twice");
+        assert_eq!(manifest.skipped, [SkippedVideo { path: "real/a.mp4".into(), reason: "empty".into() }]);
     }
 
     #[test]
