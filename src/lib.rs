@@ -14,6 +14,7 @@
 //! | 1 | [`optim`] | AdamW, the learning-rate schedule, loss scaling |
 //! | 1 | [`memory`] | readings of host and GPU, the out-of-memory guard, predicted peak, advice |
 //! | 0 | [`config`] | every knob: schema, reading, checks |
+//! | 0 | [`files`] | files that are there whole or not at all |
 //! | 0 | [`metrics`] | pure functions of scores and labels |
 //! | 0 | [`progress`] | bars on a terminal, plain lines elsewhere |
 //! | 0 | [`torch`] | what tch lacks; the only room with `unsafe` |
@@ -35,6 +36,7 @@ pub mod config;
 pub mod data;
 pub mod demo;
 pub mod evaluate;
+pub mod files;
 pub mod memory;
 pub mod metrics;
 pub mod model;

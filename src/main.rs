@@ -3,14 +3,15 @@
 use std::process::ExitCode;
 
 use clap::Parser;
-use dfdetect::cli::{Cli, exit_code};
+use dfdetect::cli::{Cli, exit_code, is_closed_pipe, message};
 
 fn main() -> ExitCode {
     let cli = Cli::parse();
     match cli.run() {
         Ok(()) => ExitCode::SUCCESS,
+        Err(error) if is_closed_pipe(&error) => ExitCode::SUCCESS,
         Err(error) => {
-            eprintln!("error: {error:#}");
+            eprintln!("error: {}", message(&error));
             ExitCode::from(exit_code(&error))
         }
     }

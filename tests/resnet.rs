@@ -1,5 +1,6 @@
 //! ResNets equal torchvision's: outputs in both modes, gradients, running statistics, names.
 //! The fixture is made by `scripts/make_resnet_fixture.py`; weights and images are made here by the same formula.
+#![expect(clippy::unwrap_used, reason = "helpers of tests may panic too")]
 
 use std::collections::BTreeMap;
 

@@ -1,4 +1,5 @@
 //! Training as a user runs it: the binary on real H.264 files, stopped, killed, short of memory, and resumed.
+#![expect(clippy::unwrap_used, reason = "helpers of tests may panic too")]
 
 use std::fs;
 use std::path::{Path, PathBuf};
@@ -7,6 +8,9 @@ use std::sync::{Mutex, MutexGuard, PoisonError};
 use std::time::{Duration, Instant};
 
 use dfdetect::demo::{VideoSettings, VideoWriter};
+use rand::SeedableRng;
+use rand::seq::SliceRandom;
+use rand_chacha::ChaCha8Rng;
 use serde_json::Value;
 use tempfile::TempDir;
 
@@ -123,7 +127,9 @@ fn assert_same_training(run: &Path, straight: &Path) {
         assert!(tensors(run, file) == tensors(straight, file), "{file} differs");
     }
     let epochs = |run: &Path| -> Vec<Value> {
-        let pick = |line: &Value| serde_json::json!([line["train_loss"], line["train_auc"], line["video_auc"], line["log_loss"]]);
+        let pick = |line: &Value| {
+            serde_json::json!([line["train_loss"], line["train_auc"], line["video_auc"], line["log_loss"]])
+        };
         log_lines(run, "epoch").iter().map(pick).collect()
     };
     assert_eq!(epochs(run), epochs(straight));
@@ -156,9 +162,8 @@ fn a_run_leaves_what_the_guide_promises_and_evaluate_repeats_its_test() {
     assert_eq!(csv.lines().count(), 3, "{csv}");
     assert!(fs::read_to_string(run.join("config.yaml")).unwrap().contains("gradient_accumulation: 2"));
 
-    let evaluated = succeed(
-        Command::new(env!("CARGO_BIN_EXE_dfdetect")).args(["evaluate", "--json", "--run"]).arg(&run),
-    );
+    let evaluated =
+        succeed(Command::new(env!("CARGO_BIN_EXE_dfdetect")).args(["evaluate", "--json", "--run"]).arg(&run));
     let evaluated: Value = serde_json::from_slice(&evaluated.stdout).unwrap();
     assert_eq!(evaluated["sets"][0]["overall"], report["test"]);
 }
@@ -221,7 +226,11 @@ fn run_limited(train: &Command, limit_kib: Option<u64>) -> u64 {
     let limit = limit_kib.map_or(String::new(), |kib| format!("ulimit -v {kib};"));
     command.arg("-c").arg(format!("{limit} exec \"$0\" \"$@\"")).arg(train.get_program()).args(train.get_args());
     // One heap, and large tensors outside of it: then the address space taken follows what tensors need.
-    command.env("MALLOC_ARENA_MAX", "1").env("MALLOC_MMAP_THRESHOLD_", "1048576").stdout(Stdio::null()).stderr(Stdio::piped());
+    command
+        .env("MALLOC_ARENA_MAX", "1")
+        .env("MALLOC_MMAP_THRESHOLD_", "1048576")
+        .stdout(Stdio::null())
+        .stderr(Stdio::piped());
     let mut child = command.spawn().unwrap();
     let status = format!("/proc/{}/status", child.id());
     let mut peak_kib = 0;
@@ -275,4 +284,57 @@ fn training_goes_to_its_end_through_a_real_out_of_memory() {
         log_lines(run, "step").iter().map(pair).collect()
     };
     assert_eq!(clips(&limited), clips(&straight));
+}
+
+/// Links every video of `source` into `real/` or `fake/` by a coin that knows nothing of what it shows.
+fn shuffled_labels(source: &Path) -> TempDir {
+    let mut videos: Vec<PathBuf> = ["real", "fake/faceswap"]
+        .iter()
+        .flat_map(|class| fs::read_dir(source.join(class)).unwrap().map(|entry| entry.unwrap().path()))
+        .collect();
+    videos.sort();
+    let half = videos.len() / 2;
+    videos.shuffle(&mut ChaCha8Rng::seed_from_u64(1));
+    let shuffled = tempfile::tempdir().unwrap();
+    for (class, videos) in [("real", &videos[..half]), ("fake", &videos[half..])] {
+        fs::create_dir(shuffled.path().join(class)).unwrap();
+        for video in videos {
+            let link = shuffled.path().join(class).join(video.file_name().unwrap());
+            std::os::unix::fs::symlink(video, link).unwrap();
+        }
+    }
+    shuffled
+}
+
+/// What the quick start shows, on fewer and smaller frames: forgeries of people never seen are told from recordings,
+/// and only because of what is in the pixels.
+#[test]
+fn it_learns_forgeries_and_nothing_from_shuffled_labels() {
+    let _alone = alone();
+    let demo = tempfile::tempdir().unwrap();
+    let never = std::sync::atomic::AtomicBool::new(false);
+    dfdetect::demo::make(demo.path(), 96, 5, &never).unwrap();
+    let shuffled = shuffled_labels(demo.path());
+
+    let test_auc = |data: &Path| {
+        let output = tempfile::tempdir().unwrap();
+        let settings = [
+            "data.max_frames=4",
+            "data.frame_size=[96,96]",
+            "data.val_split=0.15",
+            "data.test_split=0.4",
+            "model.temporal=mean",
+            "training.epochs=14",
+            "training.warmup_epochs=1",
+            "training.early_stopping.patience=0",
+        ];
+        succeed(&mut train(data, output.path(), &settings));
+        let report = json(&only_run(output.path()).join("report.json"));
+        assert!(report["test"]["videos"].as_u64().unwrap() >= 36, "{report}");
+        report["test"]["video_auc"].as_f64().unwrap()
+    };
+    let learned = test_auc(demo.path());
+    assert!(learned >= 0.9, "test video AUC {learned}");
+    let by_chance = test_auc(shuffled.path());
+    assert!((0.3..=0.7).contains(&by_chance), "test video AUC {by_chance} with shuffled labels");
 }

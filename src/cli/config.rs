@@ -1,5 +1,6 @@
 //! `dfdetect config`: what a run would really use, and what may be written in a file.
 
+use std::io::{self, Write};
 use std::path::PathBuf;
 
 use anyhow::Result;
@@ -45,10 +46,10 @@ pub(super) fn run(args: &ConfigArgs) -> Result<()> {
                 }
                 None => config::resolve(&Config::default(), set)?,
             };
-            print!("{}", serde_yaml::to_string(&config)?);
+            write!(io::stdout(), "{}", serde_yaml::to_string(&config)?)?;
         }
         ConfigCommand::Schema => {
-            println!("{}", serde_json::to_string_pretty(&schemars::schema_for!(Config))?);
+            writeln!(io::stdout(), "{}", serde_json::to_string_pretty(&schemars::schema_for!(Config))?)?;
         }
     }
     Ok(())

@@ -1,5 +1,6 @@
 //! `dfdetect demo-data`.
 
+use std::io::{self, Write};
 use std::path::PathBuf;
 use std::sync::Arc;
 use std::sync::atomic::AtomicBool;
@@ -55,22 +56,26 @@ pub(super) fn run(args: &DemoDataArgs) -> Result<()> {
 fn print_json(args: &DemoDataArgs, summary: &Summary) -> Result<()> {
     let mut json = serde_json::to_value(summary)?;
     json["data"] = args.output.display().to_string().into();
-    println!("{}", serde_json::to_string_pretty(&json)?);
+    writeln!(io::stdout(), "{}", serde_json::to_string_pretty(&json)?)?;
     Ok(())
 }
 
 fn print_table(args: &DemoDataArgs, summary: &Summary) -> Result<()> {
     let data = args.output.display();
     let Summary { videos, real, fake, people, bytes, .. } = summary;
-    println!("{videos} videos of {people} people in {data}: {real} real, {fake} fake, {}", ByteSize(*bytes));
-    println!("A look at them: {}\n", args.output.join("preview.png").display());
-    println!("What tells real from fake without looking at the faces (AUC, 0.5 is chance):");
+    writeln!(
+        io::stdout(),
+        "{videos} videos of {people} people in {data}: {real} real, {fake} fake, {}",
+        ByteSize(*bytes)
+    )?;
+    writeln!(io::stdout(), "A look at them: {}\n", args.output.join("preview.png").display())?;
+    writeln!(io::stdout(), "What tells real from fake without looking at the faces (AUC, 0.5 is chance):")?;
     let mut table = Table::new();
     table.load_preset(comfy_table::presets::UTF8_FULL_CONDENSED).set_header(["cue", "AUC"]);
     for cue in &summary.cues {
         table.add_row([cue.cue.clone(), format!("{:.3}", cue.auc)]);
     }
-    println!("{table}\n");
-    println!("Next: dfdetect train --config configs/quick_demo.yaml --data {data}");
+    writeln!(io::stdout(), "{table}\n")?;
+    writeln!(io::stdout(), "Next: dfdetect train --config configs/quick_demo.yaml --data {data}")?;
     Ok(())
 }

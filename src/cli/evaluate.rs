@@ -1,6 +1,7 @@
 //! `dfdetect evaluate`: a trained detector measured on the videos of a run's split, or on another folder.
 
 use std::collections::BTreeMap;
+use std::io::{self, Write};
 use std::path::{Path, PathBuf};
 
 use anyhow::{Context, Result};
@@ -162,7 +163,7 @@ fn set(name: String, manifest: &Manifest, evaluation: &Evaluation) -> SetOutput 
 }
 
 fn print_json(output: &Output) -> Result<()> {
-    println!("{}", serde_json::to_string_pretty(output)?);
+    writeln!(io::stdout(), "{}", serde_json::to_string_pretty(output)?)?;
     Ok(())
 }
 
@@ -170,9 +171,9 @@ fn print_tables(output: &Output) -> Result<()> {
     for set in &output.sets {
         let mut rows = vec![(set.name.as_str(), &set.overall)];
         rows.extend(set.methods.iter().map(|(name, metrics)| (name.as_str(), metrics)));
-        println!("{}", metrics_table(&rows));
+        writeln!(io::stdout(), "{}", metrics_table(&rows))?;
         for video in &set.unreadable {
-            println!("not scored: {}: {}", video.path.display(), video.reason);
+            writeln!(io::stdout(), "not scored: {}: {}", video.path.display(), video.reason)?;
         }
     }
     Ok(())

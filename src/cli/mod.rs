@@ -11,6 +11,8 @@ mod pipeline;
 pub mod suggest;
 pub mod train;
 
+use std::io::{self, ErrorKind};
+
 use anyhow::Result;
 use clap::{Args, ColorChoice, Parser, Subcommand};
 
@@ -18,6 +20,7 @@ use crate::config::{ConfigError, LogLevel};
 use crate::data::DataError;
 use crate::demo::DemoError;
 use crate::progress;
+use crate::train::CheckpointError;
 
 /// Train deepfake detectors from folders of real and fake videos, without running out of memory.
 #[derive(Debug, Parser)]
@@ -101,11 +104,33 @@ fn quoted(path: &std::path::Path) -> String {
     serde_json::Value::from(path.to_string_lossy()).to_string()
 }
 
+/// An error as the user reads it: the causes in one line, below it what to do.
+#[must_use]
+pub fn message(error: &anyhow::Error) -> String {
+    let (mut causes, mut hints): (Vec<String>, String) = (Vec::new(), String::new());
+    for text in error.chain().map(ToString::to_string) {
+        let (cause, hint) = text.split_at(text.find("\n  hint: ").unwrap_or(text.len()));
+        // Errors that show their source in their own words would have it twice.
+        if !causes.last().is_some_and(|outer| outer.contains(cause)) {
+            causes.push(cause.to_owned());
+            hints += hint;
+        }
+    }
+    causes.join(": ") + &hints
+}
+
+/// Whether whoever reads stdout has seen enough (`| head`), which is no failure.
+#[must_use]
+pub fn is_closed_pipe(error: &anyhow::Error) -> bool {
+    error.chain().filter_map(|cause| cause.downcast_ref::<io::Error>()).any(|io| io.kind() == ErrorKind::BrokenPipe)
+}
+
 /// The exit code that an error ends the program with.
 #[must_use]
 pub fn exit_code(error: &anyhow::Error) -> u8 {
     let usage = error.is::<ConfigError>()
         || error.downcast_ref().is_some_and(DataError::is_usage)
+        || error.downcast_ref().is_some_and(CheckpointError::is_usage)
         || error.downcast_ref().is_some_and(DemoError::is_usage);
     if error.is::<Interrupted>() {
         130

@@ -1,6 +1,7 @@
 //! `dfdetect train`: from a folder of videos to a tested detector.
 
 use std::fs;
+use std::io::{self, Write};
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
@@ -10,17 +11,16 @@ use clap::Args;
 
 use super::pipeline::{clip_source, clip_spec, loader, stop_flag};
 use super::{Interrupted, overrides_of, quoted};
-use crate::config::{self, Config};
+use crate::config::{self, Config, ConfigError};
 use crate::data::{ClipSource, DataError, FrameCache, Label, Loader, Manifest, Split, prepare};
 use crate::evaluate::EvaluateError;
+use crate::files;
 use crate::memory::{self, Guard};
 use crate::metrics::Metrics;
 use crate::model::{Detector, Placement};
 use crate::optim::{AdamW, LossScaler};
 use crate::progress;
-use crate::report::{
-    DataSummary, MemorySummary, Report, RunFolder, RunLog, Status, Throughput, Versions, metrics_table,
-};
+use crate::report::{DataSummary, MemorySummary, Report, RunFolder, RunLog, Status, Throughput, Versions};
 use crate::torch::{self, Format};
 use crate::train::{Checkpoint, Checkpoints, Outcome, Stepper, TrainError, TrainState, Trainer};
 
@@ -99,8 +99,10 @@ impl Plan {
         for warning in loaded.warnings {
             tracing::warn!("{}: {warning}", file.display());
         }
-        let config = loaded.config;
+        let mut config = loaded.config;
         let mut manifest = Manifest::scan(&config.data.root)?;
+        // A run may be gone on with from another folder.
+        config.data.root.clone_from(&manifest.root);
         manifest.assign_splits(config.data.val_split, config.data.test_split, config.data.group_by, config.seed)?;
         let placement = Placement::decide(&config.gpu)?;
         Ok(Self { config, manifest, placement, resumed: None })
@@ -111,19 +113,24 @@ impl Plan {
             Some(path) => RunFolder::open(path),
             None => {
                 let output = config::resolve(&Config::default(), overrides)?.output.directory;
-                RunFolder::latest(&output).with_context(|| {
-                    format!(
-                        "{}: there is no run with a checkpoint\n  hint: name the run: --resume RUN",
-                        output.display()
-                    )
+                RunFolder::latest(&output).ok_or_else(|| ConfigError {
+                    place: output.display().to_string(),
+                    key: String::new(),
+                    problem: "there is no run with a checkpoint".into(),
+                    hint: Some("name the run with --resume RUN, or the folder that it is in with --output".into()),
                 })?
             }
         };
         let checkpoint = Checkpoint::open(&Checkpoints::of_run(folder.path()).path("last"))?;
-        let config = config::resolve(&checkpoint.config, overrides)?;
-        let mut manifest = Manifest::load(&folder.manifest())?;
-        if config.data.root != checkpoint.config.data.root {
-            manifest.root = config.data.root.clone();
+        let mut config = config::resolve(&checkpoint.config, overrides)?;
+        let root = std::path::absolute(&config.data.root).unwrap_or_default();
+        config.data.root.clone_from(&root);
+        let manifest = Manifest { root, ..Manifest::load(&folder.manifest())? };
+        if !manifest.root.is_dir() {
+            let hint = "name the folder that the videos are in now with --data".into();
+            return Err(
+                DataError::Unusable { root: manifest.root, problem: "there is no such folder".into(), hint }.into()
+            );
         }
         let placement = Placement::decide(&config.gpu)?;
         Ok(Self { config, manifest, placement, resumed: Some((folder, checkpoint)) })
@@ -131,19 +138,19 @@ impl Plan {
 
     fn describe(&self) -> Result<()> {
         let detector = self.detector()?;
-        println!("data       {}", self.manifest.root.display());
+        writeln!(io::stdout(), "data       {}", self.manifest.root.display())?;
         for (name, split) in [("train", Split::Train), ("validation", Split::Val), ("test", Split::Test)] {
             let count = |label| self.manifest.count(split, label);
-            println!("{name:10} {} real and {} fake videos", count(Label::Real), count(Label::Fake));
+            writeln!(io::stdout(), "{name:10} {} real and {} fake videos", count(Label::Real), count(Label::Fake))?;
         }
-        println!("device     {}", self.placement.reason);
-        println!("network    {} parameters to train", detector.parameters().trainable_count());
+        writeln!(io::stdout(), "device     {}", self.placement.reason)?;
+        writeln!(io::stdout(), "network    {} parameters to train", detector.parameters().trainable_count())?;
         let training = &self.config.training;
         let effective = training.batch_size * training.gradient_accumulation;
         let batches = self.manifest.indices(Split::Train).len().div_ceil(training.batch_size);
         let steps = batches.div_ceil(training.gradient_accumulation);
-        println!("training   {} epochs of {steps} steps, {effective} clips each", training.epochs);
-        println!("nothing was written: this was a dry run");
+        writeln!(io::stdout(), "training   {} epochs of {steps} steps, {effective} clips each", training.epochs)?;
+        writeln!(io::stdout(), "nothing was written: this was a dry run")?;
         Ok(())
     }
 
@@ -157,16 +164,18 @@ impl Plan {
     fn carry_out(mut self) -> Result<()> {
         let stop = stop_flag()?;
         tracing::info!("device: {}", self.placement.reason);
+        // First what takes seconds: a network that cannot be built or loaded should not wait for thousands of videos.
+        let learner = self.learner()?;
         let source = clip_source(&self.config, &self.manifest);
         let folder = match &self.resumed {
             Some((folder, _)) => {
-                self.extract(&source, &stop)?;
+                self.check_still_there(&self.extract(&source, &stop)?)?;
                 folder.clone()
             }
             None => self.make_folder(&source, &stop)?,
         };
         let loader = loader(&self.config, source.clone());
-        let mut trainer = self.trainer(&folder, &source, &loader, &stop)?;
+        let mut trainer = self.trainer(learner, &folder, &source, &loader, &stop)?;
         tracing::info!("run folder: {}", folder.path().display());
 
         let result = train_and_test(&mut trainer, &self.manifest.indices(Split::Test));
@@ -178,29 +187,32 @@ impl Plan {
         let saved = report.save(&folder.report());
         // Where training failed, its own error says more than that the report could not be written either.
         let (outcome, _) = result?;
-        saved.with_context(|| format!("{}: the report cannot be written", folder.report().display()))?;
+        saved.with_context(|| cannot_write(&folder.report()))?;
         self.manifest.save(&folder.manifest())?;
-        print_report(&report);
+        let printed = writeln!(io::stdout(), "{report}");
         if outcome == Outcome::Interrupted {
             let hint = format!("a checkpoint is written; go on with: dfdetect train --resume {}", report.run);
             return Err(Interrupted(Some(hint)).into());
         }
-        Ok(())
+        Ok(printed?)
     }
 
     /// The folder of a new run, with what is known before training in it. Nothing stays where that fails.
     fn make_folder(&mut self, source: &ClipSource, stop: &AtomicBool) -> Result<RunFolder> {
         let output = &self.config.output.directory;
         let folder = RunFolder::create(output, &self.config.experiment.name).with_context(|| {
-            format!("{}: the run's folder cannot be made\n  hint: choose another --output", output.display())
+            format!(
+                "{}: the run's folder cannot be made\n  hint: allow writing there, or choose another --output",
+                output.display()
+            )
         })?;
         let mut fill = || -> Result<()> {
             for (video, reason) in self.extract(source, stop)? {
                 self.manifest.mark_unusable(video, &reason);
             }
-            self.check_splits()?;
+            check_splits(&self.manifest)?;
             let yaml = serde_yaml::to_string(&self.config).context("the configuration cannot be written as YAML")?;
-            fs::write(folder.config(), yaml).with_context(|| format!("{}: cannot write", folder.config().display()))?;
+            files::write_whole(&folder.config(), yaml.as_bytes()).with_context(|| cannot_write(&folder.config()))?;
             Ok(self.manifest.save(&folder.manifest())?)
         };
         fill().inspect_err(|_| {
@@ -226,38 +238,15 @@ impl Plan {
         Ok(unusable)
     }
 
-    /// Unreadable videos may have taken the last one of a class.
-    fn check_splits(&self) -> Result<(), DataError> {
-        for split in [Split::Train, Split::Val] {
-            for label in [Label::Real, Label::Fake] {
-                if self.manifest.count(split, label) == 0 {
-                    return Err(DataError::Unusable {
-                        root: self.manifest.root.clone(),
-                        problem: format!(
-                            "no {label:?} video of the {split:?} split can be used ({} videos were skipped, for \
-                             instance: {})",
-                            self.manifest.skipped.len(),
-                            self.manifest.skipped.first().map_or("-".into(), |video| format!(
-                                "{}: {}",
-                                video.path.display(),
-                                video.reason
-                            )),
-                        ),
-                        hint: "look at why they were skipped, or add videos".into(),
-                    });
-                }
-            }
-        }
-        Ok(())
+    /// A resumed run keeps its list of videos, so that it goes on with the same batches; but some must be left.
+    fn check_still_there(&self, unusable: &[(usize, String)]) -> Result<(), DataError> {
+        let mut left = self.manifest.clone();
+        unusable.iter().for_each(|(video, reason)| left.mark_unusable(*video, reason));
+        check_splits(&left)
     }
 
-    fn trainer<'a>(
-        &'a self,
-        folder: &RunFolder,
-        source: &Arc<ClipSource>,
-        loader: &'a Loader,
-        stop: &'a AtomicBool,
-    ) -> Result<Trainer<'a>> {
+    /// Network, optimizer and state: new ones, or those of the checkpoint.
+    fn learner(&self) -> Result<(Detector, AdamW, TrainState)> {
         let detector = self.detector()?;
         let named = detector.parameters().trainable().map(|parameter| (parameter.name.as_str(), &parameter.tensor));
         let mut optimizer =
@@ -267,8 +256,22 @@ impl Plan {
                 checkpoint.load_weights(detector.parameters())?;
                 checkpoint.load_training(&mut optimizer)?
             }
-            None => self.first_state(),
+            None => {
+                let scaler = LossScaler::new(self.placement.format == Format::Fp16);
+                TrainState::new(scaler, self.config.training.batch_size)
+            }
         };
+        Ok((detector, optimizer, state))
+    }
+
+    fn trainer<'a>(
+        &'a self,
+        (detector, optimizer, state): (Detector, AdamW, TrainState),
+        folder: &RunFolder,
+        source: &Arc<ClipSource>,
+        loader: &'a Loader,
+        stop: &'a AtomicBool,
+    ) -> Result<Trainer<'a>> {
         let retry = self.config.gpu.memory_management.oom_retry;
         let cache = source.clone();
         let stepper = Stepper {
@@ -294,16 +297,10 @@ impl Plan {
             stop,
             stepper,
             evaluate_guard: Guard::new("evaluate", state.evaluate_micro_batch, retry),
-            log: RunLog::open(&folder.log(), state.log_bytes)
-                .with_context(|| format!("{}: cannot be opened", folder.log().display()))?,
+            log: RunLog::open(&folder.log(), state.log_bytes).with_context(|| cannot_write(&folder.log()))?,
             folder: folder.clone(),
             state,
         })
-    }
-
-    fn first_state(&self) -> TrainState {
-        let batch_size = self.config.training.batch_size;
-        TrainState::new(LossScaler::new(self.placement.format == Format::Fp16), batch_size)
     }
 
     fn report(
@@ -359,6 +356,32 @@ impl Plan {
     }
 }
 
+/// Unreadable videos may have taken the last one of a class.
+fn check_splits(manifest: &Manifest) -> Result<(), DataError> {
+    for split in [Split::Train, Split::Val] {
+        for label in [Label::Real, Label::Fake] {
+            if manifest.count(split, label) == 0 {
+                let (kind, side) = (format!("{label:?}").to_lowercase(), format!("{split:?}").to_lowercase());
+                let skipped = manifest.skipped.len();
+                let example = manifest
+                    .skipped
+                    .first()
+                    .map_or("-".into(), |video| format!("{}: {}", video.path.display(), video.reason));
+                let problem = format!(
+                    "no {kind} video of the {side} split can be used ({skipped} videos were skipped, for instance {example})"
+                );
+                let hint = "look at why they were skipped, or add videos".into();
+                return Err(DataError::Unusable { root: manifest.root.clone(), problem, hint });
+            }
+        }
+    }
+    Ok(())
+}
+
+fn cannot_write(path: &Path) -> String {
+    format!("{}: cannot be written\n  hint: free some space, or allow writing there", path.display())
+}
+
 /// Trains, then looks at the test videos once, with the weights of the best epoch.
 fn train_and_test(trainer: &mut Trainer, test_videos: &[usize]) -> Result<(Outcome, Option<Metrics>)> {
     if trainer.fit()? == Outcome::Interrupted {
@@ -374,33 +397,4 @@ fn train_and_test(trainer: &mut Trainer, test_videos: &[usize]) -> Result<(Outco
         Err(TrainError::Evaluate(EvaluateError::Interrupted)) => Ok((Outcome::Interrupted, None)),
         Err(error) => Err(error.into()),
     }
-}
-
-fn print_report(report: &Report) {
-    let rows: Vec<_> = [("validation", &report.validation), ("test", &report.test)]
-        .into_iter()
-        .filter_map(|(name, metrics)| metrics.as_ref().map(|metrics| (name, metrics)))
-        .collect();
-    if !rows.is_empty() {
-        println!("{}", metrics_table(&rows));
-    }
-    let best = report.best_epoch.map_or(String::new(), |epoch| format!(", the best was epoch {epoch}"));
-    println!("{} epochs in {:.0} s{best}", report.epochs, report.seconds);
-    let memory = &report.memory;
-    match memory.oom_events {
-        0 => println!("memory held: it never ran out"),
-        times => {
-            println!("memory ran out {times} times, no clip was lost; micro-batch now {}", memory.micro_batch_final)
-        }
-    }
-    if report.data.skipped > 0 {
-        println!("{} of {} videos were skipped:", report.data.skipped, report.data.videos);
-        for video in report.data.skipped_videos.iter().take(20) {
-            println!("  {}: {}", video.path.display(), video.reason);
-        }
-        if report.data.skipped > 20 {
-            println!("  ... all of them are in manifest.json");
-        }
-    }
-    println!("results: {}", report.run);
 }

@@ -10,6 +10,9 @@ use serde_yaml::{Mapping, Value};
 
 use super::{Config, legacy, validate};
 
+const HINT_KEYS: &str = "`dfdetect config show` prints every key with its default";
+const HINT_VALUES: &str = "`dfdetect config show` prints the defaults, `dfdetect config schema` what is allowed";
+
 /// A configuration that cannot be used.
 #[derive(Debug, thiserror::Error)]
 pub struct ConfigError {
@@ -146,11 +149,14 @@ fn deserialize(root: Value, source: &Source) -> Result<Config, ConfigError> {
             Some(field) => {
                 let section = if path == field { "" } else { path.strip_suffix(&format!(".{field}")).unwrap_or(&path) };
                 let key = if section.is_empty() { field.to_owned() } else { format!("{section}.{field}") };
-                let hint = nearest_key(&key).map(|near| format!("did you mean `{near}`?"));
+                let hint = match nearest_key(&key) {
+                    Some(near) => format!("did you mean `{near}`?"),
+                    None => HINT_KEYS.to_owned(),
+                };
                 let known = known_keys_of(section).join(", ");
-                source.error(&key, format!("there is no such key; known here: {known}"), hint)
+                source.error(&key, format!("there is no such key; known here: {known}"), Some(hint))
             }
-            None => source.error(&path, problem, None),
+            None => source.error(&path, problem, Some(HINT_VALUES.into())),
         }
     })
 }
@@ -217,7 +223,14 @@ impl Source<'_> {
 
     /// The override that set `key`, else the line of the file, else just the file.
     fn place(&self, key: &str) -> String {
-        let sets_key = |text: &&String| text.split('=').next().is_some_and(|set| set.trim() == key);
+        let within = |key: &str, section: &str| {
+            key.strip_prefix(section).is_some_and(|rest| rest.is_empty() || rest.starts_with(['.', '[']))
+        };
+        let sets_key = |text: &&String| {
+            let set = text.split('=').next().unwrap_or_default().trim();
+            // An element of a list that was set, or an unknown section above the key that was.
+            within(key, set) || within(set, key)
+        };
         if let Some(text) = self.overrides.iter().rev().find(sets_key) {
             return format!("--set {text}");
         }

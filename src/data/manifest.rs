@@ -1,13 +1,17 @@
 //! The index of a data set: which videos there are, what they are, which side of the split they are on.
 
 use std::collections::HashSet;
-use std::fs::{self, File};
-use std::io::{self, Write};
+use std::fs;
+use std::io;
 use std::path::{Path, PathBuf};
 
 use serde::{Deserialize, Serialize};
 
 use super::DataError;
+use crate::files;
+
+const HINT_WRITE: &str = "free some space, or allow writing there";
+const HINT_READ: &str = "evaluate a checkpoint of the run with --checkpoint and --data, or train again";
 
 /// What a video is.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize)]
@@ -84,7 +88,8 @@ impl Manifest {
 
     /// Takes note that a video cannot be used; said twice, it counts once.
     pub fn mark_unusable(&mut self, video: usize, reason: &str) {
-        let path = &self.videos[video].path;
+        // The number may come from a checkpoint that belongs to another manifest.
+        let Some(VideoRecord { path, .. }) = self.videos.get(video) else { return };
         if self.skipped.iter().all(|skipped| skipped.path != *path) {
             self.skipped.push(SkippedVideo { path: path.clone(), reason: reason.to_owned() });
         }
@@ -95,16 +100,9 @@ impl Manifest {
     /// # Errors
     /// [`DataError::Manifest`] where the file cannot be written.
     pub fn save(&self, path: &Path) -> Result<(), DataError> {
-        let write = || -> io::Result<()> {
-            let partial = path.with_extension("partial");
-            let mut file = File::create(&partial)?;
-            file.write_all(&serde_json::to_vec_pretty(self)?)?;
-            file.sync_all()?;
-            fs::rename(&partial, path)?;
-            let folder = path.parent().filter(|folder| !folder.as_os_str().is_empty());
-            File::open(folder.unwrap_or(Path::new(".")))?.sync_all()
-        };
-        write().map_err(|error| failure(path, format!("the manifest cannot be written: {error}")))
+        let json = serde_json::to_vec_pretty(self).map_err(io::Error::from);
+        json.and_then(|json| files::write_whole(path, &json))
+            .map_err(|error| failure(path, format!("the manifest cannot be written: {error}"), HINT_WRITE))
     }
 
     /// Reads what [`save`](Self::save) wrote.
@@ -112,13 +110,15 @@ impl Manifest {
     /// # Errors
     /// [`DataError::Manifest`] where the file cannot be read or is no manifest.
     pub fn load(path: &Path) -> Result<Self, DataError> {
-        let bytes = fs::read(path).map_err(|error| failure(path, format!("the manifest cannot be read: {error}")))?;
-        serde_json::from_slice(&bytes).map_err(|error| failure(path, format!("this is not a manifest: {error}")))
+        let bytes = fs::read(path)
+            .map_err(|error| failure(path, format!("the manifest cannot be read: {error}"), HINT_READ))?;
+        serde_json::from_slice(&bytes)
+            .map_err(|error| failure(path, format!("this is not a manifest: {error}"), HINT_READ))
     }
 }
 
-fn failure(path: &Path, reason: String) -> DataError {
-    DataError::Manifest { path: path.to_owned(), reason }
+fn failure(path: &Path, reason: String, hint: &'static str) -> DataError {
+    DataError::Manifest { path: path.to_owned(), reason, hint }
 }
 
 #[cfg(test)]
@@ -149,6 +149,16 @@ mod tests {
         assert_eq!(manifest.indices(Split::Train), [1, 2]);
         assert_eq!(manifest.count(Split::Train, Label::Real), 2);
         assert_eq!(manifest.count(Split::Val, Label::Real), 0);
+    }
+
+    #[test]
+    fn a_number_that_is_no_video_of_this_manifest_is_left_alone() {
+        let videos = vec![video("real/a.mp4", Label::Real, Split::Train)];
+        let mut manifest = Manifest { root: "/".into(), videos, skipped: Vec::new() };
+        manifest.mark_unusable(1, "of another manifest");
+        manifest.mark_unusable(0, "empty");
+        manifest.mark_unusable(0, "said twice");
+        assert_eq!(manifest.skipped, [SkippedVideo { path: "real/a.mp4".into(), reason: "empty".into() }]);
     }
 
     #[test]

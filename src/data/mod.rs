@@ -43,12 +43,14 @@ pub enum DataError {
         reason: String,
     },
     /// A manifest file cannot be read or written.
-    #[error("{}: {reason}", .path.display())]
+    #[error("{}: {reason}\n  hint: {hint}", .path.display())]
     Manifest {
         /// The file.
         path: PathBuf,
         /// Why, in one line.
         reason: String,
+        /// What to do about it.
+        hint: &'static str,
     },
 }
 

@@ -6,6 +6,8 @@ use std::path::Path;
 
 use serde::Serialize;
 
+use crate::files;
+
 /// The open `metrics.jsonl` of a run.
 #[derive(Debug)]
 pub struct RunLog {
@@ -57,8 +59,7 @@ impl RunLog {
 /// # Errors
 /// The disk is full.
 pub fn write_csv(path: &Path, columns: &[&str], rows: &[impl Serialize]) -> io::Result<()> {
-    let partial = path.with_extension("csv.partial");
-    let mut csv = csv::Writer::from_path(&partial)?;
+    let mut csv = csv::Writer::from_writer(Vec::new());
     csv.write_record(columns)?;
     for row in rows {
         let row = serde_json::to_value(row)?;
@@ -67,8 +68,7 @@ pub fn write_csv(path: &Path, columns: &[&str], rows: &[impl Serialize]) -> io::
             value => value.to_string(),
         }))?;
     }
-    csv.into_inner().map_err(|error| error.into_error())?.sync_all()?;
-    std::fs::rename(&partial, path)
+    files::write_whole(path, &csv.into_inner().map_err(|error| error.into_error())?)
 }
 
 #[cfg(test)]

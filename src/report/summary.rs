@@ -1,12 +1,14 @@
 //! `report.json`: the end of a run in one object that other programs may rely on.
 
-use std::fs;
-use std::io::{self, Write};
+use std::fmt;
+use std::io;
 use std::path::Path;
 
 use serde::{Deserialize, Serialize};
 
+use super::metrics_table;
 use crate::data::SkippedVideo;
+use crate::files;
 use crate::metrics::Metrics;
 
 /// How a run ended.
@@ -116,10 +118,39 @@ impl Report {
     /// # Errors
     /// The file cannot be written.
     pub fn save(&self, path: &Path) -> io::Result<()> {
-        let partial = path.with_extension("json.partial");
-        let mut file = fs::File::create(&partial)?;
-        file.write_all(&serde_json::to_vec_pretty(self)?)?;
-        file.sync_all()?;
-        fs::rename(&partial, path)
+        files::write_whole(path, &serde_json::to_vec_pretty(self)?)
+    }
+}
+
+/// What there is to see at the end of a run.
+impl fmt::Display for Report {
+    fn fmt(&self, f: &mut fmt::Formatter) -> fmt::Result {
+        let rows: Vec<_> = [("validation", &self.validation), ("test", &self.test)]
+            .into_iter()
+            .filter_map(|(name, metrics)| metrics.as_ref().map(|metrics| (name, metrics)))
+            .collect();
+        if !rows.is_empty() {
+            writeln!(f, "{}", metrics_table(&rows))?;
+        }
+        let best = self.best_epoch.map_or(String::new(), |epoch| format!(", the best was epoch {epoch}"));
+        writeln!(f, "{} epochs in {:.0} s{best}", self.epochs, self.seconds)?;
+        match self.memory.oom_events {
+            0 => writeln!(f, "memory held: it never ran out")?,
+            times => {
+                let micro_batch = self.memory.micro_batch_final;
+                writeln!(f, "memory ran out {times} times, no clip was lost; micro-batch now {micro_batch}")?;
+            }
+        }
+        let DataSummary { videos, skipped, skipped_videos, .. } = &self.data;
+        if *skipped > 0 {
+            writeln!(f, "{skipped} of {videos} videos were skipped:")?;
+            for video in skipped_videos.iter().take(20) {
+                writeln!(f, "  {}: {}", video.path.display(), video.reason)?;
+            }
+            if *skipped > 20 {
+                writeln!(f, "  ... all of them are in manifest.json")?;
+            }
+        }
+        write!(f, "results: {}", self.run)
     }
 }

@@ -8,7 +8,7 @@ use std::borrow::Cow;
 use std::cell::RefCell;
 use std::collections::HashMap;
 use std::fs::{self, File};
-use std::io::{self, Write};
+use std::io::{self, ErrorKind, Write};
 use std::path::{Path, PathBuf};
 
 use safetensors::tensor::{Dtype, SafeTensorError, SafeTensors, View};
@@ -26,6 +26,8 @@ const STATE: &str = "state.json";
 const CONFIG_KEY: &str = "dfdetect.config";
 /// Larger files are no checkpoints of these networks (the largest writes less than 1 GB).
 const MAX_FILE_BYTES: u64 = 8 << 30;
+const HINT_ARCHITECTURE: &str =
+    "leave model.* as the checkpoint was trained with; its own configuration is in RUN/config.yaml";
 
 /// A checkpoint that cannot be written or read.
 #[derive(Debug, thiserror::Error)]
@@ -52,9 +54,31 @@ pub enum CheckpointError {
         /// What to do about it.
         hint: &'static str,
     },
+    /// It is of another network than the configuration describes.
+    #[error("{}: the checkpoint is of another architecture: {difference}\n  hint: {HINT_ARCHITECTURE}", .path.display())]
+    Architecture {
+        /// The file.
+        path: PathBuf,
+        /// A tensor that tells them apart.
+        difference: String,
+    },
     /// libtorch could not copy a tensor.
     #[error("a tensor could not be copied: {0}")]
     Torch(#[from] TchError),
+}
+
+impl CheckpointError {
+    /// Whether the user pointed at something else (exit code 2), as opposed to a failure on the way (1).
+    #[must_use]
+    pub fn is_usage(&self) -> bool {
+        match self {
+            Self::Io { verb, source, .. } => {
+                *verb == "read" && matches!(source.kind(), ErrorKind::NotFound | ErrorKind::NotADirectory)
+            }
+            Self::Architecture { .. } => true,
+            Self::Invalid { .. } | Self::Torch(_) => false,
+        }
+    }
 }
 
 fn invalid(path: &Path, problem: impl Into<String>) -> CheckpointError {
@@ -67,7 +91,7 @@ fn io_error(verb: &'static str, path: &Path) -> impl FnOnce(io::Error) -> Checkp
     move |source| {
         let hint = match verb {
             "written" => "free some space or allow writing there; the previous checkpoint is untouched",
-            _ => "a checkpoint is a folder such as RUN/checkpoints/best",
+            _ => "name the folder of a run, or of a checkpoint such as RUN/checkpoints/best",
         };
         CheckpointError::Io { verb, path, source, hint }
     }
@@ -315,11 +339,7 @@ fn load_tensors(path: &Path, bytes: &[u8], targets: &[(String, &Tensor)]) -> Res
 }
 
 fn other_architecture(path: &Path, difference: String) -> CheckpointError {
-    CheckpointError::Invalid {
-        path: path.to_owned(),
-        problem: format!("the checkpoint is of another architecture: {difference}"),
-        hint: "leave model.* as the checkpoint was trained with; its own configuration is in RUN/config.yaml",
-    }
+    CheckpointError::Architecture { path: path.to_owned(), difference }
 }
 
 fn read_file(path: &Path) -> Result<Vec<u8>, CheckpointError> {

@@ -1,0 +1,50 @@
+//! Files that are there whole or not at all.
+
+use std::fs::{File, Permissions};
+use std::io::{self, Write};
+use std::os::unix::fs::PermissionsExt;
+use std::path::Path;
+
+/// Writes `bytes` under a temporary name, flushes them to the disk and gives them their name. Where that fails, what
+/// was there under that name is untouched and nothing else is left.
+///
+/// # Errors
+/// The disk is full or does not allow writing.
+pub fn write_whole(path: &Path, bytes: &[u8]) -> io::Result<()> {
+    let folder = path.parent().filter(|folder| !folder.as_os_str().is_empty()).unwrap_or(Path::new("."));
+    // Temporary files are private by default; the umask decides who may read this one.
+    let mode = Permissions::from_mode(0o666);
+    let mut partial = tempfile::Builder::new().prefix(".partial-").permissions(mode).tempfile_in(folder)?;
+    partial.write_all(bytes)?;
+    partial.as_file().sync_all()?;
+    partial.persist(path)?;
+    File::open(folder)?.sync_all()
+}
+
+#[cfg(test)]
+mod tests {
+    use std::fs;
+
+    use super::*;
+
+    #[test]
+    fn a_file_is_replaced_and_readable_by_others() {
+        let folder = tempfile::tempdir().unwrap();
+        let [plain, whole] = ["plain", "whole"].map(|name| folder.path().join(name));
+        fs::write(&plain, "").unwrap();
+        fs::write(&whole, "older and longer").unwrap();
+        write_whole(&whole, b"new").unwrap();
+        assert_eq!(fs::read(&whole).unwrap(), b"new");
+        let mode = |path| fs::metadata(path).unwrap().permissions().mode();
+        assert_eq!(mode(&whole), mode(&plain));
+    }
+
+    #[test]
+    fn a_write_that_fails_leaves_nothing() {
+        let folder = tempfile::tempdir().unwrap();
+        let taken = folder.path().join("taken");
+        fs::create_dir(&taken).unwrap();
+        assert!(write_whole(&taken, b"new").is_err() && taken.is_dir());
+        assert_eq!(fs::read_dir(folder.path()).unwrap().count(), 1);
+    }
+}
