@@ -22,8 +22,9 @@ const FLOORS: &[(&str, u8)] = &[
     ("torch", 0),
 ];
 
-/// Rooms of the same floor that may see each other: log lines take their level from the configuration.
-const NEIGHBOURS: &[(&str, &str)] = &[("progress", "config")];
+/// Rooms of the same floor that may see each other: log lines take their level, and libtorch its number format, from
+/// the configuration.
+const NEIGHBOURS: &[(&str, &str)] = &[("progress", "config"), ("torch", "config")];
 
 fn floor(room: &str) -> u8 {
     FLOORS.iter().find(|(name, _)| *name == room).unwrap_or_else(|| panic!("`{room}` has no floor")).1

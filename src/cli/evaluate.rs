@@ -88,7 +88,7 @@ pub(super) fn run(args: &EvaluateArgs) -> Result<()> {
     let (name, manifest, videos) = videos_to_score(args)?;
 
     let placement = Placement::decide(&config.gpu)?;
-    tracing::info!("device: {}", placement.reason);
+    tracing::info!("checkpoint: {}, device: {}", folder.display(), placement.reason);
     let detector = Detector::new(&config.model, placement.device, placement.format, config.gpu.channels_last)
         .context("the network cannot be built")?;
     checkpoint.load_weights(detector.parameters())?;
@@ -170,7 +170,10 @@ fn print_json(output: &Output) -> Result<()> {
 fn print_tables(output: &Output) -> Result<()> {
     for set in &output.sets {
         let mut rows = vec![(set.name.as_str(), &set.overall)];
-        rows.extend(set.methods.iter().map(|(name, metrics)| (name.as_str(), metrics)));
+        // Of a single method, the row would say the same again.
+        if set.methods.len() > 1 {
+            rows.extend(set.methods.iter().map(|(name, metrics)| (name.as_str(), metrics)));
+        }
         writeln!(io::stdout(), "{}", metrics_table(&rows))?;
         for video in &set.unreadable {
             writeln!(io::stdout(), "not scored: {}: {}", video.path.display(), video.reason)?;

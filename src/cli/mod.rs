@@ -8,6 +8,7 @@ pub mod demo_data;
 pub mod evaluate;
 pub mod meminfo;
 mod pipeline;
+mod plan;
 pub mod suggest;
 pub mod train;
 
@@ -39,13 +40,13 @@ const EXAMPLES: &str = "Examples:
 #[derive(Debug, Args)]
 struct Global {
     /// Say more (debug messages)
-    #[arg(short, long, global = true)]
+    #[arg(short, long, global = true, help_heading = "Output")]
     verbose: bool,
     /// Say less (errors only, no progress)
-    #[arg(short, long, global = true, conflicts_with = "verbose")]
+    #[arg(short, long, global = true, conflicts_with = "verbose", help_heading = "Output")]
     quiet: bool,
     /// Colours: NO_COLOR is honoured by auto
-    #[arg(long, global = true, value_name = "WHEN", default_value = "auto")]
+    #[arg(long, global = true, value_name = "WHEN", default_value = "auto", help_heading = "Output")]
     color: ColorChoice,
 }
 

@@ -13,15 +13,16 @@ use serde_json::Value;
 
 use super::meminfo::{align_right, bar, size};
 use crate::config::{self, Config, ConfigError, DeviceChoice};
-use crate::memory::{Advice, DeviceFacts, DeviceSource, HostFacts, NumberFormat, Snapshot, advise};
+use crate::memory::{Advice, DeviceFacts, DeviceSource, HostFacts, Snapshot, advise};
 use crate::torch;
+use crate::torch::Format;
 
 /// Arguments of `dfdetect suggest`.
 #[derive(Debug, Args)]
 #[command(after_help = EXAMPLES)]
 pub struct SuggestArgs {
     /// Configuration file
-    #[arg(short, long, value_name = "FILE")]
+    #[arg(long, value_name = "FILE")]
     config: PathBuf,
     /// Change one key of it; may be repeated
     #[arg(long = "set", value_name = "KEY=VALUE")]
@@ -184,9 +185,9 @@ fn render(args: &SuggestArgs, config: &Config, advice: &Advice) -> Result<String
     let (memory, usable) = (size(device.memory_bytes), size(advice.usable_bytes));
     writeln!(text, "{}: {memory} {whose}, {usable} usable with 10% kept in reserve", device.name)?;
     let format = match advice.format {
-        NumberFormat::F32 => "float32",
-        NumberFormat::Fp16 => "fp16 autocast",
-        NumberFormat::Bf16 => "bf16 autocast",
+        Format::F32 => "float32",
+        Format::Fp16 => "fp16 autocast",
+        Format::Bf16 => "bf16 autocast",
     };
     let [height, width] = config.data.frame_size;
     let (batch_size, frames) = (config.training.batch_size, config.data.max_frames);

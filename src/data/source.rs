@@ -81,7 +81,7 @@ impl ClipSource {
 /// that. Gives back the videos that cannot be used, with the reason, in the order of `videos`. Ends early, without a
 /// word on the rest, once `stop` is set.
 pub fn prepare(source: &ClipSource, videos: &[usize], threads: usize, stop: &AtomicBool) -> Vec<(usize, String)> {
-    let bar = Bar::new("extract", videos.len() as u64, (videos.len() as u64).div_ceil(10));
+    let bar = Bar::new("extract", videos.len() as u64, (videos.len() as u64).div_ceil(4));
     let next = AtomicUsize::new(0);
     let unusable = Mutex::new(Vec::new());
     let work = || {

@@ -8,9 +8,10 @@ use bytesize::ByteSize;
 use serde::Serialize;
 use serde_json::{Value, json};
 
-use super::estimate::{DeviceKind, Estimate, NumberFormat, decode_window_bytes};
+use super::estimate::{DeviceKind, Estimate, decode_window_bytes};
 use super::ladder::{LARGEST_BATCH, Room, cuts, search};
 use crate::config::{AutoBytes, Config};
+use crate::torch::Format;
 
 /// Where the device's facts come from.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize)]
@@ -90,7 +91,7 @@ pub struct Advice {
     /// The device's memory without the reserve.
     pub usable_bytes: u64,
     /// The number format that the configured precision means there.
-    pub format: NumberFormat,
+    pub format: Format,
     /// The configured step.
     pub estimate: Estimate,
     /// Whether the configured run fits, on the device and on the host.
@@ -268,7 +269,7 @@ fn notes(config: &Config, best: &Config, room: &Room) -> Vec<String> {
         let at_once = cuts(config).find(|cut| room.device_fits(cut)).map_or(1, |cut| cut.training.batch_size);
         notes.push(format!("as it is, training would run out of memory and go on with about {at_once} at once"));
     }
-    let stays_f32 = room.format(best) == NumberFormat::F32;
+    let stays_f32 = room.format(best) == Format::F32;
     if stays_f32 && room.kind == DeviceKind::Cuda {
         notes.push("mixed precision is off; gpu.mixed_precision=fp16 would halve the activations".into());
     }

@@ -6,7 +6,8 @@
 use serde::Serialize;
 
 use super::layers::{Head, ResNet, network};
-use crate::config::{Config, Precision};
+use crate::config::Config;
+use crate::torch::Format;
 
 const MIB: u64 = 1 << 20;
 const F32_BYTES: u64 = 4;
@@ -41,50 +42,6 @@ pub enum DeviceKind {
     Cpu,
     /// An NVIDIA GPU and its memory.
     Cuda,
-}
-
-/// The number format of the forward pass; weights, gradients and moments are always float32.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize)]
-#[serde(rename_all = "snake_case")]
-pub enum NumberFormat {
-    /// float32 throughout.
-    F32,
-    /// Autocast to half precision.
-    Fp16,
-    /// Autocast to bfloat16.
-    Bf16,
-}
-
-impl NumberFormat {
-    /// What a configured precision means on a device; `Auto` looks at this machine's CPU.
-    #[must_use]
-    pub fn resolve(precision: Precision, device: DeviceKind) -> Self {
-        match (precision, device) {
-            (Precision::Off, _) => Self::F32,
-            (Precision::Fp16, _) | (Precision::Auto, DeviceKind::Cuda) => Self::Fp16,
-            (Precision::Bf16, _) => Self::Bf16,
-            (Precision::Auto, DeviceKind::Cpu) if cpu_has_bf16() => Self::Bf16,
-            (Precision::Auto, DeviceKind::Cpu) => Self::F32,
-        }
-    }
-
-    fn bytes(self) -> u64 {
-        match self {
-            Self::F32 => F32_BYTES,
-            Self::Fp16 | Self::Bf16 => 2,
-        }
-    }
-}
-
-/// Whether this CPU computes in bfloat16 rather than emulating it.
-#[must_use]
-pub fn cpu_has_bf16() -> bool {
-    #[cfg(target_arch = "x86_64")]
-    return std::is_x86_feature_detected!("avx512bf16");
-    #[cfg(target_arch = "aarch64")]
-    return std::arch::is_aarch64_feature_detected!("bf16");
-    #[cfg(not(any(target_arch = "x86_64", target_arch = "aarch64")))]
-    false
 }
 
 /// Predicted peak memory of one step, above what the program takes before it.
@@ -124,7 +81,7 @@ impl From<Breakdown> for Estimate {
 
 /// Peak of forward, backward and AdamW on `micro_batch` clips.
 #[must_use]
-pub fn training_step(config: &Config, micro_batch: usize, device: DeviceKind, format: NumberFormat) -> Estimate {
+pub fn training_step(config: &Config, micro_batch: usize, device: DeviceKind, format: Format) -> Estimate {
     let step = Step::new(config, micro_batch, format);
     let activations = step.input_bytes + step.kept_bytes(step.resnet.convs.len()) + step.head_bytes();
     let transient = step.backward_peak_bytes().saturating_sub(activations);
@@ -133,7 +90,7 @@ pub fn training_step(config: &Config, micro_batch: usize, device: DeviceKind, fo
 
 /// Peak of a forward pass without gradients on `micro_batch` clips: validation, testing, prediction.
 #[must_use]
-pub fn evaluation_step(config: &Config, micro_batch: usize, device: DeviceKind, format: NumberFormat) -> Estimate {
+pub fn evaluation_step(config: &Config, micro_batch: usize, device: DeviceKind, format: Format) -> Estimate {
     let step = Step::new(config, micro_batch, format);
     let transient = step.forward_peak_bytes();
     step.estimate(config, device, step.input_bytes, transient, false)
@@ -158,18 +115,18 @@ struct Step {
     head: Head,
     clips: u64,
     frames: u64,
-    format: NumberFormat,
+    format: Format,
     input_bytes: u64,
 }
 
 impl Step {
-    fn new(config: &Config, micro_batch: usize, format: NumberFormat) -> Self {
+    fn new(config: &Config, micro_batch: usize, format: Format) -> Self {
         let (resnet, head) = network(&config.model, &config.data);
         let clips = micro_batch as u64;
         let frames = clips * config.data.max_frames as u64;
         let [height, width] = config.data.frame_size;
         // The decoded bytes, their float32 form, and the copy in the order and format that convolutions want.
-        let reordered = config.gpu.channels_last || format != NumberFormat::F32;
+        let reordered = config.gpu.channels_last || format != Format::F32;
         let pixel_bytes = 1 + F32_BYTES + if reordered { format.bytes() } else { 0 };
         let input_bytes = frames * 3 * (height * width) as u64 * pixel_bytes;
         Self { resnet, head, clips, frames, format, input_bytes }
@@ -222,7 +179,7 @@ impl Step {
         training: bool,
     ) -> Estimate {
         let parameters = super::parameter_count(&config.model);
-        let copies = if self.format == NumberFormat::F32 { 0 } else { parameters * self.format.bytes() };
+        let copies = if self.format == Format::F32 { 0 } else { parameters * self.format.bytes() };
         let weights = (parameters + self.resnet.buffers()) * F32_BYTES + copies;
         let gradients = if training { parameters * F32_BYTES } else { 0 };
         let optimizer = 2 * gradients;
@@ -264,7 +221,7 @@ mod tests {
     #[test]
     fn predictions_meet_measured_peaks() {
         use Backbone::{Resnet18, Resnet34, Resnet50, Resnet101};
-        use NumberFormat::{Bf16, F32};
+        use Format::{Bf16, F32};
         for (backbone, clips, frames, side, format, measured_mib) in [
             (Resnet18, 4, 8, 112, F32, 508),
             (Resnet18, 2, 8, 224, F32, 735),
@@ -292,7 +249,7 @@ mod tests {
 
     #[test]
     fn predictions_meet_measured_peaks_with_the_lstm_head() {
-        use NumberFormat::{Bf16, F32};
+        use Format::{Bf16, F32};
         let narrow = (Backbone::Resnet18, 4, 16, 112, 256, 4);
         let wide = (Backbone::Resnet50, 2, 16, 160, 512, 8);
         for ((backbone, clips, frames, side, hidden_dim, attention_heads), format, measured_mib) in
@@ -311,8 +268,8 @@ mod tests {
     fn the_parts_add_up_and_follow_their_meaning() {
         let config = Config::default();
         let parameters = super::super::parameter_count(&config.model);
-        let f32 = training_step(&config, 2, DeviceKind::Cuda, NumberFormat::F32);
-        let fp16 = training_step(&config, 2, DeviceKind::Cuda, NumberFormat::Fp16);
+        let f32 = training_step(&config, 2, DeviceKind::Cuda, Format::F32);
+        let fp16 = training_step(&config, 2, DeviceKind::Cuda, Format::Fp16);
         for estimate in [f32, fp16] {
             let parts = estimate.breakdown;
             let sum = parts.weights + parts.gradients + parts.optimizer + parts.activations;
@@ -328,8 +285,8 @@ mod tests {
     fn evaluation_needs_far_less_than_training() {
         let config = Config::default();
         for device in [DeviceKind::Cpu, DeviceKind::Cuda] {
-            let train = training_step(&config, 4, device, NumberFormat::F32);
-            let evaluate = evaluation_step(&config, 4, device, NumberFormat::F32);
+            let train = training_step(&config, 4, device, Format::F32);
+            let evaluate = evaluation_step(&config, 4, device, Format::F32);
             assert_eq!((evaluate.breakdown.gradients, evaluate.breakdown.optimizer), (0, 0));
             assert!(evaluate.peak_bytes < train.peak_bytes / 3, "{device:?}");
         }
@@ -338,7 +295,7 @@ mod tests {
     #[test]
     fn only_cuda_has_a_context_and_autotuning_costs_workspace() {
         let mut config = Config::default();
-        let part = |config: &Config, device| training_step(config, 1, device, NumberFormat::F32).breakdown;
+        let part = |config: &Config, device| training_step(config, 1, device, Format::F32).breakdown;
         assert_eq!(part(&config, DeviceKind::Cpu).context, 0);
         assert!(part(&config, DeviceKind::Cuda).context > 0);
         let tuned = part(&config, DeviceKind::Cuda).workspace;
@@ -360,16 +317,6 @@ mod tests {
         }
     }
 
-    #[test]
-    fn precision_resolves_by_device() {
-        use DeviceKind::{Cpu, Cuda};
-        assert_eq!(NumberFormat::resolve(Precision::Auto, Cuda), NumberFormat::Fp16);
-        assert_eq!(NumberFormat::resolve(Precision::Bf16, Cuda), NumberFormat::Bf16);
-        assert_eq!(NumberFormat::resolve(Precision::Off, Cuda), NumberFormat::F32);
-        let auto_on_cpu = if cpu_has_bf16() { NumberFormat::Bf16 } else { NumberFormat::F32 };
-        assert_eq!(NumberFormat::resolve(Precision::Auto, Cpu), auto_on_cpu);
-    }
-
     proptest! {
         #[test]
         fn more_clips_frames_or_pixels_need_more(
@@ -378,7 +325,7 @@ mod tests {
         ) {
             let backbone = if deep { Backbone::Resnet50 } else { Backbone::Resnet18 };
             let device = if on_cuda { DeviceKind::Cuda } else { DeviceKind::Cpu };
-            let format = if half { NumberFormat::Fp16 } else { NumberFormat::F32 };
+            let format = if half { Format::Fp16 } else { Format::F32 };
             let mut config = config(backbone, frames, 32);
             config.data.frame_size = [height, width];
             config.model.temporal = if lstm { Temporal::LstmAttention } else { Temporal::Mean };

@@ -3,8 +3,9 @@
 //! Judges configurations by the estimate alone; [`super::advise()`] puts the outcome into words.
 
 use super::advise::{DeviceFacts, HostFacts};
-use super::estimate::{DeviceKind, Estimate, NumberFormat, cpu_has_bf16, decode_window_bytes, training_step};
+use super::estimate::{DeviceKind, Estimate, decode_window_bytes, training_step};
 use crate::config::{AutoBytes, Backbone, Config, Precision, Switch};
+use crate::torch::Format;
 
 /// Left free: estimates err, other programs move, and a GPU that drives a screen needs some.
 const RESERVE_PERCENT: u64 = 10;
@@ -32,8 +33,8 @@ impl Room {
         Self { kind: device.kind(), device_bytes: usable(device.memory_bytes), host, host_bytes }
     }
 
-    pub(super) fn format(&self, config: &Config) -> NumberFormat {
-        NumberFormat::resolve(config.gpu.mixed_precision, self.kind)
+    pub(super) fn format(&self, config: &Config) -> Format {
+        Format::resolve(config.gpu.mixed_precision, self.kind == DeviceKind::Cuda)
     }
 
     pub(super) fn step(&self, config: &Config) -> Estimate {
@@ -104,10 +105,10 @@ fn fit_shape(config: &Config, room: &Room) -> Config {
         return config.clone();
     }
     let mut rung = config.clone();
-    if room.format(config) == NumberFormat::F32 {
+    if room.format(config) == Format::F32 {
         rung.gpu.mixed_precision = match room.kind {
             DeviceKind::Cuda => Precision::Fp16,
-            DeviceKind::Cpu if cpu_has_bf16() => Precision::Bf16,
+            DeviceKind::Cpu if crate::torch::cpu_has_bf16() => Precision::Bf16,
             DeviceKind::Cpu => config.gpu.mixed_precision,
         };
     }

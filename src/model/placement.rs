@@ -24,7 +24,8 @@ impl Placement {
     pub fn decide(config: &GpuConfig) -> Result<Self, ConfigError> {
         let devices = if torch::cuda_available() { usize::try_from(tch::Cuda::device_count()).unwrap_or(0) } else { 0 };
         let device = choose_device(config.device, devices)?;
-        let (format, why) = choose_format(config.mixed_precision, device, torch::cpu_has_bf16());
+        let format = Format::resolve(config.mixed_precision, device.is_cuda());
+        let why = reason(config.mixed_precision, format);
         if device.is_cuda() {
             tch::Cuda::cudnn_set_benchmark(config.cudnn_benchmark);
         }
@@ -48,14 +49,14 @@ fn choose_device(choice: DeviceChoice, cuda_devices: usize) -> Result<Device, Co
     }
 }
 
-fn choose_format(precision: Precision, device: Device, cpu_has_bf16: bool) -> (Format, &'static str) {
-    match precision {
-        Precision::Off => (Format::F32, "mixed precision is off"),
-        Precision::Fp16 => (Format::Fp16, "as configured"),
-        Precision::Bf16 => (Format::Bf16, "as configured"),
-        Precision::Auto if device.is_cuda() => (Format::Fp16, "automatic, with loss scaling"),
-        Precision::Auto if cpu_has_bf16 => (Format::Bf16, "automatic, this CPU has bf16 instructions"),
-        Precision::Auto => (Format::F32, "automatic, this CPU has no bf16 instructions"),
+/// Why the format is what it is.
+fn reason(precision: Precision, format: Format) -> &'static str {
+    match (precision, format) {
+        (Precision::Auto, Format::Fp16) => "automatic, with loss scaling",
+        (Precision::Auto, Format::Bf16) => "automatic, this CPU has bf16 instructions",
+        (Precision::Auto, Format::F32) => "automatic, this CPU has no bf16 instructions",
+        (Precision::Off, _) => "mixed precision is off",
+        _ => "as configured",
     }
 }
 
@@ -67,9 +68,6 @@ mod tests {
     fn auto_takes_what_is_there() {
         assert_eq!(choose_device(DeviceChoice::Auto, 0).unwrap(), Device::Cpu);
         assert_eq!(choose_device(DeviceChoice::Auto, 2).unwrap(), Device::Cuda(0));
-        assert_eq!(choose_format(Precision::Auto, Device::Cuda(0), true).0, Format::Fp16);
-        assert_eq!(choose_format(Precision::Auto, Device::Cpu, true).0, Format::Bf16);
-        assert_eq!(choose_format(Precision::Auto, Device::Cpu, false).0, Format::F32);
     }
 
     #[test]

@@ -20,6 +20,12 @@ impl LossScaler {
         Self { scale: if enabled { 65536.0 } else { 1.0 }, good_steps: 0, enabled }
     }
 
+    /// Whether it scales at all.
+    #[must_use]
+    pub fn is_enabled(&self) -> bool {
+        self.enabled
+    }
+
     /// What the loss is multiplied by, and the gradients are divided by.
     #[must_use]
     pub fn scale(&self) -> f64 {

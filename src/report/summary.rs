@@ -40,7 +40,7 @@ pub struct Report {
     /// The epoch whose weights were tested.
     #[serde(skip_serializing_if = "Option::is_none", default)]
     pub best_epoch: Option<u32>,
-    /// Training and validation time.
+    /// Time of the training steps.
     pub seconds: f64,
     /// Validation metrics of the best epoch.
     #[serde(skip_serializing_if = "Option::is_none", default)]
@@ -133,12 +133,16 @@ impl fmt::Display for Report {
             writeln!(f, "{}", metrics_table(&rows))?;
         }
         let best = self.best_epoch.map_or(String::new(), |epoch| format!(", the best was epoch {epoch}"));
-        writeln!(f, "{} epochs in {:.0} s{best}", self.epochs, self.seconds)?;
+        writeln!(f, "{} of training in {:.0} s{best}", plural(self.epochs as usize, "epoch"), self.seconds)?;
         match self.memory.oom_events {
             0 => writeln!(f, "memory held: it never ran out")?,
             times => {
                 let micro_batch = self.memory.micro_batch_final;
-                writeln!(f, "memory ran out {times} times, no clip was lost; micro-batch now {micro_batch}")?;
+                writeln!(
+                    f,
+                    "memory ran out {}, no clip was lost; micro-batch now {micro_batch}",
+                    plural(times, "time")
+                )?;
             }
         }
         let DataSummary { videos, skipped, skipped_videos, .. } = &self.data;
@@ -153,4 +157,8 @@ impl fmt::Display for Report {
         }
         write!(f, "results: {}", self.run)
     }
+}
+
+fn plural(count: usize, noun: &str) -> String {
+    format!("{count} {noun}{}", if count == 1 { "" } else { "s" })
 }

@@ -6,13 +6,17 @@ mod ffi;
 
 use std::sync::OnceLock;
 
+use serde::Serialize;
 use tch::{Device, TchError};
+
+use crate::config::Precision;
 
 /// What libtorch calls give back; out-of-memory comes as `Err` like everything else.
 pub type Result<T> = std::result::Result<T, TchError>;
 
-/// The number format of a forward pass, decided.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+/// The number format of a forward pass, decided; weights, gradients and moments are always float32.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize)]
+#[serde(rename_all = "snake_case")]
 pub enum Format {
     /// float32 throughout.
     F32,
@@ -30,6 +34,28 @@ impl Format {
             Self::F32 => "f32",
             Self::Fp16 => "fp16",
             Self::Bf16 => "bf16",
+        }
+    }
+
+    /// What a configured precision means on a CUDA device or on this machine's CPU.
+    #[must_use]
+    pub fn resolve(precision: Precision, cuda: bool) -> Self {
+        match precision {
+            Precision::Off => Self::F32,
+            Precision::Fp16 => Self::Fp16,
+            Precision::Bf16 => Self::Bf16,
+            Precision::Auto if cuda => Self::Fp16,
+            Precision::Auto if cpu_has_bf16() => Self::Bf16,
+            Precision::Auto => Self::F32,
+        }
+    }
+
+    /// Bytes of one number.
+    #[must_use]
+    pub fn bytes(self) -> u64 {
+        match self {
+            Self::F32 => 4,
+            Self::Fp16 | Self::Bf16 => 2,
         }
     }
 }
@@ -154,6 +180,15 @@ mod tests {
         };
         assert!(failing().is_err());
         assert_eq!(product_kind(), Kind::Float);
+    }
+
+    #[test]
+    fn precision_resolves_by_device() {
+        assert_eq!(Format::resolve(Precision::Auto, true), Format::Fp16);
+        assert_eq!(Format::resolve(Precision::Bf16, true), Format::Bf16);
+        assert_eq!(Format::resolve(Precision::Off, true), Format::F32);
+        assert_eq!(Format::resolve(Precision::Auto, false) == Format::Bf16, cpu_has_bf16());
+        assert_ne!(Format::resolve(Precision::Auto, false), Format::Fp16);
     }
 
     #[test]

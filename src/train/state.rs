@@ -131,7 +131,7 @@ pub struct EpochRecord {
     pub validation: Metrics,
     /// Learning rate of the last step.
     pub lr: f64,
-    /// Seconds that training and validation took.
+    /// Seconds that its training steps took.
     pub seconds: f64,
     /// Share of the training time that waited for data.
     pub data_wait_share: f64,

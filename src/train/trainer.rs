@@ -72,7 +72,7 @@ pub enum TrainError {
     /// Loss or gradients are not finite any more.
     #[error(
         "loss or gradients were not finite for {MAX_BAD_STEPS} steps in a row, the last one step {step}\n  hint: \
-         resume with a smaller training.learning_rate, or with gpu.mixed_precision: off"
+         start a new run with a smaller training.learning_rate, or with gpu.mixed_precision: off"
     )]
     Diverged {
         /// The last such step.
@@ -164,7 +164,13 @@ impl Trainer<'_> {
                     self.save(false)?;
                     return Ok(Outcome::Interrupted);
                 }
-                Err(error) => return Err(error),
+                Err(error) => {
+                    if matches!(error, TrainError::Evaluate(_)) {
+                        // The epoch is learned; only its validation is missing.
+                        self.save(false)?;
+                    }
+                    return Err(error);
+                }
             }
         }
         Ok(Outcome::Completed)
