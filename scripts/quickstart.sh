@@ -12,8 +12,9 @@ dfdetect=${CARGO_TARGET_DIR:-target}/release/dfdetect
 echo "== demo data" >&2
 "$dfdetect" demo-data --output demo
 echo "== train" >&2
-"$dfdetect" train --config configs/quick_demo.yaml "$@"
-run=$(ls -dt runs/quick_demo-* | head -n 1)
+"$dfdetect" train --config configs/quick_demo.yaml "$@" | tee .quickstart.out
+run=$(sed -n 's/^results: //p' .quickstart.out)
+rm .quickstart.out
 echo "== evaluate $run on its test videos" >&2
 "$dfdetect" evaluate --run "$run"
 echo "The detector is in $run/checkpoints/best, its curves in $run/metrics.csv, the summary in $run/report.json"

@@ -16,11 +16,19 @@ fail() {
     exit 1
 }
 
+MIN_RUST=1.90
+
+at_least() { [ "$(printf '%s\n' "$1" "$2" | sort -V | head -n 1)" = "$1" ]; }
+
 check_tools() {
     [ "$(uname -s)-$(uname -m)" = Linux-x86_64 ] ||
         fail "this is $(uname -s) on $(uname -m)" "dfdetect is built on 64-bit x86 Linux; elsewhere set LIBTORCH by hand and run cargo"
     command -v cargo >/dev/null ||
         fail "cargo was not found" "install Rust with rustup (https://rustup.rs), then open a new shell"
+    local rust
+    rust=$(cargo --version | cut -d ' ' -f 2)
+    at_least "$MIN_RUST" "$rust" ||
+        fail "cargo is $rust, dfdetect needs $MIN_RUST or newer" "rustup update stable; a Rust from the distribution is often too old"
     command -v python3 >/dev/null ||
         fail "python3 was not found" "install Python 3.10 or newer; libtorch comes from its torch package"
     python3 -c 'import sys; sys.exit(sys.version_info < (3, 10))' ||
@@ -60,6 +68,10 @@ libtorch_ready() {
 
 install_libtorch() {
     libtorch_ready && return 0
+    if [ -f "${LIBTORCH:-}/include/ATen/ATen.h" ]; then
+        say "using the libtorch in $LIBTORCH"
+        return 0
+    fi
     local free_gib
     free_gib=$(df --output=avail -BG . | tail -n 1 | tr -dc 0-9)
     [ "$free_gib" -ge 12 ] || fail "$free_gib GiB are free here, libtorch with CUDA needs 12 while it installs" "free some space"
@@ -67,8 +79,11 @@ install_libtorch() {
     rm -rf .deps/venv .deps/libtorch .deps/torch-version
     mkdir -p .deps
     python3 -m venv .deps/venv || fail "python3 -m venv failed" "install the venv module of your Python (python3-venv)"
-    .deps/venv/bin/pip install --quiet --no-cache-dir --disable-pip-version-check "torch==$TORCH_VERSION" ||
+    # Wheels of several GB are unpacked here first; /tmp may be in memory.
+    mkdir -p .deps/tmp
+    TMPDIR="$PWD/.deps/tmp" .deps/venv/bin/pip install --quiet --no-cache-dir --disable-pip-version-check "torch==$TORCH_VERSION" ||
         fail "pip could not install torch==$TORCH_VERSION" "check the network; with a proxy set HTTPS_PROXY"
+    rm -rf .deps/tmp
     local site
     site=$(.deps/venv/bin/python -c 'import sysconfig; print(sysconfig.get_path("platlib"))')
     ln -s "${site#"$PWD/.deps/"}/torch" .deps/libtorch

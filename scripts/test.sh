@@ -4,6 +4,12 @@ set -euo pipefail
 cd "$(dirname "$0")/.."
 
 scripts/setup.sh
+for tool in fmt clippy; do
+    cargo "$tool" --version >/dev/null 2>&1 || {
+        printf 'test: error: cargo %s was not found\n  hint: rustup component add rustfmt clippy\n' "$tool" >&2
+        exit 1
+    }
+done
 echo "== formatting" >&2
 cargo fmt --check
 echo "== lints" >&2

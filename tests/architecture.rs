@@ -66,7 +66,8 @@ fn imports_point_down() {
         if room == "lib" {
             continue;
         }
-        for import in imports(&text).filter(|import| !import.is_empty()) {
+        for import in imports(&text) {
+            assert!(!import.is_empty(), "{}: import one room a line, not crate::{{..}}", path.display());
             let down = floor(import) < floor(&room);
             let neighbour = NEIGHBOURS.contains(&(room.as_str(), import));
             assert!(room == import || down || neighbour, "{}: `{room}` uses `{import}`", path.display());

@@ -1,5 +1,4 @@
 //! The files in `configs/`: what the documentation tells users to start from.
-#![expect(clippy::unwrap_used, reason = "helpers of tests may panic too")]
 
 use std::path::{Path, PathBuf};
 

@@ -339,3 +339,38 @@ fn it_learns_forgeries_and_nothing_from_shuffled_labels() {
     let by_chance = test_auc(shuffled.path());
     assert!((0.3..=0.7).contains(&by_chance), "test video AUC {by_chance} with shuffled labels");
 }
+
+/// Overwrites the pictures of an mp4 and leaves its index: the file opens, its frames cannot be decoded.
+fn damage(video: &Path) {
+    let mut bytes = fs::read(video).unwrap();
+    let index = bytes.windows(4).position(|name| name == b"moov").unwrap();
+    let pictures = bytes.windows(4).position(|name| name == b"mdat").unwrap() + 4;
+    assert!(pictures < index);
+    bytes[pictures..index - 4].fill(0xAA);
+    fs::write(video, bytes).unwrap();
+}
+
+#[test]
+fn a_damaged_video_leaves_the_same_hole_whenever_it_is_found() {
+    let _alone = alone();
+    let data = noise_videos(8);
+    let run = |set: &str| {
+        let output = tempfile::tempdir().unwrap();
+        succeed(&mut train(data.path(), output.path(), &["training.epochs=1", set]));
+        (only_run(output.path()), output)
+    };
+    let (whole, _whole) = run("cache.enable_cache=true");
+    let manifest = json(&whole.join("manifest.json"));
+    let videos = manifest["videos"].as_array().unwrap();
+    let learned_from = videos.iter().find(|video| video["split"] == "train").unwrap();
+    damage(&data.path().join(learned_from["path"].as_str().unwrap()));
+
+    // With a cache it is found before training, without one when it is its turn.
+    let (early, _early) = run("cache.enable_cache=true");
+    let (late, _late) = run("cache.enable_cache=false");
+    for run in [&early, &late] {
+        assert_eq!(json(&run.join("manifest.json"))["skipped"][0]["path"], learned_from["path"]);
+        assert_eq!(json(&run.join("report.json"))["data"]["skipped"], 1);
+    }
+    assert_same_training(&late, &early);
+}

@@ -2,16 +2,14 @@
 
 use std::io::{self, Write};
 use std::path::PathBuf;
-use std::sync::Arc;
-use std::sync::atomic::AtomicBool;
 
-use anyhow::{Context, Result};
+use anyhow::Result;
 use bytesize::ByteSize;
 use clap::Args;
 use comfy_table::Table;
-use signal_hook::consts::{SIGINT, SIGTERM};
 
 use super::Interrupted;
+use super::pipeline::stop_flag;
 use crate::demo::{self, DemoError, Made, Summary};
 
 const EXAMPLES: &str = "Examples:
@@ -37,10 +35,7 @@ pub struct DemoDataArgs {
 }
 
 pub(super) fn run(args: &DemoDataArgs) -> Result<()> {
-    let stop = Arc::new(AtomicBool::new(false));
-    for signal in [SIGINT, SIGTERM] {
-        signal_hook::flag::register(signal, Arc::clone(&stop)).context("cannot wait for Ctrl-C")?;
-    }
+    let stop = stop_flag()?;
     let summary = match demo::make(&args.output, args.videos, args.seed, &stop) {
         Ok(Made::New(summary)) => summary,
         Ok(Made::Before(summary)) => {

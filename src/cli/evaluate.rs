@@ -3,15 +3,16 @@
 use std::collections::BTreeMap;
 use std::io::{self, Write};
 use std::path::{Path, PathBuf};
+use std::sync::Arc;
 
 use anyhow::{Context, Result};
 use clap::{Args, ValueEnum};
 use serde::Serialize;
 
-use super::pipeline::{clip_source, loader, stop_flag};
+use super::pipeline::{clip_spec, loader, stop_flag};
 use super::{Interrupted, overrides_of};
 use crate::config;
-use crate::data::{DataError, Manifest, SkippedVideo, Split};
+use crate::data::{ClipSource, DataError, FrameCache, Manifest, SkippedVideo, Split};
 use crate::evaluate::{EvaluateError, Evaluation, Evaluator};
 use crate::memory::Guard;
 use crate::metrics::Metrics;
@@ -94,10 +95,19 @@ pub(super) fn run(args: &EvaluateArgs) -> Result<()> {
     checkpoint.load_weights(detector.parameters())?;
 
     let stop = stop_flag()?;
-    let loader = loader(&config, clip_source(&config, &manifest));
+    // Every clip is seen once: keeping it would only take memory.
+    let source = ClipSource::new(&manifest, clip_spec(&config), Arc::new(FrameCache::new(0)));
+    let loader = loader(&config, Arc::new(source));
     let mut guard = Guard::new("evaluate", config.training.batch_size, config.gpu.memory_management.oom_retry);
     let batch_size = config.training.batch_size;
-    let mut evaluator = Evaluator { loader: &loader, guard: &mut guard, batch_size, stop: &stop, label: "evaluate" };
+    let mut evaluator = Evaluator {
+        loader: &loader,
+        guard: &mut guard,
+        relieve: &mut || {},
+        batch_size,
+        stop: &stop,
+        label: "evaluate",
+    };
     let evaluation = match evaluator.run(&detector, &videos) {
         Err(EvaluateError::Interrupted) => return Err(Interrupted(None).into()),
         other => other?,

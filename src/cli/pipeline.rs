@@ -8,12 +8,9 @@ use bytesize::ByteSize;
 use signal_hook::consts::{SIGINT, SIGTERM};
 use signal_hook::flag;
 
-use crate::config::{AutoBytes, Config, Switch};
+use crate::config::Config;
 use crate::data::{ClipSource, ClipSpec, FrameCache, Loader, Manifest};
-use crate::memory::Snapshot;
-
-/// Less free host memory than this is left alone by `enable_cache: auto`.
-const LEAVE_FREE_BYTES: u64 = 1 << 30;
+use crate::memory::{Snapshot, cache_budget_bytes};
 
 /// A flag that Ctrl-C and termination set; a second signal ends the process at once with code 130.
 pub(super) fn stop_flag() -> Result<Arc<AtomicBool>> {
@@ -34,26 +31,12 @@ pub(super) fn clip_spec(config: &Config) -> ClipSpec {
 
 /// Clips of a manifest's videos through a cache of the configured size.
 pub(super) fn clip_source(config: &Config, manifest: &Manifest) -> Arc<ClipSource> {
-    let budget_bytes = cache_budget(config);
+    let budget_bytes = cache_budget_bytes(&config.cache, Snapshot::take().host_free_bytes());
     match budget_bytes {
         0 => tracing::info!("frame cache: off"),
         bytes => tracing::info!("frame cache: up to {}", ByteSize(bytes)),
     }
     Arc::new(ClipSource::new(manifest, clip_spec(config), Arc::new(FrameCache::new(budget_bytes))))
-}
-
-fn cache_budget(config: &Config) -> u64 {
-    let free_bytes = Snapshot::take().host_free_bytes();
-    let on = match config.cache.enable_cache {
-        Switch::On => true,
-        Switch::Off => false,
-        Switch::Auto => free_bytes >= LEAVE_FREE_BYTES,
-    };
-    match config.cache.memory_bytes {
-        _ if !on => 0,
-        AutoBytes::Bytes(bytes) => bytes,
-        AutoBytes::Auto => free_bytes / 2,
-    }
 }
 
 /// The configured number of threads, each with its batches kept ready.

@@ -61,6 +61,7 @@ impl Plan {
         };
         let checkpoint = Checkpoint::open(&Checkpoints::of_run(folder.path()).path("last"))?;
         let mut config = config::resolve(&checkpoint.config, overrides)?;
+        check_same_split(&checkpoint.config, &config)?;
         let root = std::path::absolute(&config.data.root).unwrap_or_default();
         config.data.root.clone_from(&root);
         let manifest = Manifest { root, ..Manifest::load(&folder.manifest())? };
@@ -124,10 +125,11 @@ impl Plan {
         }
         let report = self.report(&folder, &source, &state, &result);
         let saved = report.save(&folder.report());
-        // Where training failed, its own error says more than that the report could not be written either.
+        let listed = self.manifest.save(&folder.manifest());
+        // Where training failed, its own error says more than that these could not be written either.
         let (outcome, _) = result?;
         saved.with_context(|| cannot_write(&folder.report()))?;
-        self.manifest.save(&folder.manifest())?;
+        listed?;
         let printed = writeln!(io::stdout(), "{report}");
         if outcome == Outcome::Interrupted {
             let hint = format!("a checkpoint is written; go on with: dfdetect train --resume {}", report.run);
@@ -211,23 +213,24 @@ impl Plan {
 
     /// What a resumed run may not take over as it was, because its settings were changed since.
     fn adapt(&self, state: &mut TrainState, before: &Config) -> Result<(), ConfigError> {
-        let (old, new) = (before.training.batch_size, self.config.training.batch_size);
-        if old != new && state.batches_done > 0 {
-            return Err(ConfigError {
-                place: "resumed run".into(),
-                key: "training.batch_size".into(),
-                problem: format!(
-                    "it stands in the middle of an epoch of batches of {old} clips, which cannot become {new}"
-                ),
-                hint: Some("resume without the change, and make it after the epoch".into()),
-            });
+        let cut = |config: &Config| {
+            let training = &config.training;
+            let sizes = (training.batch_size, training.gradient_accumulation, training.limit_batches);
+            (sizes, config.dataloader.drop_last)
+        };
+        if cut(before) != cut(&self.config) && state.batches_done > 0 {
+            let problem = "the run stands in the middle of an epoch, whose batches cannot be cut anew; batch_size, \
+                           gradient_accumulation, limit_batches and dataloader.drop_last must stay";
+            let hint = "resume without the change, and make it after the epoch";
+            return Err(unresumable("training", problem, hint));
         }
         // A micro-batch that held says nothing of other sizes, networks or devices.
         let shape = |config: &Config| {
             (config.data.max_frames, config.data.frame_size, config.training.batch_size, config.gpu.clone())
         };
         if shape(before) != shape(&self.config) {
-            (state.micro_batch, state.evaluate_micro_batch) = (new, new);
+            let batch_size = self.config.training.batch_size;
+            (state.micro_batch, state.evaluate_micro_batch) = (batch_size, batch_size);
         }
         let scaling = self.placement.format == Format::Fp16;
         if state.scaler.is_enabled() != scaling {
@@ -263,7 +266,8 @@ impl Plan {
         Ok(Trainer {
             config: &self.config,
             manifest: &self.manifest,
-            train_videos: self.manifest.indices(Split::Train),
+            train_videos: self.manifest.members(Split::Train),
+            usable_videos: self.manifest.indices(Split::Train).into_iter().collect(),
             val_videos: self.manifest.indices(Split::Val),
             loader,
             stop,
@@ -352,6 +356,23 @@ fn check_splits(manifest: &Manifest) -> Result<(), DataError> {
 
 fn cannot_write(path: &Path) -> String {
     format!("{}: cannot be written\n  hint: free some space, or allow writing there", path.display())
+}
+
+fn unresumable(key: &str, problem: &str, hint: &str) -> ConfigError {
+    ConfigError { place: "resumed run".into(), key: key.into(), problem: problem.into(), hint: Some(hint.into()) }
+}
+
+/// The split of a run is made once; other settings of it would do nothing.
+fn check_same_split(before: &Config, now: &Config) -> Result<(), ConfigError> {
+    let split = |config: &Config| {
+        let data = &config.data;
+        (config.seed, data.val_split.to_bits(), data.test_split.to_bits(), data.group_by)
+    };
+    if split(before) == split(now) {
+        return Ok(());
+    }
+    let problem = "a run keeps its split and its seed: seed, val_split, test_split and group_by must stay";
+    Err(unresumable("data", problem, "start a new run to change them"))
 }
 
 /// Trains, then looks at the test videos once, with the weights of the best epoch.

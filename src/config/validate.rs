@@ -50,6 +50,12 @@ fn check_data(config: &Config) -> Result<(), Invalid> {
     for side in data.frame_size {
         within("data.frame_size", side, 32, 4096)?;
     }
+    require(
+        data.max_frames > 1 || data.frame_size.iter().any(|side| *side > 32),
+        "data.max_frames",
+        "found 1 with frames of 32 x 32, which leaves batch norm a single value in a micro-batch of one clip".into(),
+        "take 2 frames, or larger ones",
+    )?;
     within("data.val_split", data.val_split, 0.0, 0.9)?;
     within("data.test_split", data.test_split, 0.0, 0.9)?;
     let sum = data.val_split + data.test_split;
@@ -113,6 +119,7 @@ mod tests {
             ("data.frame_size=[-1, 224]", "data.frame_size", "-1"),
             ("data.frame_size=[8, 224]", "data.frame_size", "found 8"),
             ("data.max_frames=0", "data.max_frames", "found 0"),
+            ("data={max_frames: 1, frame_size: [32, 32]}", "data.max_frames", "batch norm"),
             ("training.learning_rate=.nan", "training.learning_rate", "NaN"),
             ("training.epochs=0", "training.epochs", "found 0"),
             ("experiment.name=a/b", "experiment.name", "found `a/b`"),

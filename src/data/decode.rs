@@ -74,7 +74,8 @@ fn about(path: &Path) -> impl FnOnce(String) -> DataError {
 
 fn decode<'s>(path: &Path, spec: &'s ClipSpec) -> Result<Clip<'s>, String> {
     let timestamps = VideoFile::open(path)?.timestamps(spec.min_frames)?;
-    let mut clip = Clip::new(spec, picks(timestamps.len(), spec.frames).map(|frame| timestamps[frame]).collect());
+    let wanted = picks(timestamps.len(), spec.frames).map(|frame| timestamps[frame]).collect();
+    let mut clip = Clip::new(spec, wanted)?;
     let mut file = VideoFile::open(path)?;
     while !clip.missing.is_empty()
         && let Some(mut packet) = file.next_packet()?
@@ -242,10 +243,13 @@ struct Clip<'s> {
 }
 
 impl<'s> Clip<'s> {
-    fn new(spec: &'s ClipSpec, wanted: Vec<i64>) -> Self {
+    fn new(spec: &'s ClipSpec, wanted: Vec<i64>) -> Result<Self, String> {
         let missing = wanted.iter().copied().collect();
-        let thwc = Vec::with_capacity(spec.clip_bytes());
-        Self { spec, wanted, missing, thwc, scaler: None, decoded: 0, errors: 0, last_error: None }
+        let mut thwc = Vec::new();
+        // A plain `with_capacity` ends the process where there is no memory left.
+        thwc.try_reserve_exact(spec.clip_bytes())
+            .map_err(|_| format!("no memory for its {} bytes", spec.clip_bytes()))?;
+        Ok(Self { spec, wanted, missing, thwc, scaler: None, decoded: 0, errors: 0, last_error: None })
     }
 
     /// Takes what the decoder has ready after `sent`. A failure is only counted: what is missing shows at the end.

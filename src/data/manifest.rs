@@ -72,6 +72,13 @@ pub struct Manifest {
 }
 
 impl Manifest {
+    /// Numbers of all videos on one side of the split, usable or not, ascending.
+    #[must_use]
+    pub fn members(&self, split: Split) -> Vec<usize> {
+        let on_side = self.videos.iter().enumerate().filter(|(_, video)| video.split == split);
+        on_side.map(|(index, _)| index).collect()
+    }
+
     /// Numbers of the usable videos on one side of the split, ascending.
     #[must_use]
     pub fn indices(&self, split: Split) -> Vec<usize> {

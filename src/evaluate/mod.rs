@@ -55,6 +55,8 @@ pub struct Evaluator<'a> {
     pub loader: &'a Loader,
     /// Cuts batches where memory is short.
     pub guard: &'a mut Guard,
+    /// Frees what the rest of the program can spare, when memory ran out.
+    pub relieve: &'a mut dyn FnMut(),
     /// Clips a batch.
     pub batch_size: usize,
     /// Set when the user wants to stop.
@@ -79,7 +81,11 @@ impl Evaluator<'_> {
                 return Err(EvaluateError::Interrupted);
             }
             let attempt = |micro_batch| score_batch(detector, &spec, &batch, micro_batch);
-            let scores = self.guard.run(batch.labels.len(), attempt, torch::release_cached_memory)?;
+            let recover = || {
+                (self.relieve)();
+                torch::release_cached_memory()
+            };
+            let scores = self.guard.run(batch.labels.len(), attempt, recover)?;
             evaluation.videos.extend(scores);
             bar.advance((batch.labels.len() + batch.skipped.len()) as u64, String::new);
             evaluation.skipped.extend(batch.skipped);

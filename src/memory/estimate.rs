@@ -6,7 +6,7 @@
 use serde::Serialize;
 
 use super::layers::{Head, ResNet, network};
-use crate::config::Config;
+use crate::config::{AutoBytes, CacheConfig, Config, Switch};
 use crate::torch::Format;
 
 const MIB: u64 = 1 << 20;
@@ -94,6 +94,22 @@ pub fn evaluation_step(config: &Config, micro_batch: usize, device: DeviceKind, 
     let step = Step::new(config, micro_batch, format);
     let transient = step.forward_peak_bytes();
     step.estimate(config, device, step.input_bytes, transient, false)
+}
+
+/// The most that the frame cache may take where `free_bytes` of host memory are free at the start; 0 = it is off.
+#[must_use]
+pub fn cache_budget_bytes(cache: &CacheConfig, free_bytes: u64) -> u64 {
+    let enabled = match cache.enable_cache {
+        Switch::On => true,
+        Switch::Off => false,
+        // Less than this is left alone.
+        Switch::Auto => free_bytes >= 1 << 30,
+    };
+    match cache.memory_bytes {
+        _ if !enabled => 0,
+        AutoBytes::Auto => free_bytes / 2,
+        AutoBytes::Bytes(bytes) => bytes,
+    }
 }
 
 /// Host memory of the loader: clips that wait, one batch in use, and a decoder in every worker.

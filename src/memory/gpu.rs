@@ -155,8 +155,7 @@ pub(super) mod tests {
     #[test]
     fn no_driver_is_an_answer_with_a_reason() {
         let reading = Nvml::load().read();
-        // True with and without a GPU: either something was read, or there is a reason why not.
-        assert_ne!(reading.gpus.is_empty(), reading.note.is_none(), "{reading:?}");
+        assert!(!reading.gpus.is_empty() || reading.note.is_some(), "{reading:?}");
         let missing = nvml_wrapper::Nvml::builder().lib_path("/nonexistent/libnvidia-ml.so".as_ref()).init();
         let reading = Nvml(missing.map_err(|error| reason(&error))).read();
         assert_eq!(reading.gpus, vec![]);

@@ -115,28 +115,27 @@ impl Guard {
             recover().map_err(GuardError::Other)?;
             let phase = self.phase.to_owned();
             let message = message.lines().next().unwrap_or_default().to_owned();
+            let micro_batch_after = if self.retry { (micro_batch / 2).max(1) } else { micro_batch };
+            let event = OomEvent {
+                phase: phase.clone(),
+                micro_batch_before: micro_batch,
+                micro_batch_after,
+                lost_ms: u64::try_from(started.elapsed().as_millis()).unwrap_or(u64::MAX),
+                message: message.clone(),
+            };
+            self.events.push(event);
             if !self.retry {
                 return Err(GuardError::Forbidden { phase, micro_batch, message });
             }
             if micro_batch == 1 {
                 return Err(GuardError::Exhausted { phase, message });
             }
-            self.micro_batch = micro_batch / 2;
-            let event = OomEvent {
-                phase,
-                micro_batch_before: micro_batch,
-                micro_batch_after: self.micro_batch,
-                lost_ms: u64::try_from(started.elapsed().as_millis()).unwrap_or(u64::MAX),
-                message,
-            };
+            self.micro_batch = micro_batch_after;
             tracing::warn!(
-                "out of memory in the {} pass: micro-batch {} -> {}, the same clips run again ({} ms lost)",
-                event.phase,
-                event.micro_batch_before,
-                event.micro_batch_after,
-                event.lost_ms
+                "out of memory in the {phase} pass: micro-batch {micro_batch} -> {micro_batch_after}, the same clips run \
+                 again ({} ms lost)",
+                started.elapsed().as_millis()
             );
-            self.events.push(event);
         }
     }
 }

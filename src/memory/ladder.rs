@@ -3,7 +3,7 @@
 //! Judges configurations by the estimate alone; [`super::advise()`] puts the outcome into words.
 
 use super::advise::{DeviceFacts, HostFacts};
-use super::estimate::{DeviceKind, Estimate, decode_window_bytes, training_step};
+use super::estimate::{DeviceKind, Estimate, cache_budget_bytes, decode_window_bytes, training_step};
 use crate::config::{AutoBytes, Backbone, Config, Precision, Switch};
 use crate::torch::Format;
 
@@ -53,16 +53,7 @@ impl Room {
 
     /// The most that the frame cache may take.
     pub(super) fn cache_bytes(&self, config: &Config) -> u64 {
-        let enabled = match config.cache.enable_cache {
-            Switch::On => true,
-            Switch::Off => false,
-            Switch::Auto => self.host.free_bytes >= 1 << 30,
-        };
-        match (enabled, config.cache.memory_bytes) {
-            (false, _) => 0,
-            (true, AutoBytes::Auto) => self.host.free_bytes / 2,
-            (true, AutoBytes::Bytes(bytes)) => bytes,
-        }
+        cache_budget_bytes(&config.cache, self.host.free_bytes)
     }
 
     /// Host memory without the frame cache.

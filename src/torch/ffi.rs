@@ -6,6 +6,8 @@ use std::ffi::{CStr, c_char, c_int};
 use tch::TchError;
 
 unsafe extern "C" {
+    fn dfd_free_message(message: *mut c_char);
+    fn dfd_torch_version() -> *const c_char;
     fn dfd_autocast_get(device_type: c_int, enabled: *mut bool, scalar_type: *mut c_int) -> *mut c_char;
     fn dfd_autocast_enter(device_type: c_int, scalar_type: c_int) -> *mut c_char;
     fn dfd_autocast_leave(device_type: c_int, enabled: bool, scalar_type: c_int) -> *mut c_char;
@@ -18,13 +20,19 @@ fn check(message: *mut c_char) -> Result<(), TchError> {
     if message.is_null() {
         return Ok(());
     }
-    // SAFETY: the shim returns null or a NUL-terminated string from strdup, which is freed here and nowhere else.
+    // SAFETY: the shim returns null or a NUL-terminated message that it frees itself, here and nowhere else.
     let text = unsafe {
         let text = CStr::from_ptr(message).to_string_lossy().into_owned();
-        libc::free(message.cast());
+        dfd_free_message(message);
         text
     };
     Err(TchError::Torch(text))
+}
+
+/// Version of the libtorch that the shim was compiled with.
+pub(super) fn torch_version() -> String {
+    // SAFETY: a string literal, NUL-terminated and never freed.
+    unsafe { CStr::from_ptr(dfd_torch_version()) }.to_string_lossy().into_owned()
 }
 
 /// Whether autocast is on for a device type in this thread, and its scalar type.

@@ -4,6 +4,7 @@
 
 mod ffi;
 
+use std::marker::PhantomData;
 use std::sync::OnceLock;
 
 use serde::Serialize;
@@ -60,10 +61,10 @@ impl Format {
     }
 }
 
-/// Version of the libtorch this program is made for.
+/// Version of the libtorch that this program was built with.
 #[must_use]
 pub fn version() -> String {
-    "2.11.0".to_owned()
+    ffi::torch_version()
 }
 
 /// Whether a CUDA device works. The first call loads libtorch's CUDA part where there is a driver for it.
@@ -93,6 +94,8 @@ pub fn cpu_has_bf16() -> bool {
 pub struct Autocast {
     /// Device type as libtorch numbers it, and the state to go back to; `None` where the format is f32.
     previous: Option<(i32, (bool, i32))>,
+    /// The state is the thread's: the value must not leave it.
+    not_send: PhantomData<*const ()>,
 }
 
 impl Autocast {
@@ -103,14 +106,14 @@ impl Autocast {
     pub fn enter(device: Device, format: Format) -> Result<Self> {
         // Numbers of c10::ScalarType, which tch keeps to itself.
         let scalar_type = match format {
-            Format::F32 => return Ok(Self { previous: None }),
+            Format::F32 => return Ok(Self { previous: None, not_send: PhantomData }),
             Format::Fp16 => 5,
             Format::Bf16 => 15,
         };
         let device_type = i32::from(device.is_cuda());
         let previous = ffi::autocast_state(device_type)?;
         ffi::autocast_enter(device_type, scalar_type)?;
-        Ok(Self { previous: Some((device_type, previous)) })
+        Ok(Self { previous: Some((device_type, previous)), not_send: PhantomData })
     }
 }
 

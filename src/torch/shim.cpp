@@ -5,22 +5,41 @@
 #include <ATen/autocast_mode.h>
 #include <c10/core/CachingDeviceAllocator.h>
 
+#include <torch/version.h>
+
+#include <cstdlib>
 #include <cstring>
 #include <exception>
 
 namespace {
+// Stands in for a message that there was no memory to copy; the other side knows not to free it.
+char unknown_failure[] = "libtorch failed, and there was no memory left to say why (std::bad_alloc)";
+
+char* message_of(const char* text) {
+  char* copy = strdup(text);
+  return copy != nullptr ? copy : unknown_failure;
+}
+
 template <class Body>
 char* guarded(Body body) {
   try {
     body();
     return nullptr;
   } catch (const std::exception& error) {
-    return strdup(error.what());
+    return message_of(error.what());
+  } catch (...) {
+    return message_of("libtorch failed without a message");
   }
 }
 }  // namespace
 
 extern "C" {
+
+void dfd_free_message(char* message) {
+  if (message != unknown_failure) free(message);
+}
+
+const char* dfd_torch_version() { return TORCH_VERSION; }
 
 // Autocast state of this thread for one device type (0 CPU, 1 CUDA).
 char* dfd_autocast_get(int device_type, bool* enabled, int* scalar_type) {

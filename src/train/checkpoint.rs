@@ -190,7 +190,6 @@ impl Checkpoints {
 #[derive(Debug)]
 pub struct Checkpoint {
     folder: PathBuf,
-    model: Vec<u8>,
     /// The configuration it was trained with.
     pub config: Config,
 }
@@ -210,7 +209,7 @@ impl Checkpoint {
         let config = config::parse(&path.display().to_string(), yaml, &[])
             .map_err(|error| invalid(&path, format!("the configuration in its metadata is not valid: {error}")))?
             .config;
-        Ok(Self { folder: folder.to_owned(), model, config })
+        Ok(Self { folder: folder.to_owned(), config })
     }
 
     /// Puts the weights and running statistics into a network.
@@ -219,7 +218,9 @@ impl Checkpoint {
     /// The network has another architecture; what differs is named, and the network is unchanged.
     pub fn load_weights(&self, parameters: &Parameters) -> Result<(), CheckpointError> {
         let targets: Vec<_> = parameters.iter().map(|p| (p.name.clone(), &p.tensor)).collect();
-        load_tensors(&self.folder.join(MODEL), &self.model, &targets)
+        let path = self.folder.join(MODEL);
+        // Read again rather than kept: a resumed run would carry the file's bytes to its end.
+        load_tensors(&path, &read_file(&path)?, &targets)
     }
 
     /// Puts the moments into an optimizer and gives back where the run stood.

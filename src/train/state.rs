@@ -173,8 +173,8 @@ pub struct Plateau {
 }
 
 impl Plateau {
-    /// Takes note of an epoch and says whether it is time to stop; a `patience` of 0 never stops.
-    pub fn update(&mut self, auc: Option<f64>, min_delta: f64, patience: u32) -> bool {
+    /// Takes note of an epoch.
+    pub fn update(&mut self, auc: Option<f64>, min_delta: f64) {
         match auc {
             Some(auc) if self.level.is_none_or(|level| auc > level + min_delta) => {
                 self.level = Some(auc);
@@ -182,6 +182,11 @@ impl Plateau {
             }
             _ => self.epochs += 1,
         }
+    }
+
+    /// Whether it is time to stop; a `patience` of 0 never stops.
+    #[must_use]
+    pub fn is_exhausted(&self, patience: u32) -> bool {
         patience > 0 && self.epochs >= patience
     }
 }
@@ -193,10 +198,13 @@ mod tests {
     #[test]
     fn stops_after_patience_epochs_without_a_rise() {
         let mut plateau = Plateau::default();
-        let stops: Vec<_> = [0.6, 0.7, 0.7005, 0.69, 0.9].map(|auc| plateau.update(Some(auc), 0.001, 2)).into();
+        let stops = [0.6, 0.7, 0.7005, 0.69, 0.9].map(|auc| {
+            plateau.update(Some(auc), 0.001);
+            plateau.is_exhausted(2)
+        });
         assert_eq!(stops, [false, false, false, true, false]);
-        let mut patient = Plateau::default();
-        assert!((0..100).all(|_| !patient.update(Some(0.5), 0.0, 0)));
+        (0..100).for_each(|_| plateau.update(Some(0.5), 0.0));
+        assert!(plateau.is_exhausted(100) && !plateau.is_exhausted(0));
     }
 
     #[test]

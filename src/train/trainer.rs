@@ -1,5 +1,6 @@
 //! The fit loop: epochs of steps, validation, checkpoints, until done, stalled or interrupted.
 
+use std::collections::HashSet;
 use std::io;
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::Instant;
@@ -86,8 +87,10 @@ pub struct Trainer<'a> {
     pub config: &'a Config,
     /// Its videos.
     pub manifest: &'a Manifest,
-    /// Videos to learn from.
+    /// All videos of the training split, those that cannot be used among them.
     pub train_videos: Vec<usize>,
+    /// Those of them that can be used.
+    pub usable_videos: HashSet<usize>,
     /// Videos that choose the best epoch.
     pub val_videos: Vec<usize>,
     /// Where clips come from.
@@ -150,7 +153,7 @@ impl Trainer<'_> {
     pub fn fit(&mut self) -> Result<Outcome, TrainError> {
         let patience = self.config.training.early_stopping.patience;
         while self.state.epoch < self.config.training.epochs {
-            if patience > 0 && self.state.plateau.epochs >= patience {
+            if self.state.plateau.is_exhausted(patience) {
                 tracing::info!("validation AUC has not risen for {patience} epochs: stopping early");
                 break;
             }
@@ -185,6 +188,7 @@ impl Trainer<'_> {
         let mut evaluator = Evaluator {
             loader: self.loader,
             guard: &mut self.evaluate_guard,
+            relieve: &mut self.stepper.relieve,
             batch_size: self.config.training.batch_size,
             stop: self.stop,
             label,
@@ -196,11 +200,13 @@ impl Trainer<'_> {
         Ok(evaluation)
     }
 
-    /// The order of an epoch's batches follows from seed and epoch alone.
+    /// The batches of an epoch follow from seed, epoch and the data set alone: an unusable video leaves a hole where it
+    /// would have been, whenever it was found to be unusable.
     fn plan(&self, epoch: u32) -> Vec<Vec<usize>> {
         let (training, loader) = (&self.config.training, &self.config.dataloader);
         let mut plan = epoch_plan(&self.train_videos, self.config.seed, epoch, training.batch_size, loader.drop_last);
         plan.truncate(training.limit_batches.unwrap_or(usize::MAX));
+        plan.iter_mut().for_each(|batch| batch.retain(|video| self.usable_videos.contains(video)));
         plan
     }
 
@@ -283,8 +289,15 @@ impl Trainer<'_> {
             self.state.bad_steps = 0;
             tally.loss_sum += report.gradients.loss * clips as f64;
             tally.scores.extend_from_slice(&report.gradients.scores);
+        } else if report.gradients.loss.is_finite() && self.stepper.scaler.is_enabled() {
+            self.state.bad_steps += 1;
+            tracing::debug!("step {}: fp16 gradients overflowed, the loss scale is halved", self.state.step);
         } else {
+            self.state.bad_steps += 1;
             self.note_bad_step(group)?;
+        }
+        if self.state.bad_steps >= MAX_BAD_STEPS {
+            return Err(TrainError::Diverged { step: self.state.step });
         }
         let line = StepLine {
             step: self.state.step,
@@ -303,17 +316,12 @@ impl Trainer<'_> {
         Ok(self.log.write("step", &line)?)
     }
 
-    fn note_bad_step(&mut self, group: &[HostBatch]) -> Result<(), TrainError> {
-        self.state.bad_steps += 1;
+    fn note_bad_step(&mut self, group: &[HostBatch]) -> io::Result<()> {
         let videos = group.iter().flat_map(|batch| &batch.videos);
         let videos = videos.map(|video| self.manifest.videos[*video].path.as_path()).collect();
         let line = SkipLine { step: self.state.step, reason: "loss or gradients are not finite", videos };
         tracing::warn!("step {}: loss or gradients are not finite; no weight was moved", self.state.step);
-        self.log.write("skip", &line)?;
-        if self.state.bad_steps >= MAX_BAD_STEPS {
-            return Err(TrainError::Diverged { step: self.state.step });
-        }
-        Ok(())
+        self.log.write("skip", &line)
     }
 
     fn note_skipped(&mut self, skipped: &[(usize, String)]) {
@@ -367,7 +375,7 @@ impl Trainer<'_> {
         state.batches_done = 0;
         state.tally = Tally::default();
         let stopping = &self.config.training.early_stopping;
-        state.plateau.update(validation.video_auc, stopping.min_delta, stopping.patience);
+        state.plateau.update(validation.video_auc, stopping.min_delta);
         if is_best {
             state.best = Some(Best { epoch: state.epoch, validation });
         }
