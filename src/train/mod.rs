@@ -1,6 +1,7 @@
 //! Training: the fit loop, one step under the memory guard, where a run stands, and checkpoints of it.
 
 mod checkpoint;
+mod lines;
 mod state;
 mod step;
 mod trainer;

@@ -6,9 +6,9 @@ use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::Instant;
 
 use bytesize::ByteSize;
-use serde::Serialize;
 
 use super::checkpoint::{CheckpointError, Checkpoints};
+use super::lines::{CSV_COLUMNS, OomLine, SkipLine, StepLine, epoch_line};
 use super::state::{Best, EpochRecord, Tally, TrainState};
 use super::step::{StepReport, Stepper};
 use crate::config::Config;
@@ -23,26 +23,6 @@ use crate::torch;
 
 /// So many steps in a row without finite gradients mean that the run has diverged.
 const MAX_BAD_STEPS: u32 = 20;
-
-const CSV_COLUMNS: &[&str] = &[
-    "epoch",
-    "step",
-    "lr",
-    "train_loss",
-    "train_auc",
-    "val_loss",
-    "video_auc",
-    "frame_auc",
-    "eer",
-    "ap",
-    "acc",
-    "acc_real",
-    "acc_fake",
-    "seconds",
-    "clips_per_sec",
-    "data_wait_share",
-    "is_best",
-];
 
 /// How training ended.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -107,41 +87,6 @@ pub struct Trainer<'a> {
     pub folder: RunFolder,
     /// Its `metrics.jsonl`.
     pub log: RunLog,
-}
-
-/// A step as it stands in `metrics.jsonl`.
-#[derive(Serialize)]
-struct StepLine {
-    step: u64,
-    epoch: u32,
-    loss: f64,
-    lr: f64,
-    grad_norm: f64,
-    scale: f64,
-    clips: usize,
-    micro_batch: usize,
-    #[serde(skip_serializing_if = "Option::is_none")]
-    clips_per_sec: Option<f64>,
-    data_wait_ms: u64,
-    #[serde(skip_serializing_if = "Option::is_none")]
-    gpu_peak_bytes: Option<u64>,
-    #[serde(skip_serializing_if = "Option::is_none")]
-    rss_bytes: Option<u64>,
-}
-
-#[derive(Serialize)]
-struct OomLine<'a> {
-    step: u64,
-    device: String,
-    #[serde(flatten)]
-    event: &'a memory::OomEvent,
-}
-
-#[derive(Serialize)]
-struct SkipLine<'a> {
-    step: u64,
-    reason: &'a str,
-    videos: Vec<&'a std::path::Path>,
 }
 
 impl Trainer<'_> {
@@ -426,19 +371,4 @@ fn step_seed(seed: u64, step: u64) -> i64 {
     z = (z ^ (z >> 27)).wrapping_mul(0x94D0_49BB_1331_11EB);
     // libtorch takes a signed seed; the top bit is dropped.
     ((z ^ (z >> 31)) >> 1) as i64
-}
-
-fn epoch_line(record: &EpochRecord, epochs: u32) -> String {
-    let number = |value: Option<f64>| value.map_or("-".to_owned(), |value| format!("{value:.3}"));
-    format!(
-        "epoch {}/{epochs}: train loss {} auc {}, validation loss {} video auc {} frame auc {}{} ({:.0} s)",
-        record.epoch,
-        number(record.train_loss),
-        number(record.train_auc),
-        number(record.val_loss),
-        number(record.validation.video_auc),
-        number(record.validation.frame_auc),
-        if record.is_best { ", the best so far" } else { "" },
-        record.seconds,
-    )
 }
