@@ -96,7 +96,7 @@ impl Bar {
             (None, Some(screen)) => screen.add(ProgressBar::new(total)),
             _ => ProgressBar::with_draw_target(Some(total), ProgressDrawTarget::hidden()),
         };
-        let style = ProgressStyle::with_template("{prefix:>10} {bar:24.cyan/blue} {pos}/{len} {msg} {eta}");
+        let style = ProgressStyle::with_template("{prefix:>9} {bar:12.cyan/blue} {pos}/{len} {eta:>4} {wide_msg}");
         bar.set_style(style.unwrap_or_else(|_| ProgressStyle::default_bar()).progress_chars("━╸─"));
         bar.set_prefix(label);
         Self { bar, label, plain_every }

@@ -34,8 +34,8 @@ pub struct Cli {
 }
 
 const EXAMPLES: &str = "Examples:
-  dfdetect demo-data --output demo                                    make a small data set to try things out
-  dfdetect train --config configs/memory_optimized.yaml --data demo   train on a folder with real/ and fake/ in it";
+  dfdetect demo-data --output demo
+  dfdetect train --config configs/quick_demo.yaml --data demo";
 
 #[derive(Debug, Args)]
 struct Global {

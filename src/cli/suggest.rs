@@ -235,7 +235,11 @@ fn estimate_table(advice: &Advice) -> Table {
 
 fn verdict(advice: &Advice) -> String {
     let (peak, usable, host) = (advice.estimate.peak_bytes, advice.usable_bytes, &advice.host);
-    let loader = format!("loader {}, frame cache up to {}", size(host.loader_bytes), size(host.cache_bytes));
+    let cache = match host.cache_bytes {
+        0 => "no frame cache".to_owned(),
+        bytes => format!("frame cache up to {}", size(bytes)),
+    };
+    let loader = format!("loader {}, {cache}", size(host.loader_bytes));
     let step = match usable.checked_sub(peak) {
         Some(left) => format!("the step fits: {} stay free", size(left)),
         None => format!("the step does not fit: {} too much", size(peak - usable)),

@@ -178,7 +178,10 @@ const KNOBS: [Knob; 10] = [
         reason: |_, new| {
             let training = &new.training;
             let effective = training.batch_size * training.gradient_accumulation;
-            format!("{} batches of {} make {effective} clips", training.gradient_accumulation, training.batch_size)
+            match training.gradient_accumulation {
+                1 => format!("one batch holds all {effective} clips"),
+                batches => format!("{batches} batches of {} make {effective} clips", training.batch_size),
+            }
         },
     },
     Knob {

@@ -1,0 +1,27 @@
+//! The memory room predicts from the configuration alone; what it counts is what the model room makes.
+#![expect(clippy::unwrap_used, reason = "helpers of tests may panic too")]
+
+use dfdetect::config::{Backbone, Config, Temporal};
+use dfdetect::memory::parameter_count;
+use dfdetect::model::Detector;
+use dfdetect::torch::Format;
+use tch::Device;
+
+#[test]
+fn predicted_parameters_are_those_of_the_network() {
+    let mut config = Config::default().model;
+    (config.hidden_dim, config.attention_heads) = (96, 4);
+    for backbone in [Backbone::Resnet18, Backbone::Resnet34, Backbone::Resnet50, Backbone::Resnet101] {
+        for (temporal, layers, attention) in [
+            (Temporal::Mean, 1, false),
+            (Temporal::LstmAttention, 1, false),
+            (Temporal::LstmAttention, 2, true),
+            (Temporal::LstmAttention, 3, true),
+        ] {
+            (config.backbone, config.temporal) = (backbone, temporal);
+            (config.num_layers, config.use_attention) = (layers, attention);
+            let detector = Detector::new(&config, Device::Cpu, Format::F32, true).unwrap();
+            assert_eq!(parameter_count(&config), detector.parameters().trainable_count(), "{config:?}");
+        }
+    }
+}
