@@ -1,5 +1,4 @@
 //! Metrics equal scikit-learn's. The fixture is made by `scripts/make_metrics_fixture.py`.
-#![expect(clippy::unwrap_used, reason = "helpers of tests may panic too")]
 
 use dfdetect::metrics::{Metrics, accuracy, auc, average_precision, equal_error_rate, log_loss};
 use serde::Deserialize;

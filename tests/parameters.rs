@@ -1,5 +1,4 @@
 //! The memory room predicts from the configuration alone; what it counts is what the model room makes.
-#![expect(clippy::unwrap_used, reason = "helpers of tests may panic too")]
 
 use dfdetect::config::{Backbone, Config, Temporal};
 use dfdetect::memory::parameter_count;
