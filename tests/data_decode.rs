@@ -8,13 +8,16 @@ use std::fs;
 use std::path::{Path, PathBuf};
 
 use data_support::{SETTINGS, write_video};
+use dfdetect::data::Footage;
 use dfdetect::data::{ClipSpec, DataError, decode};
 use dfdetect::demo::VideoSettings;
 use ffmpeg_next as ffmpeg;
 use ffmpeg_next::format::Pixel;
 use ffmpeg_next::software::scaling;
 
-const SPEC: ClipSpec = ClipSpec { frames: 4, height: 40, width: 50, min_frames: 3 };
+fn spec() -> ClipSpec {
+    ClipSpec::uniform(4, 40, 50, 3)
+}
 
 /// Every frame of a video, decoded one after the other with nothing skipped, resized, by time.
 fn all_frames(path: &Path, spec: &ClipSpec) -> Vec<Vec<u8>> {
@@ -74,7 +77,7 @@ fn remux(from: &Path, to: &Path, options: &[(&str, &str)], edit: impl Fn(usize, 
 }
 
 fn reason_of(path: &Path, spec: &ClipSpec) -> String {
-    match decode::read_clip(path, spec) {
+    match decode::read_clip(&Footage::video(path), spec, None) {
         Err(DataError::Video { path: named, reason }) => {
             assert_eq!(named, path);
             assert!(!reason.contains('\n') && !reason.is_empty());
@@ -91,11 +94,11 @@ fn frames_are_those_of_a_full_decode_bit_for_bit() {
         for length in [3, 16, 41] {
             let path = folder.path().join(format!("{gop}-{b_frames}-{length}.mp4"));
             write_video(&path, &VideoSettings { gop, b_frames, ..SETTINGS }, length, 0);
-            let all = all_frames(&path, &SPEC);
+            let all = all_frames(&path, &spec());
             assert_eq!(all.len(), length);
             for frames in [1, 2, 7, 16, 60] {
-                let spec = ClipSpec { frames, ..SPEC };
-                let clip = decode::read_clip(&path, &spec).unwrap();
+                let spec = ClipSpec { frames, ..spec() };
+                let clip = decode::read_clip(&Footage::video(&path), &spec, None).unwrap();
                 assert_eq!(clip.len(), spec.clip_bytes());
                 for (part, frame) in clip.chunks(spec.clip_bytes() / frames).enumerate() {
                     let at = (2 * part + 1) * length / (2 * frames);
@@ -111,14 +114,14 @@ fn other_containers_and_odd_paths_give_the_same_frames() {
     let folder = tempfile::tempdir().unwrap();
     let path = folder.path().join("a:b ü%d.mp4");
     write_video(&path, &SETTINGS, 30, 0);
-    let spec = ClipSpec { frames: 30, ..SPEC };
-    let clip = decode::read_clip(&path, &spec).unwrap();
+    let spec = ClipSpec { frames: 30, ..spec() };
+    let clip = decode::read_clip(&Footage::video(&path), &spec, None).unwrap();
     assert!(clip == all_frames(&path, &spec).concat());
     // AVI tells in which order packets are decoded, not shown.
     for name in ["a.mkv", "a.mov", "a.ts", "a.avi"] {
         let copy = folder.path().join(name);
         remux(&path, &copy, &[], |_, _| true);
-        assert!(decode::read_clip(&copy, &spec).unwrap() == clip, "{name}");
+        assert!(decode::read_clip(&Footage::video(&copy), &spec, None).unwrap() == clip, "{name}");
     }
 }
 
@@ -130,14 +133,14 @@ fn a_variable_frame_rate_does_not_matter() {
     write_video(&path, &VideoSettings { gop: 1, b_frames: 0, ..SETTINGS }, 40, 0);
     let gaps = folder.path().join("gaps.mp4");
     remux(&path, &gaps, &[], |number, _| number < 20 || number % 5 == 0);
-    let kept: Vec<_> = all_frames(&path, &SPEC)
+    let kept: Vec<_> = all_frames(&path, &spec())
         .into_iter()
         .enumerate()
         .filter(|(n, _)| *n < 20 || n % 5 == 0)
         .map(|(_, f)| f)
         .collect();
-    let clip = decode::read_clip(&gaps, &SPEC).unwrap();
-    for (part, frame) in clip.chunks(SPEC.clip_bytes() / 4).enumerate() {
+    let clip = decode::read_clip(&Footage::video(&gaps), &spec(), None).unwrap();
+    for (part, frame) in clip.chunks(spec().clip_bytes() / 4).enumerate() {
         assert!(frame == kept[(2 * part + 1) * 24 / 8], "frame {part}");
     }
 }
@@ -147,7 +150,7 @@ fn frames_that_an_edit_list_hides_are_frames_too() {
     let folder = tempfile::tempdir().unwrap();
     let path = folder.path().join("a.mp4");
     write_video(&path, &VideoSettings { gop: 250, ..SETTINGS }, 30, 0);
-    let spec = ClipSpec { frames: 30, ..SPEC };
+    let spec = ClipSpec { frames: 30, ..spec() };
     let cut = folder.path().join("cut.mp4");
     let early = |packet: &mut ffmpeg::Packet| {
         let ticks = 7 * packet.duration();
@@ -157,7 +160,7 @@ fn frames_that_an_edit_list_hides_are_frames_too() {
     };
     remux(&path, &cut, &[("avoid_negative_ts", "disabled")], |_, packet| early(packet));
     assert!(all_frames(&cut, &spec).len() < 30, "some are hidden");
-    assert!(decode::read_clip(&cut, &spec).unwrap() == all_frames(&path, &spec).concat());
+    assert!(decode::read_clip(&Footage::video(&cut), &spec, None).unwrap() == all_frames(&path, &spec).concat());
 }
 
 #[test]
@@ -181,11 +184,11 @@ fn a_size_that_changes_on_the_way_is_followed() {
     let path = folder.path().join("joined.mpg");
     fs::write(&path, joined).unwrap();
     let mut frames: Vec<_> =
-        (0..2).flat_map(|salt| all_frames(&folder.path().join(format!("{salt}.mp4")), &SPEC)).collect();
+        (0..2).flat_map(|salt| all_frames(&folder.path().join(format!("{salt}.mp4")), &spec())).collect();
     // The seam breaks the count of TS packets: the video packet before it counts as damaged and is not chosen.
     frames.remove(17);
-    let clip = decode::read_clip(&path, &SPEC).unwrap();
-    for (part, frame) in clip.chunks(SPEC.clip_bytes() / 4).enumerate() {
+    let clip = decode::read_clip(&Footage::video(&path), &spec(), None).unwrap();
+    for (part, frame) in clip.chunks(spec().clip_bytes() / 4).enumerate() {
         assert!(frame == frames[(2 * part + 1) * 39 / 8], "frame {part}");
     }
 }
@@ -223,12 +226,12 @@ fn a_file_that_cannot_be_used_says_why() {
         (file("playlist.mp4", format!("#EXTM3U\n#EXTINF:1,\n{}\n", video.display()).as_bytes()), "cannot be opened"),
         (file("bomb.avi", b"YUV4MPEG2 W9000 H9000 F25:1 C420jpeg\nFRAME\n0000"), "9000x9000 pixels"),
     ] {
-        let found = reason_of(&path, &SPEC);
+        let found = reason_of(&path, &spec());
         assert!(found.contains(reason), "{}: {found}", path.display());
-        let probed = decode::probe(&path, &SPEC).unwrap_err().to_string();
+        let probed = decode::probe(&Footage::video(&path), &spec()).unwrap_err().to_string();
         assert!(probed.contains(&found), "{}: probed {probed}, read {found}", path.display());
     }
-    decode::probe(&video, &SPEC).unwrap();
+    decode::probe(&Footage::video(&video), &spec()).unwrap();
 }
 
 #[test]
@@ -242,8 +245,8 @@ fn damage_inside_is_an_error_and_never_another_frame() {
     let end = payload + (index - payload) / 2;
     bytes[payload + 800..end].fill(0xff);
     fs::write(&path, &bytes).unwrap();
-    let spec = ClipSpec { frames: 8, ..SPEC };
-    decode::probe(&path, &spec).expect("the packets are all there");
+    let spec = ClipSpec { frames: 8, ..spec() };
+    decode::probe(&Footage::video(&path), &spec).expect("the packets are all there");
     let reason = reason_of(&path, &spec);
     assert!(reason.contains("it is damaged: ") && reason.contains(" of 8 wanted frames could be decoded"), "{reason}");
 }

@@ -5,21 +5,28 @@ mod data_support;
 
 use std::collections::BTreeSet;
 use std::fs;
+use std::path::Path;
 use std::sync::Arc;
 use std::sync::atomic::AtomicBool;
 use std::thread;
 use std::time::Duration;
 
 use data_support::{SETTINGS, write_video};
-use dfdetect::config::GroupBy;
+use dfdetect::config::{DataConfig, GroupBy, Roots};
 use dfdetect::data::{
     CacheStats, ClipSource, ClipSpec, FrameCache, HostBatch, Label, Loader, Manifest, Split, epoch_plan, prepare,
     sequential_plan,
 };
 use tempfile::TempDir;
 
-const SPEC: ClipSpec = ClipSpec { frames: 3, height: 32, width: 32, min_frames: 4 };
+fn spec() -> ClipSpec {
+    ClipSpec::uniform(3, 32, 32, 4)
+}
 const CLIP_BYTES: u64 = 3 * 32 * 32 * 3;
+
+fn scan(root: &Path) -> Manifest {
+    Manifest::scan(&DataConfig { root: Roots::one(root), ..DataConfig::default() }).unwrap()
+}
 
 /// `each` real and `each` fake videos of as many people, with a manifest of them.
 fn dataset(each: usize) -> (TempDir, Manifest) {
@@ -28,12 +35,12 @@ fn dataset(each: usize) -> (TempDir, Manifest) {
         write_video(&root.path().join(format!("real/id{person}_a.mp4")), &SETTINGS, 6, 2 * person);
         write_video(&root.path().join(format!("fake/swap/id{person}_b.mp4")), &SETTINGS, 6, 2 * person + 1);
     }
-    let manifest = Manifest::scan(root.path()).unwrap();
+    let manifest = scan(root.path());
     (root, manifest)
 }
 
 fn source(manifest: &Manifest, budget_bytes: u64) -> Arc<ClipSource> {
-    Arc::new(ClipSource::new(manifest, SPEC, Arc::new(FrameCache::new(budget_bytes))))
+    Arc::new(ClipSource::new(manifest, spec(), Arc::new(FrameCache::new(budget_bytes))))
 }
 
 fn batches(loader: &Loader, plan: Vec<Vec<usize>>) -> Vec<HostBatch> {
@@ -75,7 +82,7 @@ fn unreadable_videos_are_left_out_and_named_while_others_come_through() {
     fs::write(root.path().join("real/empty.mp4"), "").unwrap();
     fs::write(root.path().join("fake/text.mp4"), "no video").unwrap();
     write_video(&root.path().join("fake/short.mp4"), &SETTINGS, 3, 0);
-    let manifest = Manifest::scan(root.path()).unwrap();
+    let manifest = scan(root.path());
     assert_eq!(manifest.videos.len(), 9);
     let videos: Vec<usize> = (0..9).collect();
     let named = |skipped: &[(usize, String)]| -> Vec<String> {

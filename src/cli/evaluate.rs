@@ -9,10 +9,10 @@ use anyhow::{Context, Result};
 use clap::{Args, ValueEnum};
 use serde::Serialize;
 
-use super::pipeline::{clip_spec, loader, stop_flag};
+use super::pipeline::{loader, stop_flag};
 use super::{Interrupted, overrides_of};
-use crate::config;
-use crate::data::{ClipSource, DataError, FrameCache, Manifest, SkippedVideo, Split};
+use crate::config::{self, DataConfig, LayoutChoice, Methods, Roots};
+use crate::data::{ClipSource, ClipSpec, DataError, FrameCache, Manifest, SkippedVideo, Split, VideoRecord};
 use crate::evaluate::{EvaluateError, Evaluation, Evaluator};
 use crate::memory::Guard;
 use crate::metrics::Metrics;
@@ -86,7 +86,7 @@ pub(super) fn run(args: &EvaluateArgs) -> Result<()> {
     );
     let config = config::resolve(&checkpoint.config, &overrides)?;
     progress::set_level(config.logging.level);
-    let (name, manifest, videos) = videos_to_score(args)?;
+    let (name, manifest, videos) = videos_to_score(args, &config.data)?;
 
     let placement = Placement::decide(&config.gpu)?;
     tracing::info!("checkpoint: {}, device: {}", folder.display(), placement.reason);
@@ -96,7 +96,7 @@ pub(super) fn run(args: &EvaluateArgs) -> Result<()> {
 
     let stop = stop_flag()?;
     // Every clip is seen once: keeping it would only take memory.
-    let source = ClipSource::new(&manifest, clip_spec(&config), Arc::new(FrameCache::new(0)));
+    let source = ClipSource::new(&manifest, ClipSpec::of(&config.data), Arc::new(FrameCache::new(0)));
     let loader = loader(&config, Arc::new(source));
     let mut guard = Guard::new("evaluate", config.training.batch_size, config.gpu.memory_management.oom_retry);
     let batch_size = config.training.batch_size;
@@ -120,9 +120,16 @@ pub(super) fn run(args: &EvaluateArgs) -> Result<()> {
 }
 
 /// The name of the set, its manifest, and which of its videos.
-fn videos_to_score(args: &EvaluateArgs) -> Result<(String, Manifest, Vec<usize>)> {
+fn videos_to_score(args: &EvaluateArgs, data: &DataConfig) -> Result<(String, Manifest, Vec<usize>)> {
     if let Some(root) = &args.data {
-        let manifest = Manifest::scan(root)?;
+        let root_alone = DataConfig {
+            root: Roots::one(root),
+            test_roots: Roots::default(),
+            layout: LayoutChoice::Auto,
+            methods: Methods::All,
+            ..data.clone()
+        };
+        let manifest = Manifest::scan(&root_alone)?;
         let all = (0..manifest.videos.len()).collect();
         return Ok((root.display().to_string(), manifest, all));
     }
@@ -135,7 +142,7 @@ fn videos_to_score(args: &EvaluateArgs) -> Result<(String, Manifest, Vec<usize>)
     };
     let videos = manifest.indices(split);
     if videos.is_empty() {
-        let root = manifest.root;
+        let root = manifest.root().to_owned();
         let problem = format!("the run has no videos in its {name} split");
         let hint = "give a folder with --data, or another --split".into();
         return Err(DataError::Unusable { root, problem, hint }.into());
@@ -146,11 +153,11 @@ fn videos_to_score(args: &EvaluateArgs) -> Result<(String, Manifest, Vec<usize>)
 fn none_readable(manifest: &Manifest, evaluation: &Evaluation) -> DataError {
     let first = evaluation.skipped.first();
     DataError::Unusable {
-        root: manifest.root.clone(),
+        root: manifest.root().to_owned(),
         problem: format!(
             "none of {} videos can be read, for instance {}",
             evaluation.skipped.len(),
-            first.map_or("-".into(), |(video, why)| format!("{}: {why}", manifest.videos[*video].path.display()))
+            first.map_or("-".into(), |(video, why)| format!("{}: {why}", manifest.video_name(*video)))
         ),
         hint: "if the data set was moved, name its folder with --data".into(),
     }
@@ -165,10 +172,10 @@ fn set(name: String, manifest: &Manifest, evaluation: &Evaluation) -> SetOutput 
             });
         }
     }
-    let unreadable = evaluation
-        .skipped
-        .iter()
-        .map(|(video, reason)| SkippedVideo { path: manifest.videos[*video].path.clone(), reason: reason.clone() });
+    let unreadable = evaluation.skipped.iter().map(|(video, reason)| {
+        let VideoRecord { set, path, .. } = &manifest.videos[*video];
+        SkippedVideo { set: *set, path: path.clone(), reason: reason.clone() }
+    });
     SetOutput { name, overall: evaluation.metrics(), methods, unreadable: unreadable.collect() }
 }
 

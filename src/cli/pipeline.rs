@@ -23,12 +23,6 @@ pub(super) fn stop_flag() -> Result<Arc<AtomicBool>> {
     Ok(stop)
 }
 
-/// How clips are taken, as configured.
-pub(super) fn clip_spec(config: &Config) -> ClipSpec {
-    let [height, width] = config.data.frame_size;
-    ClipSpec { frames: config.data.max_frames, height, width, min_frames: config.data.min_frames }
-}
-
 /// Clips of a manifest's videos through a cache of the configured size.
 pub(super) fn clip_source(config: &Config, manifest: &Manifest) -> Arc<ClipSource> {
     let budget_bytes = cache_budget_bytes(&config.cache, Snapshot::take().host_free_bytes());
@@ -36,7 +30,7 @@ pub(super) fn clip_source(config: &Config, manifest: &Manifest) -> Arc<ClipSourc
         0 => tracing::info!("frame cache: off"),
         bytes => tracing::info!("frame cache: up to {}", ByteSize(bytes)),
     }
-    Arc::new(ClipSource::new(manifest, clip_spec(config), Arc::new(FrameCache::new(budget_bytes))))
+    Arc::new(ClipSource::new(manifest, ClipSpec::of(&config.data), Arc::new(FrameCache::new(budget_bytes))))
 }
 
 /// The configured number of threads, each with its batches kept ready.

@@ -9,9 +9,9 @@ use std::sync::atomic::{AtomicBool, Ordering};
 use anyhow::{Context, Result};
 
 use super::Interrupted;
-use super::pipeline::{clip_source, clip_spec, loader, stop_flag};
-use crate::config::{self, Config, ConfigError};
-use crate::data::{ClipSource, DataError, FrameCache, Label, Loader, Manifest, Split, prepare};
+use super::pipeline::{clip_source, loader, stop_flag};
+use crate::config::{self, Config, ConfigError, DataConfig};
+use crate::data::{ClipSource, ClipSpec, DataError, FrameCache, Label, Loader, Manifest, Split, prepare};
 use crate::evaluate::EvaluateError;
 use crate::files;
 use crate::memory::{self, Guard};
@@ -38,9 +38,9 @@ impl Plan {
             tracing::warn!("{}: {warning}", file.display());
         }
         let mut config = loaded.config;
-        let mut manifest = Manifest::scan(&config.data.root)?;
         // A run may be gone on with from another folder.
-        config.data.root.clone_from(&manifest.root);
+        make_absolute(&mut config.data);
+        let mut manifest = Manifest::scan(&config.data)?;
         manifest.assign_splits(config.data.val_split, config.data.test_split, config.data.group_by, config.seed)?;
         let placement = Placement::decide(&config.gpu)?;
         Ok(Self { config, manifest, placement, resumed: None })
@@ -62,22 +62,18 @@ impl Plan {
         let checkpoint = Checkpoint::open(&Checkpoints::of_run(folder.path()).path("last"))?;
         let mut config = config::resolve(&checkpoint.config, overrides)?;
         check_same_split(&checkpoint.config, &config)?;
-        let root = std::path::absolute(&config.data.root).unwrap_or_default();
-        config.data.root.clone_from(&root);
-        let manifest = Manifest { root, ..Manifest::load(&folder.manifest())? };
-        if !manifest.root.is_dir() {
-            let hint = "name the folder that the videos are in now with --data".into();
-            return Err(
-                DataError::Unusable { root: manifest.root, problem: "there is no such folder".into(), hint }.into()
-            );
-        }
+        make_absolute(&mut config.data);
+        let mut manifest = Manifest::load(&folder.manifest())?;
+        manifest.move_to(&[config.data.root.0.as_slice(), &config.data.test_roots.0].concat())?;
         let placement = Placement::decide(&config.gpu)?;
         Ok(Self { config, manifest, placement, resumed: Some((folder, checkpoint)) })
     }
 
     pub fn describe(&self) -> Result<()> {
         let detector = self.detector()?;
-        writeln!(io::stdout(), "data       {}", self.manifest.root.display())?;
+        for set in &self.manifest.sets {
+            writeln!(io::stdout(), "data       {}", set.root.display())?;
+        }
         for (name, split) in [("train", Split::Train), ("validation", Split::Val), ("test", Split::Test)] {
             let count = |label| self.manifest.count(split, label);
             writeln!(io::stdout(), "{name:10} {} real and {} fake videos", count(Label::Real), count(Label::Fake))?;
@@ -172,13 +168,13 @@ impl Plan {
         let mut seen: Vec<_> = [Split::Train, Split::Val].map(|split| self.manifest.indices(split)).concat();
         seen.sort_unstable();
         let mut unusable = prepare(source, &seen, threads, stop);
-        let probing = ClipSource::new(&self.manifest, clip_spec(&self.config), Arc::new(FrameCache::new(0)));
+        let probing = ClipSource::new(&self.manifest, ClipSpec::of(&self.config.data), Arc::new(FrameCache::new(0)));
         unusable.extend(prepare(&probing, &self.manifest.indices(Split::Test), threads, stop));
         if stop.load(Ordering::Relaxed) {
             return Err(Interrupted(None).into());
         }
         for (video, reason) in &unusable {
-            tracing::warn!("{} is skipped: {reason}", self.manifest.videos[*video].path.display());
+            tracing::warn!("{} is skipped: {reason}", self.manifest.video_name(*video));
         }
         Ok(unusable)
     }
@@ -254,7 +250,7 @@ impl Plan {
             scaler: state.scaler.clone(),
             guard: Guard::new("train", state.micro_batch, retry),
             clip_norm: self.config.training.gradient_clip_norm,
-            spec: clip_spec(&self.config),
+            spec: ClipSpec::of(&self.config.data),
             pin_memory: self.config.dataloader.pin_memory,
             relieve: match detector.device().is_cuda() {
                 // Frames in host memory do not crowd the device.
@@ -342,16 +338,22 @@ fn check_splits(manifest: &Manifest) -> Result<(), DataError> {
                 let example = manifest
                     .skipped
                     .first()
-                    .map_or("-".into(), |video| format!("{}: {}", video.path.display(), video.reason));
+                    .map_or("-".into(), |video| format!("{}: {}", manifest.name(video.set, &video.path), video.reason));
                 let problem = format!(
                     "no {kind} video of the {side} split can be used ({skipped} videos were skipped, for instance {example})"
                 );
                 let hint = "look at why they were skipped, or add videos".into();
-                return Err(DataError::Unusable { root: manifest.root.clone(), problem, hint });
+                return Err(DataError::Unusable { root: manifest.root().to_owned(), problem, hint });
             }
         }
     }
     Ok(())
+}
+
+fn make_absolute(data: &mut DataConfig) {
+    for root in data.root.0.iter_mut().chain(&mut data.test_roots.0) {
+        *root = std::path::absolute(&*root).unwrap_or_default();
+    }
 }
 
 fn cannot_write(path: &Path) -> String {

@@ -67,7 +67,7 @@ fn remove(root: &mut Value, key: &str) -> Option<Value> {
 
 #[cfg(test)]
 mod tests {
-    use crate::config::{Precision, parse};
+    use crate::config::{Precision, Roots, parse};
 
     #[test]
     fn old_names_move_and_say_so() {
@@ -81,7 +81,7 @@ mod tests {
     #[test]
     fn the_new_name_wins_over_the_old() {
         let loaded = parse("old.yaml", "data:\n  root: a\n  data_dir: b\n", &[]).unwrap();
-        assert_eq!(loaded.config.data.root.to_str(), Some("a"));
+        assert_eq!(loaded.config.data.root, Roots::one("a"));
         assert!(loaded.warnings[0].contains("ignored"));
     }
 }

@@ -3,15 +3,19 @@
 //! One file plus `--set a.b=v` overrides becomes one validated [`Config`]; the rest of the program trusts it.
 //! A key that is here is used: settings of features that do not exist yet are unknown keys, and so errors.
 
+mod augmentation;
+mod data;
 mod legacy;
 mod load;
 mod scalars;
 mod schema;
 mod validate;
 
+pub use augmentation::AugmentationConfig;
+pub use data::{CacheConfig, DataConfig, FaceConfig, FaceMode, GroupBy, LayoutChoice, LoaderConfig, OnMiss, Sampling};
 pub use load::{ConfigError, Loaded, load, parse, resolve};
-pub use scalars::{AutoBytes, DeviceChoice, Precision, Switch};
+pub use scalars::{AutoBytes, DeviceChoice, Methods, Precision, Roots, Switch};
 pub use schema::{
-    Backbone, CacheConfig, Config, DataConfig, EarlyStopping, Experiment, GpuConfig, GroupBy, LoaderConfig, LogLevel,
-    LoggingConfig, MemoryManagement, ModelConfig, OutputConfig, Temporal, TrainingConfig,
+    Backbone, Config, EarlyStopping, Experiment, GpuConfig, LogLevel, LoggingConfig, MemoryManagement, ModelConfig,
+    OutputConfig, Temporal, TrainingConfig,
 };

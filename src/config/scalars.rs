@@ -1,6 +1,7 @@
 //! Values that YAML writes in several ways: `auto` beside a boolean, a number of bytes, a device.
 
 use std::fmt;
+use std::path::PathBuf;
 use std::str::FromStr;
 
 use bytesize::ByteSize;
@@ -53,6 +54,84 @@ pub enum DeviceChoice {
     Cpu,
     /// A CUDA device by index; an error where it does not work.
     Cuda(usize),
+}
+
+/// Folders: one, or a list.
+#[derive(Debug, Clone, PartialEq, Eq, Default, Serialize, Deserialize, JsonSchema)]
+#[serde(from = "OneOrMany", into = "OneOrMany")]
+#[schemars(with = "OneOrMany")]
+pub struct Roots(pub Vec<PathBuf>);
+
+impl Roots {
+    /// A single folder.
+    #[must_use]
+    pub fn one(folder: impl Into<PathBuf>) -> Self {
+        Self(vec![folder.into()])
+    }
+}
+
+#[derive(Clone, Serialize, Deserialize, JsonSchema)]
+#[serde(untagged)]
+enum OneOrMany {
+    One(PathBuf),
+    Many(Vec<PathBuf>),
+}
+
+impl From<OneOrMany> for Roots {
+    fn from(folders: OneOrMany) -> Self {
+        match folders {
+            OneOrMany::One(folder) => Self(vec![folder]),
+            OneOrMany::Many(folders) => Self(folders),
+        }
+    }
+}
+
+impl From<Roots> for OneOrMany {
+    fn from(Roots(mut folders): Roots) -> Self {
+        match folders.len() {
+            1 => Self::One(folders.remove(0)),
+            _ => Self::Many(folders),
+        }
+    }
+}
+
+/// `all`, or a list of names.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
+#[serde(try_from = "NamesOrAll", into = "NamesOrAll")]
+#[schemars(with = "NamesOrAll")]
+pub enum Methods {
+    /// Every method there is.
+    All,
+    /// Only these.
+    Only(Vec<String>),
+}
+
+#[derive(Clone, Serialize, Deserialize, JsonSchema)]
+#[serde(untagged)]
+enum NamesOrAll {
+    Word(String),
+    Names(Vec<String>),
+}
+
+impl TryFrom<NamesOrAll> for Methods {
+    type Error = String;
+    fn try_from(names: NamesOrAll) -> Result<Self, String> {
+        match names {
+            NamesOrAll::Word(word) if word == "all" => Ok(Self::All),
+            NamesOrAll::Word(word) => Ok(Self::Only(vec![word])),
+            NamesOrAll::Names(names) if names.is_empty() => Err("found an empty list, expected all or names".into()),
+            NamesOrAll::Names(names) => Ok(Self::Only(names)),
+        }
+    }
+}
+
+impl From<Methods> for NamesOrAll {
+    fn from(methods: Methods) -> Self {
+        match methods {
+            Methods::All => Self::Word("all".into()),
+            Methods::Only(names) => Self::Names(names),
+        }
+    }
 }
 
 /// What a YAML scalar with several types may hold.

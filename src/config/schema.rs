@@ -8,7 +8,9 @@ use std::path::PathBuf;
 use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 
-use super::scalars::{AutoBytes, DeviceChoice, Precision, Switch};
+use super::augmentation::AugmentationConfig;
+use super::data::{CacheConfig, DataConfig, LoaderConfig};
+use super::scalars::{DeviceChoice, Precision};
 
 /// The whole configuration of a run.
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize, JsonSchema)]
@@ -26,10 +28,12 @@ pub struct Config {
     pub training: TrainingConfig,
     /// Threads that decode ahead of training.
     pub dataloader: LoaderConfig,
-    /// Decoded frames kept in host memory.
+    /// Decoded clips kept in host memory and on disk.
     pub cache: CacheConfig,
     /// Device, number format, and what happens when memory runs out.
     pub gpu: GpuConfig,
+    /// Random changes to training clips, drawn once a clip and the same for all its frames.
+    pub augmentation: AugmentationConfig,
     /// Where runs are written.
     pub output: OutputConfig,
     /// What is said while a run goes on.
@@ -47,6 +51,7 @@ impl Default for Config {
             dataloader: LoaderConfig::default(),
             cache: CacheConfig::default(),
             gpu: GpuConfig::default(),
+            augmentation: AugmentationConfig::default(),
             output: OutputConfig::default(),
             logging: LoggingConfig::default(),
         }
@@ -69,50 +74,6 @@ impl Default for Experiment {
     fn default() -> Self {
         Self { name: "default".into(), description: String::new(), tags: Vec::new() }
     }
-}
-
-/// Where the videos are and how clips are taken from them.
-#[derive(Debug, Clone, PartialEq, Serialize, Deserialize, JsonSchema)]
-#[serde(default, deny_unknown_fields)]
-pub struct DataConfig {
-    /// Folder with `real/` and `fake/` below it.
-    pub root: PathBuf,
-    /// T: frames in a clip, taken evenly over the whole video.
-    pub max_frames: usize,
-    /// `[height, width]` in pixels that every frame is resized to.
-    pub frame_size: [usize; 2],
-    /// A video with fewer frames than this is skipped and reported.
-    pub min_frames: usize,
-    /// Share of the videos that validates, 0 to 1.
-    pub val_split: f64,
-    /// Share of the videos kept for the final test, 0 to 1.
-    pub test_split: f64,
-    /// What may not be on two sides of the split.
-    pub group_by: GroupBy,
-}
-
-impl Default for DataConfig {
-    fn default() -> Self {
-        Self {
-            root: "data".into(),
-            max_frames: 32,
-            frame_size: [224, 224],
-            min_frames: 8,
-            val_split: 0.15,
-            test_split: 0.15,
-            group_by: GroupBy::Identity,
-        }
-    }
-}
-
-/// What may not be on two sides of the split.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
-#[serde(rename_all = "snake_case")]
-pub enum GroupBy {
-    /// All videos that share a person (a face swap belongs to two).
-    Identity,
-    /// Each video stands for itself.
-    Video,
 }
 
 /// The network.
@@ -229,42 +190,6 @@ pub struct EarlyStopping {
 impl Default for EarlyStopping {
     fn default() -> Self {
         Self { patience: 8, min_delta: 0.001 }
-    }
-}
-
-/// Threads that decode ahead of training.
-#[derive(Debug, Clone, PartialEq, Serialize, Deserialize, JsonSchema)]
-#[serde(default, deny_unknown_fields)]
-pub struct LoaderConfig {
-    /// Decoding threads; 0 = decode in the trainer's thread.
-    pub num_workers: usize,
-    /// Batches kept ready a worker.
-    pub prefetch_factor: usize,
-    /// Page-locked host memory for copies to a CUDA device.
-    pub pin_memory: bool,
-    /// Leave out the last batch of an epoch when it is short.
-    pub drop_last: bool,
-}
-
-impl Default for LoaderConfig {
-    fn default() -> Self {
-        Self { num_workers: 4, prefetch_factor: 2, pin_memory: true, drop_last: false }
-    }
-}
-
-/// Decoded, resized frames kept in host memory, so that a video is decoded once.
-#[derive(Debug, Clone, PartialEq, Serialize, Deserialize, JsonSchema)]
-#[serde(default, deny_unknown_fields)]
-pub struct CacheConfig {
-    /// `auto` is on unless less than 1 GiB of host memory is free.
-    pub enable_cache: Switch,
-    /// At most this much; `auto` is half of the host memory that is free at the start.
-    pub memory_bytes: AutoBytes,
-}
-
-impl Default for CacheConfig {
-    fn default() -> Self {
-        Self { enable_cache: Switch::Auto, memory_bytes: AutoBytes::Auto }
     }
 }
 

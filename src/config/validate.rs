@@ -23,11 +23,18 @@ pub(super) fn check(config: &Config) -> Result<(), Invalid> {
     check_data(config)?;
     check_model(config)?;
     check_training(config)?;
+    check_augmentation(config)?;
     within("dataloader.num_workers", config.dataloader.num_workers, 0, 256)?;
     within("dataloader.prefetch_factor", config.dataloader.prefetch_factor, 1, 64)?;
     within("logging.log_interval", config.logging.log_interval, 1, 1_000_000)?;
-    if let AutoBytes::Bytes(bytes) = config.cache.memory_bytes {
-        within("cache.memory_bytes", bytes, 1, 1 << 50)?;
+    for (key, bytes) in [
+        ("cache.memory_bytes", config.cache.memory_bytes),
+        ("cache.disk_bytes", config.cache.disk_bytes),
+        ("dataloader.host_memory_budget", config.dataloader.host_memory_budget),
+    ] {
+        if let AutoBytes::Bytes(bytes) = bytes {
+            within(key, bytes, 0, 1 << 50)?;
+        }
     }
     Ok(())
 }
@@ -56,6 +63,16 @@ fn check_data(config: &Config) -> Result<(), Invalid> {
         "found 1 with frames of 32 x 32, which leaves batch norm a single value in a micro-batch of one clip".into(),
         "take 2 frames, or larger ones",
     )?;
+    require(!data.root.0.is_empty(), "data.root", "found an empty list".into(), "name the folder of the data set")?;
+    within("data.quality_threshold", data.quality_threshold, 0.0, 1e6)?;
+    within("data.duplicate_threshold", data.duplicate_threshold, 0.0, 255.0)?;
+    within("data.deadline_secs", data.deadline_secs, 0.1, 86_400.0)?;
+    if let Some(videos) = data.max_videos_per_class {
+        within("data.max_videos_per_class", videos, 1, usize::MAX)?;
+    }
+    within("data.faces.margin", data.faces.margin, 0.5, 5.0)?;
+    within("data.faces.detect_every", data.faces.detect_every, 1, 1024)?;
+    within("data.faces.min_size", data.faces.min_size, 0, 10_000)?;
     within("data.val_split", data.val_split, 0.0, 0.9)?;
     within("data.test_split", data.test_split, 0.0, 0.9)?;
     let sum = data.val_split + data.test_split;
@@ -71,6 +88,25 @@ fn check_data(config: &Config) -> Result<(), Invalid> {
         "found 0, but the best epoch is chosen by validation".into(),
         "0.15 is usual",
     )
+}
+
+fn check_augmentation(config: &Config) -> Result<(), Invalid> {
+    let augmentation = &config.augmentation;
+    for (key, value, high) in [
+        ("horizontal_flip", augmentation.horizontal_flip, 1.0),
+        ("rotation", augmentation.rotation, 180.0),
+        ("brightness", augmentation.brightness, 1.0),
+        ("contrast", augmentation.contrast, 1.0),
+        ("saturation", augmentation.saturation, 1.0),
+        ("hue", augmentation.hue, 0.5),
+        ("gaussian_blur", augmentation.gaussian_blur, 1.0),
+        ("jpeg", augmentation.jpeg, 1.0),
+        ("noise", augmentation.noise, 1.0),
+        ("random_erasing", augmentation.random_erasing, 1.0),
+    ] {
+        within(&format!("augmentation.{key}"), value, 0.0, high)?;
+    }
+    within("augmentation.random_resized_crop", augmentation.random_resized_crop, 0.05, 1.0)
 }
 
 fn check_model(config: &Config) -> Result<(), Invalid> {

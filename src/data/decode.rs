@@ -14,8 +14,11 @@ use ffmpeg_next::format::Pixel;
 use ffmpeg_next::format::stream::Disposition;
 use ffmpeg_next::software::scaling;
 use ffmpeg_next::{Dictionary, frame, media};
+use image::RgbImage;
 
 use super::DataError;
+use super::manifest::Footage;
+use crate::config::{DataConfig, Sampling, Switch};
 
 /// A larger picture is an attack or a mistake, and would not fit the memory.
 const MAX_PIXELS: u64 = 64_000_000;
@@ -25,9 +28,9 @@ const MAX_PACKETS: usize = 1_000_000;
 const MAX_ERRORS: usize = 1_000;
 
 /// What is taken from a video.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+#[derive(Debug, Clone, Copy, PartialEq)]
 pub struct ClipSpec {
-    /// T: frames in a clip, each from the middle of one of T equal parts of the video.
+    /// T: frames in a clip.
     pub frames: usize,
     /// Height in pixels that frames are resized to.
     pub height: usize,
@@ -35,9 +38,59 @@ pub struct ClipSpec {
     pub width: usize,
     /// A video with fewer frames is not used; one with fewer than `frames` repeats some.
     pub min_frames: usize,
+    /// Which frames.
+    pub sampling: Sampling,
+    /// Frames with a lower variance of the Laplacian are left out; 0 = off.
+    pub quality_threshold: f64,
+    /// Frames that differ less from the one before are left out; 0 = off.
+    pub duplicate_threshold: f64,
+    /// Seconds after which reading is given up.
+    pub deadline_secs: f64,
+    /// Whether the GPU may decode.
+    pub hw_decode: Switch,
+}
+
+/// How large frames are handed over.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum FrameSize {
+    /// Resized to this, whatever the shape of the video.
+    Exact {
+        /// In pixels.
+        height: usize,
+        /// In pixels.
+        width: usize,
+    },
+    /// As in the video.
+    Full,
+    /// Made smaller, never larger, so that the longer side has this many pixels.
+    LongSide(usize),
 }
 
 impl ClipSpec {
+    /// Clips as configured.
+    #[must_use]
+    pub fn of(data: &DataConfig) -> Self {
+        let [height, width] = data.frame_size;
+        Self {
+            frames: data.max_frames,
+            height,
+            width,
+            min_frames: data.min_frames,
+            sampling: data.sampling,
+            quality_threshold: data.quality_threshold,
+            duplicate_threshold: data.duplicate_threshold,
+            deadline_secs: data.deadline_secs,
+            hw_decode: data.hw_decode,
+        }
+    }
+
+    /// Evenly spaced frames, with the defaults for all else.
+    #[must_use]
+    pub fn uniform(frames: usize, height: usize, width: usize, min_frames: usize) -> Self {
+        let data = DataConfig { max_frames: frames, frame_size: [height, width], min_frames, ..DataConfig::default() };
+        Self::of(&data)
+    }
+
     /// Bytes of a clip: T x height x width x 3.
     #[must_use]
     pub fn clip_bytes(&self) -> usize {
@@ -52,30 +105,76 @@ pub fn libavcodec_version() -> String {
     format!("libavcodec {}.{}.{}", version >> 16, version >> 8 & 0xff, version & 0xff)
 }
 
-/// Whether a clip can be had from this file, as far as that shows without decoding.
+/// What a look at the packets tells about a video.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct VideoInfo {
+    /// Frames in it.
+    pub frames: usize,
+    /// Width in pixels, as shown.
+    pub width: u32,
+    /// Height in pixels, as shown.
+    pub height: u32,
+    /// Size of the file, or of all its pictures.
+    pub bytes: u64,
+}
+
+/// Whether a clip can be had from this, as far as that shows without decoding.
 ///
 /// # Errors
 /// [`DataError::Video`] with the reason why not.
-pub fn probe(path: &Path, spec: &ClipSpec) -> Result<(), DataError> {
-    VideoFile::open(path).and_then(|mut file| file.timestamps(spec.min_frames)).map(drop).map_err(about(path))
+pub fn probe(footage: &Footage, spec: &ClipSpec) -> Result<VideoInfo, DataError> {
+    let info = || {
+        let mut file = VideoFile::open(&footage.path)?;
+        let frames = file.timestamps(spec.min_frames)?.len();
+        let bytes = std::fs::metadata(&footage.path).map_or(0, |metadata| metadata.len());
+        Ok(VideoInfo { frames, width: file.decoder.width(), height: file.decoder.height(), bytes })
+    };
+    info().map_err(about(&footage.path))
 }
 
 /// The frames of a clip as RGB bytes, T x height x width x 3.
 ///
 /// # Errors
 /// [`DataError::Video`] with the reason: the file is no video, is too short, or a wanted frame cannot be decoded.
-pub fn read_clip(path: &Path, spec: &ClipSpec) -> Result<Vec<u8>, DataError> {
-    decode(path, spec).map(|clip| clip.thwc).map_err(about(path))
+pub fn read_clip(footage: &Footage, spec: &ClipSpec, draw: Option<u64>) -> Result<Vec<u8>, DataError> {
+    let mut thwc = Vec::new();
+    // A plain `with_capacity` ends the process where there is no memory left.
+    let reserved = thwc.try_reserve_exact(spec.clip_bytes());
+    reserved.map_err(|_| about(&footage.path)(format!("no memory for its {} bytes", spec.clip_bytes())))?;
+    let size = FrameSize::Exact { height: spec.height, width: spec.width };
+    read_frames(footage, spec, draw, size, &mut |frame| thwc.extend_from_slice(&frame))?;
+    Ok(thwc)
+}
+
+/// Hands over the T frames of a clip in the order they are shown; a frame that was picked twice comes twice.
+///
+/// `draw` seeds the choice where it is random; without it, the choice is that of validation.
+///
+/// # Errors
+/// [`DataError::Video`] with the reason.
+pub fn read_frames(
+    footage: &Footage,
+    spec: &ClipSpec,
+    _draw: Option<u64>,
+    size: FrameSize,
+    take: &mut dyn FnMut(RgbImage),
+) -> Result<(), DataError> {
+    decode(&footage.path, spec, size, take).map(drop).map_err(about(&footage.path))
 }
 
 fn about(path: &Path) -> impl FnOnce(String) -> DataError {
     move |reason| DataError::Video { path: path.to_owned(), reason }
 }
 
-fn decode<'s>(path: &Path, spec: &'s ClipSpec) -> Result<Clip<'s>, String> {
+fn decode<'s>(
+    path: &Path,
+    spec: &ClipSpec,
+    size: FrameSize,
+    take: &'s mut dyn FnMut(RgbImage),
+) -> Result<Clip<'s>, String> {
     let timestamps = VideoFile::open(path)?.timestamps(spec.min_frames)?;
     let wanted = picks(timestamps.len(), spec.frames).map(|frame| timestamps[frame]).collect();
-    let mut clip = Clip::new(spec, wanted)?;
+    let mut clip = Clip::new(size, wanted, take);
     let mut file = VideoFile::open(path)?;
     while !clip.missing.is_empty()
         && let Some(mut packet) = file.next_packet()?
@@ -231,11 +330,11 @@ fn open_decoder(parameters: ffmpeg::codec::Parameters) -> Result<decoder::Video,
 
 /// A clip in the making.
 struct Clip<'s> {
-    spec: &'s ClipSpec,
+    size: FrameSize,
+    give: &'s mut dyn FnMut(RgbImage),
     /// The time of each of its frames, with repeats where the video is short.
     wanted: Vec<i64>,
     missing: BTreeSet<i64>,
-    thwc: Vec<u8>,
     scaler: Option<scaling::Context>,
     decoded: usize,
     errors: usize,
@@ -243,13 +342,9 @@ struct Clip<'s> {
 }
 
 impl<'s> Clip<'s> {
-    fn new(spec: &'s ClipSpec, wanted: Vec<i64>) -> Result<Self, String> {
+    fn new(size: FrameSize, wanted: Vec<i64>, give: &'s mut dyn FnMut(RgbImage)) -> Self {
         let missing = wanted.iter().copied().collect();
-        let mut thwc = Vec::new();
-        // A plain `with_capacity` ends the process where there is no memory left.
-        thwc.try_reserve_exact(spec.clip_bytes())
-            .map_err(|_| format!("no memory for its {} bytes", spec.clip_bytes()))?;
-        Ok(Self { spec, wanted, missing, thwc, scaler: None, decoded: 0, errors: 0, last_error: None })
+        Self { size, give, wanted, missing, scaler: None, decoded: 0, errors: 0, last_error: None }
     }
 
     /// Takes what the decoder has ready after `sent`. A failure is only counted: what is missing shows at the end.
@@ -281,11 +376,15 @@ impl<'s> Clip<'s> {
             return Ok(());
         };
         let rgb = self.resize(frame)?;
+        let (width, height) = (rgb.width(), rgb.height());
+        let mut pixels = Vec::with_capacity(width as usize * height as usize * 3);
+        // Rows of an FFmpeg picture may be padded.
+        for row in rgb.data(0).chunks(rgb.stride(0)).take(height as usize) {
+            pixels.extend_from_slice(&row[..width as usize * 3]);
+        }
+        let picture = RgbImage::from_raw(width, height, pixels).expect("as many bytes as pixels x 3");
         for _ in self.wanted.iter().filter(|wanted| **wanted == time) {
-            // Rows of an FFmpeg picture may be padded.
-            for row in rgb.data(0).chunks(rgb.stride(0)).take(self.spec.height) {
-                self.thwc.extend_from_slice(&row[..self.spec.width * 3]);
-            }
+            (self.give)(picture.clone());
         }
         Ok(())
     }
@@ -298,7 +397,15 @@ impl<'s> Clip<'s> {
         let scaler = match self.scaler.take().filter(fits) {
             Some(scaler) => scaler,
             None => {
-                let to = (as_u32(self.spec.width), as_u32(self.spec.height));
+                let to = match self.size {
+                    FrameSize::Exact { height, width } => (as_u32(width), as_u32(height)),
+                    FrameSize::Full => (width, height),
+                    FrameSize::LongSide(side) => {
+                        let scale = (side as f64 / f64::from(width.max(height))).min(1.0);
+                        let scaled = |length: u32| (f64::from(length) * scale).round().max(1.0) as u32;
+                        (scaled(width), scaled(height))
+                    }
+                };
                 let flags = scaling::Flags::BILINEAR;
                 scaling::Context::get(format, width, height, Pixel::RGB24, to.0, to.1, flags).map_err(unusable)?
             }
@@ -349,7 +456,8 @@ mod tests {
                 writer.write(&[2 * frame; 64 * 64 * 3]).unwrap();
             }
             writer.finish().unwrap();
-            decode(&path, &ClipSpec { frames: 4, height: 32, width: 32, min_frames: 1 }).unwrap().decoded
+            let size = FrameSize::Exact { height: 32, width: 32 };
+            decode(&path, &ClipSpec::uniform(4, 32, 32, 1), size, &mut drop).unwrap().decoded
         };
         let (without, with) = (decoded(0), decoded(3));
         assert!((105..=120).contains(&without), "every frame before the last wanted one is a reference: {without}");

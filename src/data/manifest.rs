@@ -8,6 +8,7 @@ use std::path::{Path, PathBuf};
 use serde::{Deserialize, Serialize};
 
 use super::DataError;
+use crate::config::LayoutChoice;
 use crate::files;
 
 const HINT_WRITE: &str = "free some space, or allow writing there";
@@ -33,38 +34,133 @@ pub enum Split {
     Val,
     /// Looked at once, at the end.
     Test,
+    /// Of another data set, looked at once, at the end.
+    CrossTest,
+}
+
+/// What lies at a record's path.
+#[derive(Debug, Clone, PartialEq, Eq, Default, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case")]
+pub enum Media {
+    /// A video file.
+    #[default]
+    Video,
+    /// A single picture.
+    Picture,
+    /// A folder whose pictures are the frames, in the natural order of their names.
+    Folder,
+    /// These pictures, in this order; paths below the data set's root.
+    Frames(Vec<PathBuf>),
+}
+
+/// A folder that videos come from.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct DataSet {
+    /// The folder, absolute.
+    pub root: PathBuf,
+    /// How it is laid out.
+    pub layout: LayoutChoice,
+    /// Whether faces are cut out of its frames.
+    #[serde(default)]
+    pub crop_faces: bool,
+}
+
+/// A video file, or pictures that stand for one; all paths absolute.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Footage {
+    /// The file or folder.
+    pub path: PathBuf,
+    /// What lies there.
+    pub media: Media,
+}
+
+impl Footage {
+    /// A video file.
+    #[must_use]
+    pub fn video(path: impl Into<PathBuf>) -> Self {
+        Self { path: path.into(), media: Media::Video }
+    }
+}
+
+impl DataSet {
+    /// The last part of its path, for people.
+    #[must_use]
+    pub fn name(&self) -> String {
+        self.root.file_name().unwrap_or(self.root.as_os_str()).to_string_lossy().into_owned()
+    }
 }
 
 /// One video of a data set.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 pub struct VideoRecord {
+    /// Which of the manifest's data sets it is from.
+    #[serde(default, skip_serializing_if = "is_default")]
+    pub set: usize,
     /// Path below the data set's root.
     pub path: PathBuf,
+    /// What lies there.
+    #[serde(default, skip_serializing_if = "is_default")]
+    pub media: Media,
     /// Real or fake.
     pub label: Label,
-    /// How a fake was made, where the folders say so.
+    /// How a fake was made, where the data set says so.
     #[serde(skip_serializing_if = "Option::is_none", default)]
     pub method: Option<String>,
+    /// Which of several compressions it has, where the data set has several.
+    #[serde(skip_serializing_if = "Option::is_none", default)]
+    pub compression: Option<String>,
     /// The people in it: one, or two for a face swap.
     pub source_ids: Vec<String>,
+    /// The real that a fake was made from: its path below the same root, where the data set says so.
+    #[serde(skip_serializing_if = "Option::is_none", default)]
+    pub original: Option<PathBuf>,
     /// Its side of the split.
     pub split: Split,
+    /// Whether the data set itself says so.
+    #[serde(default, skip_serializing_if = "is_default")]
+    pub official: bool,
+}
+
+impl VideoRecord {
+    /// A video file of the first data set, not yet on any side, of which no more is known.
+    #[must_use]
+    pub fn new(path: impl Into<PathBuf>, label: Label, source_ids: Vec<String>) -> Self {
+        Self {
+            set: 0,
+            path: path.into(),
+            media: Media::Video,
+            label,
+            method: None,
+            compression: None,
+            source_ids,
+            original: None,
+            split: Split::Train,
+            official: false,
+        }
+    }
+}
+
+fn is_default<T: Default + PartialEq>(value: &T) -> bool {
+    *value == T::default()
 }
 
 /// A video that cannot be used.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 pub struct SkippedVideo {
+    /// Which of the manifest's data sets it is from.
+    #[serde(default, skip_serializing_if = "is_default")]
+    pub set: usize,
     /// Path below the data set's root.
     pub path: PathBuf,
     /// Why, in one line.
     pub reason: String,
 }
 
-/// The index of a data set, sorted by path so that the file system decides nothing.
+/// The index of one or several data sets, sorted by set and path so that the file system decides nothing.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Manifest {
-    /// The data set's folder, absolute.
-    pub root: PathBuf,
+    /// The data sets.
+    pub sets: Vec<DataSet>,
     /// All videos that were found.
     pub videos: Vec<VideoRecord>,
     /// Those of them that cannot be used, and why.
@@ -72,6 +168,62 @@ pub struct Manifest {
 }
 
 impl Manifest {
+    /// Where a video is to be read from.
+    #[must_use]
+    pub fn footage(&self, video: usize) -> Footage {
+        let record = &self.videos[video];
+        let root = &self.sets[record.set].root;
+        let media = match &record.media {
+            Media::Frames(frames) => Media::Frames(frames.iter().map(|frame| root.join(frame)).collect()),
+            other => other.clone(),
+        };
+        Footage { path: root.join(&record.path), media }
+    }
+
+    /// The folder that an error about the whole names.
+    #[must_use]
+    pub fn root(&self) -> &Path {
+        self.sets.first().map_or(Path::new("."), |set| &set.root)
+    }
+
+    /// Looks for the data sets, which may have been moved since, in these folders.
+    ///
+    /// # Errors
+    /// [`DataError::Unusable`] where the folders are more or fewer, or one is not there.
+    pub fn move_to(&mut self, roots: &[PathBuf]) -> Result<(), DataError> {
+        let unusable = |root: &Path, problem: String| DataError::Unusable {
+            root: root.to_owned(),
+            problem,
+            hint: "name the folders that the videos are in now, in the same order (data.root, data.test_roots)".into(),
+        };
+        if roots.len() != self.sets.len() {
+            let problem = format!("the run has {} data sets, {} folders are named", self.sets.len(), roots.len());
+            return Err(unusable(self.root(), problem));
+        }
+        for (set, root) in self.sets.iter_mut().zip(roots) {
+            if !root.is_dir() {
+                return Err(unusable(root, "there is no such folder".into()));
+            }
+            set.root.clone_from(root);
+        }
+        Ok(())
+    }
+
+    /// A path for people: below its root, and with the root's name where there are several.
+    #[must_use]
+    pub fn name(&self, set: usize, path: &Path) -> String {
+        match self.sets.as_slice() {
+            [_] => path.display().to_string(),
+            sets => Path::new(&sets[set].name()).join(path).display().to_string(),
+        }
+    }
+
+    /// A video for people; see [`name`](Self::name).
+    #[must_use]
+    pub fn video_name(&self, video: usize) -> String {
+        self.name(self.videos[video].set, &self.videos[video].path)
+    }
+
     /// Numbers of all videos on one side of the split, usable or not, ascending.
     #[must_use]
     pub fn members(&self, split: Split) -> Vec<usize> {
@@ -82,8 +234,8 @@ impl Manifest {
     /// Numbers of the usable videos on one side of the split, ascending.
     #[must_use]
     pub fn indices(&self, split: Split) -> Vec<usize> {
-        let skipped: HashSet<_> = self.skipped.iter().map(|skipped| &skipped.path).collect();
-        let usable = |video: &VideoRecord| video.split == split && !skipped.contains(&video.path);
+        let skipped: HashSet<_> = self.skipped.iter().map(|skipped| (skipped.set, &skipped.path)).collect();
+        let usable = |video: &VideoRecord| video.split == split && !skipped.contains(&(video.set, &video.path));
         self.videos.iter().enumerate().filter(|(_, video)| usable(video)).map(|(index, _)| index).collect()
     }
 
@@ -96,9 +248,9 @@ impl Manifest {
     /// Takes note that a video cannot be used; said twice, it counts once.
     pub fn mark_unusable(&mut self, video: usize, reason: &str) {
         // The number may come from a checkpoint that belongs to another manifest.
-        let Some(VideoRecord { path, .. }) = self.videos.get(video) else { return };
-        if self.skipped.iter().all(|skipped| skipped.path != *path) {
-            self.skipped.push(SkippedVideo { path: path.clone(), reason: reason.to_owned() });
+        let Some(VideoRecord { set, path, .. }) = self.videos.get(video) else { return };
+        if self.skipped.iter().all(|skipped| (skipped.set, &skipped.path) != (*set, path)) {
+            self.skipped.push(SkippedVideo { set: *set, path: path.clone(), reason: reason.to_owned() });
         }
     }
 
@@ -133,7 +285,11 @@ mod tests {
     use super::*;
 
     fn video(path: &str, label: Label, split: Split) -> VideoRecord {
-        VideoRecord { path: path.into(), label, method: None, source_ids: vec![path.into()], split }
+        VideoRecord { split, ..VideoRecord::new(path, label, vec![path.into()]) }
+    }
+
+    fn sets() -> Vec<DataSet> {
+        vec![DataSet { root: "/videos".into(), layout: LayoutChoice::Folders, crop_faces: false }]
     }
 
     #[test]
@@ -142,13 +298,13 @@ mod tests {
         let path = folder.path().join("manifest.json");
         fs::write(&path, "older").unwrap();
         let manifest = Manifest {
-            root: "/videos".into(),
+            sets: sets(),
             videos: vec![
                 video("fake/a.mp4", Label::Fake, Split::Val),
                 video("real/ü.mp4", Label::Real, Split::Train),
                 video("real/z.mp4", Label::Real, Split::Train),
             ],
-            skipped: vec![SkippedVideo { path: "real/x.mp4".into(), reason: "the file is empty".into() }],
+            skipped: vec![SkippedVideo { set: 0, path: "real/x.mp4".into(), reason: "the file is empty".into() }],
         };
         manifest.save(&path).unwrap();
         assert_eq!(Manifest::load(&path).unwrap(), manifest);
@@ -161,11 +317,11 @@ mod tests {
     #[test]
     fn a_number_that_is_no_video_of_this_manifest_is_left_alone() {
         let videos = vec![video("real/a.mp4", Label::Real, Split::Train)];
-        let mut manifest = Manifest { root: "/".into(), videos, skipped: Vec::new() };
+        let mut manifest = Manifest { sets: sets(), videos, skipped: Vec::new() };
         manifest.mark_unusable(1, "of another manifest");
         manifest.mark_unusable(0, "empty");
         manifest.mark_unusable(0, "said twice");
-        assert_eq!(manifest.skipped, [SkippedVideo { path: "real/a.mp4".into(), reason: "empty".into() }]);
+        assert_eq!(manifest.skipped, [SkippedVideo { set: 0, path: "real/a.mp4".into(), reason: "empty".into() }]);
     }
 
     #[test]
@@ -174,9 +330,9 @@ mod tests {
         let path = folder.path().join("manifest.json");
         let missing = Manifest::load(&path).unwrap_err();
         assert!(missing.to_string().contains("manifest.json") && !missing.is_usage());
-        fs::write(&path, "{\"root\": 1}").unwrap();
+        fs::write(&path, "{\"sets\": 1}").unwrap();
         assert!(Manifest::load(&path).unwrap_err().to_string().contains("not a manifest"));
-        let manifest = Manifest { root: "/".into(), videos: Vec::new(), skipped: Vec::new() };
+        let manifest = Manifest { sets: sets(), videos: Vec::new(), skipped: Vec::new() };
         assert!(manifest.save(&folder.path().join("no/manifest.json")).is_err());
     }
 }

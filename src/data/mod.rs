@@ -17,7 +17,7 @@ use std::path::PathBuf;
 pub use cache::{CacheStats, FrameCache};
 pub use decode::ClipSpec;
 pub use loader::{HostBatch, Loader, Pass};
-pub use manifest::{Label, Manifest, SkippedVideo, Split, VideoRecord};
+pub use manifest::{DataSet, Footage, Label, Manifest, Media, SkippedVideo, Split, VideoRecord};
 pub use plan::{epoch_plan, sequential_plan};
 pub use source::{ClipSource, prepare};
 

@@ -7,8 +7,9 @@ use std::path::{Path, PathBuf};
 
 use walkdir::WalkDir;
 
-use super::manifest::{Label, Manifest, SkippedVideo, Split, VideoRecord};
+use super::manifest::{DataSet, Label, Manifest, SkippedVideo, VideoRecord};
 use super::{DataError, identity};
+use crate::config::{DataConfig, LayoutChoice};
 
 const REAL_FOLDERS: [&str; 4] = ["real", "0_real", "original", "reals"];
 const FAKE_FOLDERS: [&str; 4] = ["fake", "1_fake", "manipulated", "fakes"];
@@ -17,7 +18,7 @@ const HINT_LAYOUT: &str = "the data folder holds the folders `real` and `fake`, 
                            `dfdetect demo-data --output demo` makes one to try things out";
 
 impl Manifest {
-    /// Finds the videos below the class folders of `root`; all are put into [`Split::Train`] at first.
+    /// Finds the videos below the class folders of `root`; none is on a side of the split yet.
     ///
     /// Class folders are `real`, `0_real`, `original`, `reals` and `fake`, `1_fake`, `manipulated`, `fakes`, in any
     /// case. Videos are known by their extension. Hidden files and folders are left out, links are followed. A fake's
@@ -25,7 +26,8 @@ impl Manifest {
     ///
     /// # Errors
     /// [`DataError::Unusable`] where the folder is missing or has no videos of one class.
-    pub fn scan(root: &Path) -> Result<Self, DataError> {
+    pub fn scan(config: &DataConfig) -> Result<Self, DataError> {
+        let root = config.root.0[0].as_path();
         let unusable =
             |problem: String| DataError::Unusable { root: root.to_owned(), problem, hint: HINT_LAYOUT.into() };
         if !root.exists() {
@@ -36,7 +38,8 @@ impl Manifest {
         }
         let names = folders(root).map_err(|error| unusable(format!("the folder cannot be read: {error}")))?;
         let absolute = std::path::absolute(root).map_err(|error| unusable(error.to_string()))?;
-        let mut manifest = Self { root: absolute, videos: Vec::new(), skipped: Vec::new() };
+        let sets = vec![DataSet { root: absolute, layout: LayoutChoice::Folders, crop_faces: false }];
+        let mut manifest = Self { sets, videos: Vec::new(), skipped: Vec::new() };
         for (label, known) in [(Label::Real, REAL_FOLDERS), (Label::Fake, FAKE_FOLDERS)] {
             let classes: Vec<_> = names.iter().filter(|name| known.contains(&lowercase(name).as_str())).collect();
             if classes.is_empty() {
@@ -59,7 +62,7 @@ impl Manifest {
 
     /// Adds the videos below one class folder.
     fn collect(&mut self, class: &Path, label: Label) {
-        let entries = WalkDir::new(self.root.join(class)).follow_links(true).into_iter();
+        let entries = WalkDir::new(self.sets[0].root.join(class)).follow_links(true).into_iter();
         for entry in entries.filter_entry(|entry| entry.depth() == 0 || !is_hidden(entry.path())) {
             match entry {
                 Ok(entry) if is_video(entry.path()) && !entry.file_type().is_dir() => {
@@ -73,7 +76,7 @@ impl Manifest {
                 // A link back to a folder above it: all below was or will be visited.
                 Err(error) if error.loop_ancestor().is_some() => {}
                 Err(error) => {
-                    let path = error.path().map_or_else(|| self.root.join(class), Path::to_owned);
+                    let path = error.path().map_or_else(|| self.sets[0].root.join(class), Path::to_owned);
                     if !is_hidden(&path) {
                         let reason = error.io_error().map_or_else(|| error.to_string(), ToString::to_string);
                         self.skip(&path, format!("cannot be read: {reason}"));
@@ -85,11 +88,11 @@ impl Manifest {
 
     fn skip(&mut self, path: &Path, reason: String) {
         let path = PathBuf::from(self.relative(path).to_string_lossy().into_owned());
-        self.skipped.push(SkippedVideo { path, reason });
+        self.skipped.push(SkippedVideo { set: 0, path, reason });
     }
 
     fn relative(&self, path: &Path) -> PathBuf {
-        path.strip_prefix(&self.root).unwrap_or(path).to_owned()
+        path.strip_prefix(&self.sets[0].root).unwrap_or(path).to_owned()
     }
 }
 
@@ -102,7 +105,7 @@ fn record(path: &Path, label: Label) -> Option<VideoRecord> {
         (Label::Fake, [method, _, ..]) => Some(method.to_str()?.to_owned()),
         _ => None,
     };
-    Some(VideoRecord { path: path.to_owned(), label, method, source_ids, split: Split::Train })
+    Some(VideoRecord { method, ..VideoRecord::new(path, label, source_ids) })
 }
 
 /// Names of the folders in `root`, sorted.
@@ -149,6 +152,11 @@ mod tests {
     use std::fs;
 
     use super::*;
+    use crate::config::Roots;
+
+    fn scan(root: &Path) -> Result<Manifest, DataError> {
+        Manifest::scan(&DataConfig { root: Roots::one(root), ..DataConfig::default() })
+    }
 
     fn tree(files: &[&str]) -> tempfile::TempDir {
         let root = tempfile::tempdir().unwrap();
@@ -174,7 +182,7 @@ mod tests {
             "elsewhere/z.mp4",
             "z.mp4",
         ]);
-        let manifest = Manifest::scan(root.path()).unwrap();
+        let manifest = scan(root.path()).unwrap();
         let found: Vec<_> = manifest
             .videos
             .iter()
@@ -190,8 +198,7 @@ mod tests {
                 ("Real/deep/er/a.mkv", Label::Real, None),
             ]
         );
-        assert!(manifest.root.is_absolute() && manifest.skipped.is_empty());
-        assert!(manifest.videos.iter().all(|video| video.split == Split::Train));
+        assert!(manifest.sets[0].root.is_absolute() && manifest.skipped.is_empty());
         assert_eq!(manifest.videos[0].source_ids, ["033", "097"]);
     }
 
@@ -204,7 +211,7 @@ mod tests {
         symlink(elsewhere.path(), root.path().join("real/more")).unwrap();
         symlink(root.path().join("real"), root.path().join("real/loop")).unwrap();
         symlink("nowhere.mp4", root.path().join("fake/broken.mp4")).unwrap();
-        let manifest = Manifest::scan(root.path()).unwrap();
+        let manifest = scan(root.path()).unwrap();
         let paths: Vec<_> = manifest.videos.iter().map(|video| video.path.to_str().unwrap()).collect();
         assert_eq!(paths, ["fake/b.mp4", "real/a.mp4", "real/more/linked.mp4"]);
         assert_eq!(manifest.skipped.len(), 1);
@@ -218,7 +225,7 @@ mod tests {
         use std::os::unix::ffi::OsStrExt;
         let root = tree(&["real/a.mp4", "fake/b.mp4"]);
         fs::write(root.path().join("real").join(OsStr::from_bytes(b"\xff.mp4")), "").unwrap();
-        let manifest = Manifest::scan(root.path()).unwrap();
+        let manifest = scan(root.path()).unwrap();
         assert_eq!(manifest.videos.len(), 2);
         assert!(manifest.skipped[0].reason.contains("UTF-8"));
         manifest.save(&root.path().join("manifest.json")).unwrap();
@@ -227,7 +234,7 @@ mod tests {
     #[test]
     fn an_unusable_folder_says_what_is_there_and_what_to_do() {
         let error_of = |path: &Path| {
-            let error = Manifest::scan(path).unwrap_err();
+            let error = scan(path).unwrap_err();
             assert!(error.is_usage());
             let text = error.to_string();
             assert!(text.contains("hint: ") && text.contains(path.to_str().unwrap()), "{text}");

@@ -1,7 +1,6 @@
 //! Where the clips of a data set come from: the cache, or else the file. And what is done once before training.
 
 use std::panic::{self, AssertUnwindSafe};
-use std::path::PathBuf;
 use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
 use std::sync::{Arc, Mutex, PoisonError};
 use std::thread;
@@ -9,7 +8,7 @@ use std::thread;
 use super::DataError;
 use super::cache::FrameCache;
 use super::decode::{self, ClipSpec};
-use super::manifest::{Label, Manifest};
+use super::manifest::{Footage, Label, Manifest};
 use crate::progress::Bar;
 
 /// A clip's pixels (T x height x width x 3), or why there are none.
@@ -18,7 +17,7 @@ pub(super) type Clip = Result<Arc<[u8]>, String>;
 /// All that is needed to get the clip of any video of a manifest.
 #[derive(Debug)]
 pub struct ClipSource {
-    paths: Vec<PathBuf>,
+    footage: Vec<Footage>,
     labels: Vec<Label>,
     spec: ClipSpec,
     cache: Arc<FrameCache>,
@@ -28,9 +27,9 @@ impl ClipSource {
     /// Clips as `spec` wants them, of the videos of `manifest` by their number there.
     #[must_use]
     pub fn new(manifest: &Manifest, spec: ClipSpec, cache: Arc<FrameCache>) -> Self {
-        let paths = manifest.videos.iter().map(|video| manifest.root.join(&video.path)).collect();
+        let footage = (0..manifest.videos.len()).map(|video| manifest.footage(video)).collect();
         let labels = manifest.videos.iter().map(|video| video.label).collect();
-        Self { paths, labels, spec, cache }
+        Self { footage, labels, spec, cache }
     }
 
     /// How clips are taken.
@@ -58,7 +57,7 @@ impl ClipSource {
     }
 
     fn decode(&self, video: usize) -> Clip {
-        let clip: Arc<[u8]> = decode::read_clip(&self.paths[video], &self.spec).map_err(reason)?.into();
+        let clip: Arc<[u8]> = decode::read_clip(&self.footage[video], &self.spec, None).map_err(reason)?.into();
         self.cache.insert(video, clip.clone());
         Ok(clip)
     }
@@ -71,7 +70,7 @@ impl ClipSource {
             } else if self.cache.has_room(self.spec.clip_bytes() as u64) {
                 self.decode(video).map(drop)
             } else {
-                decode::probe(&self.paths[video], &self.spec).map_err(reason)
+                decode::probe(&self.footage[video], &self.spec).map(drop).map_err(reason)
             }
         })
     }

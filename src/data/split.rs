@@ -75,7 +75,7 @@ impl Manifest {
             GroupBy::Video => (String::new(), "add videos, or ask for fewer splits (data.test_split: 0)"),
         };
         DataError::Unusable {
-            root: self.root.clone(),
+            root: self.root().to_owned(),
             problem: format!(
                 "{reals} real and {fakes} fake videos{together} cannot be split into {}: each needs a real and a fake one",
                 names.join(", ")
@@ -228,17 +228,18 @@ mod tests {
     use proptest::prelude::*;
 
     use super::*;
+    use crate::config::LayoutChoice;
+    use crate::data::DataSet;
 
     /// Videos by label and people, with made-up paths.
     fn manifest(videos: &[(bool, Vec<u32>)]) -> Manifest {
-        let record = |(index, (fake, people)): (usize, &(bool, Vec<u32>))| VideoRecord {
-            path: format!("{}/{index}.mp4", if *fake { "fake" } else { "real" }).into(),
-            label: if *fake { Label::Fake } else { Label::Real },
-            method: None,
-            source_ids: people.iter().map(u32::to_string).collect(),
-            split: Split::Train,
+        let record = |(index, (fake, people)): (usize, &(bool, Vec<u32>))| {
+            let path = format!("{}/{index}.mp4", if *fake { "fake" } else { "real" });
+            let label = if *fake { Label::Fake } else { Label::Real };
+            VideoRecord::new(path, label, people.iter().map(u32::to_string).collect())
         };
-        Manifest { root: "set".into(), videos: videos.iter().enumerate().map(record).collect(), skipped: Vec::new() }
+        let sets = vec![DataSet { root: "set".into(), layout: LayoutChoice::Folders, crop_faces: false }];
+        Manifest { sets, videos: videos.iter().enumerate().map(record).collect(), skipped: Vec::new() }
     }
 
     /// Groups of the given reals and fakes, each of one person.

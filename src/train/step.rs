@@ -189,7 +189,9 @@ mod tests {
         })
     }
 
-    const SPEC: ClipSpec = ClipSpec { frames: 2, height: 32, width: 32, min_frames: 1 };
+    fn spec() -> ClipSpec {
+        ClipSpec::uniform(2, 32, 32, 1)
+    }
     const OOM: &str = "DefaultCPUAllocator: can't allocate memory: you tried to allocate 1 bytes";
 
     fn stepper(temporal: Temporal, dropout: f64, micro_batch: usize) -> Stepper {
@@ -204,7 +206,7 @@ mod tests {
             scaler: LossScaler::new(false),
             guard: Guard::new("train", micro_batch, true),
             clip_norm: 1.0,
-            spec: SPEC,
+            spec: spec(),
             pin_memory: false,
             relieve: Box::new(|| {}),
             detector,
@@ -256,14 +258,14 @@ mod tests {
         let gradients = |batches: &[HostBatch], micro_batch: usize| {
             let stepper = stepper(Temporal::Mean, 0.0, 8);
             let work =
-                Work { detector: &stepper.detector, batches, spec: SPEC, scale: 1.0, seed: 0, pin_memory: false };
+                Work { detector: &stepper.detector, batches, spec: spec(), scale: 1.0, seed: 0, pin_memory: false };
             stepper.detector.parameters().zero_gradients().unwrap();
             let clips: usize = batches.iter().map(|b| b.labels.len()).sum();
             let mut loss = 0.0;
             for batch in batches {
                 for start in (0..batch.labels.len()).step_by(micro_batch) {
                     let range = start..(start + micro_batch).min(batch.labels.len());
-                    let frames = clips_to_device(batch, &SPEC, range.clone(), Device::Cpu, false).unwrap();
+                    let frames = clips_to_device(batch, &spec(), range.clone(), Device::Cpu, false).unwrap();
                     let targets: Vec<f32> =
                         batch.labels[range].iter().map(|l| f32::from(u8::from(*l == Label::Fake))).collect();
                     let logits = work.detector.forward(&frames, false).unwrap().clips_b;

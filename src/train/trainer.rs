@@ -272,7 +272,7 @@ impl Trainer<'_> {
     fn note_skipped(&mut self, skipped: &[(usize, String)]) {
         for (video, reason) in skipped {
             if self.state.skipped.iter().all(|(known, _)| known != video) {
-                tracing::warn!("{} is skipped: {reason}", self.manifest.videos[*video].path.display());
+                tracing::warn!("{} is skipped: {reason}", self.manifest.video_name(*video));
                 self.state.skipped.push((*video, reason.clone()));
             }
         }

@@ -1,0 +1,54 @@
+//! The section `augmentation`: how training clips are varied.
+
+use schemars::JsonSchema;
+use serde::{Deserialize, Serialize};
+
+/// Random changes to training clips. Each is drawn once a clip and applied to all its frames alike; validation and test
+/// see clips as they are.
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize, JsonSchema)]
+#[serde(default, deny_unknown_fields)]
+pub struct AugmentationConfig {
+    /// `false` leaves training clips as they are.
+    pub enabled: bool,
+    /// Probability of a mirror image.
+    pub horizontal_flip: f64,
+    /// Largest turn in degrees, either way.
+    pub rotation: f64,
+    /// Brightness is multiplied by 1 - x to 1 + x.
+    pub brightness: f64,
+    /// Contrast about the mean grey level is multiplied by 1 - x to 1 + x.
+    pub contrast: f64,
+    /// Distance from grey is multiplied by 1 - x to 1 + x.
+    pub saturation: f64,
+    /// Hue is turned by up to x of the full circle, either way.
+    pub hue: f64,
+    /// Probability of a Gaussian blur.
+    pub gaussian_blur: f64,
+    /// Probability of JPEG compression, quality 40 to 95.
+    pub jpeg: f64,
+    /// Probability of Gaussian noise.
+    pub noise: f64,
+    /// Probability that a rectangle is filled with noise.
+    pub random_erasing: f64,
+    /// Smallest share of the area that a random crop keeps before it is resized; 1 = no crop.
+    pub random_resized_crop: f64,
+}
+
+impl Default for AugmentationConfig {
+    fn default() -> Self {
+        Self {
+            enabled: true,
+            horizontal_flip: 0.5,
+            rotation: 5.0,
+            brightness: 0.1,
+            contrast: 0.1,
+            saturation: 0.1,
+            hue: 0.02,
+            gaussian_blur: 0.1,
+            jpeg: 0.2,
+            noise: 0.1,
+            random_erasing: 0.0,
+            random_resized_crop: 0.8,
+        }
+    }
+}

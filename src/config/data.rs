@@ -1,0 +1,218 @@
+//! The sections `data`, `dataloader` and `cache`: which videos, which frames of them, and where decoded clips are kept.
+
+use std::path::PathBuf;
+
+use schemars::JsonSchema;
+use serde::{Deserialize, Serialize};
+
+use super::scalars::{AutoBytes, Methods, Roots, Switch};
+
+/// Where the videos are and how clips are taken from them.
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize, JsonSchema)]
+#[serde(default, deny_unknown_fields)]
+pub struct DataConfig {
+    /// Folder of the data set, or a list of folders.
+    pub root: Roots,
+    /// Folders of other data sets that the best epoch is tested on at the end, each for itself.
+    pub test_roots: Roots,
+    /// How the folders are laid out; `auto` recognises it and says what it recognised.
+    pub layout: LayoutChoice,
+    /// Forgery methods to use: `all`, or a list such as `[Deepfakes, FaceSwap]`.
+    pub methods: Methods,
+    /// Which of several compressions to use, where the layout has them: `raw`, `c23` or `c40`.
+    pub compression: String,
+    /// Only this many reals and this many fakes of each root, evenly over the methods.
+    pub max_videos_per_class: Option<usize>,
+    /// T: frames in a clip.
+    pub max_frames: usize,
+    /// `[height, width]` in pixels that every frame is resized to.
+    pub frame_size: [usize; 2],
+    /// Which frames of a video make a clip.
+    pub sampling: Sampling,
+    /// A video with fewer usable frames than this is skipped and reported.
+    pub min_frames: usize,
+    /// Frames whose variance of the Laplacian (grey levels 0 to 255) is lower are blurred and left out; 0 = off.
+    pub quality_threshold: f64,
+    /// Frames that differ less than this from the one before (mean of grey levels 0 to 255) are left out; 0 = off.
+    pub duplicate_threshold: f64,
+    /// Seconds after which reading a video is given up.
+    pub deadline_secs: f64,
+    /// Decode on the GPU (NVDEC): `auto` where that works, else on the CPU.
+    pub hw_decode: Switch,
+    /// Finding and cutting out faces.
+    pub faces: FaceConfig,
+    /// Share of the videos that validates, 0 to 1; for data sets without an official split.
+    pub val_split: f64,
+    /// Share of the videos kept for the final test, 0 to 1; for data sets without an official split.
+    pub test_split: f64,
+    /// What may not be on two sides of the split.
+    pub group_by: GroupBy,
+}
+
+impl Default for DataConfig {
+    fn default() -> Self {
+        Self {
+            root: Roots::one("data"),
+            test_roots: Roots::default(),
+            layout: LayoutChoice::Auto,
+            methods: Methods::All,
+            compression: "c23".into(),
+            max_videos_per_class: None,
+            max_frames: 32,
+            frame_size: [224, 224],
+            sampling: Sampling::Uniform,
+            min_frames: 8,
+            quality_threshold: 0.0,
+            duplicate_threshold: 0.0,
+            deadline_secs: 120.0,
+            hw_decode: Switch::Auto,
+            faces: FaceConfig::default(),
+            val_split: 0.15,
+            test_split: 0.15,
+            group_by: GroupBy::Identity,
+        }
+    }
+}
+
+/// How a data set's folders are laid out.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
+#[serde(rename_all = "snake_case")]
+pub enum LayoutChoice {
+    /// Recognised from the folders' and files' names.
+    Auto,
+    /// `real/` and `fake/`, of videos, folders of frames, or pictures.
+    Folders,
+    /// FaceForensics++ as its download script leaves it.
+    Ffpp,
+    /// The flat copy of FaceForensics++ C23 on Kaggle.
+    FfppKaggle,
+    /// Celeb-DF v1 and v2.
+    Celebdf,
+    /// DFDC and its preview.
+    Dfdc,
+    /// DeepfakeBench's JSON, with frames on disk.
+    Deepfakebench,
+    /// A CSV file `path,label[,split][,group][,method]`.
+    Csv,
+}
+
+/// Which frames of a video make a clip.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
+#[serde(rename_all = "snake_case")]
+pub enum Sampling {
+    /// The middle frame of each of T equal parts of the video.
+    Uniform,
+    /// A random frame of each of T equal parts, drawn anew each epoch; validation takes the middle ones.
+    RandomSegment,
+    /// T frames in a row from the middle of the video.
+    Consecutive,
+    /// Like `uniform`, moved to the nearest frame that others are made from: the fastest.
+    ReferenceFrames,
+}
+
+/// Finding and cutting out faces.
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize, JsonSchema)]
+#[serde(default, deny_unknown_fields)]
+pub struct FaceConfig {
+    /// Whether faces are cut out.
+    pub mode: FaceMode,
+    /// Side of the square that is cut out, in sides of the face's box.
+    pub margin: f64,
+    /// Look for the face in every n-th frame of a clip.
+    pub detect_every: usize,
+    /// Smaller faces, in pixels of the video, count as none.
+    pub min_size: usize,
+    /// What becomes of a video without a face.
+    pub on_miss: OnMiss,
+}
+
+impl Default for FaceConfig {
+    fn default() -> Self {
+        Self { mode: FaceMode::Auto, margin: 1.3, detect_every: 1, min_size: 40, on_miss: OnMiss::Skip }
+    }
+}
+
+/// Whether faces are cut out.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
+#[serde(rename_all = "snake_case")]
+pub enum FaceMode {
+    /// Cut out, except in data sets that are face crops already or have no faces that can be found.
+    Auto,
+    /// Always cut out.
+    Crop,
+    /// Whole frames.
+    Off,
+}
+
+/// What becomes of a video without a face.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
+#[serde(rename_all = "snake_case")]
+pub enum OnMiss {
+    /// It is not used, and reported.
+    Skip,
+    /// Its whole frames are used, and it is reported.
+    WholeFrame,
+}
+
+/// What may not be on two sides of the split.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
+#[serde(rename_all = "snake_case")]
+pub enum GroupBy {
+    /// All videos that share a person (a face swap belongs to two).
+    Identity,
+    /// Each video stands for itself.
+    Video,
+}
+
+/// Threads that decode ahead of training.
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize, JsonSchema)]
+#[serde(default, deny_unknown_fields)]
+pub struct LoaderConfig {
+    /// Decoding threads; 0 = decode in the trainer's thread.
+    pub num_workers: usize,
+    /// Batches kept ready a worker.
+    pub prefetch_factor: usize,
+    /// Page-locked host memory for copies to a CUDA device.
+    pub pin_memory: bool,
+    /// Leave out the last batch of an epoch when it is short.
+    pub drop_last: bool,
+    /// Host memory for decoding threads, clips kept ready and the frame cache together; `auto` is half of what is free.
+    pub host_memory_budget: AutoBytes,
+}
+
+impl Default for LoaderConfig {
+    fn default() -> Self {
+        Self {
+            num_workers: 4,
+            prefetch_factor: 2,
+            pin_memory: true,
+            drop_last: false,
+            host_memory_budget: AutoBytes::Auto,
+        }
+    }
+}
+
+/// Decoded, cropped, resized clips kept in host memory and on disk, so that a video is decoded once.
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize, JsonSchema)]
+#[serde(default, deny_unknown_fields)]
+pub struct CacheConfig {
+    /// `auto` keeps clips on disk where all of them fit, and in memory as far as the budget goes.
+    pub enable_cache: Switch,
+    /// Folder of the clips on disk; data sets and runs may share it.
+    pub directory: PathBuf,
+    /// At most this much in memory; `auto` is what `dataloader.host_memory_budget` leaves.
+    pub memory_bytes: AutoBytes,
+    /// At most this much on disk, the least recently used leave first; `auto` is half of what is free there, 0 = none.
+    pub disk_bytes: AutoBytes,
+}
+
+impl Default for CacheConfig {
+    fn default() -> Self {
+        Self {
+            enable_cache: Switch::Auto,
+            directory: ".cache/frames".into(),
+            memory_bytes: AutoBytes::Auto,
+            disk_bytes: AutoBytes::Auto,
+        }
+    }
+}
