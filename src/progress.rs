@@ -82,7 +82,7 @@ impl Write for AboveBars {
 /// One thing that takes a while: a bar on a terminal, a log line now and then elsewhere.
 pub struct Bar {
     bar: ProgressBar,
-    label: &'static str,
+    label: String,
     /// Counts between two plain lines; `None` on a terminal, where the bar itself is seen.
     plain_every: Option<u64>,
 }
@@ -90,7 +90,7 @@ pub struct Bar {
 impl Bar {
     /// `total` things to do; without a terminal a line appears every `plain_every` of them.
     #[must_use]
-    pub fn new(label: &'static str, total: u64, plain_every: u64) -> Self {
+    pub fn new(label: &str, total: u64, plain_every: u64) -> Self {
         let plain_every = (!io::stderr().is_terminal()).then_some(plain_every.max(1));
         let bar = match (plain_every, SCREEN.get()) {
             (None, Some(screen)) => screen.add(ProgressBar::new(total)),
@@ -98,8 +98,8 @@ impl Bar {
         };
         let style = ProgressStyle::with_template("{prefix:>9} {bar:12.cyan/blue} {pos}/{len} {eta:>4} {wide_msg}");
         bar.set_style(style.unwrap_or_else(|_| ProgressStyle::default_bar()).progress_chars("━╸─"));
-        bar.set_prefix(label);
-        Self { bar, label, plain_every }
+        bar.set_prefix(label.to_owned());
+        Self { bar, label: label.to_owned(), plain_every }
     }
 
     /// Counts `done` more things, with what there is to say about them.
@@ -111,7 +111,8 @@ impl Bar {
         match self.plain_every {
             None => self.bar.set_message(message()),
             Some(every) if after / every > before / every || after == total => {
-                tracing::info!("{} {after}/{total} {}", self.label, message());
+                let line = format!("{} {after}/{total} {}", self.label, message());
+                tracing::info!("{}", line.trim_end());
             }
             Some(_) => {}
         }

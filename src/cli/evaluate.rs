@@ -9,7 +9,7 @@ use anyhow::{Context, Result};
 use clap::{Args, ValueEnum};
 use serde::Serialize;
 
-use super::pipeline::{loader, stop_flag};
+use super::pipeline::{loader, stop_flag, test_sets};
 use super::{Interrupted, overrides_of};
 use crate::config::{self, DataConfig, LayoutChoice, Methods, Roots};
 use crate::data::{ClipSource, ClipSpec, DataError, FrameCache, Manifest, SkippedVideo, Split, VideoRecord};
@@ -38,7 +38,7 @@ pub struct EvaluateArgs {
     /// Another folder with real/ and fake/ in it: all of its videos are scored
     #[arg(long, value_name = "DIR")]
     data: Option<PathBuf>,
-    /// Which side of the run's split
+    /// Which side of the run's split; `test` has the run's other test data sets with it
     #[arg(long, value_name = "SPLIT", default_value = "test", conflicts_with = "data")]
     split: SplitName,
     /// Clips in a batch
@@ -86,7 +86,7 @@ pub(super) fn run(args: &EvaluateArgs) -> Result<()> {
     );
     let config = config::resolve(&checkpoint.config, &overrides)?;
     progress::set_level(config.logging.level);
-    let (name, manifest, videos) = videos_to_score(args, &config.data)?;
+    let (manifest, asked) = videos_to_score(args, &config.data)?;
 
     let placement = Placement::decide(&config.gpu)?;
     tracing::info!("checkpoint: {}, device: {}", folder.display(), placement.reason);
@@ -100,27 +100,26 @@ pub(super) fn run(args: &EvaluateArgs) -> Result<()> {
     let loader = loader(&config, Arc::new(source));
     let mut guard = Guard::new("evaluate", config.training.batch_size, config.gpu.memory_management.oom_retry);
     let batch_size = config.training.batch_size;
-    let mut evaluator = Evaluator {
-        loader: &loader,
-        guard: &mut guard,
-        relieve: &mut || {},
-        batch_size,
-        stop: &stop,
-        label: "evaluate",
-    };
-    let evaluation = match evaluator.run(&detector, &videos) {
-        Err(EvaluateError::Interrupted) => return Err(Interrupted(None).into()),
-        other => other?,
-    };
-    if evaluation.videos.is_empty() {
-        return Err(none_readable(&manifest, &evaluation).into());
+    let mut evaluator =
+        Evaluator { loader: &loader, guard: &mut guard, relieve: &mut || {}, batch_size, stop: &stop, label: "" };
+    let mut sets = Vec::new();
+    for (name, videos) in &asked {
+        evaluator.label = name;
+        let evaluation = match evaluator.run(&detector, videos) {
+            Err(EvaluateError::Interrupted) => return Err(Interrupted(None).into()),
+            other => other?,
+        };
+        if evaluation.videos.is_empty() {
+            return Err(none_readable(&manifest, &evaluation).into());
+        }
+        sets.push(set(name.clone(), &manifest, &evaluation));
     }
-    let output = Output { checkpoint: folder.display().to_string(), sets: vec![set(name, &manifest, &evaluation)] };
+    let output = Output { checkpoint: folder.display().to_string(), sets };
     if args.json { print_json(&output) } else { print_tables(&output) }
 }
 
-/// The name of the set, its manifest, and which of its videos.
-fn videos_to_score(args: &EvaluateArgs, data: &DataConfig) -> Result<(String, Manifest, Vec<usize>)> {
+/// The manifest, and which of its videos under which names.
+fn videos_to_score(args: &EvaluateArgs, data: &DataConfig) -> Result<(Manifest, Vec<(String, Vec<usize>)>)> {
     if let Some(root) = &args.data {
         let root_alone = DataConfig {
             root: Roots::one(root),
@@ -131,23 +130,24 @@ fn videos_to_score(args: &EvaluateArgs, data: &DataConfig) -> Result<(String, Ma
         };
         let manifest = Manifest::scan(&root_alone)?;
         let all = (0..manifest.videos.len()).collect();
-        return Ok((root.display().to_string(), manifest, all));
+        return Ok((manifest, vec![(root.display().to_string(), all)]));
     }
     let run = args.run.as_deref().unwrap_or(Path::new("."));
     let manifest = Manifest::load(&RunFolder::open(run).manifest())?;
-    let (name, split) = match args.split {
-        SplitName::Train => ("train", Split::Train),
-        SplitName::Val => ("val", Split::Val),
-        SplitName::Test => ("test", Split::Test),
+    let side = |name: &str, split| (name.to_owned(), manifest.indices(split));
+    let mut asked = match args.split {
+        SplitName::Train => vec![side("train", Split::Train)],
+        SplitName::Val => vec![side("val", Split::Val)],
+        SplitName::Test => test_sets(&manifest),
     };
-    let videos = manifest.indices(split);
-    if videos.is_empty() {
+    asked.retain(|(_, videos)| !videos.is_empty());
+    if asked.is_empty() {
         let root = manifest.root().to_owned();
-        let problem = format!("the run has no videos in its {name} split");
+        let problem = format!("the run has no videos in its {:?} split", args.split).to_lowercase();
         let hint = "give a folder with --data, or another --split".into();
         return Err(DataError::Unusable { root, problem, hint }.into());
     }
-    Ok((name.to_owned(), manifest, videos))
+    Ok((manifest, asked))
 }
 
 fn none_readable(manifest: &Manifest, evaluation: &Evaluation) -> DataError {

@@ -3,6 +3,7 @@
 //! Data goes to stdout, logs and progress to stderr. Exit codes: 0 done, 1 the run failed, 2 wrong usage,
 //! configuration or data set, 130 interrupted by the user after a checkpoint was written.
 
+mod carry_out;
 pub mod config;
 pub mod demo_data;
 pub mod evaluate;

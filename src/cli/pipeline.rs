@@ -9,7 +9,7 @@ use signal_hook::consts::{SIGINT, SIGTERM};
 use signal_hook::flag;
 
 use crate::config::Config;
-use crate::data::{ClipSource, ClipSpec, FrameCache, Loader, Manifest};
+use crate::data::{ClipSource, ClipSpec, FrameCache, Loader, Manifest, Split};
 use crate::memory::{Snapshot, cache_budget_bytes};
 
 /// A flag that Ctrl-C and termination set; a second signal ends the process at once with code 130.
@@ -37,4 +37,21 @@ pub(super) fn clip_source(config: &Config, manifest: &Manifest) -> Arc<ClipSourc
 pub(super) fn loader(config: &Config, source: Arc<ClipSource>) -> Loader {
     let workers = config.dataloader.num_workers;
     Loader::new(source, workers, workers.max(1) * config.dataloader.prefetch_factor)
+}
+
+/// What a run's own test videos are called where sets are listed by name.
+pub(super) const OWN_TEST: &str = "test";
+
+/// The usable test videos of a run: its own, and those of each other data set by its folder's name.
+pub(super) fn test_sets(manifest: &Manifest) -> Vec<(String, Vec<usize>)> {
+    let mut sets = vec![(OWN_TEST.to_owned(), manifest.indices(Split::Test))];
+    let others = manifest.indices(Split::CrossTest);
+    for (number, set) in manifest.sets.iter().enumerate() {
+        let videos: Vec<_> = others.iter().copied().filter(|video| manifest.videos[*video].set == number).collect();
+        let name = set.name();
+        let taken = sets.iter().any(|(other, _)| *other == name);
+        sets.push((if taken { set.root.display().to_string() } else { name }, videos));
+    }
+    sets.retain(|(_, videos)| !videos.is_empty());
+    sets
 }

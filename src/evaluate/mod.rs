@@ -62,7 +62,7 @@ pub struct Evaluator<'a> {
     /// Set when the user wants to stop.
     pub stop: &'a AtomicBool,
     /// What the progress bar is called.
-    pub label: &'static str,
+    pub label: &'a str,
 }
 
 impl Evaluator<'_> {

@@ -48,6 +48,9 @@ pub struct Report {
     /// Test metrics of the best epoch; absent where there is no test split or it was not reached.
     #[serde(skip_serializing_if = "Option::is_none", default)]
     pub test: Option<Metrics>,
+    /// Metrics of the best epoch on other data sets (`data.test_roots`).
+    #[serde(skip_serializing_if = "Vec::is_empty", default)]
+    pub cross_tests: Vec<CrossTest>,
     /// How memory held.
     pub memory: MemorySummary,
     /// Which videos were used.
@@ -56,6 +59,15 @@ pub struct Report {
     pub throughput: Throughput,
     /// What it ran with.
     pub versions: Versions,
+}
+
+/// A test on another data set.
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+pub struct CrossTest {
+    /// The data set's name: the last part of its path.
+    pub name: String,
+    /// What came out.
+    pub test: Metrics,
 }
 
 /// How memory held.
@@ -125,10 +137,9 @@ impl Report {
 /// What there is to see at the end of a run.
 impl fmt::Display for Report {
     fn fmt(&self, f: &mut fmt::Formatter) -> fmt::Result {
-        let rows: Vec<_> = [("validation", &self.validation), ("test", &self.test)]
-            .into_iter()
-            .filter_map(|(name, metrics)| metrics.as_ref().map(|metrics| (name, metrics)))
-            .collect();
+        let own = [("validation", &self.validation), ("test", &self.test)];
+        let mut rows: Vec<_> = own.into_iter().filter_map(|(name, metrics)| Some((name, metrics.as_ref()?))).collect();
+        rows.extend(self.cross_tests.iter().map(|set| (set.name.as_str(), &set.test)));
         if !rows.is_empty() {
             writeln!(f, "{}", metrics_table(&rows))?;
         }

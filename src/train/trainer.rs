@@ -128,7 +128,7 @@ impl Trainer<'_> {
     ///
     /// # Errors
     /// Interrupted, or not even one clip fits.
-    pub fn evaluate(&mut self, label: &'static str, videos: &[usize]) -> Result<Evaluation, TrainError> {
+    pub fn evaluate(&mut self, label: &str, videos: &[usize]) -> Result<Evaluation, TrainError> {
         let known = self.evaluate_guard.events().len();
         let mut evaluator = Evaluator {
             loader: self.loader,

@@ -1,0 +1,253 @@
+//! Carries out a plan: videos made ready, training, the tests at the end, the report.
+
+use std::fs;
+use std::io::{self, Write};
+use std::path::Path;
+use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, Ordering};
+
+use anyhow::{Context, Result};
+
+use super::Interrupted;
+use super::pipeline::{OWN_TEST, clip_source, loader, stop_flag, test_sets};
+use super::plan::{Plan, check_splits};
+use crate::data::{ClipSource, ClipSpec, DataError, FrameCache, Loader, Split, prepare};
+use crate::evaluate::EvaluateError;
+use crate::files;
+use crate::memory::{self, Guard};
+use crate::metrics::Metrics;
+use crate::model::Detector;
+use crate::optim::{AdamW, LossScaler};
+use crate::report::{CrossTest, DataSummary, MemorySummary, Report, RunFolder, RunLog, Status, Throughput, Versions};
+use crate::torch::{self, Format};
+use crate::train::{Checkpoint, Checkpoints, Outcome, Stepper, TrainError, TrainState, Trainer};
+
+/// How training ended, and the metrics of each test set that was reached.
+type Tested = (Outcome, Vec<(String, Metrics)>);
+
+impl Plan {
+    pub fn carry_out(mut self) -> Result<()> {
+        let stop = stop_flag()?;
+        tracing::info!("device: {}", self.placement.reason);
+        // First what takes seconds: a network that cannot be built or loaded should not wait for thousands of videos.
+        let learner = self.learner()?;
+        let source = clip_source(&self.config, &self.manifest);
+        let folder = match &self.resumed {
+            Some((folder, _)) => {
+                self.check_still_there(&self.extract(&source, &stop)?)?;
+                self.write_config(folder)?;
+                folder.clone()
+            }
+            None => self.make_folder(&source, &stop)?,
+        };
+        let loader = loader(&self.config, source.clone());
+        let mut trainer = self.trainer(learner, &folder, &source, &loader, &stop)?;
+        tracing::info!("run folder: {}", folder.path().display());
+
+        let result = train_and_test(&mut trainer, &test_sets(&self.manifest));
+        let state = trainer.state;
+        for (video, reason) in &state.skipped {
+            self.manifest.mark_unusable(*video, reason);
+        }
+        let report = self.report(&folder, &source, &state, &result);
+        let saved = report.save(&folder.report());
+        let listed = self.manifest.save(&folder.manifest());
+        // Where training failed, its own error says more than that these could not be written either.
+        let (outcome, _) = result?;
+        saved.with_context(|| cannot_write(&folder.report()))?;
+        listed?;
+        let printed = writeln!(io::stdout(), "{report}");
+        if outcome == Outcome::Interrupted {
+            let hint = format!("a checkpoint is written; go on with: dfdetect train --resume {}", report.run);
+            return Err(Interrupted(Some(hint)).into());
+        }
+        Ok(printed?)
+    }
+
+    /// The folder of a new run, with what is known before training in it. Nothing stays where that fails.
+    fn make_folder(&mut self, source: &ClipSource, stop: &AtomicBool) -> Result<RunFolder> {
+        let output = &self.config.output.directory;
+        let folder = RunFolder::create(output, &self.config.experiment.name).with_context(|| {
+            format!(
+                "{}: the run's folder cannot be made\n  hint: allow writing there, or choose another --output",
+                output.display()
+            )
+        })?;
+        let mut fill = || -> Result<()> {
+            for (video, reason) in self.extract(source, stop)? {
+                self.manifest.mark_unusable(video, &reason);
+            }
+            check_splits(&self.manifest)?;
+            self.write_config(&folder)?;
+            Ok(self.manifest.save(&folder.manifest())?)
+        };
+        fill().inspect_err(|_| {
+            let _ = fs::remove_dir_all(folder.path());
+        })?;
+        Ok(folder)
+    }
+
+    fn write_config(&self, folder: &RunFolder) -> Result<()> {
+        let yaml = serde_yaml::to_string(&self.config).context("the configuration cannot be written as YAML")?;
+        files::write_whole(&folder.config(), yaml.as_bytes()).with_context(|| cannot_write(&folder.config()))
+    }
+
+    /// Decodes what the cache holds and probes the rest; the test videos are only probed. Gives back the unusable ones.
+    fn extract(&self, source: &ClipSource, stop: &AtomicBool) -> Result<Vec<(usize, String)>> {
+        let threads = self.config.dataloader.num_workers.max(1);
+        let mut seen: Vec<_> = [Split::Train, Split::Val].map(|split| self.manifest.indices(split)).concat();
+        seen.sort_unstable();
+        let mut unusable = prepare(source, &seen, threads, stop);
+        let probing = ClipSource::new(&self.manifest, ClipSpec::of(&self.config.data), Arc::new(FrameCache::new(0)));
+        unusable.extend(prepare(&probing, &self.manifest.indices(Split::Test), threads, stop));
+        if stop.load(Ordering::Relaxed) {
+            return Err(Interrupted(None).into());
+        }
+        for (video, reason) in &unusable {
+            tracing::warn!("{} is skipped: {reason}", self.manifest.video_name(*video));
+        }
+        Ok(unusable)
+    }
+
+    /// A resumed run keeps its list of videos, so that it goes on with the same batches; but some must be left.
+    fn check_still_there(&self, unusable: &[(usize, String)]) -> Result<(), DataError> {
+        let mut left = self.manifest.clone();
+        unusable.iter().for_each(|(video, reason)| left.mark_unusable(*video, reason));
+        check_splits(&left)
+    }
+
+    /// Network, optimizer and state: new ones, or those of the checkpoint.
+    fn learner(&self) -> Result<(Detector, AdamW, TrainState)> {
+        let detector = self.detector()?;
+        let named = detector.parameters().trainable().map(|parameter| (parameter.name.as_str(), &parameter.tensor));
+        let mut optimizer =
+            AdamW::new(named, self.config.training.weight_decay).context("the optimizer cannot be built")?;
+        let state = match &self.resumed {
+            Some((_, checkpoint)) => {
+                checkpoint.load_weights(detector.parameters())?;
+                let mut state = checkpoint.load_training(&mut optimizer)?;
+                self.adapt(&mut state, &checkpoint.config)?;
+                state
+            }
+            None => {
+                let scaler = LossScaler::new(self.placement.format == Format::Fp16);
+                TrainState::new(scaler, self.config.training.batch_size)
+            }
+        };
+        Ok((detector, optimizer, state))
+    }
+
+    fn trainer<'a>(
+        &'a self,
+        (detector, optimizer, state): (Detector, AdamW, TrainState),
+        folder: &RunFolder,
+        source: &Arc<ClipSource>,
+        loader: &'a Loader,
+        stop: &'a AtomicBool,
+    ) -> Result<Trainer<'a>> {
+        let retry = self.config.gpu.memory_management.oom_retry;
+        let cache = source.clone();
+        let stepper = Stepper {
+            optimizer,
+            scaler: state.scaler.clone(),
+            guard: Guard::new("train", state.micro_batch, retry),
+            clip_norm: self.config.training.gradient_clip_norm,
+            spec: ClipSpec::of(&self.config.data),
+            pin_memory: self.config.dataloader.pin_memory,
+            relieve: match detector.device().is_cuda() {
+                // Frames in host memory do not crowd the device.
+                true => Box::new(|| {}),
+                false => Box::new(move || cache.cache().shrink_to(cache.cache().stats().bytes / 2)),
+            },
+            detector,
+        };
+        Ok(Trainer {
+            config: &self.config,
+            manifest: &self.manifest,
+            train_videos: self.manifest.members(Split::Train),
+            usable_videos: self.manifest.indices(Split::Train).into_iter().collect(),
+            val_videos: self.manifest.indices(Split::Val),
+            loader,
+            stop,
+            stepper,
+            evaluate_guard: Guard::new("evaluate", state.evaluate_micro_batch, retry),
+            log: RunLog::open(&folder.log(), state.log_bytes).with_context(|| cannot_write(&folder.log()))?,
+            folder: folder.clone(),
+            state,
+        })
+    }
+
+    fn report(&self, folder: &RunFolder, source: &ClipSource, state: &TrainState, result: &Result<Tested>) -> Report {
+        let status = match result {
+            Ok((Outcome::Completed, _)) => Status::Completed,
+            Ok((Outcome::Interrupted, _)) => Status::Interrupted,
+            Err(_) => Status::Failed,
+        };
+        let tested = result.as_ref().map_or(&[][..], |(_, tested)| tested.as_slice());
+        let own = |(name, _): &&(String, Metrics)| name == OWN_TEST;
+        let cross = tested.iter().filter(|set| !own(set));
+        let cache = source.cache().stats();
+        let train_secs: f64 = state.history.iter().map(|epoch| epoch.seconds).sum();
+        let waited_secs: f64 = state.history.iter().map(|epoch| epoch.seconds * epoch.data_wait_share).sum();
+        let clips: usize = state.history.iter().map(|epoch| epoch.train_clips).sum();
+        Report {
+            run: folder.path().display().to_string(),
+            status,
+            error: result.as_ref().err().map(|error| format!("{error:#}")),
+            epochs: state.epoch,
+            steps: state.step,
+            best_epoch: state.best.as_ref().map(|best| best.epoch),
+            seconds: state.seconds,
+            validation: state.best.as_ref().map(|best| best.validation.clone()),
+            test: tested.iter().find(own).map(|(_, metrics)| metrics.clone()),
+            cross_tests: cross.map(|(name, test)| CrossTest { name: name.clone(), test: test.clone() }).collect(),
+            memory: MemorySummary {
+                oom_events: state.oom_events,
+                cleanups: state.cleanups,
+                micro_batch_final: state.micro_batch,
+                rss_peak_bytes: memory::process_peak_rss_bytes(),
+                gpu_peak_bytes: torch::peak_allocated_bytes(self.placement.device),
+            },
+            data: DataSummary {
+                videos: self.manifest.videos.len(),
+                skipped: self.manifest.skipped.len(),
+                skipped_videos: self.manifest.skipped.clone(),
+                cache_hits: cache.hits,
+                cache_misses: cache.misses,
+            },
+            throughput: Throughput {
+                clips_per_sec: (train_secs > 0.0).then(|| clips as f64 / train_secs),
+                data_wait_share: (train_secs > 0.0).then(|| waited_secs / train_secs),
+            },
+            versions: Versions {
+                dfdetect: env!("CARGO_PKG_VERSION").into(),
+                libtorch: torch::version(),
+                ffmpeg: crate::data::decode::libavcodec_version(),
+            },
+        }
+    }
+}
+
+fn cannot_write(path: &Path) -> String {
+    format!("{}: cannot be written\n  hint: free some space, or allow writing there", path.display())
+}
+
+/// Trains, then looks at each test set once, with the weights of the best epoch.
+fn train_and_test(trainer: &mut Trainer, sets: &[(String, Vec<usize>)]) -> Result<Tested> {
+    let mut tested = Vec::new();
+    if trainer.fit()? == Outcome::Interrupted {
+        return Ok((Outcome::Interrupted, tested));
+    }
+    if !sets.is_empty() {
+        let best = Checkpoints::of_run(trainer.folder.path()).path("best");
+        Checkpoint::open(&best)?.load_weights(trainer.stepper.detector.parameters())?;
+    }
+    for (name, videos) in sets {
+        match trainer.evaluate(name, videos) {
+            Ok(evaluation) => tested.push((name.clone(), evaluation.metrics())),
+            Err(TrainError::Evaluate(EvaluateError::Interrupted)) => return Ok((Outcome::Interrupted, tested)),
+            Err(error) => return Err(error.into()),
+        }
+    }
+    Ok((Outcome::Completed, tested))
+}
