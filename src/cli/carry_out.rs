@@ -9,7 +9,7 @@ use std::sync::atomic::{AtomicBool, Ordering};
 use anyhow::{Context, Result};
 
 use super::Interrupted;
-use super::pipeline::{OWN_TEST, clip_source, loader, stop_flag, test_sets};
+use super::pipeline::{NamedSet, OWN_TEST, clip_source, loader, stop_flag, test_sets};
 use super::plan::{Plan, check_splits};
 use crate::data::{ClipSource, ClipSpec, DataError, FrameCache, Loader, Split, prepare};
 use crate::evaluate::EvaluateError;
@@ -233,7 +233,7 @@ fn cannot_write(path: &Path) -> String {
 }
 
 /// Trains, then looks at each test set once, with the weights of the best epoch.
-fn train_and_test(trainer: &mut Trainer, sets: &[(String, Vec<usize>)]) -> Result<Tested> {
+fn train_and_test(trainer: &mut Trainer, sets: &[NamedSet]) -> Result<Tested> {
     let mut tested = Vec::new();
     if trainer.fit()? == Outcome::Interrupted {
         return Ok((Outcome::Interrupted, tested));

@@ -9,7 +9,7 @@ use anyhow::{Context, Result};
 use clap::{Args, ValueEnum};
 use serde::Serialize;
 
-use super::pipeline::{loader, stop_flag, test_sets};
+use super::pipeline::{NamedSet, loader, stop_flag, test_sets};
 use super::{Interrupted, overrides_of};
 use crate::config::{self, DataConfig, LayoutChoice, Methods, Roots};
 use crate::data::{ClipSource, ClipSpec, DataError, FrameCache, Manifest, SkippedVideo, Split, VideoRecord};
@@ -119,7 +119,7 @@ pub(super) fn run(args: &EvaluateArgs) -> Result<()> {
 }
 
 /// The manifest, and which of its videos under which names.
-fn videos_to_score(args: &EvaluateArgs, data: &DataConfig) -> Result<(Manifest, Vec<(String, Vec<usize>)>)> {
+fn videos_to_score(args: &EvaluateArgs, data: &DataConfig) -> Result<(Manifest, Vec<NamedSet>)> {
     if let Some(root) = &args.data {
         let root_alone = DataConfig {
             root: Roots::one(root),

@@ -14,6 +14,7 @@ pub mod suggest;
 pub mod train;
 
 use std::io::{self, ErrorKind};
+use std::path::{Path, PathBuf};
 
 use anyhow::Result;
 use clap::{Args, ColorChoice, Parser, Subcommand};
@@ -102,8 +103,14 @@ fn overrides_of(set: &[String], flags: &[(&str, Option<String>)]) -> Vec<String>
 }
 
 /// A path as an override's value: in quotes, so that a folder called `2024` stays text.
-fn quoted(path: &std::path::Path) -> String {
+fn quoted(path: &Path) -> String {
     serde_json::Value::from(path.to_string_lossy()).to_string()
+}
+
+/// Folders as an override's value; `None` where none is named.
+fn quoted_list(paths: &[PathBuf]) -> Option<String> {
+    let list: Vec<_> = paths.iter().map(|path| quoted(path)).collect();
+    (!list.is_empty()).then(|| format!("[{}]", list.join(", ")))
 }
 
 /// An error as the user reads it: the causes in one line, below it what to do.

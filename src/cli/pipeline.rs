@@ -42,8 +42,11 @@ pub(super) fn loader(config: &Config, source: Arc<ClipSource>) -> Loader {
 /// What a run's own test videos are called where sets are listed by name.
 pub(super) const OWN_TEST: &str = "test";
 
+/// Videos of a manifest under a name.
+pub(super) type NamedSet = (String, Vec<usize>);
+
 /// The usable test videos of a run: its own, and those of each other data set by its folder's name.
-pub(super) fn test_sets(manifest: &Manifest) -> Vec<(String, Vec<usize>)> {
+pub(super) fn test_sets(manifest: &Manifest) -> Vec<NamedSet> {
     let mut sets = vec![(OWN_TEST.to_owned(), manifest.indices(Split::Test))];
     let others = manifest.indices(Split::CrossTest);
     for (number, set) in manifest.sets.iter().enumerate() {

@@ -6,7 +6,7 @@ use anyhow::{Context, Result};
 use clap::Args;
 
 use super::plan::Plan;
-use super::{overrides_of, quoted};
+use super::{overrides_of, quoted, quoted_list};
 use crate::progress;
 
 const EXAMPLES: &str = "Examples:
@@ -26,9 +26,9 @@ pub struct TrainArgs {
     /// Go on with a run from its last checkpoint; without RUN, the latest one
     #[arg(long, value_name = "RUN", num_args = 0..=1)]
     resume: Option<Option<PathBuf>>,
-    /// Folder with real/ and fake/ in it (data.root)
-    #[arg(long, value_name = "DIR")]
-    data: Option<PathBuf>,
+    /// Folder of the data set, or several (data.root)
+    #[arg(long, value_name = "DIR", num_args = 1..)]
+    data: Vec<PathBuf>,
     /// Where the run's folder is made (output.directory)
     #[arg(long, value_name = "DIR")]
     output: Option<PathBuf>,
@@ -53,7 +53,7 @@ pub(super) fn run(args: &TrainArgs) -> Result<()> {
     let overrides = overrides_of(
         &args.set,
         &[
-            ("data.root", args.data.as_deref().map(quoted)),
+            ("data.root", quoted_list(&args.data)),
             ("output.directory", args.output.as_deref().map(quoted)),
             ("training.epochs", args.epochs.map(|n| n.to_string())),
             ("training.batch_size", args.batch_size.map(|n| n.to_string())),

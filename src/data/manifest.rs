@@ -191,10 +191,13 @@ impl Manifest {
     /// # Errors
     /// [`DataError::Unusable`] where the folders are more or fewer, or one is not there.
     pub fn move_to(&mut self, roots: &[PathBuf]) -> Result<(), DataError> {
-        let unusable = |root: &Path, problem: String| DataError::Unusable {
+        let unusable = |root: &Path, problem: String| {
+            DataError::Unusable {
             root: root.to_owned(),
             problem,
-            hint: "name the folders that the videos are in now, in the same order (data.root, data.test_roots)".into(),
+            hint: "name the folders that the videos are in now, in the same order: --data for data.root, and data.test_roots"
+                .into(),
+        }
         };
         if roots.len() != self.sets.len() {
             let problem = format!("the run has {} data sets, {} folders are named", self.sets.len(), roots.len());
