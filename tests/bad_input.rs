@@ -16,7 +16,7 @@ use tempfile::TempDir;
 const SMALL: &str = "
 experiment: { name: tiny }
 model: { backbone: resnet18, temporal: mean }
-data: { max_frames: 2, frame_size: [32, 32] }
+data: { max_frames: 2, frame_size: [32, 32], faces: { mode: off } }
 training: { epochs: 1, limit_batches: 1, batch_size: 2 }
 dataloader: { num_workers: 1 }
 gpu: { device: cpu, mixed_precision: off }
