@@ -246,11 +246,9 @@ fn size(parameters: codec::Parameters) -> Result<(u32, u32), String> {
 
 fn start_ffmpeg() -> Result<(), String> {
     static STARTED: OnceLock<Result<(), ffmpeg::Error>> = OnceLock::new();
-    let started = STARTED.get_or_init(|| {
-        // What is wrong with a video is said once, by us.
-        ffmpeg::log::set_level(ffmpeg::log::Level::Quiet);
-        ffmpeg::init()
-    });
+    let started = STARTED.get_or_init(ffmpeg::init);
+    // What is wrong with a video is said once, by us; others in this process may want to hear FFmpeg itself.
+    ffmpeg::log::set_level(ffmpeg::log::Level::Quiet);
     started.map_err(|error| format!("FFmpeg cannot be used: {error}"))
 }
 
