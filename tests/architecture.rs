@@ -89,11 +89,12 @@ fn every_room_is_on_the_map() {
 }
 
 #[test]
-fn unsafe_code_stays_in_the_torch_room() {
+fn unsafe_code_stays_in_the_torch_room_and_one_file_about_ffmpeg() {
     let has_unsafe =
         |text: &str| text.lines().any(|line| !line.trim_start().starts_with("//") && line.contains("unsafe "));
     for (room, path, text) in sources() {
-        assert!(room == "torch" || !has_unsafe(&text), "{}: unsafe code", path.display());
+        let allowed = room == "torch" || path.ends_with("src/data/decode/hardware.rs");
+        assert!(allowed || !has_unsafe(&text), "{}: unsafe code", path.display());
     }
     assert!(sources().iter().any(|(room, _, text)| room == "torch" && has_unsafe(text)));
 }
@@ -101,6 +102,7 @@ fn unsafe_code_stays_in_the_torch_room() {
 #[test]
 fn data_knows_no_tensors() {
     for (room, path, text) in sources() {
-        assert!(room != "data" || !text.contains("tch::"), "{}: tch in the data room", path.display());
+        let names_tch = text.split("tch::").rev().skip(1).any(|before| !before.ends_with(char::is_alphanumeric));
+        assert!(room != "data" || !names_tch, "{}: tch in the data room", path.display());
     }
 }

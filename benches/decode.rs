@@ -1,0 +1,117 @@
+//! Videos a second that clips are read from: `cargo bench --bench decode -- [FOLDER] [WORKERS] [FRAMES] [SIZE]`.
+//!
+//! Reads every MP4 file below FOLDER with `uniform` and with `reference_frames`, by several threads at once, and prints
+//! one JSON line each. Without a folder, it makes eight clips (1280x720, 300 frames, x264 veryfast) with the `ffmpeg`
+//! program and keeps them for the next time. `-- --open FOLDER COUNT` opens files COUNT times and prints by how much
+//! resident memory grew.
+
+use std::path::{Path, PathBuf};
+use std::process::Command;
+use std::sync::atomic::{AtomicUsize, Ordering};
+use std::time::Instant;
+
+use anyhow::{Context, Result, ensure};
+use dfdetect::config::Sampling;
+use dfdetect::data::{ClipSpec, Footage, decode};
+
+fn main() -> Result<()> {
+    let args: Vec<_> = std::env::args().skip(1).filter(|arg| arg != "--bench").collect();
+    if let [open, folder, count] = args.as_slice()
+        && open == "--open"
+    {
+        return open_many(&videos(Path::new(folder))?, count.parse()?);
+    }
+    let folder = match args.first() {
+        Some(folder) => PathBuf::from(folder),
+        None => make_clips()?,
+    };
+    let number = |at: usize, default| args.get(at).map_or(Ok(default), |arg| arg.parse());
+    let (workers, frames, size) = (number(1, 2)?, number(2, 16)?, number(3, 224)?);
+    let videos = videos(&folder)?;
+    for sampling in [Sampling::Uniform, Sampling::ReferenceFrames] {
+        let spec = ClipSpec { sampling, ..ClipSpec::uniform(frames, size, size, 1) };
+        let start = Instant::now();
+        let mean = read_all(&videos, workers, &spec)?;
+        let secs = start.elapsed().as_secs_f64();
+        let line = serde_json::json!({
+            "reader": format!("dfdetect {}", serde_json::to_value(sampling)?.as_str().unwrap_or_default()),
+            "videos": videos.len(),
+            "workers": workers,
+            "videos_per_sec": videos.len() as f64 / secs,
+            "mean": mean,
+        });
+        println!("{line}");
+    }
+    Ok(())
+}
+
+fn videos(folder: &Path) -> Result<Vec<PathBuf>> {
+    let entries = walkdir::WalkDir::new(folder).sort_by_file_name().into_iter();
+    let paths = entries.map(|entry| Ok(entry?.into_path())).collect::<Result<Vec<_>>>()?;
+    let is_mp4 = |path: &PathBuf| path.extension().is_some_and(|extension| extension == "mp4");
+    let videos: Vec<_> = paths.into_iter().filter(is_mp4).collect();
+    ensure!(!videos.is_empty(), "there are no MP4 files below {}", folder.display());
+    Ok(videos)
+}
+
+/// The mean value of all pixels of all clips.
+fn read_all(videos: &[PathBuf], workers: usize, spec: &ClipSpec) -> Result<f64> {
+    let next = AtomicUsize::new(0);
+    let work = || -> Result<f64> {
+        let mut sum = 0.0;
+        while let Some(video) = videos.get(next.fetch_add(1, Ordering::Relaxed)) {
+            let clip = decode::read_clip(&Footage::video(video), spec, None)?;
+            sum += clip.iter().map(|value| u64::from(*value)).sum::<u64>() as f64 / clip.len() as f64;
+        }
+        Ok(sum)
+    };
+    let sums = std::thread::scope(|scope| {
+        let threads: Vec<_> = (0..workers).map(|_| scope.spawn(work)).collect();
+        threads.into_iter().map(|thread| thread.join().expect("a reader does not panic")).collect::<Result<Vec<_>>>()
+    })?;
+    Ok(sums.iter().sum::<f64>() / videos.len() as f64)
+}
+
+fn make_clips() -> Result<PathBuf> {
+    let folder = Path::new(env!("CARGO_MANIFEST_DIR")).join(".deps/bench-clips");
+    std::fs::create_dir_all(&folder)?;
+    for number in 0..8 {
+        let path = folder.join(format!("{number}.mp4"));
+        if path.exists() {
+            continue;
+        }
+        // Motion everywhere and some noise: 2 to 4 Mbit/s, as cameras and re-encoded copies have.
+        let source = format!("testsrc2=s=1280x720:r=30,rotate=0.00{}*n,noise=alls=14:allf=t,boxblur=1", number + 1);
+        let status = Command::new("ffmpeg")
+            .args(["-v", "error", "-f", "lavfi", "-i", &source, "-frames:v", "300", "-pix_fmt", "yuv420p"])
+            .args(["-c:v", "libx264", "-preset", "veryfast", "-f", "mp4", "-y"])
+            .arg(path.with_extension("part"))
+            .status()
+            .context("the program ffmpeg makes the clips\n  hint: scripts/setup.sh --tests installs it")?;
+        ensure!(status.success(), "ffmpeg could not make {}", path.display());
+        std::fs::rename(path.with_extension("part"), path)?;
+    }
+    Ok(folder)
+}
+
+fn open_many(videos: &[PathBuf], count: usize) -> Result<()> {
+    let spec = ClipSpec::uniform(2, 32, 32, 1);
+    let read = |number: usize| {
+        let footage = Footage::video(&videos[number % videos.len()]);
+        // Damaged files count too: memory must not grow with them either.
+        decode::read_clip(&footage, &spec, None).is_ok()
+    };
+    let warm = 2 * videos.len().max(50);
+    let warmed = (0..warm).filter(|number| read(*number)).count();
+    ensure!(warmed > 0, "none of the files could be read");
+    let before = resident_kib()?;
+    let good = (0..count).filter(|number| read(*number)).count();
+    println!("{}", serde_json::json!({ "opened": count, "read": good, "grown_kib": resident_kib()? - before }));
+    Ok(())
+}
+
+fn resident_kib() -> Result<i64> {
+    let status = std::fs::read_to_string("/proc/self/status")?;
+    let line = status.lines().find_map(|line| line.strip_prefix("VmRSS:")).context("no VmRSS")?;
+    Ok(line.trim().trim_end_matches(" kB").parse()?)
+}

@@ -1,0 +1,99 @@
+//! What FFmpeg offers and ffmpeg-next does not: decoding on the GPU (NVDEC), the discard flag of packets, the colours of
+//! a scaler. The only file here with `unsafe`; it decides nothing about frames.
+#![expect(unsafe_code, reason = "calls into FFmpeg that its safe wrapper lacks")]
+
+use std::ptr;
+use std::sync::OnceLock;
+
+use ffmpeg_next::codec::context;
+use ffmpeg_next::codec::packet::{Packet, Ref};
+use ffmpeg_next::color::Space;
+use ffmpeg_next::ffi;
+use ffmpeg_next::format::Pixel;
+use ffmpeg_next::frame;
+use ffmpeg_next::software::scaling;
+
+use crate::config::Switch;
+
+/// Whether an edit list leaves the packet's frame out.
+pub(super) fn is_hidden(packet: &Packet) -> bool {
+    // SAFETY: the pointer is that of a packet which is borrowed here, so it is valid.
+    let flags = unsafe { (*packet.as_ptr()).flags };
+    flags & ffi::AV_PKT_FLAG_DISCARD != 0
+}
+
+/// Tells a scaler to RGB what the numbers of its input mean. Without effect where the input is RGB itself.
+pub(super) fn set_colours(scaler: &mut scaling::Context, matrix: Space, full_range: bool) {
+    let matrix = ffi::AVColorSpace::from(matrix) as libc::c_int;
+    let (neutral, one) = (0, 1 << 16);
+    // SAFETY: the scaler is borrowed exclusively; the tables are constants of FFmpeg, for any number. RGB is full range.
+    unsafe {
+        let (from, to) = (ffi::sws_getCoefficients(matrix), ffi::sws_getCoefficients(ffi::SWS_CS_DEFAULT));
+        let range = libc::c_int::from(full_range);
+        ffi::sws_setColorspaceDetails(scaler.as_mut_ptr(), from, range, to, 1, neutral, one, one);
+    }
+}
+
+/// A CUDA device for decoding, kept as long as the program runs.
+struct Device(*mut ffi::AVBufferRef);
+
+// SAFETY: FFmpeg counts references to a buffer atomically, and a device context may be used by several decoders.
+unsafe impl Send for Device {}
+// SAFETY: as above; the pointer itself is never changed.
+unsafe impl Sync for Device {}
+
+/// The device, tried once a process; `None` where there is none, which is said once.
+fn device(asked: Switch) -> Option<&'static Device> {
+    static DEVICE: OnceLock<Result<Device, ffmpeg_next::Error>> = OnceLock::new();
+    let mut first = false;
+    let device = DEVICE.get_or_init(|| {
+        first = true;
+        let mut device = ptr::null_mut();
+        let kind = ffi::AVHWDeviceType::AV_HWDEVICE_TYPE_CUDA;
+        // SAFETY: all pointers are valid or null where FFmpeg allows it; on success `device` holds one reference.
+        let result = unsafe { ffi::av_hwdevice_ctx_create(&raw mut device, kind, ptr::null(), ptr::null_mut(), 0) };
+        if result < 0 { Err(result.into()) } else { Ok(Device(device)) }
+    });
+    match device {
+        Ok(device) => Some(device),
+        Err(error) => {
+            if first && asked == Switch::On {
+                tracing::warn!("data.hw_decode is on, but no GPU can decode here ({error}): the CPU does");
+            } else if first {
+                tracing::debug!("no GPU can decode here ({error}): the CPU does");
+            }
+            None
+        }
+    }
+}
+
+/// Whether there is a GPU to decode on, and it may be used.
+pub(super) fn available(asked: Switch) -> bool {
+    asked != Switch::Off && device(asked).is_some()
+}
+
+/// Lets a decoder that is not open yet use the GPU where it can.
+pub(super) fn attach(context: &mut context::Context, asked: Switch) {
+    if asked != Switch::Off
+        && let Some(device) = device(asked)
+    {
+        // SAFETY: the context is borrowed exclusively and gives its own reference back when it is freed.
+        unsafe { (*context.as_mut_ptr()).hw_device_ctx = ffi::av_buffer_ref(device.0) };
+    }
+}
+
+/// The frame in host memory: copied there if the GPU decoded it.
+pub(super) fn download(frame: frame::Video) -> Result<frame::Video, ffmpeg_next::Error> {
+    if frame.format() != Pixel::CUDA {
+        return Ok(frame);
+    }
+    let mut copy = frame::Video::empty();
+    // SAFETY: both frames are valid and owned here; FFmpeg allocates the copy's planes.
+    let result = unsafe {
+        match ffi::av_hwframe_transfer_data(copy.as_mut_ptr(), frame.as_ptr(), 0) {
+            0 => ffi::av_frame_copy_props(copy.as_mut_ptr(), frame.as_ptr()),
+            error => error,
+        }
+    };
+    if result < 0 { Err(result.into()) } else { Ok(copy) }
+}

@@ -1,0 +1,94 @@
+//! Which frames of a video make a clip. Deals in numbers alone.
+
+use rand::{Rng, SeedableRng};
+use rand_chacha::ChaCha8Rng;
+
+use crate::config::Sampling;
+
+/// Numbers of `wanted` of `frames` frames (at least one), ascending; a short video repeats some.
+///
+/// `draw` seeds what is random: without it, `random_segment` is `uniform`. `reference_frames` moves each pick to the
+/// nearest frame that `is_reference`, the earlier of two that are as near; where no frame is one, it is `uniform`.
+pub(super) fn choose(
+    sampling: Sampling,
+    frames: usize,
+    wanted: usize,
+    draw: Option<u64>,
+    is_reference: impl Fn(usize) -> bool,
+) -> Vec<usize> {
+    let centres = (0..wanted).map(|part| (2 * part + 1) * frames / (2 * wanted));
+    match (sampling, draw) {
+        (Sampling::Uniform, _) | (Sampling::RandomSegment, None) => centres.collect(),
+        (Sampling::RandomSegment, Some(seed)) => {
+            let mut rng = ChaCha8Rng::seed_from_u64(seed);
+            let pick = |part| {
+                let (start, end) = (part * frames / wanted, (part + 1) * frames / wanted);
+                if start < end { rng.random_range(start..end) } else { start }
+            };
+            (0..wanted).map(pick).collect()
+        }
+        (Sampling::Consecutive, _) if frames >= wanted => {
+            let start = (frames - wanted) / 2;
+            (start..start + wanted).collect()
+        }
+        (Sampling::Consecutive, _) => centres.collect(),
+        (Sampling::ReferenceFrames, _) => {
+            let references: Vec<_> = (0..frames).filter(|frame| is_reference(*frame)).collect();
+            centres.map(|frame| nearest(&references, frame).unwrap_or(frame)).collect()
+        }
+    }
+}
+
+fn nearest(ascending: &[usize], frame: usize) -> Option<usize> {
+    let after = ascending.partition_point(|candidate| *candidate < frame);
+    let before = after.checked_sub(1).and_then(|at| ascending.get(at));
+    before.into_iter().chain(ascending.get(after)).copied().min_by_key(|candidate| candidate.abs_diff(frame))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn picks(sampling: Sampling, frames: usize, wanted: usize, draw: Option<u64>) -> Vec<usize> {
+        choose(sampling, frames, wanted, draw, |frame| frame % 10 == 0)
+    }
+
+    #[test]
+    fn uniform_picks_are_the_centres_of_equal_parts() {
+        let uniform = |frames, wanted| picks(Sampling::Uniform, frames, wanted, Some(1));
+        assert_eq!(uniform(100, 4), [12, 37, 62, 87]);
+        assert_eq!(uniform(4, 4), [0, 1, 2, 3]);
+        assert_eq!(uniform(3, 1), [1]);
+        assert_eq!(uniform(3, 6), [0, 0, 1, 1, 2, 2]);
+        assert_eq!(uniform(1, 3), [0, 0, 0]);
+    }
+
+    #[test]
+    fn random_picks_stay_in_their_parts_and_follow_the_draw() {
+        let random = |draw| picks(Sampling::RandomSegment, 100, 4, draw);
+        assert_eq!(random(None), [12, 37, 62, 87]);
+        assert_eq!(random(Some(7)), random(Some(7)));
+        let mut seen = std::collections::BTreeSet::new();
+        for seed in 0..300 {
+            let picks = random(Some(seed));
+            assert!(picks.iter().enumerate().all(|(part, frame)| (25 * part..25 * (part + 1)).contains(frame)));
+            seen.insert(picks[3]);
+        }
+        assert_eq!((seen.len(), seen.first(), seen.last()), (25, Some(&75), Some(&99)), "every frame has its chance");
+        assert_eq!(picks(Sampling::RandomSegment, 2, 4, Some(3)), [0, 0, 1, 1]);
+    }
+
+    #[test]
+    fn consecutive_picks_are_in_the_middle() {
+        assert_eq!(picks(Sampling::Consecutive, 11, 4, Some(1)), [3, 4, 5, 6]);
+        assert_eq!(picks(Sampling::Consecutive, 4, 4, None), [0, 1, 2, 3]);
+        assert_eq!(picks(Sampling::Consecutive, 2, 4, None), [0, 0, 1, 1]);
+    }
+
+    #[test]
+    fn reference_picks_move_to_the_nearest() {
+        assert_eq!(picks(Sampling::ReferenceFrames, 100, 4, None), [10, 40, 60, 90]);
+        assert_eq!(picks(Sampling::ReferenceFrames, 31, 1, None), [10], "15 lies as near to 20");
+        assert_eq!(choose(Sampling::ReferenceFrames, 100, 4, None, |_| false), [12, 37, 62, 87]);
+    }
+}

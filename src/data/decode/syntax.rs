@@ -1,0 +1,136 @@
+//! What the bytes of a compressed frame say without decoding it: whether other frames are made from it, and whether
+//! decoding can start there. Reads the first bits of H.264, HEVC and VP9 frames; knows nothing of files.
+//!
+//! Sources: ITU-T H.264 7.3.1 and 7.4.1, ITU-T H.265 7.3.1.2 and table 7-1, the VP9 bitstream specification 6.2.
+
+use ffmpeg_next::codec::Id;
+
+use super::file::PacketInfo;
+
+/// Where decoding can start so that what follows is exact.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(super) enum Entry {
+    /// Not here.
+    No,
+    /// Here, but for frames that are shown before this one.
+    Open,
+    /// Here.
+    Closed,
+}
+
+/// A frame's part among the others.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(super) struct Role {
+    /// Whether others may be made from it.
+    pub(super) reference: bool,
+    /// Whether decoding can start with it.
+    pub(super) entry: Entry,
+    /// HEVC: frames that are no reference within their layer may be one to layers above.
+    layer: u8,
+}
+
+const INTRA: Role = Role { reference: true, entry: Entry::Closed, layer: 0 };
+const INTER: Role = Role { reference: true, entry: Entry::No, layer: 0 };
+
+/// `None` where the packet is not exactly one frame, as far as can be told.
+pub(super) fn role(codec: Id, packet: &[u8], key: bool) -> Option<Role> {
+    match codec {
+        Id::H264 => h264(packet),
+        Id::HEVC => hevc(packet),
+        Id::VP9 => vp9(packet),
+        // A temporal unit shows exactly one frame.
+        Id::AV1 => Some(if key { INTRA } else { INTER }),
+        Id::MJPEG => Some(INTRA),
+        _ => None,
+    }
+}
+
+/// What only shows once all packets are known.
+pub(super) fn finish(packets: &mut [PacketInfo]) {
+    let top = packets.iter().filter_map(|packet| packet.role).map(|role| role.layer).max().unwrap_or(0);
+    for role in packets.iter_mut().filter_map(|packet| packet.role.as_mut()) {
+        role.reference |= role.layer < top;
+    }
+}
+
+fn h264(packet: &[u8]) -> Option<Role> {
+    let mut role: Option<Role> = None;
+    for unit in units(packet)? {
+        let header = *unit.first()?;
+        match header & 0x1f {
+            1 | 5 => {
+                let role = role.get_or_insert(Role { reference: false, ..INTER });
+                role.reference |= header & 0x60 != 0;
+                if header & 0x1f == 5 {
+                    role.entry = Entry::Closed;
+                }
+            }
+            // Data partitions and a second view: rare enough to decode all.
+            2..=4 | 20 => return None,
+            _ => {}
+        }
+    }
+    role
+}
+
+fn hevc(packet: &[u8]) -> Option<Role> {
+    let mut role: Option<Role> = None;
+    for unit in units(packet)? {
+        let [first, second, ..] = *unit else { return None };
+        let (kind, view, layer) = (first >> 1 & 0x3f, (first & 1) << 5 | second >> 3, (second & 7).checked_sub(1)?);
+        if kind > 31 || view > 0 {
+            continue;
+        }
+        let role = role.get_or_insert(Role { reference: false, layer, ..INTER });
+        // Even types up to 14 are no reference within their layer.
+        role.reference |= kind > 14 || kind % 2 == 1;
+        role.entry = match kind {
+            19 | 20 => Entry::Closed,
+            16..=18 | 21 => Entry::Open,
+            _ => role.entry,
+        };
+    }
+    role
+}
+
+/// All frames of VP9 count as references: which are, is only known deep inside.
+fn vp9(packet: &[u8]) -> Option<Role> {
+    let (first, last) = (*packet.first()?, *packet.last()?);
+    if first >> 6 != 0b10 {
+        return None;
+    }
+    // Profile 3 has a reserved bit more.
+    let bits = if first & 0x30 == 0x30 { first << 5 } else { first << 4 };
+    let (existing, inter, shown) = (bits & 0x80 != 0, bits & 0x40 != 0, bits & 0x20 != 0);
+    let several = last >> 5 == 0b110;
+    if !existing && !shown && !several {
+        return None;
+    }
+    Some(if existing || inter { INTER } else { INTRA })
+}
+
+/// The NAL units of a packet, whether their lengths go before them (MP4, Matroska) or start codes (MPEG-TS, AVI).
+fn units(packet: &[u8]) -> Option<Vec<&[u8]>> {
+    by_length(packet).or_else(|| by_start_code(packet))
+}
+
+fn by_length(mut packet: &[u8]) -> Option<Vec<&[u8]>> {
+    let mut units = Vec::new();
+    while !packet.is_empty() {
+        let (length, rest) = packet.split_first_chunk()?;
+        let (unit, rest) = rest.split_at_checked(u32::from_be_bytes(*length) as usize)?;
+        units.push(unit);
+        packet = rest;
+    }
+    Some(units)
+}
+
+fn by_start_code(packet: &[u8]) -> Option<Vec<&[u8]>> {
+    if !packet.starts_with(&[0, 0, 1]) && !packet.starts_with(&[0, 0, 0, 1]) {
+        return None;
+    }
+    let starts: Vec<_> =
+        (0..packet.len().saturating_sub(2)).filter(|at| packet[*at..].starts_with(&[0, 0, 1])).collect();
+    let ends = starts.iter().skip(1).copied().chain([packet.len()]);
+    Some(starts.iter().zip(ends).map(|(start, end)| &packet[start + 3..end]).collect())
+}

@@ -1,0 +1,68 @@
+//! The `ffmpeg` program, and a plain full decode to compare with.
+
+use std::path::Path;
+use std::process::Command;
+
+use ffmpeg_next as ffmpeg;
+use ffmpeg_next::format::Pixel;
+use ffmpeg_next::software::scaling;
+
+/// Runs `ffmpeg ARGS TO`; no argument may have a space in it.
+pub fn ffmpeg(args: &str, to: &Path) {
+    let output = Command::new("ffmpeg")
+        .args(["-v", "error", "-nostdin", "-y"])
+        .args(args.split_whitespace().map(|arg| arg.trim_matches('\'')))
+        .arg(to)
+        .output()
+        .expect("the program ffmpeg is installed (scripts/setup.sh --tests)");
+    assert!(output.status.success(), "ffmpeg {args}: {}", String::from_utf8_lossy(&output.stderr));
+}
+
+/// Every frame, decoded one after the other with nothing skipped, resized, in the order the decoder gives them.
+pub fn all_frames(path: &Path, width: u32, height: u32) -> Vec<Vec<u8>> {
+    try_all_frames(path, width, height).expect("a sound file")
+}
+
+/// As [`all_frames`]; errors of the decoder are passed over, `None` is a file that cannot be opened.
+pub fn try_all_frames(path: &Path, width: u32, height: u32) -> Option<Vec<Vec<u8>>> {
+    let mut input = ffmpeg::format::input(path).ok()?;
+    let stream = input.streams().best(ffmpeg::media::Type::Video)?;
+    let index = stream.index();
+    let context = ffmpeg::codec::context::Context::from_parameters(stream.parameters()).ok()?;
+    let mut decoder = context.decoder().video().ok()?;
+    let mut frames = Vec::new();
+    let mut take = |decoder: &mut ffmpeg::decoder::Video| {
+        let mut frame = ffmpeg::frame::Video::empty();
+        loop {
+            match decoder.receive_frame(&mut frame) {
+                Ok(()) => frames.push(resized(&frame, width, height)),
+                Err(ffmpeg::Error::Eof | ffmpeg::Error::Other { errno: ffmpeg::error::EAGAIN }) => return,
+                Err(_) => {}
+            }
+        }
+    };
+    loop {
+        let mut packet = ffmpeg::Packet::empty();
+        match packet.read(&mut input) {
+            Ok(()) if packet.stream() == index => {
+                drop(decoder.send_packet(&packet));
+                take(&mut decoder);
+            }
+            Ok(()) | Err(ffmpeg::Error::InvalidData) => {}
+            Err(_) => break,
+        }
+    }
+    drop(decoder.send_eof());
+    take(&mut decoder);
+    Some(frames)
+}
+
+fn resized(frame: &ffmpeg::frame::Video, width: u32, height: u32) -> Vec<u8> {
+    let (format, from_width, from_height) = (frame.format(), frame.width(), frame.height());
+    let flags = scaling::Flags::BILINEAR;
+    let scaler = scaling::Context::get(format, from_width, from_height, Pixel::RGB24, width, height, flags);
+    let mut rgb = ffmpeg::frame::Video::empty();
+    scaler.expect("a format that can be scaled").run(frame, &mut rgb).expect("a frame that can be scaled");
+    let rows = (0..height as usize).flat_map(|y| &rgb.data(0)[y * rgb.stride(0)..][..width as usize * 3]);
+    rows.copied().collect()
+}
