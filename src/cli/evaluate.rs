@@ -12,7 +12,7 @@ use serde::Serialize;
 use super::pipeline::{loader, stop_flag};
 use super::{Interrupted, overrides_of};
 use crate::config::{self, DataConfig, LayoutChoice, Methods, Roots};
-use crate::data::{ClipSource, ClipSpec, DataError, FrameCache, Manifest, SkippedVideo, Split, VideoRecord};
+use crate::data::{ClipCache, ClipSource, ClipSpec, DataError, Manifest, SkippedVideo, Split, VideoRecord};
 use crate::evaluate::{EvaluateError, Evaluation, Evaluator};
 use crate::memory::Guard;
 use crate::metrics::Metrics;
@@ -96,7 +96,7 @@ pub(super) fn run(args: &EvaluateArgs) -> Result<()> {
 
     let stop = stop_flag()?;
     // Every clip is seen once: keeping it would only take memory.
-    let source = ClipSource::new(&manifest, ClipSpec::of(&config.data), Arc::new(FrameCache::new(0)));
+    let source = ClipSource::new(&manifest, ClipSpec::of(&config.data), Arc::new(ClipCache::none()));
     let loader = loader(&config, Arc::new(source));
     let mut guard = Guard::new("evaluate", config.training.batch_size, config.gpu.memory_management.oom_retry);
     let batch_size = config.training.batch_size;

@@ -9,7 +9,7 @@ use signal_hook::consts::{SIGINT, SIGTERM};
 use signal_hook::flag;
 
 use crate::config::Config;
-use crate::data::{ClipSource, ClipSpec, FrameCache, Loader, Manifest};
+use crate::data::{ClipCache, ClipSource, ClipSpec, Loader, LoaderPlan, Manifest};
 use crate::memory::{Snapshot, cache_budget_bytes};
 
 /// A flag that Ctrl-C and termination set; a second signal ends the process at once with code 130.
@@ -30,11 +30,13 @@ pub(super) fn clip_source(config: &Config, manifest: &Manifest) -> Arc<ClipSourc
         0 => tracing::info!("frame cache: off"),
         bytes => tracing::info!("frame cache: up to {}", ByteSize(bytes)),
     }
-    Arc::new(ClipSource::new(manifest, ClipSpec::of(&config.data), Arc::new(FrameCache::new(budget_bytes))))
+    let cache = Arc::new(ClipCache::new(budget_bytes, None));
+    Arc::new(ClipSource::new(manifest, ClipSpec::of(&config.data), cache).with_augmentation(&config.augmentation))
 }
 
 /// The configured number of threads, each with its batches kept ready.
 pub(super) fn loader(config: &Config, source: Arc<ClipSource>) -> Loader {
     let workers = config.dataloader.num_workers;
-    Loader::new(source, workers, workers.max(1) * config.dataloader.prefetch_factor)
+    let window_clips = workers.max(1) * config.dataloader.prefetch_factor * config.training.batch_size;
+    Loader::new(source, &LoaderPlan::fixed(workers, window_clips))
 }

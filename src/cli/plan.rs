@@ -11,7 +11,7 @@ use anyhow::{Context, Result};
 use super::Interrupted;
 use super::pipeline::{clip_source, loader, stop_flag};
 use crate::config::{self, Config, ConfigError, DataConfig};
-use crate::data::{ClipSource, ClipSpec, DataError, FrameCache, Label, Loader, Manifest, Split, prepare};
+use crate::data::{ClipCache, ClipSource, ClipSpec, DataError, Label, Loader, Manifest, Split, prepare, unusable};
 use crate::evaluate::EvaluateError;
 use crate::files;
 use crate::memory::{self, Guard};
@@ -167,9 +167,10 @@ impl Plan {
         let threads = self.config.dataloader.num_workers.max(1);
         let mut seen: Vec<_> = [Split::Train, Split::Val].map(|split| self.manifest.indices(split)).concat();
         seen.sort_unstable();
-        let mut unusable = prepare(source, &seen, threads, stop);
-        let probing = ClipSource::new(&self.manifest, ClipSpec::of(&self.config.data), Arc::new(FrameCache::new(0)));
-        unusable.extend(prepare(&probing, &self.manifest.indices(Split::Test), threads, stop));
+        let mut prepared = prepare(source, &seen, threads, stop);
+        let probing = ClipSource::new(&self.manifest, ClipSpec::of(&self.config.data), Arc::new(ClipCache::none()));
+        prepared.extend(prepare(&probing, &self.manifest.indices(Split::Test), threads, stop));
+        let unusable = unusable(prepared);
         if stop.load(Ordering::Relaxed) {
             return Err(Interrupted(None).into());
         }
@@ -255,7 +256,7 @@ impl Plan {
             relieve: match detector.device().is_cuda() {
                 // Frames in host memory do not crowd the device.
                 true => Box::new(|| {}),
-                false => Box::new(move || cache.cache().shrink_to(cache.cache().stats().bytes / 2)),
+                false => Box::new(move || cache.cache().shrink()),
             },
             detector,
         };
