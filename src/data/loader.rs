@@ -228,8 +228,6 @@ impl Pass<'_> {
         if self.loader.threads.is_empty() {
             return self.loader.source.clip(self.turns[turn], self.draw);
         }
-        // A window that was shrunk may be empty.
-        self.top_up();
         loop {
             if let Some(clip) = self.early.remove(&turn) {
                 return clip;
