@@ -14,8 +14,8 @@ use std::time::Duration;
 use data_support::{SETTINGS, write_video};
 use dfdetect::config::{DataConfig, GroupBy, Roots};
 use dfdetect::data::{
-    CacheStats, ClipSource, ClipSpec, FrameCache, HostBatch, Label, Loader, Manifest, Split, epoch_plan, prepare,
-    sequential_plan,
+    CacheStats, ClipCache, ClipSource, ClipSpec, HostBatch, Label, Loader, LoaderPlan, Manifest, Split, epoch_plan,
+    prepare, sequential_plan, unusable,
 };
 use tempfile::TempDir;
 
@@ -40,12 +40,12 @@ fn dataset(each: usize) -> (TempDir, Manifest) {
 }
 
 fn source(manifest: &Manifest, budget_bytes: u64) -> Arc<ClipSource> {
-    Arc::new(ClipSource::new(manifest, spec(), Arc::new(FrameCache::new(budget_bytes))))
+    Arc::new(ClipSource::new(manifest, spec(), Arc::new(ClipCache::new(budget_bytes, None))))
 }
 
 fn batches(loader: &Loader, plan: Vec<Vec<usize>>) -> Vec<HostBatch> {
-    let mut pass = loader.pass(plan);
-    std::iter::from_fn(|| pass.next_batch()).collect()
+    let mut pass = loader.pass(plan, None);
+    std::iter::from_fn(|| pass.next_batch().unwrap()).collect()
 }
 
 #[test]
@@ -53,7 +53,7 @@ fn batches_are_the_same_whatever_the_number_of_threads_and_the_cache() {
     let (_root, manifest) = dataset(6);
     let videos: Vec<usize> = (0..12).collect();
     let plan = epoch_plan(&videos, 1, 0, 5, false);
-    let reference = batches(&Loader::new(source(&manifest, 0), 0, 1), plan.clone());
+    let reference = batches(&Loader::new(source(&manifest, 0), &LoaderPlan::fixed(0, 1)), plan.clone());
     assert_eq!(reference.iter().map(|batch| batch.videos.clone()).collect::<Vec<_>>(), plan);
     assert_eq!(reference.iter().map(|batch| batch.index).collect::<Vec<_>>(), [0, 1, 2]);
     for batch in &reference {
@@ -66,7 +66,7 @@ fn batches_are_the_same_whatever_the_number_of_threads_and_the_cache() {
     assert_eq!(clips.len(), 12, "no two videos look the same");
 
     for (workers, prefetch, budget_bytes) in [(1, 1, 0), (3, 2, 0), (3, 4, u64::MAX), (3, 1, 4 * CLIP_BYTES)] {
-        let loader = Loader::new(source(&manifest, budget_bytes), workers, prefetch);
+        let loader = Loader::new(source(&manifest, budget_bytes), &LoaderPlan::fixed(workers, 2 * prefetch));
         for _epoch in 0..2 {
             assert!(batches(&loader, plan.clone()) == reference, "{workers} workers, {budget_bytes} bytes of cache");
         }
@@ -94,7 +94,7 @@ fn unreadable_videos_are_left_out_and_named_while_others_come_through() {
         "real/empty.mp4: the file is empty",
     ];
     for workers in [0, 2] {
-        let loader = Loader::new(source(&manifest, 0), workers, 1);
+        let loader = Loader::new(source(&manifest, 0), &LoaderPlan::fixed(workers, 2));
         let all = batches(&loader, vec![videos.clone()]).remove(0);
         assert_eq!(named(&all.skipped), expected);
         assert_eq!((all.videos.len(), all.labels.len()), (6, 6));
@@ -108,7 +108,7 @@ fn unreadable_videos_are_left_out_and_named_while_others_come_through() {
     for threads in [0, 1, 3] {
         for budget_bytes in [0, u64::MAX] {
             let source = source(&manifest, budget_bytes);
-            assert_eq!(named(&prepare(&source, &videos, threads, &AtomicBool::new(false))), expected);
+            assert_eq!(named(&unusable(prepare(&source, &videos, threads, &AtomicBool::new(false)))), expected);
             assert_eq!(source.cache().stats().bytes, if budget_bytes == 0 { 0 } else { 6 * CLIP_BYTES });
         }
     }
@@ -119,15 +119,21 @@ fn a_full_cache_is_not_exceeded_and_what_is_in_it_is_not_decoded_again() {
     let (root, manifest) = dataset(4);
     let videos: Vec<usize> = (0..8).collect();
     let source = source(&manifest, 5 * CLIP_BYTES + 1);
-    assert!(prepare(&source, &videos, 2, &AtomicBool::new(false)).is_empty());
-    assert_eq!(source.cache().stats(), CacheStats { hits: 0, misses: 0, bytes: 5 * CLIP_BYTES });
-    let loader = Loader::new(source.clone(), 2, 1);
+    assert!(unusable(prepare(&source, &videos, 2, &AtomicBool::new(false))).is_empty());
+    assert_eq!(source.cache().stats(), CacheStats { bytes: 5 * CLIP_BYTES, ..CacheStats::default() });
+    let loader = Loader::new(source.clone(), &LoaderPlan::fixed(2, 2));
     let before = batches(&loader, sequential_plan(&videos, 3));
-    assert_eq!(source.cache().stats(), CacheStats { hits: 5, misses: 3, bytes: 5 * CLIP_BYTES });
+    assert_eq!(
+        source.cache().stats(),
+        CacheStats { hits: 5, misses: 3, bytes: 5 * CLIP_BYTES, ..CacheStats::default() }
+    );
 
-    source.cache().shrink_to(2 * CLIP_BYTES);
+    source.cache().shrink();
     assert!(batches(&loader, sequential_plan(&videos, 3)) == before);
-    assert_eq!(source.cache().stats(), CacheStats { hits: 7, misses: 9, bytes: 2 * CLIP_BYTES });
+    assert_eq!(
+        source.cache().stats(),
+        CacheStats { hits: 7, misses: 9, bytes: 2 * CLIP_BYTES, ..CacheStats::default() }
+    );
 
     // What is in the cache needs no file.
     fs::remove_dir_all(root.path()).unwrap();
@@ -144,7 +150,8 @@ fn beyond_the_cache_files_are_probed_and_not_decoded() {
     let index = bytes.windows(4).position(|four| four == b"moov").unwrap();
     bytes[pixels..index - 8].fill(0xff);
     fs::write(&path, bytes).unwrap();
-    let prepared = |budget_bytes| prepare(&source(&manifest, budget_bytes), &[0, 1], 1, &AtomicBool::new(false));
+    let prepared =
+        |budget_bytes| unusable(prepare(&source(&manifest, budget_bytes), &[0, 1], 1, &AtomicBool::new(false)));
     assert!(prepared(CLIP_BYTES).is_empty(), "the damage does not show without decoding");
     let found = prepared(2 * CLIP_BYTES);
     assert!(found.len() == 1 && found[0].0 == 1 && found[0].1.contains("it is damaged: 0 of 3"), "{found:?}");
@@ -168,8 +175,8 @@ fn no_more_clips_than_the_window_are_ahead_of_the_caller() {
             let stats = source.cache().stats();
             stats.hits + stats.misses
         };
-        let loader = Loader::new(source.clone(), 3, prefetch);
-        let mut pass = loader.pass(sequential_plan(&videos, 2));
+        let loader = Loader::new(source.clone(), &LoaderPlan::fixed(3, 2 * prefetch));
+        let mut pass = loader.pass(sequential_plan(&videos, 2), None);
         for batch in 0..20 {
             let allowed = (2 * batch + 2 * prefetch as u64).min(40);
             while started() < allowed {
@@ -178,9 +185,9 @@ fn no_more_clips_than_the_window_are_ahead_of_the_caller() {
             // Time for threads to run ahead, if anything let them.
             thread::sleep(Duration::from_millis(2));
             assert_eq!(started(), allowed, "before batch {batch}");
-            pass.next_batch().unwrap();
+            pass.next_batch().unwrap().unwrap();
         }
-        assert!(pass.next_batch().is_none());
+        assert!(pass.next_batch().unwrap().is_none());
     }
 }
 
@@ -191,17 +198,17 @@ fn a_pass_that_is_dropped_leaves_the_loader_as_it_was() {
     let forwards = sequential_plan(&videos, 2);
     let backwards = sequential_plan(&videos.iter().rev().copied().collect::<Vec<_>>(), 3);
     for workers in [0, 1, 3] {
-        let loader = Loader::new(source(&manifest, 0), workers, 2);
+        let loader = Loader::new(source(&manifest, 0), &LoaderPlan::fixed(workers, 4));
         let expected = batches(&loader, forwards.clone());
         for taken in 0..3 {
-            let mut pass = loader.pass(backwards.clone());
+            let mut pass = loader.pass(backwards.clone(), None);
             for _ in 0..taken {
-                pass.next_batch().unwrap();
+                pass.next_batch().unwrap().unwrap();
             }
             drop(pass);
             assert!(batches(&loader, forwards.clone()) == expected, "{workers} workers, {taken} batches taken");
         }
-        drop(loader.pass(backwards.clone()));
+        drop(loader.pass(backwards.clone(), None));
     }
 }
 
@@ -210,9 +217,9 @@ fn what_is_no_longer_wanted_is_not_decoded() {
     let (_root, manifest) = dataset(2);
     let plan: Vec<Vec<usize>> = (0..2_000).map(|turn| vec![turn % 4]).collect();
     let source = source(&manifest, 0);
-    let loader = Loader::new(source.clone(), 2, 2_000);
-    let mut pass = loader.pass(plan);
-    pass.next_batch().unwrap();
+    let loader = Loader::new(source.clone(), &LoaderPlan::fixed(2, 2_000));
+    let mut pass = loader.pass(plan, None);
+    pass.next_batch().unwrap().unwrap();
     drop(pass);
     drop(loader);
     assert!(source.cache().stats().misses < 1_000, "{:?}", source.cache().stats());
@@ -223,7 +230,7 @@ fn what_is_no_longer_wanted_is_not_decoded() {
 fn a_thread_that_panics_neither_hangs_nor_ends_the_pass() {
     let (_root, manifest) = dataset(1);
     for workers in [0, 1] {
-        let loader = Loader::new(source(&manifest, 0), workers, 1);
+        let loader = Loader::new(source(&manifest, 0), &LoaderPlan::fixed(workers, 2));
         // There is no video 9; asking for it is a mistake in the program.
         let found = batches(&loader, vec![vec![9, 0], vec![9], vec![1]]);
         assert_eq!(found.iter().map(|batch| batch.videos.clone()).collect::<Vec<_>>(), [vec![0], vec![], vec![1]]);
@@ -238,7 +245,7 @@ fn a_folder_becomes_split_batches() {
     manifest.assign_splits(0.2, 0.2, GroupBy::Identity, 42).unwrap();
     manifest.save(&root.path().join("manifest.json")).unwrap();
     let manifest = Manifest::load(&root.path().join("manifest.json")).unwrap();
-    let loader = Loader::new(source(&manifest, u64::MAX), 2, 2);
+    let loader = Loader::new(source(&manifest, u64::MAX), &LoaderPlan::fixed(2, 4));
     let mut seen = Vec::new();
     for (split, each) in [(Split::Train, 6), (Split::Val, 2), (Split::Test, 2)] {
         assert_eq!((manifest.count(split, Label::Real), manifest.count(split, Label::Fake)), (each, each));

@@ -9,9 +9,9 @@ use std::sync::atomic::{AtomicBool, Ordering};
 use anyhow::{Context, Result};
 
 use super::Interrupted;
-use super::pipeline::{NamedSet, OWN_TEST, clip_source, loader, stop_flag, test_sets};
+use super::pipeline::{Clips, NamedSet, OWN_TEST, stop_flag, test_sets};
 use super::plan::{Plan, check_splits};
-use crate::data::{ClipSource, ClipSpec, DataError, FrameCache, Loader, Split, prepare};
+use crate::data::{ClipSource, ClipSpec, DataError, Loader, Split, prepare, unusable};
 use crate::evaluate::EvaluateError;
 use crate::files;
 use crate::memory::{self, Guard};
@@ -31,17 +31,18 @@ impl Plan {
         tracing::info!("device: {}", self.placement.reason);
         // First what takes seconds: a network that cannot be built or loaded should not wait for thousands of videos.
         let learner = self.learner()?;
-        let source = clip_source(&self.config, &self.manifest);
+        let clips = Clips::new(&self.config, &self.manifest, false);
+        let source = &clips.source;
         let folder = match &self.resumed {
             Some((folder, _)) => {
-                self.check_still_there(&self.extract(&source, &stop)?)?;
+                self.check_still_there(&self.extract(source, &stop)?)?;
                 self.write_config(folder)?;
                 folder.clone()
             }
-            None => self.make_folder(&source, &stop)?,
+            None => self.make_folder(source, &stop)?,
         };
-        let loader = loader(&self.config, source.clone());
-        let mut trainer = self.trainer(learner, &folder, &source, &loader, &stop)?;
+        let loader = clips.loader();
+        let mut trainer = self.trainer(learner, &folder, source, &loader, &stop)?;
         tracing::info!("run folder: {}", folder.path().display());
 
         let result = train_and_test(&mut trainer, &test_sets(&self.manifest));
@@ -49,7 +50,7 @@ impl Plan {
         for (video, reason) in &state.skipped {
             self.manifest.mark_unusable(*video, reason);
         }
-        let report = self.report(&folder, &source, &state, &result);
+        let report = self.report(&folder, source, &state, &result);
         let saved = report.save(&folder.report());
         let listed = self.manifest.save(&folder.manifest());
         // Where training failed, its own error says more than that these could not be written either.
@@ -92,14 +93,12 @@ impl Plan {
         files::write_whole(&folder.config(), yaml.as_bytes()).with_context(|| cannot_write(&folder.config()))
     }
 
-    /// Decodes what the cache holds and probes the rest; the test videos are only probed. Gives back the unusable ones.
+    /// Reads what the cache has room for and looks at the rest; the test videos come last. Gives back the unusable ones.
     fn extract(&self, source: &ClipSource, stop: &AtomicBool) -> Result<Vec<(usize, String)>> {
         let threads = self.config.dataloader.num_workers.max(1);
-        let mut seen: Vec<_> = [Split::Train, Split::Val].map(|split| self.manifest.indices(split)).concat();
-        seen.sort_unstable();
-        let mut unusable = prepare(source, &seen, threads, stop);
-        let probing = ClipSource::new(&self.manifest, ClipSpec::of(&self.config.data), Arc::new(FrameCache::new(0)));
-        unusable.extend(prepare(&probing, &self.manifest.indices(Split::Test), threads, stop));
+        let splits = [Split::Train, Split::Val, Split::Test, Split::CrossTest];
+        let videos = splits.map(|split| self.manifest.indices(split)).concat();
+        let unusable = unusable(prepare(source, &videos, threads, stop));
         if stop.load(Ordering::Relaxed) {
             return Err(Interrupted(None).into());
         }
@@ -157,7 +156,7 @@ impl Plan {
             relieve: match detector.device().is_cuda() {
                 // Frames in host memory do not crowd the device.
                 true => Box::new(|| {}),
-                false => Box::new(move || cache.cache().shrink_to(cache.cache().stats().bytes / 2)),
+                false => Box::new(move || cache.cache().shrink()),
             },
             detector,
         };
@@ -213,7 +212,11 @@ impl Plan {
                 skipped: self.manifest.skipped.len(),
                 skipped_videos: self.manifest.skipped.clone(),
                 cache_hits: cache.hits,
+                cache_disk_hits: cache.disk_hits,
                 cache_misses: cache.misses,
+                cache_bypassed: cache.bypassed,
+                cache_damaged: cache.damaged,
+                cache_write_failures: cache.write_failures,
             },
             throughput: Throughput {
                 clips_per_sec: (train_secs > 0.0).then(|| clips as f64 / train_secs),

@@ -3,16 +3,15 @@
 use std::collections::BTreeMap;
 use std::io::{self, Write};
 use std::path::{Path, PathBuf};
-use std::sync::Arc;
 
 use anyhow::{Context, Result};
 use clap::{Args, ValueEnum};
 use serde::Serialize;
 
-use super::pipeline::{NamedSet, loader, stop_flag, test_sets};
+use super::pipeline::{Clips, NamedSet, stop_flag, test_sets};
 use super::{Interrupted, overrides_of};
 use crate::config::{self, DataConfig, LayoutChoice, Methods, Roots};
-use crate::data::{ClipSource, ClipSpec, DataError, FrameCache, Manifest, SkippedVideo, Split, VideoRecord};
+use crate::data::{DataError, Manifest, SkippedVideo, Split, VideoRecord};
 use crate::evaluate::{EvaluateError, Evaluation, Evaluator};
 use crate::memory::Guard;
 use crate::metrics::Metrics;
@@ -95,9 +94,7 @@ pub(super) fn run(args: &EvaluateArgs) -> Result<()> {
     checkpoint.load_weights(detector.parameters())?;
 
     let stop = stop_flag()?;
-    // Every clip is seen once: keeping it would only take memory.
-    let source = ClipSource::new(&manifest, ClipSpec::of(&config.data), Arc::new(FrameCache::new(0)));
-    let loader = loader(&config, Arc::new(source));
+    let loader = Clips::new(&config, &manifest, true).loader();
     let mut guard = Guard::new("evaluate", config.training.batch_size, config.gpu.memory_management.oom_retry);
     let batch_size = config.training.batch_size;
     let mut evaluator =

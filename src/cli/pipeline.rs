@@ -1,16 +1,18 @@
-//! What `train` and `evaluate` both need: the stop flag, the cache budget, and videos made ready.
+//! What `train`, `evaluate` and `data` share: the stop flag, and the way from a manifest to clips.
 
 use std::sync::Arc;
 use std::sync::atomic::AtomicBool;
 
 use anyhow::{Context, Result};
-use bytesize::ByteSize;
 use signal_hook::consts::{SIGINT, SIGTERM};
 use signal_hook::flag;
 
-use crate::config::Config;
-use crate::data::{ClipSource, ClipSpec, FrameCache, Loader, Manifest, Split};
-use crate::memory::{Snapshot, cache_budget_bytes};
+use crate::config::{AutoBytes, Config};
+use crate::data::{
+    ClipCache, ClipSource, ClipSpec, DECODER_BYTES, DiskCache, Loader, LoaderNeeds, LoaderPlan, Manifest, Split,
+    free_disk_bytes, plan_cache, plan_loader,
+};
+use crate::memory::Snapshot;
 
 /// A flag that Ctrl-C and termination set; a second signal ends the process at once with code 130.
 pub(super) fn stop_flag() -> Result<Arc<AtomicBool>> {
@@ -23,20 +25,60 @@ pub(super) fn stop_flag() -> Result<Arc<AtomicBool>> {
     Ok(stop)
 }
 
-/// Clips of a manifest's videos through a cache of the configured size.
-pub(super) fn clip_source(config: &Config, manifest: &Manifest) -> Arc<ClipSource> {
-    let budget_bytes = cache_budget_bytes(&config.cache, Snapshot::take().host_free_bytes());
-    match budget_bytes {
-        0 => tracing::info!("frame cache: off"),
-        bytes => tracing::info!("frame cache: up to {}", ByteSize(bytes)),
-    }
-    Arc::new(ClipSource::new(manifest, ClipSpec::of(&config.data), Arc::new(FrameCache::new(budget_bytes))))
+/// The clips of a manifest's videos, the cache they go through, and how the loader's memory is divided.
+pub(super) struct Clips {
+    pub source: Arc<ClipSource>,
+    loader: LoaderPlan,
 }
 
-/// The configured number of threads, each with its batches kept ready.
-pub(super) fn loader(config: &Config, source: Arc<ClipSource>) -> Loader {
-    let workers = config.dataloader.num_workers;
-    Loader::new(source, workers, workers.max(1) * config.dataloader.prefetch_factor)
+impl Clips {
+    /// As configured, within `dataloader.host_memory_budget`. Where each clip is asked for `once`, none is kept in memory.
+    pub fn new(config: &Config, manifest: &Manifest, once: bool) -> Self {
+        let spec = ClipSpec::of(&config.data);
+        let loader = plan_loader(host_memory_budget_bytes(config), &loader_needs(config, &spec));
+        if let Some(why) = &loader.why {
+            tracing::warn!("loader: {why}");
+        }
+        let memory_bytes = if once { 0 } else { loader.cache_bytes };
+        let cache = open_cache(config, manifest, &spec, memory_bytes);
+        let source = ClipSource::new(manifest, spec, Arc::new(cache)).with_augmentation(&config.augmentation);
+        Self { source: Arc::new(source), loader }
+    }
+
+    pub fn loader(&self) -> Loader {
+        Loader::new(self.source.clone(), &self.loader)
+    }
+}
+
+fn host_memory_budget_bytes(config: &Config) -> u64 {
+    match config.dataloader.host_memory_budget {
+        AutoBytes::Auto => Snapshot::take().host_free_bytes() / 2,
+        AutoBytes::Bytes(bytes) => bytes,
+    }
+}
+
+fn loader_needs(config: &Config, spec: &ClipSpec) -> LoaderNeeds {
+    LoaderNeeds {
+        num_workers: config.dataloader.num_workers,
+        prefetch_factor: config.dataloader.prefetch_factor,
+        batch_size: config.training.batch_size,
+        held_batches: config.training.gradient_accumulation,
+        clip_bytes: spec.clip_bytes() as u64,
+        worker_bytes: DECODER_BYTES,
+    }
+}
+
+fn open_cache(config: &Config, manifest: &Manifest, spec: &ClipSpec, memory_bytes: u64) -> ClipCache {
+    let directory = &config.cache.directory;
+    let needed_bytes = (manifest.videos.len() * spec.clip_bytes()) as u64;
+    let free_bytes = free_disk_bytes(directory).unwrap_or_else(|error| {
+        tracing::warn!("{}: nothing is cached on disk: {error}", directory.display());
+        0
+    });
+    let plan = plan_cache(&config.cache, needed_bytes, free_bytes, memory_bytes);
+    tracing::info!("clip cache: {}", plan.why);
+    let disk = (plan.disk_bytes > 0).then(|| DiskCache::open(directory, plan.disk_bytes));
+    ClipCache::new(plan.memory_bytes, disk)
 }
 
 /// What a run's own test videos are called where sets are listed by name.

@@ -2,17 +2,21 @@
 //!
 //! The caller's thread hands out jobs, at most a window of clips ahead of what it has taken; threads answer in any order
 //! and the caller puts the answers in order. So memory is bounded by the window, and the number of threads changes
-//! nothing but the speed. Knows nothing of tensors.
+//! nothing but the speed. Where memory runs short, window and threads are halved; see [`Loader::shrink`]. Knows nothing
+//! of tensors.
 
-use std::collections::HashMap;
-use std::sync::Arc;
+use std::collections::{HashMap, VecDeque};
 use std::sync::atomic::{AtomicBool, Ordering};
+use std::sync::{Arc, Condvar, Mutex, MutexGuard, PoisonError};
 use std::thread::{self, JoinHandle};
 
-use crossbeam_channel::{Receiver, Sender, bounded, unbounded};
+use crossbeam_channel::{Receiver, Sender, bounded};
 
+use super::DataError;
+use super::budget::LoaderPlan;
 use super::decode::ClipSpec;
 use super::manifest::Label;
+use super::plan::Draw;
 use super::source::{Clip, ClipSource};
 
 /// Clips of some videos, ready to become tensors.
@@ -33,16 +37,17 @@ pub struct HostBatch {
 /// Threads that decode, for as long as it lives. Dropping it ends them: each finishes at most the clip it is at.
 pub struct Loader {
     source: Arc<ClipSource>,
-    /// `None` where the caller's thread decodes. Holds numbers only, no more than the windows of the open passes.
-    jobs: Option<Sender<Job>>,
+    queue: Arc<Queue>,
+    /// Empty where the caller's thread decodes.
     threads: Vec<JoinHandle<()>>,
-    prefetch_batches: usize,
+    window_clips: usize,
 }
 
 struct Job {
     /// Position of the clip in the pass.
     turn: usize,
     video: usize,
+    draw: Option<Draw>,
     pass: Arc<Answers>,
 }
 
@@ -53,24 +58,26 @@ struct Answers {
 }
 
 impl Loader {
-    /// Starts `num_workers` threads; with 0, the thread that asks for batches decodes them. A pass is decoded at most
-    /// `prefetch_batches` batches (at least one) ahead.
+    /// Starts the threads of a plan; with none, the thread that asks for batches decodes them.
     #[must_use]
-    pub fn new(source: Arc<ClipSource>, num_workers: usize, prefetch_batches: usize) -> Self {
-        let (sender, receiver) = unbounded();
+    pub fn new(source: Arc<ClipSource>, plan: &LoaderPlan) -> Self {
+        let queue = Arc::new(Queue::default());
         let mut threads = Vec::new();
-        for worker in 0..num_workers {
-            let (source, jobs) = (source.clone(), receiver.clone());
-            match thread::Builder::new().name(format!("decode-{worker}")).spawn(move || work(&source, &jobs)) {
+        let workers = plan.workers;
+        for worker in 0..workers {
+            let (source, queue) = (source.clone(), queue.clone());
+            match thread::Builder::new()
+                .name(format!("decode-{worker}"))
+                .spawn(move || work(worker, workers, &source, &queue))
+            {
                 Ok(thread) => threads.push(thread),
                 Err(error) => {
-                    tracing::warn!("only {worker} of {num_workers} decoding threads can be started: {error}");
+                    tracing::warn!("only {worker} of {workers} decoding threads can be started: {error}");
                     break;
                 }
             }
         }
-        let jobs = (!threads.is_empty()).then_some(sender);
-        Self { source, jobs, threads, prefetch_batches: prefetch_batches.max(1) }
+        Self { source, queue, threads, window_clips: plan.window_clips.max(1) }
     }
 
     /// How its clips are taken.
@@ -79,47 +86,91 @@ impl Loader {
         self.source.spec()
     }
 
-    /// Starts on a plan: the videos of each batch. Batches come in its order; a pass may be dropped at any time.
+    /// Halves the clips that are decoded ahead and the threads at work, down to one of each: for when memory runs short.
+    /// Nothing is thrown away; it shows as clips are taken.
+    pub fn shrink(&self) {
+        let mut state = self.queue.lock();
+        if self.threads.len() >> state.halvings > 1 || self.window_clips >> state.halvings > 1 {
+            state.halvings += 1;
+        }
+    }
+
+    /// Takes one [`shrink`](Self::shrink) back.
+    pub fn grow(&self) {
+        let mut state = self.queue.lock();
+        state.halvings = state.halvings.saturating_sub(1);
+        self.queue.changed.notify_all();
+    }
+
+    /// Starts on a plan: the videos of each batch, varied where there is a draw. Batches come in its order; a pass may be
+    /// dropped at any time.
     #[must_use]
-    pub fn pass(&self, plan: Vec<Vec<usize>>) -> Pass<'_> {
-        let largest_batch = plan.iter().map(Vec::len).max().unwrap_or(0);
-        let window = (self.prefetch_batches * largest_batch).max(1);
+    pub fn pass(&self, plan: Vec<Vec<usize>>, draw: Option<Draw>) -> Pass<'_> {
         // An answer always finds room, so a thread never waits for a caller who is gone.
-        let (clips, answers) = bounded(window);
+        let (clips, answers) = bounded(self.window_clips);
         let pass = Arc::new(Answers { clips, cancelled: AtomicBool::new(false) });
         let turns = plan.concat();
-        let mut pass = Pass {
-            loader: self,
-            plan,
-            turns,
-            window,
-            pass,
-            answers,
-            early: HashMap::new(),
-            sent: 0,
-            taken: 0,
-            next: 0,
-        };
+        let mut pass =
+            Pass { loader: self, plan, turns, draw, pass, answers, early: HashMap::new(), sent: 0, taken: 0, next: 0 };
         pass.top_up();
         pass
     }
 }
 
-fn work(source: &ClipSource, jobs: &Receiver<Job>) {
-    for Job { turn, video, pass } in jobs {
-        if !pass.cancelled.load(Ordering::Relaxed) {
-            // Fails where the pass is gone, and then nobody wants the clip.
-            let _ = pass.clips.send((turn, source.clip(video)));
+impl Drop for Loader {
+    fn drop(&mut self) {
+        self.queue.lock().closed = true;
+        self.queue.changed.notify_all();
+        for thread in self.threads.drain(..) {
+            // What a thread is asked to do cannot panic; if one did all the same, dropping is no place to say so.
+            let _ = thread.join();
         }
     }
 }
 
-impl Drop for Loader {
-    fn drop(&mut self) {
-        self.jobs = None;
-        for thread in self.threads.drain(..) {
-            // What a thread is asked to do cannot panic; if one did all the same, dropping is no place to say so.
-            let _ = thread.join();
+/// Jobs for the threads. Holds numbers only, no more than the windows of the open passes.
+#[derive(Default)]
+struct Queue {
+    state: Mutex<QueueState>,
+    changed: Condvar,
+}
+
+#[derive(Default)]
+struct QueueState {
+    jobs: VecDeque<Job>,
+    /// How often window and threads were halved.
+    halvings: u32,
+    closed: bool,
+}
+
+impl Queue {
+    /// No work is done under the lock, so a thread that panicked cannot have left it half-changed.
+    fn lock(&self) -> MutexGuard<'_, QueueState> {
+        self.state.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    /// The next job for a thread, once there is one and the thread is not among those that rest; `None` at the end.
+    fn take(&self, worker: usize, workers: usize) -> Option<Job> {
+        let mut state = self.lock();
+        loop {
+            if state.closed {
+                return None;
+            }
+            if worker < (workers >> state.halvings).max(1)
+                && let Some(job) = state.jobs.pop_front()
+            {
+                return Some(job);
+            }
+            state = self.changed.wait(state).unwrap_or_else(PoisonError::into_inner);
+        }
+    }
+}
+
+fn work(worker: usize, workers: usize, source: &ClipSource, queue: &Queue) {
+    while let Some(Job { turn, video, draw, pass }) = queue.take(worker, workers) {
+        if !pass.cancelled.load(Ordering::Relaxed) {
+            // Fails where the pass is gone, and then nobody wants the clip.
+            let _ = pass.clips.send((turn, source.clip(video, draw)));
         }
     }
 }
@@ -130,7 +181,7 @@ pub struct Pass<'l> {
     plan: Vec<Vec<usize>>,
     /// The videos of the plan, one after the other.
     turns: Vec<usize>,
-    window: usize,
+    draw: Option<Draw>,
     pass: Arc<Answers>,
     answers: Receiver<(usize, Clip)>,
     /// Clips that came before their turn.
@@ -142,17 +193,25 @@ pub struct Pass<'l> {
 
 impl Pass<'_> {
     /// The next batch of the plan, once its clips are there; `None` after the last one.
-    pub fn next_batch(&mut self) -> Option<HostBatch> {
+    ///
+    /// # Errors
+    /// [`DataError::NoMemory`] where the batch has no room in memory.
+    pub fn next_batch(&mut self) -> Result<Option<HostBatch>, DataError> {
         let index = self.next;
-        let videos = self.plan.get(index)?.clone();
-        self.next += 1;
+        let Some(videos) = self.plan.get(index).cloned() else {
+            return Ok(None);
+        };
         let source = &self.loader.source;
-        let frames_bthwc = Vec::with_capacity(videos.len() * source.spec().clip_bytes());
+        let bytes = videos.len() * source.spec().clip_bytes();
+        let mut frames_bthwc = Vec::new();
+        // A plain `with_capacity` ends the process where there is no memory left.
+        frames_bthwc.try_reserve_exact(bytes).map_err(|_| DataError::NoMemory { bytes })?;
+        self.next += 1;
         let mut batch = HostBatch { index, frames_bthwc, labels: Vec::new(), videos: Vec::new(), skipped: Vec::new() };
         for video in videos {
             match self.next_clip() {
-                Ok(clip_thwc) => {
-                    batch.frames_bthwc.extend_from_slice(&clip_thwc);
+                Ok(clip) => {
+                    batch.frames_bthwc.extend_from_slice(&clip.thwc);
                     batch.labels.push(source.label(video));
                     batch.videos.push(video);
                 }
@@ -160,14 +219,14 @@ impl Pass<'_> {
             }
             self.top_up();
         }
-        Some(batch)
+        Ok(Some(batch))
     }
 
     fn next_clip(&mut self) -> Clip {
         let turn = self.taken;
         self.taken += 1;
-        if self.loader.jobs.is_none() {
-            return self.loader.source.clip(self.turns[turn]);
+        if self.loader.threads.is_empty() {
+            return self.loader.source.clip(self.turns[turn], self.draw);
         }
         loop {
             if let Some(clip) = self.early.remove(&turn) {
@@ -180,14 +239,18 @@ impl Pass<'_> {
 
     /// Hands out jobs until the window is full.
     fn top_up(&mut self) {
-        let Some(jobs) = &self.loader.jobs else {
+        if self.loader.threads.is_empty() {
             return;
-        };
-        while self.sent < self.turns.len() && self.sent < self.taken + self.window {
-            let job = Job { turn: self.sent, video: self.turns[self.sent], pass: self.pass.clone() };
-            jobs.send(job).expect("threads take jobs until the loader is dropped");
+        }
+        let mut queue = self.loader.queue.lock();
+        let window = (self.loader.window_clips >> queue.halvings).max(1);
+        while self.sent < self.turns.len() && self.sent < self.taken + window {
+            let (turn, video) = (self.sent, self.turns[self.sent]);
+            queue.jobs.push_back(Job { turn, video, draw: self.draw, pass: self.pass.clone() });
             self.sent += 1;
         }
+        drop(queue);
+        self.loader.queue.changed.notify_all();
     }
 }
 

@@ -2,6 +2,8 @@
 //!
 //! Deals in bytes and knows nothing of tensors. Called by training, evaluation and the command line.
 
+mod augment;
+mod budget;
 mod cache;
 pub mod decode;
 pub mod identity;
@@ -14,12 +16,14 @@ mod split;
 
 use std::path::PathBuf;
 
-pub use cache::{CacheStats, FrameCache};
+pub use augment::Augmentation;
+pub use budget::{DECODER_BYTES, LoaderNeeds, LoaderPlan, plan_loader};
+pub use cache::{CachePlan, CacheStats, ClipCache, DiskCache, ReadClip, free_disk_bytes, plan_cache};
 pub use decode::ClipSpec;
 pub use loader::{HostBatch, Loader, Pass};
 pub use manifest::{DataSet, Footage, Label, Manifest, Media, SkippedVideo, Split, VideoRecord};
-pub use plan::{epoch_plan, sequential_plan};
-pub use source::{ClipSource, prepare};
+pub use plan::{Draw, epoch_plan, sequential_plan, shard};
+pub use source::{ClipReader, ClipSource, Prepared, prepare, unusable};
 
 /// What goes wrong with a data set or one of its videos.
 #[derive(Debug, thiserror::Error)]
@@ -51,6 +55,14 @@ pub enum DataError {
         reason: String,
         /// What to do about it.
         hint: &'static str,
+    },
+    /// There is no host memory for a batch.
+    #[error(
+        "no host memory for a batch of {bytes} bytes\n  hint: lower training.batch_size, dataloader.prefetch_factor or dataloader.num_workers"
+    )]
+    NoMemory {
+        /// Of the clips of the batch.
+        bytes: usize,
     },
 }
 

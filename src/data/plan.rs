@@ -3,6 +3,31 @@
 use rand::SeedableRng;
 use rand::seq::SliceRandom;
 use rand_chacha::ChaCha8Rng;
+use xxhash_rust::xxh3::xxh3_64_with_seed;
+
+/// What decides everything random about the clips of an epoch.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Draw {
+    /// The run's.
+    pub seed: u64,
+    /// Which epoch.
+    pub epoch: u32,
+}
+
+impl Draw {
+    /// A seed for one use of one video: the same whoever asks and whenever.
+    pub(super) fn of(self, video: usize, purpose: &str) -> u64 {
+        let epoch = self.epoch.to_le_bytes();
+        let video = (video as u64).to_le_bytes();
+        xxh3_64_with_seed(&[&epoch[..], &video, purpose.as_bytes()].concat(), self.seed)
+    }
+}
+
+/// Part `index` of `count` parts that are as equal as can be and together are all of `videos`; the same on every machine.
+#[must_use]
+pub fn shard(videos: &[usize], index: usize, count: usize) -> Vec<usize> {
+    videos.iter().copied().skip(index).step_by(count.max(1)).collect()
+}
 
 /// One epoch of training: all videos once in an order that `seed` and `epoch` alone decide, cut into batches.
 ///
@@ -42,6 +67,30 @@ mod tests {
         let mut seen = plan(1, 2).concat();
         seen.sort_unstable();
         assert_eq!(seen, videos);
+    }
+
+    #[test]
+    fn shards_are_equal_and_all_of_it() {
+        let videos: Vec<usize> = (10..21).collect();
+        let shards: Vec<_> = (0..3).map(|index| shard(&videos, index, 3)).collect();
+        assert_eq!(shards.iter().map(Vec::len).collect::<Vec<_>>(), [4, 4, 3]);
+        let mut all = shards.concat();
+        all.sort_unstable();
+        assert_eq!(all, videos);
+    }
+
+    #[test]
+    fn every_video_epoch_seed_and_purpose_draws_its_own() {
+        let draw = |seed, epoch| Draw { seed, epoch };
+        let seeds = [
+            draw(1, 0).of(0, "frames"),
+            draw(2, 0).of(0, "frames"),
+            draw(1, 1).of(0, "frames"),
+            draw(1, 0).of(1, "frames"),
+            draw(1, 0).of(0, "augmentation"),
+        ];
+        assert_eq!(seeds.iter().collect::<std::collections::HashSet<_>>().len(), 5);
+        assert_eq!(seeds[0], draw(1, 0).of(0, "frames"));
     }
 
     #[test]

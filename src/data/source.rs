@@ -1,35 +1,79 @@
-//! Where the clips of a data set come from: the cache, or else the file. And what is done once before training.
+//! Where the clips of a data set come from: memory, disk, or else the video. And what is done once before training.
 
+use std::fmt;
 use std::panic::{self, AssertUnwindSafe};
 use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
 use std::sync::{Arc, Mutex, PoisonError};
 use std::thread;
 
 use super::DataError;
-use super::cache::FrameCache;
+use super::augment::Augmentation;
+use super::cache::{ClipCache, ReadClip};
 use super::decode::{self, ClipSpec};
 use super::manifest::{Footage, Label, Manifest};
+use super::plan::Draw;
+use crate::config::{AugmentationConfig, Sampling};
 use crate::progress::Bar;
 
-/// A clip's pixels (T x height x width x 3), or why there are none.
-pub(super) type Clip = Result<Arc<[u8]>, String>;
+/// A clip, or why there is none.
+pub(super) type Clip = Result<Arc<ReadClip>, String>;
+
+/// Makes the clip of a video, by its number in the manifest; the last argument seeds what is random, as in
+/// [`decode::read_clip`].
+pub type ClipReader = Arc<dyn Fn(usize, &Footage, Option<u64>) -> Result<ReadClip, DataError> + Send + Sync>;
 
 /// All that is needed to get the clip of any video of a manifest.
-#[derive(Debug)]
 pub struct ClipSource {
     footage: Vec<Footage>,
     labels: Vec<Label>,
+    /// Which data set each video is from.
+    sets: Vec<usize>,
     spec: ClipSpec,
-    cache: Arc<FrameCache>,
+    cache: Arc<ClipCache>,
+    reader: ClipReader,
+    crop_keys: Vec<String>,
+    augmentation: Option<Augmentation>,
+}
+
+/// What became of a video before training.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum Prepared {
+    /// Its clip was there already; the video was not opened. With what is kept with the clip.
+    Cached(Vec<u8>),
+    /// It was read, and kept where there was room. With what is kept with the clip.
+    Read(Vec<u8>),
+    /// There was no room for its clip, so it was only looked at.
+    Probed,
+    /// It cannot be used, and why.
+    Unusable(String),
 }
 
 impl ClipSource {
-    /// Clips as `spec` wants them, of the videos of `manifest` by their number there.
+    /// Clips as `spec` wants them, of the videos of `manifest` by their number there: whole frames, as they are.
     #[must_use]
-    pub fn new(manifest: &Manifest, spec: ClipSpec, cache: Arc<FrameCache>) -> Self {
+    pub fn new(manifest: &Manifest, spec: ClipSpec, cache: Arc<ClipCache>) -> Self {
         let footage = (0..manifest.videos.len()).map(|video| manifest.footage(video)).collect();
         let labels = manifest.videos.iter().map(|video| video.label).collect();
-        Self { footage, labels, spec, cache }
+        let sets = manifest.videos.iter().map(|video| video.set).collect();
+        let reader: ClipReader = Arc::new(move |_, footage, draw| {
+            decode::read_clip(footage, &spec, draw).map(|thwc| ReadClip { thwc, meta: Vec::new() })
+        });
+        let crop_keys = vec![String::new(); manifest.sets.len()];
+        Self { footage, labels, sets, spec, cache, reader, crop_keys, augmentation: None }
+    }
+
+    /// Reads videos by `reader` instead. `crop_keys` has, for each data set, all that decides what the reader makes of a
+    /// video beyond the [`ClipSpec`]; clips with other keys are other clips to the cache.
+    #[must_use]
+    pub fn with_reader(self, reader: ClipReader, crop_keys: Vec<String>) -> Self {
+        assert_eq!(crop_keys.len(), self.crop_keys.len(), "one key a data set");
+        Self { reader, crop_keys, ..self }
+    }
+
+    /// Varies clips that are asked for with a [`Draw`].
+    #[must_use]
+    pub fn with_augmentation(self, config: &AugmentationConfig) -> Self {
+        Self { augmentation: config.enabled.then(|| Augmentation::new(config)), ..self }
     }
 
     /// How clips are taken.
@@ -38,9 +82,9 @@ impl ClipSource {
         &self.spec
     }
 
-    /// The clips that are kept in memory.
+    /// The clips that are kept.
     #[must_use]
-    pub fn cache(&self) -> &FrameCache {
+    pub fn cache(&self) -> &ClipCache {
         &self.cache
     }
 
@@ -48,53 +92,96 @@ impl ClipSource {
         self.labels[video]
     }
 
-    /// The clip of a video, from the cache if it is there. Never panics: a thread that waits would wait for ever.
-    pub(super) fn clip(&self, video: usize) -> Clip {
-        guarded(|| match self.cache.get(video) {
-            Some(clip) => Ok(clip),
-            None => self.decode(video),
+    /// The clip of a video, from the cache if it is there; varied where there is a draw. Never panics: a thread that
+    /// waits would wait for ever.
+    pub(super) fn clip(&self, video: usize, draw: Option<Draw>) -> Clip {
+        guarded(|| {
+            let clip = self.original(video, draw)?;
+            let (Some(augmentation), Some(draw)) = (&self.augmentation, draw) else {
+                return Ok(clip);
+            };
+            // The cache may hold the original too, so what is changed is a copy.
+            let shape = [self.spec.frames, self.spec.height, self.spec.width];
+            let thwc = augmentation.apply(&clip.thwc, shape, draw.of(video, "augmentation"));
+            Ok(Arc::new(ReadClip { thwc, meta: clip.meta.clone() }))
         })
     }
 
-    fn decode(&self, video: usize) -> Clip {
-        let clip: Arc<[u8]> = decode::read_clip(&self.footage[video], &self.spec, None).map_err(reason)?.into();
-        self.cache.insert(video, clip.clone());
+    fn original(&self, video: usize, draw: Option<Draw>) -> Clip {
+        // Frames that are drawn anew each epoch are never asked for again.
+        if let (Sampling::RandomSegment, Some(draw)) = (self.spec.sampling, draw) {
+            self.cache.count_bypassed();
+            return self.read(video, Some(draw.of(video, "frames"))).map(Arc::new);
+        }
+        match self.cache.get(video, &self.footage[video], &self.spec, self.crop_key(video)) {
+            Some(clip) => Ok(clip),
+            None => self.read_and_keep(video),
+        }
+    }
+
+    fn read_and_keep(&self, video: usize) -> Clip {
+        let clip = Arc::new(self.read(video, None)?);
+        self.cache.insert(video, &clip, &self.footage[video], &self.spec, self.crop_key(video));
         Ok(clip)
     }
 
+    fn read(&self, video: usize, draw: Option<u64>) -> Result<ReadClip, String> {
+        let clip = (self.reader)(video, &self.footage[video], draw).map_err(reason)?;
+        match clip.thwc.len() == self.spec.clip_bytes() {
+            true => Ok(clip),
+            false => Err(format!("its clip has {} bytes instead of {}", clip.thwc.len(), self.spec.clip_bytes())),
+        }
+    }
+
+    fn crop_key(&self, video: usize) -> &str {
+        &self.crop_keys[self.sets[video]]
+    }
+
     /// Fills the cache; once that is full, only looks whether the file can be used.
-    fn prepare(&self, video: usize) -> Result<(), String> {
-        guarded(|| {
-            if self.cache.contains(video) {
-                Ok(())
+    fn prepare(&self, video: usize) -> Prepared {
+        let footage = &self.footage[video];
+        let result = guarded(|| {
+            if let Some(meta) = self.cache.preload(video, footage, &self.spec, self.crop_key(video)) {
+                Ok(Prepared::Cached(meta))
             } else if self.cache.has_room(self.spec.clip_bytes() as u64) {
-                self.decode(video).map(drop)
+                self.read_and_keep(video).map(|clip| Prepared::Read(clip.meta.clone()))
             } else {
-                decode::probe(&self.footage[video], &self.spec).map(drop).map_err(reason)
+                decode::probe(footage, &self.spec).map(|_| Prepared::Probed).map_err(reason)
             }
-        })
+        });
+        result.unwrap_or_else(Prepared::Unusable)
     }
 }
 
-/// Goes over `videos` before training: decodes them into the cache while it has room and only probes the files beyond
-/// that. Gives back the videos that cannot be used, with the reason, in the order of `videos`. Ends early, without a
-/// word on the rest, once `stop` is set.
-pub fn prepare(source: &ClipSource, videos: &[usize], threads: usize, stop: &AtomicBool) -> Vec<(usize, String)> {
+impl fmt::Debug for ClipSource {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("ClipSource")
+            .field("videos", &self.footage.len())
+            .field("spec", &self.spec)
+            .finish_non_exhaustive()
+    }
+}
+
+/// Goes over `videos` before training: reads them into the cache while it has room and only probes the files beyond
+/// that; a clip that is there already costs no look at its video. Gives back what became of each, in the order of
+/// `videos`. Ends early, without a word on the rest, once `stop` is set.
+pub fn prepare(source: &ClipSource, videos: &[usize], threads: usize, stop: &AtomicBool) -> Vec<(usize, Prepared)> {
     let bar = Bar::new("extract", videos.len() as u64, (videos.len() as u64).div_ceil(4));
     let next = AtomicUsize::new(0);
-    let unusable = Mutex::new(Vec::new());
+    let unusable = AtomicUsize::new(0);
+    let done = Mutex::new(Vec::with_capacity(videos.len()));
     let work = || {
         while !stop.load(Ordering::Relaxed) {
             let position = next.fetch_add(1, Ordering::Relaxed);
             let Some(video) = videos.get(position) else {
                 return;
             };
-            let result = source.prepare(*video);
-            let mut unusable = unusable.lock().unwrap_or_else(PoisonError::into_inner);
-            if let Err(reason) = result {
-                unusable.push((position, *video, reason));
+            let prepared = source.prepare(*video);
+            if matches!(prepared, Prepared::Unusable(_)) {
+                unusable.fetch_add(1, Ordering::Relaxed);
             }
-            bar.advance(1, || format!("{} unusable", unusable.len()));
+            done.lock().unwrap_or_else(PoisonError::into_inner).push((position, *video, prepared));
+            bar.advance(1, || format!("{} unusable", unusable.load(Ordering::Relaxed)));
         }
     };
     thread::scope(|scope| {
@@ -103,9 +190,19 @@ pub fn prepare(source: &ClipSource, videos: &[usize], threads: usize, stop: &Ato
         }
         work();
     });
-    let mut unusable = unusable.into_inner().unwrap_or_else(PoisonError::into_inner);
-    unusable.sort_unstable();
-    unusable.into_iter().map(|(_, video, reason)| (video, reason)).collect()
+    let mut done = done.into_inner().unwrap_or_else(PoisonError::into_inner);
+    done.sort_unstable_by_key(|(position, ..)| *position);
+    done.into_iter().map(|(_, video, prepared)| (video, prepared)).collect()
+}
+
+/// Those of the videos that cannot be used, with the reason.
+#[must_use]
+pub fn unusable(prepared: Vec<(usize, Prepared)>) -> Vec<(usize, String)> {
+    let reason = |(video, prepared)| match prepared {
+        Prepared::Unusable(reason) => Some((video, reason)),
+        _ => None,
+    };
+    prepared.into_iter().filter_map(reason).collect()
 }
 
 /// The reason alone: whoever reports it names the video.

@@ -75,8 +75,8 @@ impl Evaluator<'_> {
         let mut evaluation = Evaluation::default();
         let bar = Bar::new(self.label, videos.len() as u64, (videos.len() as u64).max(1));
         let spec = *self.loader.spec();
-        let mut pass = self.loader.pass(sequential_plan(videos, self.batch_size));
-        while let Some(batch) = pass.next_batch() {
+        let mut pass = self.loader.pass(sequential_plan(videos, self.batch_size), None);
+        while let Some(batch) = pass.next_batch()? {
             if self.stop.load(Ordering::Relaxed) {
                 return Err(EvaluateError::Interrupted);
             }

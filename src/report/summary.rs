@@ -96,10 +96,22 @@ pub struct DataSummary {
     pub skipped: usize,
     /// Which, and why.
     pub skipped_videos: Vec<SkippedVideo>,
-    /// Clips taken from the frame cache.
+    /// Clips taken from memory.
     pub cache_hits: u64,
-    /// Clips that had to be decoded.
+    /// Clips taken from the disk.
+    #[serde(default)]
+    pub cache_disk_hits: u64,
+    /// Clips that were in neither, and read from their videos.
     pub cache_misses: u64,
+    /// Clips read from their videos because their frames are drawn anew each epoch.
+    #[serde(default)]
+    pub cache_bypassed: u64,
+    /// Files of the cache that were damaged; their clips were read again.
+    #[serde(default)]
+    pub cache_damaged: u64,
+    /// Clips that could not be written to the disk.
+    #[serde(default)]
+    pub cache_write_failures: u64,
 }
 
 /// How fast a run was.

@@ -12,7 +12,7 @@ use super::lines::{CSV_COLUMNS, OomLine, SkipLine, StepLine, epoch_line};
 use super::state::{Best, EpochRecord, Tally, TrainState};
 use super::step::{StepReport, Stepper};
 use crate::config::Config;
-use crate::data::{HostBatch, Loader, Manifest, Pass, epoch_plan};
+use crate::data::{DataError, Draw, HostBatch, Loader, Manifest, Pass, epoch_plan};
 use crate::evaluate::{EvaluateError, Evaluation, Evaluator};
 use crate::memory::{self, Guard, GuardError};
 use crate::metrics::Metrics;
@@ -42,6 +42,9 @@ pub enum TrainError {
     /// Validation failed.
     #[error(transparent)]
     Evaluate(#[from] EvaluateError),
+    /// Batches cannot be had.
+    #[error(transparent)]
+    Data(#[from] DataError),
     /// A checkpoint could not be written.
     #[error(transparent)]
     Checkpoint(#[from] CheckpointError),
@@ -174,10 +177,11 @@ impl Trainer<'_> {
         let every = self.config.logging.log_interval * accumulation as u64;
         let bar = Bar::new("train", batches, every);
         bar.advance(self.state.batches_done as u64, String::new);
-        let mut pass = self.loader.pass(plan[self.state.batches_done.min(plan.len())..].to_vec());
+        let draw = Draw { seed: self.config.seed, epoch: self.state.epoch };
+        let mut pass = self.loader.pass(plan[self.state.batches_done.min(plan.len())..].to_vec(), Some(draw));
         loop {
             let started = Instant::now();
-            let group = next_group(&mut pass, accumulation);
+            let group = next_group(&mut pass, accumulation)?;
             if group.is_empty() {
                 return Ok(Outcome::Completed);
             }
@@ -360,8 +364,8 @@ impl Trainer<'_> {
 }
 
 /// Up to `accumulation` batches: those of one optimizer step.
-fn next_group(pass: &mut Pass, accumulation: usize) -> Vec<HostBatch> {
-    std::iter::from_fn(|| pass.next_batch()).take(accumulation).collect()
+fn next_group(pass: &mut Pass, accumulation: usize) -> Result<Vec<HostBatch>, DataError> {
+    std::iter::from_fn(|| pass.next_batch().transpose()).take(accumulation).collect()
 }
 
 /// A seed of its own for each step (splitmix64 of both numbers), so that dropout needs no saved generator.

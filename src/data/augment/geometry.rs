@@ -1,0 +1,148 @@
+//! Where pixels come from: crop, turn and mirror image as one bilinear resampling.
+
+use rand::Rng;
+
+/// Flip after turn after crop.
+#[derive(Debug, Clone, Copy, PartialEq)]
+pub(super) struct Warp {
+    pub flip: bool,
+    pub degrees: f32,
+    pub crop: Crop,
+}
+
+/// A part of the picture, in shares of its sides.
+#[derive(Debug, Clone, Copy, PartialEq)]
+pub(super) struct Crop {
+    pub left: f32,
+    pub top: f32,
+    pub width: f32,
+    pub height: f32,
+}
+
+/// An area in pixels.
+#[derive(Debug, Clone, Copy, PartialEq)]
+pub(super) struct Rectangle {
+    pub left: usize,
+    pub top: usize,
+    pub width: usize,
+    pub height: usize,
+}
+
+impl Crop {
+    /// As torchvision's `RandomResizedCrop`: the share of the area is uniform, the logarithm of the sides' ratio too.
+    pub(super) fn draw(rng: &mut impl Rng, least_share: f64) -> Self {
+        let area: f64 = rng.random_range(least_share.min(1.0)..=1.0);
+        let ratio = rng.random_range((0.75f64).ln()..=(4.0f64 / 3.0).ln()).exp();
+        // One attempt: a side that is too long is cut, which keeps what the draw costs fixed.
+        let [width, height] = [(area * ratio).sqrt(), (area / ratio).sqrt()].map(|side| side.min(1.0));
+        let [x, y]: [f64; 2] = [rng.random(), rng.random()];
+        if least_share >= 1.0 {
+            return Self { left: 0.0, top: 0.0, width: 1.0, height: 1.0 };
+        }
+        let [left, top] = [x * (1.0 - width), y * (1.0 - height)];
+        Self { left: left as f32, top: top as f32, width: width as f32, height: height as f32 }
+    }
+}
+
+impl Rectangle {
+    /// As torchvision's `RandomErasing`: 2 % to 33 % of the area, sides' ratio 0.3 to 3.3.
+    pub(super) fn draw(rng: &mut impl Rng, height: usize, width: usize) -> Self {
+        let area = rng.random_range(0.02..=0.33) * (height * width) as f64;
+        let ratio = rng.random_range((0.3f64).ln()..=(3.3f64).ln()).exp();
+        let side = |length: f64, limit: usize| (length.round() as usize).clamp(1, limit.max(1));
+        let (h, w) = (side((area * ratio).sqrt(), height), side((area / ratio).sqrt(), width));
+        let place = |rng: &mut dyn rand::RngCore, limit: usize, side: usize| rng.random_range(0..=limit.max(1) - side);
+        Self { top: place(rng, height, h), left: place(rng, width, w), width: w, height: h }
+    }
+}
+
+/// Where a pixel comes from: four neighbours' first byte, steps to the right and down, and weights of 1/256.
+struct Origin {
+    at: usize,
+    right: usize,
+    down: usize,
+    x: u32,
+    y: u32,
+}
+
+impl Warp {
+    pub(super) fn is_identity(&self) -> bool {
+        !self.flip && self.degrees == 0.0 && (self.crop.width, self.crop.height) == (1.0, 1.0)
+    }
+
+    /// All frames of a clip; what comes from beyond an edge repeats the edge.
+    pub(super) fn apply(&self, thwc: &[u8], frames: usize, height: usize, width: usize) -> Vec<u8> {
+        let origins = self.origins(height, width);
+        let mut out = Vec::with_capacity(thwc.len());
+        for frame in thwc.chunks_exact((height * width * 3).max(1)).take(frames) {
+            for Origin { at, right, down, x, y } in &origins {
+                for channel in 0..3 {
+                    let level = |at: usize| u32::from(frame[at + channel]);
+                    let above = level(*at) * (256 - x) + level(at + right) * x;
+                    let below = level(at + down) * (256 - x) + level(at + right + down) * x;
+                    out.push((((256 - y) * above + y * below + (1 << 15)) >> 16) as u8);
+                }
+            }
+        }
+        out
+    }
+
+    /// The same for all frames, so it is worked out once a clip.
+    fn origins(&self, height: usize, width: usize) -> Vec<Origin> {
+        let [h, w] = [height as f32, width as f32];
+        let (sin, cos) = self.degrees.to_radians().sin_cos();
+        let Crop { left, top, width: share_w, height: share_h } = self.crop;
+        let middle = [(left + share_w / 2.0) * w, (top + share_h / 2.0) * h];
+        let mut origins = Vec::with_capacity(height * width);
+        for row in 0..height {
+            for column in 0..width {
+                // From the middle of the result, in pixels of the source.
+                let dx = (column as f32 + 0.5 - w / 2.0) * share_w * if self.flip { -1.0 } else { 1.0 };
+                let dy = (row as f32 + 0.5 - h / 2.0) * share_h;
+                let x = (middle[0] + cos * dx - sin * dy - 0.5).clamp(0.0, w - 1.0);
+                let y = (middle[1] + sin * dx + cos * dy - 0.5).clamp(0.0, h - 1.0);
+                let (column, row) = (x as usize, y as usize);
+                origins.push(Origin {
+                    at: (row * width + column) * 3,
+                    right: if column + 1 < width { 3 } else { 0 },
+                    down: if row + 1 < height { width * 3 } else { 0 },
+                    x: ((x - column as f32) * 256.0).round() as u32,
+                    y: ((y - row as f32) * 256.0).round() as u32,
+                });
+            }
+        }
+        origins
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    const WHOLE: Crop = Crop { left: 0.0, top: 0.0, width: 1.0, height: 1.0 };
+
+    fn grey(levels: &[u8]) -> Vec<u8> {
+        levels.iter().flat_map(|level| [*level; 3]).collect()
+    }
+
+    #[test]
+    fn a_flip_is_the_exact_mirror_image() {
+        let warp = Warp { flip: true, degrees: 0.0, crop: WHOLE };
+        assert_eq!(warp.apply(&grey(&[1, 2, 3, 4, 5, 6]), 1, 2, 3), grey(&[3, 2, 1, 6, 5, 4]));
+    }
+
+    #[test]
+    fn a_half_turn_is_exact_and_a_quarter_turn_moves_the_corner() {
+        let turn = |degrees| Warp { flip: false, degrees, crop: WHOLE }.apply(&grey(&[1, 2, 3, 4]), 1, 2, 2);
+        assert_eq!(turn(180.0), grey(&[4, 3, 2, 1]));
+        assert_eq!(turn(90.0), grey(&[2, 4, 1, 3]), "counter-clockwise");
+    }
+
+    #[test]
+    fn a_crop_is_stretched_over_the_picture() {
+        // The right half of a row of four: its pixels' middles come to a quarter and three quarters.
+        let crop = Crop { left: 0.5, top: 0.0, width: 0.5, height: 1.0 };
+        let warp = Warp { flip: false, degrees: 0.0, crop };
+        assert_eq!(warp.apply(&grey(&[0, 0, 100, 200]), 1, 1, 4), grey(&[75, 125, 175, 200]));
+    }
+}

@@ -1,0 +1,120 @@
+//! Divides the host memory that the loader may take: decoding threads, clips that wait, and the rest for the cache.
+//!
+//! Pure. What memory there is, the caller knows.
+
+use bytesize::ByteSize;
+
+/// What a thread holds while it decodes one video: reference frames, the converter's buffers, the packet queue. Measured
+/// with 720p H.264 (README of `benches/loader.rs`); 1080p has room in it as well.
+pub const DECODER_BYTES: u64 = 64 << 20;
+/// A thread holds the clip as it was read, the copy that is varied, and the buffer in between.
+const CLIPS_A_WORKER: u64 = 3;
+
+/// What is asked for.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct LoaderNeeds {
+    /// Decoding threads; 0 = the caller's thread decodes.
+    pub num_workers: usize,
+    /// Batches kept ready a thread.
+    pub prefetch_factor: usize,
+    /// Clips in a batch.
+    pub batch_size: usize,
+    /// Batches that the caller holds at a time.
+    pub held_batches: usize,
+    /// Bytes of a clip.
+    pub clip_bytes: u64,
+    /// What a thread holds besides clips; [`DECODER_BYTES`] and what a reader adds.
+    pub worker_bytes: u64,
+}
+
+/// What the loader gets.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct LoaderPlan {
+    /// Decoding threads.
+    pub workers: usize,
+    /// At most this many clips are begun and not yet taken; at least one.
+    pub window_clips: usize,
+    /// What is left for the cache in memory.
+    pub cache_bytes: u64,
+    /// What had to be made smaller, and why.
+    pub why: Option<String>,
+}
+
+impl LoaderPlan {
+    /// This many threads and clips, whatever they take.
+    #[must_use]
+    pub fn fixed(workers: usize, window_clips: usize) -> Self {
+        Self { workers, window_clips: window_clips.max(1), cache_bytes: 0, why: None }
+    }
+}
+
+/// Divides `budget_bytes`: first fewer clips wait, down to one a thread; then there are fewer threads, down to one. Less
+/// than one of each cannot be, whatever the budget.
+#[must_use]
+pub fn plan_loader(budget_bytes: u64, needs: &LoaderNeeds) -> LoaderPlan {
+    let clip_bytes = needs.clip_bytes.max(1);
+    let asked_workers = needs.num_workers;
+    // Without threads, the caller decodes the one clip it is waiting for.
+    let asked_window = (asked_workers.max(1) * needs.prefetch_factor.max(1)).saturating_mul(needs.batch_size);
+    let asked_window = if asked_workers == 0 { 1 } else { asked_window.max(asked_workers) };
+    let held_bytes = (needs.held_batches * needs.batch_size) as u64 * clip_bytes;
+    let worker_bytes = needs.worker_bytes.saturating_add(CLIPS_A_WORKER * clip_bytes);
+    let fixed_bytes = |workers: usize| held_bytes.saturating_add(workers.max(1) as u64 * worker_bytes);
+
+    let mut workers = asked_workers;
+    while workers > 1 && fixed_bytes(workers) + workers as u64 * clip_bytes > budget_bytes {
+        workers -= 1;
+    }
+    let room = budget_bytes.saturating_sub(fixed_bytes(workers)) / clip_bytes;
+    let window_clips = usize::try_from(room).unwrap_or(usize::MAX).clamp(workers.max(1), asked_window.max(1));
+    let taken_bytes = fixed_bytes(workers).saturating_add(window_clips as u64 * clip_bytes);
+    let size = |bytes| ByteSize(bytes).to_string();
+    let shrunk = (workers, window_clips) != (asked_workers, asked_window);
+    let why = match shrunk || taken_bytes > budget_bytes {
+        true => Some(format!(
+            "{workers} of {asked_workers} workers and {window_clips} of {asked_window} clips ahead, which take about {}, \
+             for a host memory budget of {}",
+            size(taken_bytes),
+            size(budget_bytes)
+        )),
+        false => None,
+    };
+    LoaderPlan { workers, window_clips, cache_bytes: budget_bytes.saturating_sub(taken_bytes), why }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    const NEEDS: LoaderNeeds = LoaderNeeds {
+        num_workers: 4,
+        prefetch_factor: 2,
+        batch_size: 8,
+        held_batches: 2,
+        clip_bytes: 10,
+        worker_bytes: 70,
+    };
+
+    fn plan(budget_bytes: u64) -> (usize, usize, u64, bool) {
+        let plan = plan_loader(budget_bytes, &NEEDS);
+        (plan.workers, plan.window_clips, plan.cache_bytes, plan.why.is_some())
+    }
+
+    #[test]
+    fn clips_that_wait_give_way_first_then_threads() {
+        // Held: 2 x 8 x 10 = 160. A thread: 70 + 3 x 10 = 100. The window: 4 x 2 x 8 = 64 clips.
+        assert_eq!(plan(2000), (4, 64, 800, false));
+        assert_eq!(plan(1200), (4, 64, 0, false));
+        assert_eq!(plan(1199), (4, 63, 9, true));
+        assert_eq!(plan(600), (4, 4, 0, true));
+        assert_eq!(plan(599), (3, 13, 9, true));
+        assert_eq!(plan(270), (1, 1, 0, true));
+        assert_eq!(plan(0), (1, 1, 0, true), "less cannot be");
+    }
+
+    #[test]
+    fn without_threads_one_clip_is_decoded_at_a_time() {
+        let plan = plan_loader(1000, &LoaderNeeds { num_workers: 0, ..NEEDS });
+        assert_eq!((plan.workers, plan.window_clips, plan.cache_bytes, plan.why), (0, 1, 730, None));
+    }
+}

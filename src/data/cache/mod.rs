@@ -1,0 +1,170 @@
+//! Clips that need not be read again: in memory, and on disk.
+//!
+//! Two levels behind one type. Knows nothing of how clips are made, nor of the order they are asked for in.
+
+mod disk;
+mod entry;
+mod identity;
+mod memory;
+mod plan;
+
+use std::sync::Arc;
+use std::sync::atomic::{AtomicU64, Ordering};
+
+pub use disk::DiskCache;
+pub use plan::{CachePlan, free_disk_bytes, plan_cache};
+
+use super::decode::ClipSpec;
+use super::manifest::Footage;
+use identity::ClipKey;
+use memory::MemoryCache;
+
+/// What reading a video gives: pixels, and what else is to be known about them.
+#[derive(Debug, Clone, PartialEq, Eq, Default)]
+pub struct ReadClip {
+    /// RGB bytes: T x height x width x 3.
+    pub thwc: Vec<u8>,
+    /// Whatever the reader wants to find again with the clip; the cache does not look into it.
+    pub meta: Vec<u8>,
+}
+
+impl ReadClip {
+    fn bytes(&self) -> u64 {
+        (self.thwc.len() + self.meta.len()) as u64
+    }
+}
+
+/// What a cache did so far.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
+pub struct CacheStats {
+    /// Clips asked for that were in memory.
+    pub hits: u64,
+    /// Clips asked for that were on disk.
+    pub disk_hits: u64,
+    /// Clips asked for that were nowhere, and were read.
+    pub misses: u64,
+    /// Clips that were read without looking, because their frames are drawn anew each epoch.
+    pub bypassed: u64,
+    /// Files of the cache that were damaged, and removed.
+    pub damaged: u64,
+    /// Clips that could not be written to the disk.
+    pub write_failures: u64,
+    /// Clips that were not written because the disk's share is taken by others that this run uses.
+    pub refused: u64,
+    /// Bytes of the clips that are in memory now.
+    pub bytes: u64,
+    /// Bytes of the files on disk, by all that share the folder, when last looked at.
+    pub disk_bytes: u64,
+}
+
+/// Clips in memory and on disk; any thread may use it.
+#[derive(Debug)]
+pub struct ClipCache {
+    memory: MemoryCache,
+    disk: Option<DiskCache>,
+    counts: Counts,
+}
+
+#[derive(Debug, Default)]
+struct Counts {
+    hits: AtomicU64,
+    disk_hits: AtomicU64,
+    misses: AtomicU64,
+    bypassed: AtomicU64,
+}
+
+impl ClipCache {
+    /// At most `memory_bytes` in memory (0 = nothing), and the rest on `disk`, where there is one.
+    #[must_use]
+    pub fn new(memory_bytes: u64, disk: Option<DiskCache>) -> Self {
+        Self { memory: MemoryCache::new(memory_bytes), disk, counts: Counts::default() }
+    }
+
+    /// A cache that keeps nothing.
+    #[must_use]
+    pub fn none() -> Self {
+        Self::new(0, None)
+    }
+
+    /// The clip of a video, where it is there. A file that is damaged is not there.
+    pub(super) fn get(&self, video: usize, footage: &Footage, spec: &ClipSpec, crop: &str) -> Option<Arc<ReadClip>> {
+        if let Some(clip) = self.memory.get(video) {
+            count(&self.counts.hits);
+            return Some(clip);
+        }
+        let found = self.disk.as_ref().and_then(|disk| disk.get(&disk.key(footage, spec, crop)?));
+        let Some(clip) = found.map(Arc::new) else {
+            count(&self.counts.misses);
+            return None;
+        };
+        count(&self.counts.disk_hits);
+        self.memory.insert(video, &clip);
+        Some(clip)
+    }
+
+    /// Keeps a clip where there is room for it.
+    pub(super) fn insert(&self, video: usize, clip: &Arc<ReadClip>, footage: &Footage, spec: &ClipSpec, crop: &str) {
+        self.memory.insert(video, clip);
+        if let Some(disk) = &self.disk
+            && let Some(key) = disk.key(footage, spec, crop)
+        {
+            disk.insert(&key, clip);
+        }
+    }
+
+    /// What is kept with a clip, where that is there and its video need not be opened. Takes the clip it into memory where there is room; does not
+    /// count as a use.
+    pub(super) fn preload(&self, video: usize, footage: &Footage, spec: &ClipSpec, crop: &str) -> Option<Vec<u8>> {
+        if let Some(clip) = self.memory.get(video) {
+            return Some(clip.meta.clone());
+        }
+        let disk = self.disk.as_ref()?;
+        let key = disk.key(footage, spec, crop)?;
+        if !self.memory.has_room(spec.clip_bytes() as u64) {
+            return disk.peek(&key);
+        }
+        let clip = Arc::new(disk.get(&key)?);
+        self.memory.insert(video, &clip);
+        Some(clip.meta.clone())
+    }
+
+    /// Whether one more clip of this size would be kept, by memory or by disk.
+    pub(super) fn has_room(&self, clip_bytes: u64) -> bool {
+        self.memory.has_room(clip_bytes) || self.disk.as_ref().is_some_and(|disk| disk.has_room())
+    }
+
+    pub(super) fn count_bypassed(&self) {
+        count(&self.counts.bypassed);
+    }
+
+    /// Halves what is kept in memory: for when that runs short.
+    pub fn shrink(&self) {
+        self.memory.set_budget(self.memory.bytes() / 2);
+    }
+
+    /// Doubles what may be kept in memory, up to what was configured.
+    pub fn grow(&self) {
+        // A cache that was shrunk to nothing has to start somewhere.
+        const LEAST_BYTES: u64 = 64 << 20;
+        self.memory.set_budget(self.memory.budget_bytes().saturating_mul(2).max(LEAST_BYTES));
+    }
+
+    /// What it did so far.
+    #[must_use]
+    pub fn stats(&self) -> CacheStats {
+        let load = |count: &AtomicU64| count.load(Ordering::Relaxed);
+        let on_disk = self.disk.as_ref().map(DiskCache::stats).unwrap_or_default();
+        CacheStats {
+            hits: load(&self.counts.hits),
+            disk_hits: load(&self.counts.disk_hits),
+            misses: load(&self.counts.misses),
+            bypassed: load(&self.counts.bypassed),
+            bytes: self.memory.bytes(),
+            ..on_disk
+        }
+    }
+}
+
+fn count(counter: &AtomicU64) {
+    counter.fetch_add(1, Ordering::Relaxed);
+}
