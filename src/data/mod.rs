@@ -5,10 +5,10 @@
 mod cache;
 pub mod decode;
 pub mod identity;
+mod layouts;
 mod loader;
 pub mod manifest;
 mod plan;
-mod scan;
 mod source;
 mod split;
 
