@@ -353,9 +353,10 @@ fn folders_hold_videos_frames_or_pictures_and_may_be_split() {
 
 #[test]
 fn other_roots_are_other_people_and_test_roots_are_tested_on_only() {
-    let names = |class: &'static str| (0..10).map(move |id| format!("{class}/id{id}.mp4"));
-    let first = tree(names("real").chain(names("fake")));
-    let second = tree(names("real").chain(names("fake")));
+    let names = |class: &'static str, people| (0..people).map(move |id| format!("{class}/id{id}.mp4"));
+    let first = tree(names("real", 10).chain(names("fake", 10)));
+    // Another number of people, or the same seed would split both in the same way.
+    let second = tree(names("real", 17).chain(names("fake", 17)));
     let other = ffpp();
     let data = DataConfig {
         root: Roots(vec![first.path().into(), second.path().into()]),
