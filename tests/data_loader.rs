@@ -12,7 +12,7 @@ use std::thread;
 use std::time::Duration;
 
 use data_support::{SETTINGS, write_video};
-use dfdetect::config::{DataConfig, GroupBy, Roots};
+use dfdetect::config::{DataConfig, Roots};
 use dfdetect::data::{
     CacheStats, ClipCache, ClipSource, ClipSpec, HostBatch, Label, Loader, LoaderPlan, Manifest, Split, epoch_plan,
     prepare, sequential_plan, unusable,
@@ -242,7 +242,7 @@ fn a_thread_that_panics_neither_hangs_nor_ends_the_pass() {
 #[test]
 fn a_folder_becomes_split_batches() {
     let (root, mut manifest) = dataset(10);
-    manifest.assign_splits(0.2, 0.2, GroupBy::Identity, 42).unwrap();
+    manifest.assign_splits(&DataConfig { val_split: 0.2, test_split: 0.2, ..DataConfig::default() }, 42).unwrap();
     manifest.save(&root.path().join("manifest.json")).unwrap();
     let manifest = Manifest::load(&root.path().join("manifest.json")).unwrap();
     let loader = Loader::new(source(&manifest, u64::MAX), &LoaderPlan::fixed(2, 4));

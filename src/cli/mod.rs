@@ -5,6 +5,7 @@
 
 mod carry_out;
 pub mod config;
+pub mod data;
 pub mod demo_data;
 pub mod evaluate;
 pub mod meminfo;
@@ -64,6 +65,8 @@ enum Command {
     Suggest(suggest::SuggestArgs),
     /// Show the resolved configuration or its JSON schema
     Config(config::ConfigArgs),
+    /// Look at a data set
+    Data(data::DataArgs),
     /// Make a small data set of real H.264 videos and forgeries of them
     DemoData(demo_data::DemoDataArgs),
 }
@@ -86,6 +89,7 @@ impl Cli {
             Command::Meminfo(args) => meminfo::run(&args),
             Command::Suggest(args) => suggest::run(&args),
             Command::Config(args) => config::run(&args),
+            Command::Data(args) => data::run(&args),
             Command::DemoData(args) => demo_data::run(&args),
         }
     }

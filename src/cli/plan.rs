@@ -32,7 +32,7 @@ impl Plan {
         // A run may be gone on with from another folder.
         make_absolute(&mut config.data);
         let mut manifest = Manifest::scan(&config.data)?;
-        manifest.assign_splits(config.data.val_split, config.data.test_split, config.data.group_by, config.seed)?;
+        manifest.assign_splits(&config.data, config.seed)?;
         let placement = Placement::decide(&config.gpu)?;
         Ok(Self { config, manifest, placement, resumed: None })
     }

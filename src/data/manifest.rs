@@ -8,6 +8,7 @@ use std::path::{Path, PathBuf};
 use serde::{Deserialize, Serialize};
 
 use super::DataError;
+use super::layouts::folder_and_list;
 use crate::config::LayoutChoice;
 use crate::files;
 
@@ -60,6 +61,9 @@ pub struct DataSet {
     pub root: PathBuf,
     /// How it is laid out.
     pub layout: LayoutChoice,
+    /// What that was recognised by.
+    #[serde(default)]
+    pub recognised: String,
     /// Whether faces are cut out of its frames.
     #[serde(default)]
     pub crop_faces: bool,
@@ -204,10 +208,10 @@ impl Manifest {
             return Err(unusable(self.root(), problem));
         }
         for (set, root) in self.sets.iter_mut().zip(roots) {
-            if !root.is_dir() {
+            if !root.exists() {
                 return Err(unusable(root, "there is no such folder".into()));
             }
-            set.root.clone_from(root);
+            (set.root, _) = folder_and_list(root.clone());
         }
         Ok(())
     }
@@ -292,7 +296,12 @@ mod tests {
     }
 
     fn sets() -> Vec<DataSet> {
-        vec![DataSet { root: "/videos".into(), layout: LayoutChoice::Folders, crop_faces: false }]
+        vec![DataSet {
+            root: "/videos".into(),
+            layout: LayoutChoice::Folders,
+            recognised: String::new(),
+            crop_faces: false,
+        }]
     }
 
     #[test]

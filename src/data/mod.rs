@@ -7,10 +7,10 @@ mod budget;
 mod cache;
 pub mod decode;
 pub mod identity;
+mod layouts;
 mod loader;
 pub mod manifest;
 mod plan;
-mod scan;
 mod source;
 mod split;
 

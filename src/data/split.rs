@@ -1,10 +1,12 @@
-//! Which side of the split each video is on: seeded, stratified, and no person on two sides.
+//! Which side of the split each video is on: the official one where the data set has it, else seeded, stratified, and
+//! no person on two sides.
 //!
 //! Videos that share a person form a group, which stays together. Groups go, in an order the seed decides, where their
 //! reals and fakes are missed most; then groups are moved and swapped as long as that brings the shares of both classes
 //! nearer to what was asked for. Only labels, people and paths are looked at, never the order of the list.
 
-use std::collections::{BTreeMap, HashMap};
+use std::collections::{BTreeMap, BTreeSet, HashMap};
+use std::path::Path;
 
 use rand::SeedableRng;
 use rand::seq::SliceRandom;
@@ -12,7 +14,7 @@ use rand_chacha::ChaCha8Rng;
 
 use super::DataError;
 use super::manifest::{Label, Manifest, Split, VideoRecord};
-use crate::config::GroupBy;
+use crate::config::{DataConfig, GroupBy, LayoutChoice};
 
 /// Reals and fakes.
 type Counts = [usize; 2];
@@ -21,23 +23,161 @@ type Counts = [usize; 2];
 const EMPTY: f64 = 1e3;
 /// Smaller gains are rounding errors.
 const LEAST_GAIN: f64 = 1e-9;
+const TORN: &str = "its people are on two sides of the official split";
+
+/// What names of people mean the same in: a family of data sets, or a single one.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash)]
+enum Namespace {
+    FaceForensics,
+    CelebDf,
+    Dfdc,
+    Set(usize),
+}
+
+/// How finely videos are grouped.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+enum Grouping {
+    /// All that share a person.
+    Person,
+    /// Only those with the same first person, whose head and room is seen.
+    Target,
+    /// None.
+    Video,
+}
+
+/// The shares that are asked for, training first.
+type Shares = Vec<(Split, f64)>;
 
 impl Manifest {
-    /// Puts the share `val` of the videos into [`Split::Val`], `test` into [`Split::Test`] and the rest into
+    /// Gives every video its side. Official sides stay; [`Split::CrossTest`] is left alone. Of the others the share
+    /// `data.val_split` goes into [`Split::Val`], `data.test_split` into [`Split::Test`] and the rest into
     /// [`Split::Train`], of reals as well as of fakes as nearly as the groups allow. A share of 0 leaves a side out;
     /// every other side gets at least one real and one fake.
     ///
+    /// Where official sides cover only part of those asked for (often only a test list), all that is not validated or
+    /// tested with officially, also what the data set calls training, is divided between training and what is missing.
+    /// An official list may itself tie people together: all of Celeb-DF is one group, some of it in the test list. Where
+    /// the rest then cannot be divided by all of its people, it is divided by the first of them (the target, whose head
+    /// and room is seen), and how many people are on two sides is said once. Where all sides are official, a video that
+    /// would join two of them is not used.
+    ///
+    /// Names mean the same people in data sets of one family (FaceForensics++ and its Kaggle copy, Celeb-DF, DFDC), and
+    /// different ones in all others.
+    ///
     /// # Errors
     /// [`DataError::Unusable`] where there are too few groups for that; the splits are then as they were.
-    pub fn assign_splits(&mut self, val: f64, test: f64, group_by: GroupBy, seed: u64) -> Result<(), DataError> {
-        let groups = groups(&self.videos, group_by);
+    pub fn assign_splits(&mut self, data: &DataConfig, seed: u64) -> Result<(), DataError> {
+        let mut by_namespace: BTreeMap<Namespace, Vec<usize>> = BTreeMap::new();
+        for (index, video) in self.videos.iter().enumerate().filter(|(_, video)| video.split != Split::CrossTest) {
+            by_namespace.entry(self.namespace(video.set)).or_default().push(index);
+        }
+        let shares = [
+            (Split::Train, 1.0 - data.val_split - data.test_split),
+            (Split::Val, data.val_split),
+            (Split::Test, data.test_split),
+        ];
+        let shares: Shares =
+            shares.into_iter().filter(|(split, share)| *split == Split::Train || *share > 0.0).collect();
+        let mut result = self.clone();
+        let mut groups = 0;
+        for members in by_namespace.values() {
+            groups += result.split_family(members, &shares, data.group_by, seed);
+        }
+        if shares.iter().any(|(side, _)| result.held(*side).contains(&0)) {
+            return Err(self.indivisible(&shares, groups, data.group_by));
+        }
+        *self = result;
+        if data.group_by == GroupBy::Identity {
+            self.warn_of_shared_people(&by_namespace);
+        }
+        Ok(())
+    }
+
+    fn namespace(&self, set: usize) -> Namespace {
+        match self.sets.get(set).map(|set| set.layout) {
+            Some(LayoutChoice::Ffpp | LayoutChoice::FfppKaggle) => Namespace::FaceForensics,
+            Some(LayoutChoice::Celebdf) => Namespace::CelebDf,
+            Some(LayoutChoice::Dfdc) => Namespace::Dfdc,
+            _ => Namespace::Set(set),
+        }
+    }
+
+    /// Splits videos whose people have nothing to do with those of others; gives back how many groups there were.
+    fn split_family(&mut self, members: &[usize], shares: &Shares, group_by: GroupBy, seed: u64) -> usize {
+        let official: BTreeSet<Split> = members
+            .iter()
+            .map(|video| &self.videos[*video])
+            .filter(|video| video.official)
+            .map(|video| video.split)
+            .collect();
+        let complete = shares.iter().all(|(side, _)| official.contains(side));
+        if !complete {
+            // Part of what is called training has to validate, or to test.
+            for video in members {
+                let video = &mut self.videos[*video];
+                video.official &= video.split != Split::Train;
+            }
+        }
+        let rest: Vec<usize> = members.iter().copied().filter(|video| !self.videos[*video].official).collect();
+        let open: Shares = shares
+            .iter()
+            .copied()
+            .filter(|(side, _)| complete || *side == Split::Train || !official.contains(side))
+            .collect();
+        let groupings: &[Grouping] = match (group_by, official.is_empty()) {
+            (GroupBy::Video, _) => &[Grouping::Video],
+            (GroupBy::Identity, true) => &[Grouping::Person],
+            (GroupBy::Identity, false) => &[Grouping::Person, Grouping::Target],
+        };
+        let mut groups = groups(&self.videos, &rest, groupings[0]);
+        if complete && group_by == GroupBy::Identity {
+            groups = self.join_official(members, groups);
+        }
+        let number = groups.len();
+        let mut sides = self.fill(&groups, &open, seed);
+        let is_divided = |sides: &[Side]| sides.iter().all(|side| !side.held.contains(&0));
+        if let (false, false, Some(finer)) = (complete, is_divided(&sides), groupings.get(1)) {
+            let finer = self::groups(&self.videos, &rest, *finer);
+            let finer_sides = self.fill(&finer, &open, seed);
+            if is_divided(&finer_sides) {
+                (groups, sides) = (finer, finer_sides);
+            }
+        }
+        for side in &sides {
+            for video in side.groups.values().flatten().flat_map(|group| &groups[*group]) {
+                self.videos[*video].split = side.split;
+            }
+        }
+        number
+    }
+
+    /// Puts groups on the official side that their people are on; gives back those that are free to go anywhere.
+    fn join_official(&mut self, members: &[usize], groups: Vec<Vec<usize>>) -> Vec<Vec<usize>> {
+        let mut side_of: HashMap<String, Split> = HashMap::new();
+        for video in members.iter().map(|video| &self.videos[*video]).filter(|video| video.official) {
+            side_of.extend(video.source_ids.iter().map(|person| (person.clone(), video.split)));
+        }
+        let mut free = Vec::new();
+        for group in groups {
+            let people = group.iter().flat_map(|video| &self.videos[*video].source_ids);
+            let touched: BTreeSet<Split> = people.filter_map(|person| side_of.get(person).copied()).collect();
+            match (touched.len(), touched.first()) {
+                (1, Some(side)) => group.iter().for_each(|video| self.videos[*video].split = *side),
+                (0, _) => free.push(group),
+                _ => group.iter().for_each(|video| self.mark_unusable(*video, TORN)),
+            }
+        }
+        free
+    }
+
+    /// Distributes groups over sides as nearly to their shares as can be had.
+    fn fill(&self, groups: &[Vec<usize>], shares: &Shares, seed: u64) -> Vec<Side> {
         let members = |group: usize| groups[group].iter().map(|video| self.videos[*video].label);
         let counts: Vec<Counts> = (0..groups.len()).map(|group| count(members(group))).collect();
-        let totals = count(self.videos.iter().map(|video| video.label));
-
-        let shares = [(Split::Train, 1.0 - val - test), (Split::Val, val), (Split::Test, test)];
-        let asked = shares.into_iter().filter(|(split, share)| *split == Split::Train || *share > 0.0);
-        let mut sides: Vec<Side> = asked.map(|(split, share)| Side::new(split, share, totals)).collect();
+        let totals = count(groups.iter().flatten().map(|video| self.videos[*video].label));
+        let whole: f64 = shares.iter().map(|(_, share)| share).sum();
+        let mut sides: Vec<Side> =
+            shares.iter().map(|(split, share)| Side::new(*split, share / whole, totals)).collect();
 
         let mut order: Vec<usize> = (0..groups.len()).collect();
         order.shuffle(&mut ChaCha8Rng::seed_from_u64(seed));
@@ -49,23 +189,40 @@ impl Manifest {
         while let Some(exchange) = best_exchange(&sides) {
             exchange.apply(&mut sides);
         }
-
-        if sides.iter().any(|side| side.held.contains(&0)) {
-            return Err(self.indivisible(&sides, groups.len(), group_by));
-        }
-        for side in &sides {
-            for group in side.groups.values().flatten() {
-                for video in &groups[*group] {
-                    self.videos[*video].split = side.split;
-                }
-            }
-        }
-        Ok(())
+        sides
     }
 
-    fn indivisible(&self, sides: &[Side], groups: usize, group_by: GroupBy) -> DataError {
-        let names: Vec<_> = sides.iter().map(|side| format!("{:?}", side.split).to_lowercase()).collect();
-        let [reals, fakes] = count(self.videos.iter().map(|video| video.label));
+    fn held(&self, side: Split) -> Counts {
+        count(self.indices(side).into_iter().map(|video| self.videos[video].label))
+    }
+
+    fn warn_of_shared_people(&self, by_namespace: &BTreeMap<Namespace, Vec<usize>>) {
+        for members in by_namespace.values() {
+            let mut sides_of: BTreeMap<&str, BTreeSet<Split>> = BTreeMap::new();
+            for video in members.iter().map(|video| &self.videos[*video]) {
+                for person in &video.source_ids {
+                    sides_of.entry(person).or_default().insert(video.split);
+                }
+            }
+            let shared: Vec<_> =
+                sides_of.iter().filter(|(_, sides)| sides.len() > 1).map(|(person, _)| *person).collect();
+            if let (Some(person), Some(first)) = (shared.first(), members.first()) {
+                let root = self.sets.get(self.videos[*first].set).map_or(Path::new("."), |set| &set.root);
+                tracing::warn!(
+                    "{}: {} of {} people, for instance {person}, are on two sides of the split: its official lists leave \
+                     no other way, so results on them say little about people never seen",
+                    root.display(),
+                    shared.len(),
+                    sides_of.len()
+                );
+            }
+        }
+    }
+
+    fn indivisible(&self, shares: &Shares, groups: usize, group_by: GroupBy) -> DataError {
+        let names: Vec<_> = shares.iter().map(|(side, _)| format!("{side:?}").to_lowercase()).collect();
+        let own = self.videos.iter().filter(|video| video.split != Split::CrossTest);
+        let [reals, fakes] = count(own.map(|video| video.label));
         let (together, hint) = match group_by {
             GroupBy::Identity => (
                 format!(" (groups that share no person: {groups})"),
@@ -184,21 +341,24 @@ fn count(labels: impl Iterator<Item = Label>) -> Counts {
     })
 }
 
-/// Videos that must stay together, ordered by their first path.
-fn groups(videos: &[VideoRecord], group_by: GroupBy) -> Vec<Vec<usize>> {
+/// Those of `members` that must stay together, ordered by their first path.
+fn groups(videos: &[VideoRecord], members: &[usize], grouping: Grouping) -> Vec<Vec<usize>> {
     let mut parents: Vec<usize> = (0..videos.len()).collect();
-    if group_by == GroupBy::Identity {
-        let mut first_video_of: HashMap<&str, usize> = HashMap::new();
-        for (video, record) in videos.iter().enumerate() {
-            for person in &record.source_ids {
-                let other = *first_video_of.entry(person).or_insert(video);
-                let (root, other_root) = (root_of(&mut parents, video), root_of(&mut parents, other));
-                parents[root] = other_root;
-            }
+    let mut first_video_of: HashMap<&str, usize> = HashMap::new();
+    for video in members {
+        let people = match grouping {
+            Grouping::Person => videos[*video].source_ids.as_slice(),
+            Grouping::Target => videos[*video].source_ids.get(..1).unwrap_or_default(),
+            Grouping::Video => &[],
+        };
+        for person in people {
+            let other = *first_video_of.entry(person).or_insert(*video);
+            let (root, other_root) = (root_of(&mut parents, *video), root_of(&mut parents, other));
+            parents[root] = other_root;
         }
     }
-    let mut by_path: Vec<usize> = (0..videos.len()).collect();
-    by_path.sort_by_key(|video| &videos[*video].path);
+    let mut by_path = members.to_vec();
+    by_path.sort_by_key(|video| (videos[*video].set, &videos[*video].path));
     let mut groups: Vec<Vec<usize>> = Vec::new();
     let mut group_of_root = HashMap::new();
     for video in by_path {
@@ -228,8 +388,11 @@ mod tests {
     use proptest::prelude::*;
 
     use super::*;
-    use crate::config::LayoutChoice;
     use crate::data::DataSet;
+
+    fn asked(val_split: f64, test_split: f64, group_by: GroupBy) -> DataConfig {
+        DataConfig { val_split, test_split, group_by, ..DataConfig::default() }
+    }
 
     /// Videos by label and people, with made-up paths.
     fn manifest(videos: &[(bool, Vec<u32>)]) -> Manifest {
@@ -238,7 +401,12 @@ mod tests {
             let label = if *fake { Label::Fake } else { Label::Real };
             VideoRecord::new(path, label, people.iter().map(u32::to_string).collect())
         };
-        let sets = vec![DataSet { root: "set".into(), layout: LayoutChoice::Folders, crop_faces: false }];
+        let sets = vec![DataSet {
+            root: "set".into(),
+            layout: LayoutChoice::Folders,
+            recognised: String::new(),
+            crop_faces: false,
+        }];
         Manifest { sets, videos: videos.iter().enumerate().map(record).collect(), skipped: Vec::new() }
     }
 
@@ -274,7 +442,7 @@ mod tests {
             test in prop_oneof![Just(0.0), Just(0.15)],
         ) {
             let mut split = manifest(&videos);
-            if split.assign_splits(0.15, test, GroupBy::Identity, seed).is_ok() {
+            if split.assign_splits(&asked(0.15, test, GroupBy::Identity), seed).is_ok() {
                 let mut side_of = HashMap::new();
                 for video in &split.videos {
                     for person in &video.source_ids {
@@ -299,7 +467,7 @@ mod tests {
             let mut split = manifest(&videos);
             let mut shuffled = split.clone();
             shuffled.videos.shuffle(&mut ChaCha8Rng::seed_from_u64(seed));
-            let results = [&mut split, &mut shuffled].map(|m| m.assign_splits(0.2, 0.2, group_by, seed).is_ok());
+            let results = [&mut split, &mut shuffled].map(|m| m.assign_splits(&asked(0.2, 0.2, group_by), seed).is_ok());
             prop_assert_eq!(results[0], results[1]);
             prop_assert_eq!(sides(&split), sides(&shuffled));
         }
@@ -309,14 +477,14 @@ mod tests {
             reals in 20_usize..200, fakes in 20_usize..200, seed: u64, val in 0.05..0.45, test in 0.05..0.45,
         ) {
             let mut split = manifest_of_groups(&[[reals, fakes]]);
-            split.assign_splits(val, test, GroupBy::Video, seed).unwrap();
+            split.assign_splits(&asked(val, test, GroupBy::Video), seed).unwrap();
             prop_assert!(worst_deviation(&split, val, test) <= 1.0 + 1e-9);
         }
 
         #[test]
         fn no_side_is_off_by_more_than_the_largest_group(groups in vec([1_usize..3, 1_usize..5], 20..120), seed: u64) {
             let mut split = manifest_of_groups(&groups);
-            split.assign_splits(0.15, 0.15, GroupBy::Identity, seed).unwrap();
+            split.assign_splits(&asked(0.15, 0.15, GroupBy::Identity), seed).unwrap();
             prop_assert!(worst_deviation(&split, 0.15, 0.15) <= 4.0, "{}", worst_deviation(&split, 0.15, 0.15));
         }
 
@@ -331,7 +499,7 @@ mod tests {
                 held.iter().all(|counts| !counts.contains(&0))
             });
             let mut split = manifest_of_groups(&groups);
-            prop_assert_eq!(split.assign_splits(0.1, 0.1, GroupBy::Identity, seed).is_ok(), possible, "{:?}", groups);
+            prop_assert_eq!(split.assign_splits(&asked(0.1, 0.1, GroupBy::Identity), seed).is_ok(), possible, "{:?}", groups);
         }
     }
 
@@ -339,7 +507,7 @@ mod tests {
     fn the_seed_decides() {
         let split = |seed| {
             let mut split = manifest_of_groups(&[[2, 3]; 30]);
-            split.assign_splits(0.2, 0.2, GroupBy::Identity, seed).unwrap();
+            split.assign_splits(&asked(0.2, 0.2, GroupBy::Identity), seed).unwrap();
             split
         };
         assert_eq!(split(1), split(1));
@@ -354,7 +522,7 @@ mod tests {
             (0..15).flat_map(|pair| [(true, people(2 * pair, 2 * pair + 1)), (true, people(2 * pair + 1, 2 * pair))]),
         );
         let mut split = manifest(&videos);
-        split.assign_splits(0.2, 0.2, GroupBy::Identity, 7).unwrap();
+        split.assign_splits(&asked(0.2, 0.2, GroupBy::Identity), 7).unwrap();
         for pair in 0..15 {
             let side = split.videos[2 * pair].split;
             assert_eq!(split.videos[2 * pair + 1].split, side);
@@ -366,17 +534,17 @@ mod tests {
     #[test]
     fn what_cannot_be_split_says_how_many_groups_there_are() {
         let mut one = manifest_of_groups(&[[5, 5]]);
-        let error = one.assign_splits(0.15, 0.15, GroupBy::Identity, 0).unwrap_err();
+        let error = one.assign_splits(&asked(0.15, 0.15, GroupBy::Identity), 0).unwrap_err();
         let text = error.to_string();
         assert!(
             error.is_usage() && text.contains("5 real and 5 fake videos (groups that share no person: 1)"),
             "{text}"
         );
         assert!(text.contains("data.group_by: video") && text.contains("train, val, test"), "{text}");
-        one.assign_splits(0.15, 0.15, GroupBy::Video, 0).unwrap();
+        one.assign_splits(&asked(0.15, 0.15, GroupBy::Video), 0).unwrap();
         let mut few = manifest_of_groups(&[[1, 1], [1, 1]]);
-        assert!(few.assign_splits(0.15, 0.15, GroupBy::Identity, 0).is_err());
-        few.assign_splits(0.15, 0.0, GroupBy::Identity, 0).unwrap();
+        assert!(few.assign_splits(&asked(0.15, 0.15, GroupBy::Identity), 0).is_err());
+        few.assign_splits(&asked(0.15, 0.0, GroupBy::Identity), 0).unwrap();
     }
 
     #[test]
@@ -384,7 +552,7 @@ mod tests {
         let mut groups: Vec<Counts> = (0..15_000).map(|group| [1, group % 12]).collect();
         groups.push([0, 5_000]);
         let mut split = manifest_of_groups(&groups);
-        split.assign_splits(0.15, 0.15, GroupBy::Identity, 3).unwrap();
+        split.assign_splits(&asked(0.15, 0.15, GroupBy::Identity), 3).unwrap();
         assert!(worst_deviation(&split, 0.15, 0.15) <= 2.0);
     }
 }

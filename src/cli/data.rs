@@ -1,0 +1,314 @@
+//! `dfdetect data`: what a data set holds, before anything is trained on it.
+
+use std::collections::{BTreeMap, BTreeSet};
+use std::io::{self, Write};
+use std::path::PathBuf;
+use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
+use std::sync::{Mutex, PoisonError};
+use std::thread;
+
+use anyhow::Result;
+use clap::{Args, Subcommand};
+use comfy_table::{Table, presets};
+use serde::Serialize;
+
+use super::meminfo::{align_right, size};
+use super::pipeline::stop_flag;
+use super::{Interrupted, overrides_of};
+use crate::config::{self, Config, LayoutChoice};
+use crate::data::decode::{self, VideoInfo};
+use crate::data::{ClipSpec, DataError, Label, Manifest, Split};
+use crate::progress::{self, Bar};
+
+/// Arguments of `dfdetect data`.
+#[derive(Debug, Args)]
+pub struct DataArgs {
+    #[command(subcommand)]
+    command: DataCommand,
+}
+
+#[derive(Debug, Subcommand)]
+enum DataCommand {
+    /// Count what is in a data set, and name every video that cannot be used
+    Scan(ScanArgs),
+}
+
+/// Arguments of `dfdetect data scan`.
+#[derive(Debug, Args)]
+#[command(after_help = EXAMPLES)]
+pub struct ScanArgs {
+    /// Folder or list of the data set; several are scanned together
+    #[arg(long, value_name = "DIR", num_args = 1.., required_unless_present = "config")]
+    data: Vec<PathBuf>,
+    /// How it is laid out: auto, folders, ffpp, ffpp_kaggle, celebdf, dfdc, deepfakebench or csv
+    #[arg(long, value_name = "L")]
+    layout: Option<String>,
+    /// A configuration, for its section `data`
+    #[arg(long, value_name = "FILE")]
+    config: Option<PathBuf>,
+    /// Override a value of the configuration, such as data.methods=[Deepfakes]
+    #[arg(long, value_name = "KEY=VALUE")]
+    set: Vec<String>,
+    /// Print JSON instead of tables
+    #[arg(long)]
+    json: bool,
+}
+
+const EXAMPLES: &str = "Examples:
+  dfdetect data scan --data /data/FaceForensics++ --set data.compression=c40
+  dfdetect data scan --data /data/Celeb-DF-v2 --json | jq .unusable";
+
+/// What `--json` prints; keys may be added, not renamed.
+#[derive(Serialize)]
+struct Scan {
+    layout: LayoutChoice,
+    sets: Vec<SetRow>,
+    videos: usize,
+    classes: Classes,
+    methods: BTreeMap<String, usize>,
+    compressions: BTreeMap<String, usize>,
+    splits: BTreeMap<Split, usize>,
+    split_classes: BTreeMap<Split, Classes>,
+    /// Why there are no splits.
+    split_problem: Option<String>,
+    identities: usize,
+    resolutions: BTreeMap<String, usize>,
+    frames: u64,
+    bytes: u64,
+    unusable: Vec<UnusableRow>,
+}
+
+#[derive(Serialize)]
+struct SetRow {
+    root: PathBuf,
+    layout: LayoutChoice,
+    recognised: String,
+    #[serde(flatten)]
+    classes: Classes,
+}
+
+#[derive(Serialize, Default, Clone, Copy)]
+struct Classes {
+    real: usize,
+    fake: usize,
+}
+
+impl Classes {
+    fn add(&mut self, label: Label) {
+        match label {
+            Label::Real => self.real += 1,
+            Label::Fake => self.fake += 1,
+        }
+    }
+}
+
+#[derive(Serialize)]
+struct UnusableRow {
+    path: String,
+    reason: String,
+}
+
+pub(super) fn run(args: &DataArgs) -> Result<()> {
+    match &args.command {
+        DataCommand::Scan(args) => scan(args),
+    }
+}
+
+fn scan(args: &ScanArgs) -> Result<()> {
+    let config = configured(args)?;
+    progress::set_level(config.logging.level);
+    let mut manifest = Manifest::scan(&config.data)?;
+    // The counts are worth seeing also where they are too few for a split.
+    let split_problem = match manifest.assign_splits(&config.data, config.seed) {
+        Err(DataError::Unusable { problem, .. }) => Some(problem),
+        other => other.map(|()| None)?,
+    };
+    let stop = stop_flag()?;
+    let infos = probe_all(&mut manifest, &ClipSpec::of(&config.data), &stop);
+    if stop.load(Ordering::Relaxed) {
+        return Err(Interrupted(None).into());
+    }
+    let scan = summarise(&manifest, &infos, split_problem);
+    let text = if args.json { serde_json::to_string_pretty(&scan)? + "\n" } else { render(&scan) };
+    io::stdout().write_all(text.as_bytes())?;
+    Ok(())
+}
+
+fn configured(args: &ScanArgs) -> Result<Config> {
+    let roots = (!args.data.is_empty()).then(|| {
+        let roots: Vec<_> = args.data.iter().map(|root| root.to_string_lossy()).collect();
+        serde_json::Value::from(roots).to_string()
+    });
+    // What is named on the command line is all that is looked at.
+    let no_tests = roots.as_ref().map(|_| "[]".to_owned());
+    let flags = [("data.root", roots), ("data.test_roots", no_tests), ("data.layout", args.layout.clone())];
+    let overrides = overrides_of(&args.set, &flags);
+    match &args.config {
+        Some(file) => {
+            let loaded = config::load(file, &overrides)?;
+            loaded.warnings.iter().for_each(|warning| tracing::warn!("{}: {warning}", file.display()));
+            Ok(loaded.config)
+        }
+        None => Ok(config::resolve(&Config::default(), &overrides)?),
+    }
+}
+
+/// Looks at every video on all cores, and marks those that cannot be used.
+fn probe_all(manifest: &mut Manifest, spec: &ClipSpec, stop: &AtomicBool) -> Vec<Option<VideoInfo>> {
+    let total = manifest.videos.len();
+    let threads = thread::available_parallelism().map_or(1, usize::from).min(total.max(1));
+    let bar = Bar::new("scan", total as u64, (total as u64).div_ceil(4));
+    let next = AtomicUsize::new(0);
+    let results = Mutex::new(Vec::with_capacity(total));
+    let shared = &*manifest;
+    let work = || {
+        while !stop.load(Ordering::Relaxed) {
+            let video = next.fetch_add(1, Ordering::Relaxed);
+            if video >= total {
+                return;
+            }
+            let result = decode::probe(&shared.footage(video), spec);
+            let mut results = results.lock().unwrap_or_else(PoisonError::into_inner);
+            results.push((video, result));
+            bar.advance(1, String::new);
+        }
+    };
+    thread::scope(|scope| {
+        (1..threads).for_each(|_| drop(scope.spawn(work)));
+        work();
+    });
+    let mut infos = vec![None; total];
+    let mut results = results.into_inner().unwrap_or_else(PoisonError::into_inner);
+    results.sort_unstable_by_key(|(video, _)| *video);
+    for (video, result) in results {
+        match result {
+            Ok(info) => infos[video] = Some(info),
+            Err(DataError::Video { reason, .. }) => manifest.mark_unusable(video, &reason),
+            Err(other) => manifest.mark_unusable(video, &other.to_string()),
+        }
+    }
+    infos
+}
+
+fn summarise(manifest: &Manifest, infos: &[Option<VideoInfo>], split_problem: Option<String>) -> Scan {
+    let set_row = |set: &crate::data::DataSet| SetRow {
+        root: set.root.clone(),
+        layout: set.layout,
+        recognised: set.recognised.clone(),
+        classes: Classes::default(),
+    };
+    let unusable = manifest
+        .skipped
+        .iter()
+        .map(|skipped| UnusableRow { path: manifest.name(skipped.set, &skipped.path), reason: skipped.reason.clone() });
+    let mut scan = Scan {
+        layout: manifest.sets.first().map_or(LayoutChoice::Auto, |set| set.layout),
+        sets: manifest.sets.iter().map(set_row).collect(),
+        videos: 0,
+        classes: Classes::default(),
+        methods: BTreeMap::new(),
+        compressions: BTreeMap::new(),
+        splits: [Split::Train, Split::Val, Split::Test].into_iter().map(|side| (side, 0)).collect(),
+        split_classes: BTreeMap::new(),
+        split_problem,
+        identities: 0,
+        resolutions: BTreeMap::new(),
+        frames: 0,
+        bytes: 0,
+        unusable: unusable.collect(),
+    };
+    let usable = [Split::Train, Split::Val, Split::Test, Split::CrossTest].map(|side| manifest.indices(side)).concat();
+    let mut people = BTreeSet::new();
+    for index in usable {
+        let video = &manifest.videos[index];
+        scan.videos += 1;
+        scan.classes.add(video.label);
+        scan.sets[video.set].classes.add(video.label);
+        people.extend(video.source_ids.iter().map(|person| (video.set, person)));
+        if let Some(method) = &video.method {
+            *scan.methods.entry(method.clone()).or_default() += 1;
+        }
+        if let Some(compression) = &video.compression {
+            *scan.compressions.entry(compression.clone()).or_default() += 1;
+        }
+        if scan.split_problem.is_none() {
+            *scan.splits.entry(video.split).or_default() += 1;
+            scan.split_classes.entry(video.split).or_default().add(video.label);
+        }
+        if let Some(info) = &infos[index] {
+            *scan.resolutions.entry(format!("{}x{}", info.width, info.height)).or_default() += 1;
+            scan.frames += info.frames as u64;
+            scan.bytes += info.bytes;
+        }
+    }
+    scan.identities = people.len();
+    scan
+}
+
+fn render(scan: &Scan) -> String {
+    let mut text = String::new();
+    for set in &scan.sets {
+        let layout = spelled(set.layout);
+        text += &format!("{}: {layout} ({})\n", set.root.display(), set.recognised);
+    }
+    text += &format!("{}\n", split_table(scan));
+    for (title, counts) in
+        [("method", &scan.methods), ("compression", &scan.compressions), ("width x height", &scan.resolutions)]
+    {
+        if !counts.is_empty() {
+            text += &format!("{}\n", count_table(title, counts));
+        }
+    }
+    text += &format!("{} people, {} frames, {}\n", scan.identities, scan.frames, size(scan.bytes));
+    if let Some(problem) = &scan.split_problem {
+        text += &format!("no split: {problem}\n");
+    }
+    if !scan.unusable.is_empty() {
+        text += &format!("{} cannot be used:\n", scan.unusable.len());
+        for video in &scan.unusable {
+            text += &format!("  {}: {}\n", video.path, video.reason);
+        }
+    }
+    text
+}
+
+fn split_table(scan: &Scan) -> Table {
+    let mut table = Table::new();
+    table.load_preset(presets::UTF8_BORDERS_ONLY).set_header(["videos", "real", "fake", "both"]);
+    let mut row = |name: &str, counts: Classes| {
+        table.add_row([
+            name.to_owned(),
+            counts.real.to_string(),
+            counts.fake.to_string(),
+            (counts.real + counts.fake).to_string(),
+        ]);
+    };
+    for (side, counts) in &scan.split_classes {
+        row(&spelled(*side), *counts);
+    }
+    row("all", scan.classes);
+    align_right(&mut table, 1..4);
+    table
+}
+
+fn count_table(title: &str, counts: &BTreeMap<String, usize>) -> Table {
+    const SHOWN: usize = 12;
+    let mut table = Table::new();
+    table.load_preset(presets::UTF8_BORDERS_ONLY).set_header([title, "videos"]);
+    let mut most_first: Vec<_> = counts.iter().collect();
+    most_first.sort_by_key(|(_, count)| std::cmp::Reverse(**count));
+    for (name, count) in most_first.iter().take(SHOWN) {
+        table.add_row([(*name).clone(), count.to_string()]);
+    }
+    if let Some(rest) = most_first.get(SHOWN..).filter(|rest| !rest.is_empty()) {
+        let count: usize = rest.iter().map(|(_, count)| **count).sum();
+        table.add_row([format!("{} others", rest.len()), count.to_string()]);
+    }
+    align_right(&mut table, 1..2);
+    table
+}
+
+/// A value as it is spelled in JSON and in the configuration.
+fn spelled(value: impl Serialize) -> String {
+    serde_json::to_value(value).ok().and_then(|value| value.as_str().map(str::to_owned)).unwrap_or_default()
+}

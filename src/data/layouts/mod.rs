@@ -1,0 +1,193 @@
+//! From folders to a manifest: one file a layout, and which of them a folder has.
+//!
+//! Goes by names and lists alone: no video is opened, so an unreadable one is in the manifest until it is probed.
+
+mod celebdf;
+mod csv;
+mod deepfakebench;
+mod dfdc;
+mod ffpp;
+mod ffpp_kaggle;
+mod folders;
+mod official;
+mod select;
+mod tree;
+
+use std::collections::HashSet;
+use std::ffi::OsStr;
+use std::path::{Path, PathBuf};
+
+use self::tree::{Item, Root, Unusable};
+use super::manifest::{DataSet, Label, Manifest, SkippedVideo, Split, VideoRecord};
+use super::{DataError, identity};
+use crate::config::{DataConfig, LayoutChoice};
+
+pub(super) use self::tree::folder_and_list;
+
+/// The order in which `auto` asks: what only one layout has comes first.
+const LAYOUTS: [&dyn Layout; 7] = [
+    &celebdf::Celebdf,
+    &ffpp::Ffpp,
+    &dfdc::Dfdc,
+    &deepfakebench::Deepfakebench,
+    &csv::Csv,
+    &ffpp_kaggle::FfppKaggle,
+    &folders::Folders,
+];
+const HINT_LAYOUT: &str = "the data folder holds the folders `real` and `fake`, with videos at any depth below; \
+                           `dfdetect demo-data --output demo` makes one to try things out; data/README.md shows the \
+                           other layouts";
+
+/// How one kind of data set lies on disk.
+trait Layout: Sync {
+    /// Its name in the configuration.
+    fn choice(&self) -> LayoutChoice;
+
+    /// What it is recognised by, for errors.
+    fn expects(&self) -> &'static str;
+
+    /// Why this folder is laid out so; `None` where it is not.
+    fn recognise(&self, root: &Root) -> Option<String>;
+
+    /// All videos, with a side of the split where the data set itself has one.
+    fn read(&self, root: &Root, data: &DataConfig) -> Result<Found, DataError>;
+}
+
+/// What a layout finds.
+#[derive(Default)]
+struct Found {
+    videos: Vec<VideoRecord>,
+    unusable: Vec<Unusable>,
+}
+
+impl Found {
+    /// Everything below a folder, each item made into a record.
+    fn add_items(&mut self, root: &Root, below: &Path, record: impl Fn(&Item) -> VideoRecord) {
+        let (items, unusable) = root.items(below);
+        self.videos.extend(items.iter().map(record));
+        self.unusable.extend(unusable);
+    }
+
+    fn skip(&mut self, path: impl Into<PathBuf>, reason: impl Into<String>) {
+        self.unusable.push((path.into(), reason.into()));
+    }
+}
+
+/// An item as a record, with the people that its name tells.
+fn record(item: &Item, label: Label) -> VideoRecord {
+    let media = item.media.clone();
+    VideoRecord { media, ..VideoRecord::new(&item.path, label, identity::of(item.stem())) }
+}
+
+impl Manifest {
+    /// Finds the videos of `data.root` and `data.test_roots`, in this order. Those with an official side of the split
+    /// are on it; those of `data.test_roots` are all in [`Split::CrossTest`], only the official test videos where the
+    /// data set has some. Hidden files are left out, links are followed.
+    ///
+    /// # Errors
+    /// [`DataError::Unusable`] where a folder is missing, is not laid out as it should be, or has no videos of one
+    /// class; or where a method is named that no data set has.
+    pub fn scan(data: &DataConfig) -> Result<Self, DataError> {
+        let mut manifest = Self { sets: Vec::new(), videos: Vec::new(), skipped: Vec::new() };
+        let mut seen = HashSet::new();
+        let mut methods = select::MethodFilter::new(&data.methods);
+        let roots =
+            data.root.0.iter().map(|root| (root, false)).chain(data.test_roots.0.iter().map(|root| (root, true)));
+        for (path, cross) in roots {
+            let root = Root::open(path)?;
+            if !seen.insert((root.folder.canonicalize().unwrap_or_else(|_| root.folder.clone()), root.list.clone())) {
+                return Err(root.unusable("this data set is named twice", "name it once, in data.root or test_roots"));
+            }
+            let (layout, why) = layout_of(&root, data.layout)?;
+            tracing::info!("{}: {} ({why})", path.display(), name(layout.choice()));
+            let mut found = layout.read(&root, data)?;
+            check_classes(&root, &found, cross)?;
+            methods.apply(&mut found.videos, path);
+            if cross {
+                to_cross_test(&mut found.videos);
+            }
+            if let Some(limit) = data.max_videos_per_class {
+                select::limit(&mut found.videos, limit);
+            }
+            let set = manifest.sets.len();
+            manifest.add(set, found);
+            let set = DataSet { root: root.folder, layout: layout.choice(), recognised: why, crop_faces: false };
+            manifest.sets.push(set);
+        }
+        methods.check(manifest.root())?;
+        Ok(manifest)
+    }
+
+    fn add(&mut self, set: usize, found: Found) {
+        let mut videos = found.videos;
+        videos.iter_mut().for_each(|video| video.set = set);
+        videos.sort_by(|a, b| bytes(&a.path).cmp(bytes(&b.path)));
+        let mut skipped: Vec<SkippedVideo> =
+            found.unusable.into_iter().map(|(path, reason)| SkippedVideo { set, path, reason }).collect();
+        skipped.sort_by(|a, b| bytes(&a.path).cmp(bytes(&b.path)));
+        self.videos.extend(videos);
+        self.skipped.extend(skipped);
+    }
+}
+
+/// The layout that was asked for, or the one that is recognised, and why.
+fn layout_of(root: &Root, asked: LayoutChoice) -> Result<(&'static dyn Layout, String), DataError> {
+    let candidates = LAYOUTS.into_iter().filter(|layout| asked == LayoutChoice::Auto || layout.choice() == asked);
+    if let Some(found) = candidates.into_iter().find_map(|layout| Some((layout, layout.recognise(root)?))) {
+        return Ok(found);
+    }
+    let found = root.describe();
+    match LAYOUTS.into_iter().find(|layout| layout.choice() == asked) {
+        Some(layout) if asked != LayoutChoice::Folders => {
+            let problem = format!("this is not laid out as {}: expected {}; {found}", name(asked), layout.expects());
+            Err(root.unusable(problem, "set data.layout: auto to have it recognised"))
+        }
+        _ => Err(root.unusable(format!("there is no folder `real`; {found}"), HINT_LAYOUT)),
+    }
+}
+
+/// Training and testing need both classes; another data set that is only tested on, at least something.
+fn check_classes(root: &Root, found: &Found, cross: bool) -> Result<(), DataError> {
+    let has = |label| found.videos.iter().any(|video| video.label == label);
+    let first = found.unusable.first().map(|(path, why)| format!(", for instance {}: {why}", path.display()));
+    let problem = |kind: &str| {
+        let unusable = found.unusable.len();
+        let rest = first.as_ref().map_or(String::new(), |first| format!("; {unusable} cannot be used{first}"));
+        root.unusable(format!("there are no {kind}videos in it ({}){rest}", tree::kinds()), HINT_LAYOUT)
+    };
+    match (has(Label::Real), has(Label::Fake)) {
+        (false, false) => Err(problem("")),
+        (false, _) if !cross => Err(problem("real ")),
+        (_, false) if !cross => Err(problem("fake ")),
+        _ => Ok(()),
+    }
+}
+
+fn to_cross_test(videos: &mut Vec<VideoRecord>) {
+    let is_test = |video: &VideoRecord| video.official && video.split == Split::Test;
+    if videos.iter().any(is_test) {
+        videos.retain(is_test);
+    }
+    for video in videos {
+        (video.split, video.official) = (Split::CrossTest, true);
+    }
+}
+
+/// A layout as the configuration spells it.
+fn name(layout: LayoutChoice) -> String {
+    serde_json::to_value(layout).ok().and_then(|name| name.as_str().map(str::to_owned)).unwrap_or_default()
+}
+
+/// A side of the split by any of its usual names.
+fn split_named(name: &str) -> Option<Split> {
+    match name.trim().to_ascii_lowercase().as_str() {
+        "train" | "training" => Some(Split::Train),
+        "val" | "valid" | "validation" | "dev" => Some(Split::Val),
+        "test" | "testing" => Some(Split::Test),
+        _ => None,
+    }
+}
+
+fn bytes(path: &Path) -> &[u8] {
+    OsStr::as_encoded_bytes(path.as_os_str())
+}
