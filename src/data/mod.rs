@@ -4,6 +4,7 @@
 
 mod cache;
 pub mod decode;
+pub mod face;
 pub mod identity;
 mod loader;
 pub mod manifest;
