@@ -100,9 +100,10 @@ fn unsafe_code_stays_in_the_torch_room_and_one_file_about_ffmpeg() {
 }
 
 #[test]
-fn data_knows_no_tensors() {
+fn data_knows_no_tensors_but_for_the_face_detector() {
     for (room, path, text) in sources() {
+        let detector = path.ends_with("data/face/centerface.rs");
         let names_tch = text.split("tch::").rev().skip(1).any(|before| !before.ends_with(char::is_alphanumeric));
-        assert!(room != "data" || !names_tch, "{}: tch in the data room", path.display());
+        assert!(room != "data" || detector || !names_tch, "{}: tch in the data room", path.display());
     }
 }

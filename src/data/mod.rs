@@ -6,6 +6,7 @@ mod augment;
 mod budget;
 mod cache;
 pub mod decode;
+pub mod face;
 pub mod identity;
 mod layouts;
 mod loader;
