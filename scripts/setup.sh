@@ -1,6 +1,6 @@
 #!/usr/bin/env bash
 # Prepares a Debian or Ubuntu machine that has Rust and Python 3: system packages, and libtorch in .deps/.
-# Idempotent; afterwards plain `cargo build`, `cargo test` and the binary itself work without further settings.
+# With --tests also what only tests and benches need. Idempotent; afterwards plain `cargo build`, `cargo test` and the binary itself work without further settings.
 set -euo pipefail
 cd "$(dirname "$0")/.."
 
@@ -9,6 +9,8 @@ PACKAGES=(
     g++ pkg-config clang libclang-dev
     libavcodec-dev libavformat-dev libavutil-dev libswscale-dev
 )
+# The program makes odd videos for tests and benches.
+[ "${1:-}" != --tests ] || PACKAGES+=(ffmpeg)
 
 say() { printf 'setup: %s\n' "$*" >&2; }
 fail() {

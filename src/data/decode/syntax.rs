@@ -36,11 +36,14 @@ const INTER: Role = Role { reference: true, entry: Entry::No, layer: 0 };
 pub(super) fn role(codec: Id, packet: &[u8], key: bool) -> Option<Role> {
     match codec {
         Id::H264 => h264(packet),
-        Id::HEVC => hevc(packet),
+        // Its decoder makes up references that a damaged frame asks for and says nothing: only decoding in order from the
+        // start gives the same.
+        Id::HEVC => hevc(packet).map(|role| Role { entry: Entry::No, ..role }),
         Id::VP9 => vp9(packet),
         // A temporal unit shows exactly one frame.
         Id::AV1 => Some(if key { INTRA } else { INTER }),
-        Id::MJPEG => Some(INTRA),
+        // Each stands for itself, but where one is damaged its decoder leaves what was in memory before.
+        Id::MJPEG => Some(INTER),
         _ => None,
     }
 }
