@@ -1,6 +1,6 @@
 #!/usr/bin/env bash
 # Prepares a Debian or Ubuntu machine that has Rust and Python 3: system packages, and in .deps/ libtorch and the face
-# detector's network.
+# detector's network. With --tests also what only tests and benches need.
 # Idempotent; afterwards plain `cargo build`, `cargo test` and the binary itself work without further settings.
 set -euo pipefail
 cd "$(dirname "$0")/.."
@@ -14,6 +14,8 @@ PACKAGES=(
     g++ pkg-config clang libclang-dev
     libavcodec-dev libavformat-dev libavutil-dev libswscale-dev
 )
+# The program makes odd videos for tests and benches.
+[ "${1:-}" != --tests ] || PACKAGES+=(ffmpeg)
 
 say() { printf 'setup: %s\n' "$*" >&2; }
 fail() {
