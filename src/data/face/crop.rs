@@ -8,6 +8,7 @@ use std::path::Path;
 use fast_image_resize::images::{Image, ImageRef};
 use fast_image_resize::{FilterType, PixelType, ResizeAlg, ResizeOptions, Resizer};
 use image::RgbImage;
+use serde::{Deserialize, Serialize};
 
 use super::centerface::LONG_SIDE;
 use super::track::{Square, Track, longest_track};
@@ -20,17 +21,51 @@ use crate::data::manifest::Footage;
 /// Clips whose whole frames take more are read twice: small to find the face, then large to cut it out.
 const MAX_KEPT_BYTES: u64 = 64 * 1024 * 1024;
 
+/// What a thread holds while it looks for faces: whole frames, and what the network makes of one of them.
+pub const WORKER_BYTES: u64 = MAX_KEPT_BYTES + (96 << 20);
+
 /// A clip with its face cut out.
 #[derive(Debug, Clone, PartialEq)]
 pub struct FaceClip {
     /// RGB bytes, T x height x width x 3.
     pub thwc: Vec<u8>,
+    /// What is known of the face.
+    pub facts: FaceFacts,
+}
+
+/// What is known of the face of a clip; kept with it.
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+pub struct FaceFacts {
     /// What was cut out of each frame; none where whole frames are used.
     pub square: Option<Square>,
     /// The face's landmarks on each of the T frames, in pixels of the cut; none where it was not looked for or seen.
     pub landmarks: Vec<Option<Landmarks>>,
     /// Whether no face was found, and whole frames are used.
     pub missed: bool,
+}
+
+impl FaceFacts {
+    /// As bytes to keep with a clip.
+    #[must_use]
+    pub fn to_bytes(&self) -> Vec<u8> {
+        serde_json::to_vec(self).expect("numbers and lists can always be written")
+    }
+
+    /// What [`to_bytes`](Self::to_bytes) wrote; `None` for anything else, such as a clip of whole frames.
+    #[must_use]
+    pub fn from_bytes(bytes: &[u8]) -> Option<Self> {
+        serde_json::from_slice(bytes).ok()
+    }
+}
+
+/// Starts the reason that a video without a face is skipped for.
+pub const NO_FACE: &str = "no face was found";
+
+/// All that decides what is cut out of a video beyond the [`ClipSpec`]: part of a cached clip's key.
+#[must_use]
+pub fn crop_key(faces: &FaceConfig) -> String {
+    let FaceConfig { mode: _, margin, detect_every, min_size, on_miss } = faces;
+    format!("centerface 1, margin {margin}, every {detect_every}, least {min_size}, {on_miss:?}")
 }
 
 /// Reads a clip as [`decode::read_clip`] does, with the face cut out of every frame by one square.
@@ -66,12 +101,10 @@ fn read_bounded(
     let (found, looked_at) = look(&frames, [width, height], faces, detector).map_err(about)?;
     let Some(track) = longest_track(&found) else {
         return match faces.on_miss {
-            OnMiss::Skip => Err(about(format!("no face was found in {looked_at} frames"))),
+            OnMiss::Skip => Err(about(format!("{NO_FACE} in {looked_at} frames"))),
             OnMiss::WholeFrame => Ok(FaceClip {
                 thwc: decode::read_clip(footage, spec, draw)?,
-                square: None,
-                landmarks: vec![None; spec.frames],
-                missed: true,
+                facts: FaceFacts { square: None, landmarks: vec![None; spec.frames], missed: true },
             }),
         };
     };
@@ -84,7 +117,7 @@ fn read_bounded(
         }
     }?;
     let landmarks = landmarks_on_cuts(&track, square, spec);
-    Ok(FaceClip { thwc, square: Some(square), landmarks, missed: false })
+    Ok(FaceClip { thwc, facts: FaceFacts { square: Some(square), landmarks, missed: false } })
 }
 
 /// The faces on every n-th frame, in pixels of the whole frame, and how many frames that are.
@@ -180,9 +213,8 @@ fn landmarks_on_cuts(track: &Track, square: Square, spec: &ClipSpec) -> Vec<Opti
     let mut landmarks = vec![None; spec.frames];
     for (frame, face) in &track.faces {
         let point = |[x, y]: [f32; 2]| {
-            let on_cut = |at: f32, start: f64, pixels: usize| {
-                ((f64::from(at) - start) / square.side * pixels as f64) as f32
-            };
+            let on_cut =
+                |at: f32, start: f64, pixels: usize| ((f64::from(at) - start) / square.side * pixels as f64) as f32;
             [on_cut(x, square.left, spec.width), on_cut(y, square.top, spec.height)]
         };
         if let Some(landmarks) = landmarks.get_mut(*frame) {
