@@ -9,6 +9,7 @@ pub mod identity;
 mod loader;
 pub mod manifest;
 mod plan;
+pub mod preview;
 mod scan;
 mod source;
 mod split;
