@@ -12,6 +12,7 @@ mod layouts;
 mod loader;
 pub mod manifest;
 mod plan;
+pub mod preview;
 mod source;
 mod split;
 
