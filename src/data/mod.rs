@@ -2,6 +2,7 @@
 //!
 //! Deals in bytes and knows nothing of tensors. Called by training, evaluation and the command line.
 
+pub mod blend;
 mod cache;
 pub mod decode;
 pub mod identity;
