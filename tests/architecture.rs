@@ -99,8 +99,9 @@ fn unsafe_code_stays_in_the_torch_room() {
 }
 
 #[test]
-fn data_knows_no_tensors() {
+fn data_knows_no_tensors_but_for_the_face_detector() {
     for (room, path, text) in sources() {
-        assert!(room != "data" || !text.contains("tch::"), "{}: tch in the data room", path.display());
+        let detector = path.ends_with("data/face/centerface.rs");
+        assert!(room != "data" || detector || !text.contains("tch::"), "{}: tch in the data room", path.display());
     }
 }

@@ -5,6 +5,7 @@
 pub mod blend;
 mod cache;
 pub mod decode;
+pub mod face;
 pub mod identity;
 mod loader;
 pub mod manifest;

@@ -6,7 +6,7 @@ use image::{ImageBuffer, Luma, imageops};
 use rand::Rng;
 use rand_chacha::ChaCha8Rng;
 
-use super::FaceInFrame;
+use crate::data::face::Face;
 
 /// Pixels of a mask's side.
 const SIDE: usize = 64;
@@ -124,7 +124,7 @@ pub(super) struct Plane {
 impl Plane {
     /// Where the face is. Landmarks that make no face (all in one place, say) are guessed from its box; none where that
     /// is nothing either.
-    pub fn of(face: &FaceInFrame) -> Option<Self> {
+    pub fn of(face: &Face) -> Option<Self> {
         let [x0, y0, x1, y1] = face.corners;
         let (width, height) = (x1 - x0, y1 - y0);
         let finite = face.corners.iter().chain(face.landmarks.as_flattened()).all(|value| value.abs() < 1e6);

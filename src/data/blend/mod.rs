@@ -16,19 +16,12 @@ use rand_chacha::ChaCha8Rng;
 
 use mask::{Mask, Plane};
 
+use super::face::Face;
+
 /// What is pasted shows through the mask by this much; one in two is opaque.
 const RATIOS: [f32; 6] = [0.25, 0.5, 0.75, 1.0, 1.0, 1.0];
 /// Less of the paste than this is none: it would round to the byte that is there.
 const LEAST_OPACITY: f32 = 1.0 / 512.0;
-
-/// A face, in pixels of its frame.
-#[derive(Debug, Clone, Copy, PartialEq)]
-pub struct FaceInFrame {
-    /// Left, top, right and bottom of its box.
-    pub corners: [f32; 4],
-    /// Left eye, right eye, nose, left and right corner of the mouth, as seen in the picture.
-    pub landmarks: [[f32; 2]; 5],
-}
 
 /// Which way a blend differs from its frame. Drawn at random, or dealt out evenly where a small set must not be
 /// brighter or sharper in one class.
@@ -117,7 +110,7 @@ impl Recipe {
     /// The frame with its face blended into itself; `flicker` seeds what differs from frame to frame. A face that is
     /// not in the frame, or is no face, leaves the frame as it is.
     #[must_use]
-    pub fn apply(&self, frame: &RgbImage, face: &FaceInFrame, flicker: u64) -> RgbImage {
+    pub fn apply(&self, frame: &RgbImage, face: &Face, flicker: u64) -> RgbImage {
         let mut blended = frame.clone();
         let Some(plane) = Plane::of(face) else { return blended };
         let Some([left, top, right, bottom]) = plane.region(frame.dimensions()) else { return blended };
