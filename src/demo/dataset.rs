@@ -9,12 +9,12 @@ use std::thread;
 
 use serde::{Deserialize, Serialize};
 
+use super::DemoError;
 use super::cues::{Cue, cues};
 use super::film::{Filmed, film};
 use super::folder::{self, STAMP};
 use super::plan::{Clip, people, plan};
 use super::preview::{self, ROWS, STILLS};
-use super::DemoError;
 use crate::progress::Bar;
 
 /// Fewest videos of a set: a pair of both classes for training, validation and test, and one to spare.

@@ -29,8 +29,6 @@ const MAX_HELD_BYTES: usize = 256 << 20;
 const MAX_HELD_FRAMES: usize = 600;
 /// The detector looks at every so many frames; between them the face is taken to move evenly.
 const DETECT_EVERY: usize = 4;
-/// Longer side in pixels of what the detector looks at: it is slow on more, and finds no more faces that are used.
-const DETECT_LONG_SIDE: u32 = 480;
 /// In pixels of the frame as it is read. A smaller face would be mostly made up when it is enlarged.
 const MIN_FACE: f32 = 32.0;
 /// Side of the square that is cut out, in longer sides of the face's box.
@@ -129,20 +127,13 @@ fn fps(path: &Path) -> u32 {
 fn follow(frames: &[RgbImage], detector: &dyn FaceDetector) -> Result<Option<(Vec<Face>, Square)>, DemoError> {
     let last = frames.len() - 1;
     let looked_at: Vec<usize> = (0..last).step_by(DETECT_EVERY).chain([last]).collect();
-    let (width, height) = frames[0].dimensions();
-    let shrink = (f64::from(DETECT_LONG_SIDE) / f64::from(width.max(height))).min(1.0);
-    let [to_width, to_height] = [width, height].map(|side| ((f64::from(side) * shrink).round() as u32).max(1));
-    let small = |frame: &usize| imageops::resize(&frames[*frame], to_width, to_height, FilterType::Triangle);
-    let found = detector.detect(&looked_at.iter().map(small).collect::<Vec<_>>()).map_err(DemoError::Detector)?;
-    if found.len() != looked_at.len() {
-        return Err(DemoError::Detector(format!("{} frames in, {} out", looked_at.len(), found.len())));
+    let stills: Vec<_> = looked_at.iter().map(|frame| frames[*frame].clone()).collect();
+    let found = detector.detect(&stills).map_err(DemoError::Detector)?;
+    if found.len() != stills.len() {
+        return Err(DemoError::Detector(format!("{} frames in, {} out", stills.len(), found.len())));
     }
-    let scale = [width as f32 / to_width as f32, height as f32 / to_height as f32];
-    let full_size = |faces: Vec<Face>| {
-        let faces = faces.into_iter().map(|face| face.scaled(scale));
-        faces.filter(|face| face.side() >= MIN_FACE).collect()
-    };
-    let found: Vec<_> = looked_at.iter().copied().zip(found.into_iter().map(full_size)).collect();
+    let large_enough = |faces: Vec<Face>| faces.into_iter().filter(|face| face.side() >= MIN_FACE).collect();
+    let found: Vec<_> = looked_at.iter().copied().zip(found.into_iter().map(large_enough)).collect();
     let Some(track) = longest_track(&found).filter(|track| 2 * track.faces.len() >= looked_at.len()) else {
         return Ok(None);
     };
@@ -151,7 +142,7 @@ fn follow(frames: &[RgbImage], detector: &dyn FaceDetector) -> Result<Option<(Ve
         let reach = SMOOTH.min(frame).min(last - frame);
         mean(&faces[frame - reach..=frame + reach])
     };
-    Ok(Some(((0..frames.len()).map(smooth).collect(), track.square(MARGIN, width, height))))
+    Ok(Some(((0..frames.len()).map(smooth).collect(), track.square(MARGIN, frames[0].width(), frames[0].height()))))
 }
 
 /// The face on a frame, from the nearest ones before and after it.

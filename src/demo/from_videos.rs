@@ -66,11 +66,19 @@ pub fn make_from(
         return Err(DemoError::Videos(videos));
     }
     if !folder::is_free(folder)? {
-        return Err(folder::occupied(folder, "the folder is not empty".into(), "choose a new or empty folder as --output"));
+        return Err(folder::occupied(
+            folder,
+            "the folder is not empty".into(),
+            "choose a new or empty folder as --output",
+        ));
     }
     let sources = footage::list(from)?;
     if sources.is_empty() {
-        return Err(unusable(from, "there are no videos in it".into(), "name a folder with videos of faces (mp4, avi, mov, mkv, webm, ...), at any depth"));
+        return Err(unusable(
+            from,
+            "there are no videos in it".into(),
+            "name a folder with videos of faces (mp4, avi, mov, mkv, webm, ...), at any depth",
+        ));
     }
     let staging = folder::staging(folder)?;
     folder::create(staging.path(), REAL)?;
@@ -117,7 +125,11 @@ fn too_little(from: &Path, sources: &[PathBuf], pairs: &[Pair], left_out: &[Left
         let _ = write!(found, "\n  {}: {reason}", path.display());
     }
     let frames = footage::MIN_FRAMES * MIN_VIDEOS / 2;
-    unusable(from, found, &format!("add videos in which a face is large and seen from the front, {frames} frames in all at least"))
+    unusable(
+        from,
+        found,
+        &format!("add videos in which a face is large and seen from the front, {frames} frames in all at least"),
+    )
 }
 
 /// What all steps need.

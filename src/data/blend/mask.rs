@@ -48,9 +48,8 @@ impl Mask {
             top: rng.random_range(0.45..0.85),
             bottom: rng.random_range(0.4..0.75),
         };
-        let field: [[[f32; 2]; KNOTS]; KNOTS] = std::array::from_fn(|_| {
-            std::array::from_fn(|_| std::array::from_fn(|_| rng.random_range(-BEND..BEND)))
-        });
+        let field: [[[f32; 2]; KNOTS]; KNOTS] =
+            std::array::from_fn(|_| std::array::from_fn(|_| std::array::from_fn(|_| rng.random_range(-BEND..BEND))));
         let hull = ImageBuffer::from_fn(SIDE as u32, SIDE as u32, |x, y| {
             let share = [x, y].map(|at| (at as f32 + 0.5) / SIDE as f32);
             let bend = bend(&field, share);

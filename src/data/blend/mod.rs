@@ -227,3 +227,118 @@ fn mean_color(image: &RgbImage) -> [f32; 3] {
     let pixels = (image.width() * image.height()).max(1) as f32;
     sums.map(|sum| sum as f32 / pixels)
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    /// A picture with detail everywhere.
+    fn picture(width: u32, height: u32) -> RgbImage {
+        RgbImage::from_fn(width, height, |x, y| {
+            let wave = |scale: u32| ((x * scale / 3 + y * y / 40 * scale) % 97) as u8 + 60;
+            Rgb([wave(2), wave(3), wave(5)])
+        })
+    }
+
+    /// A face seen from the front, `side` pixels high.
+    fn face(left: f32, top: f32, side: f32) -> Face {
+        let at = |x: f32, y: f32| [left + x * side, top + y * side];
+        Face {
+            corners: [left, top, left + 0.8 * side, top + side],
+            score: 0.9,
+            landmarks: [at(0.22, 0.4), at(0.58, 0.4), at(0.4, 0.57), at(0.26, 0.76), at(0.54, 0.76)],
+        }
+    }
+
+    fn recipe(seed: u64) -> Recipe {
+        Recipe::draw(&mut ChaCha8Rng::seed_from_u64(seed))
+    }
+
+    /// Mean difference of the bytes in a square around a point.
+    fn change(a: &RgbImage, b: &RgbImage, [x, y]: [u32; 2]) -> f64 {
+        let views = [a, b].map(|image| imageops::crop_imm(image, x - 10, y - 10, 20, 20).to_image());
+        let differences = views[0].iter().zip(views[1].iter()).map(|(a, b)| f64::from(a.abs_diff(*b)));
+        differences.sum::<f64>() / 1200.0
+    }
+
+    #[test]
+    fn the_face_changes_and_what_is_around_it_stays_bit_for_bit() {
+        let frame = picture(224, 224);
+        // From (76, 62) to (140, 142): eyes at y = 94, mouth at y = 123.
+        let face = face(76.0, 62.0, 80.0);
+        for seed in 0..40 {
+            let blended = recipe(seed).apply(&frame, &face, 1);
+            assert!(change(&frame, &blended, [108, 108]) > 0.5, "seed {seed} leaves the face as it is");
+            for (x, y, pixel) in blended.enumerate_pixels() {
+                let near = (60..156).contains(&x) && (40..168).contains(&y);
+                assert!(near || pixel == frame.get_pixel(x, y), "seed {seed} changes ({x}, {y})");
+            }
+        }
+    }
+
+    #[test]
+    fn a_clips_frames_agree_but_for_a_flicker_and_a_seed_gives_the_same_bytes() {
+        let (frame, face) = (picture(200, 160), face(60.0, 40.0, 80.0));
+        for seed in 0..10 {
+            let [first, again, next] = [1, 1, 2].map(|flicker| recipe(seed).apply(&frame, &face, flicker));
+            let other = recipe(seed + 100).apply(&frame, &face, 1);
+            assert!(first == again && first != next && first != other);
+            let flicker = change(&first, &next, [92, 84]);
+            assert!(flicker < 0.6 * change(&first, &frame, [92, 84]), "seed {seed}: {flicker}");
+        }
+    }
+
+    #[test]
+    fn the_direction_is_what_was_asked_for() {
+        let (frame, face) = (picture(200, 160), face(60.0, 40.0, 80.0));
+        let brightness = |image: &RgbImage| image.iter().map(|byte| f64::from(*byte)).sum::<f64>();
+        let detail = |image: &RgbImage| {
+            let steps = (76..108).map(|x| f64::from(image.get_pixel(x, 84)[0].abs_diff(image.get_pixel(x + 1, 84)[0])));
+            steps.sum::<f64>()
+        };
+        for (brighter, softer) in [(false, false), (false, true), (true, false), (true, true)] {
+            let (mut light, mut edges) = (0.0, 0.0);
+            for seed in 0..30 {
+                let mut rng = ChaCha8Rng::seed_from_u64(seed);
+                let blended = Recipe::draw_towards(Direction { brighter, softer }, &mut rng).apply(&frame, &face, 0);
+                light += brightness(&blended) - brightness(&frame);
+                edges += detail(&blended) - detail(&frame);
+            }
+            assert_eq!((light > 0.0, edges < 0.0), (brighter, softer), "{light} {edges}");
+        }
+    }
+
+    #[test]
+    fn a_flat_picture_becomes_one_of_at_most_another_shade() {
+        let frame = RgbImage::from_pixel(160, 160, Rgb([120, 110, 100]));
+        for seed in 0..20 {
+            let blended = recipe(seed).apply(&frame, &face(40.0, 30.0, 90.0), 3);
+            assert!(blended.iter().zip(frame.iter()).all(|(a, b)| a.abs_diff(*b) < 40), "seed {seed}");
+        }
+    }
+
+    #[test]
+    fn faces_at_the_border_and_those_that_are_none_do_no_harm() {
+        let point = |x: f32| Face { corners: [x; 4], score: 0.9, landmarks: [[x; 2]; 5] };
+        let mut collapsed = face(40.0, 20.0, 60.0);
+        collapsed.landmarks = [[60.0, 50.0]; 5];
+        let mut profile = face(40.0, 20.0, 60.0);
+        profile.landmarks[0] = profile.landmarks[1];
+        let wild = Face { landmarks: [[f32::NAN, 1e30]; 5], ..face(40.0, 20.0, 60.0) };
+        for (width, height) in [(1, 1), (2, 3), (120, 90)] {
+            let frame = picture(width, height);
+            for seed in 0..8 {
+                let apply = |face: &Face| recipe(seed).apply(&frame, face, 0);
+                for untouched in [point(0.0), point(50.0), point(f32::NAN), point(f32::INFINITY), wild, face(900.0, 0.0, 60.0)] {
+                    assert!(apply(&untouched) == frame, "{untouched:?}");
+                }
+                for corner in [[-30.0, -30.0], [100.0, 70.0], [-30.0, 60.0]] {
+                    assert_eq!(apply(&face(corner[0], corner[1], 60.0)).dimensions(), (width, height));
+                }
+                for odd in [collapsed, profile] {
+                    assert!(width < 100 || apply(&odd) != frame, "{odd:?}");
+                }
+            }
+        }
+    }
+}
