@@ -14,7 +14,7 @@ use serde::Serialize;
 
 use super::meminfo::{align_right, size};
 use super::pipeline::stop_flag;
-use super::{Interrupted, overrides_of};
+use super::{Interrupted, overrides_of, quoted_list};
 use crate::config::{self, Config, LayoutChoice};
 use crate::data::decode::{self, VideoInfo};
 use crate::data::{ClipSpec, DataError, Label, Manifest, Split};
@@ -57,6 +57,9 @@ pub struct ScanArgs {
 const EXAMPLES: &str = "Examples:
   dfdetect data scan --data /data/FaceForensics++ --set data.compression=c40
   dfdetect data scan --data /data/Celeb-DF-v2 --json | jq .unusable";
+
+/// More lines than this are for a program to read.
+const SHOWN_UNUSABLE: usize = 20;
 
 /// What `--json` prints; keys may be added, not renamed.
 #[derive(Serialize)]
@@ -135,10 +138,7 @@ fn scan(args: &ScanArgs) -> Result<()> {
 }
 
 fn configured(args: &ScanArgs) -> Result<Config> {
-    let roots = (!args.data.is_empty()).then(|| {
-        let roots: Vec<_> = args.data.iter().map(|root| root.to_string_lossy()).collect();
-        serde_json::Value::from(roots).to_string()
-    });
+    let roots = quoted_list(&args.data);
     // What is named on the command line is all that is looked at.
     let no_tests = roots.as_ref().map(|_| "[]".to_owned());
     let flags = [("data.root", roots), ("data.test_roots", no_tests), ("data.layout", args.layout.clone())];
@@ -178,15 +178,17 @@ fn probe_all(manifest: &mut Manifest, spec: &ClipSpec, stop: &AtomicBool) -> Vec
         work();
     });
     let mut infos = vec![None; total];
+    let mut unusable = Vec::new();
     let mut results = results.into_inner().unwrap_or_else(PoisonError::into_inner);
     results.sort_unstable_by_key(|(video, _)| *video);
     for (video, result) in results {
         match result {
             Ok(info) => infos[video] = Some(info),
-            Err(DataError::Video { reason, .. }) => manifest.mark_unusable(video, &reason),
-            Err(other) => manifest.mark_unusable(video, &other.to_string()),
+            Err(DataError::Video { reason, .. }) => unusable.push((video, reason)),
+            Err(other) => unusable.push((video, other.to_string())),
         }
     }
+    manifest.mark_unusable(unusable);
     infos
 }
 
@@ -265,8 +267,11 @@ fn render(scan: &Scan) -> String {
     }
     if !scan.unusable.is_empty() {
         text += &format!("{} cannot be used:\n", scan.unusable.len());
-        for video in &scan.unusable {
+        for video in scan.unusable.iter().take(SHOWN_UNUSABLE) {
             text += &format!("  {}: {}\n", video.path, video.reason);
+        }
+        if scan.unusable.len() > SHOWN_UNUSABLE {
+            text += &format!("  ... and {} more; all of them with --json\n", scan.unusable.len() - SHOWN_UNUSABLE);
         }
     }
     text

@@ -10,6 +10,7 @@ pub mod identity;
 mod layouts;
 mod loader;
 pub mod manifest;
+mod overlap;
 mod plan;
 mod source;
 mod split;

@@ -200,6 +200,7 @@ fn about(path: &Path) -> impl FnOnce(String) -> DataError {
 }
 
 /// The frames of a clip.
+#[derive(Debug)]
 struct Clip {
     /// Each frame once, in the order they are shown.
     frames: Vec<RgbImage>,
