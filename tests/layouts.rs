@@ -527,5 +527,10 @@ fn the_command_counts_probes_and_names_what_cannot_be_used() {
     for part in ["folders (found", "96x64", "real/id9.mp4: ", "4 people"] {
         assert!(text.contains(part), "{part}: {text}");
     }
+    assert!(!text.contains("and 1 more"), "{text}");
     assert_eq!(run(&["--layout", "celebdf"]).status.code(), Some(2));
+    (100..125).for_each(|id| put(&root, &format!("fake/swap/id{id}.mp4"), ""));
+    let text = String::from_utf8(run(&[]).stdout).unwrap();
+    assert_eq!(text.matches("the file is empty").count(), 20, "{text}");
+    assert!(text.contains("26 cannot be used:") && text.contains("... and 6 more; all of them with --json"), "{text}");
 }

@@ -71,7 +71,7 @@ struct Scan {
     methods: BTreeMap<String, usize>,
     compressions: BTreeMap<String, usize>,
     splits: BTreeMap<Split, usize>,
-    split_classes: BTreeMap<Split, Classes>,
+    split_classes: BTreeMap<Split, Side>,
     /// Why there are no splits.
     split_problem: Option<String>,
     identities: usize,
@@ -90,10 +90,19 @@ struct SetRow {
     classes: Classes,
 }
 
+/// Videos that can be used.
 #[derive(Serialize, Default, Clone, Copy)]
 struct Classes {
     real: usize,
     fake: usize,
+}
+
+/// One side of the split.
+#[derive(Serialize, Default)]
+struct Side {
+    #[serde(flatten)]
+    classes: Classes,
+    unusable: usize,
 }
 
 impl Classes {
@@ -219,7 +228,16 @@ fn summarise(manifest: &Manifest, infos: &[Option<VideoInfo>], split_problem: Op
         bytes: 0,
         unusable: unusable.collect(),
     };
-    let usable = [Split::Train, Split::Val, Split::Test, Split::CrossTest].map(|side| manifest.indices(side)).concat();
+    let mut usable = Vec::new();
+    for split in [Split::Train, Split::Val, Split::Test, Split::CrossTest] {
+        let (all, can_be_used) = (manifest.members(split).len(), manifest.indices(split));
+        // A side of which nothing can be used is there all the same.
+        if all > 0 && scan.split_problem.is_none() {
+            let unusable = all - can_be_used.len();
+            scan.split_classes.insert(split, Side { classes: Classes::default(), unusable });
+        }
+        usable.extend(can_be_used);
+    }
     let mut people = BTreeSet::new();
     for index in usable {
         let video = &manifest.videos[index];
@@ -235,7 +253,7 @@ fn summarise(manifest: &Manifest, infos: &[Option<VideoInfo>], split_problem: Op
         }
         if scan.split_problem.is_none() {
             *scan.splits.entry(video.split).or_default() += 1;
-            scan.split_classes.entry(video.split).or_default().add(video.label);
+            scan.split_classes.entry(video.split).or_default().classes.add(video.label);
         }
         if let Some(info) = &infos[index] {
             *scan.resolutions.entry(format!("{}x{}", info.width, info.height)).or_default() += 1;
@@ -251,7 +269,8 @@ fn render(scan: &Scan) -> String {
     let mut text = String::new();
     for set in &scan.sets {
         let layout = spelled(set.layout);
-        text += &format!("{}: {layout} ({})\n", set.root.display(), set.recognised);
+        let Classes { real, fake } = set.classes;
+        text += &format!("{}: {layout} ({}), {real} real and {fake} fake\n", set.root.display(), set.recognised);
     }
     text += &format!("{}\n", split_table(scan));
     for (title, counts) in
@@ -279,20 +298,16 @@ fn render(scan: &Scan) -> String {
 
 fn split_table(scan: &Scan) -> Table {
     let mut table = Table::new();
-    table.load_preset(presets::UTF8_BORDERS_ONLY).set_header(["videos", "real", "fake", "both"]);
-    let mut row = |name: &str, counts: Classes| {
-        table.add_row([
-            name.to_owned(),
-            counts.real.to_string(),
-            counts.fake.to_string(),
-            (counts.real + counts.fake).to_string(),
-        ]);
+    table.load_preset(presets::UTF8_BORDERS_ONLY).set_header(["videos", "real", "fake", "both", "unusable"]);
+    let mut row = |name: String, Classes { real, fake }: Classes, unusable: usize| {
+        let counts = [real, fake, real + fake, unusable].map(|count| count.to_string());
+        table.add_row(std::iter::once(name).chain(counts));
     };
-    for (side, counts) in &scan.split_classes {
-        row(&spelled(*side), *counts);
+    for (split, side) in &scan.split_classes {
+        row(spelled(*split), side.classes, side.unusable);
     }
-    row("all", scan.classes);
-    align_right(&mut table, 1..4);
+    row("all".into(), scan.classes, scan.unusable.len());
+    align_right(&mut table, 1..5);
     table
 }
 
