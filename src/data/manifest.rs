@@ -335,7 +335,7 @@ mod tests {
     fn a_number_that_is_no_video_of_this_manifest_is_left_alone() {
         let videos = vec![video("real/a.mp4", Label::Real, Split::Train)];
         let mut manifest = Manifest { sets: sets(), videos, skipped: Vec::new() };
-        manifest.mark_unusable(1, "of another manifest");
+        manifest.mark_unusable([(1, "of another manifest".into())]);
         manifest.mark_unusable([(0, "empty".into()), (0, "said twice".into())]);
         manifest.mark_unusable([(0, "said again".into())]);
         assert_eq!(manifest.skipped, [SkippedVideo { set: 0, path: "real/a.mp4".into(), reason: "empty".into() }]);
