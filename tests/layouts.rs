@@ -391,26 +391,84 @@ fn a_limit_is_even_over_methods_and_deterministic() {
     assert_eq!([of(None), of(Some("a")), of(Some("b")), of(Some("c"))], [10, 2, 4, 4]);
 }
 
-/// Files of a random tree, and the layout that it has.
-fn random_tree() -> impl Strategy<Value = (LayoutChoice, BTreeSet<String>)> {
-    let people = vec((0_u32..30, 0_u32..30, 0_usize..3), 6..60);
-    (0_usize..4, people).prop_map(|(layout, people)| {
-        let mut files = BTreeSet::new();
-        for (a, b, kind) in people {
-            match layout {
-                0 => files.extend([format!("real/x{kind}/id{a}_{b}.mp4"), format!("fake/m{kind}/id{a}_id{b}_1.mp4")]),
-                1 => files.extend([
-                    format!("original_sequences/youtube/c23/videos/{a:03}.mp4"),
-                    format!("manipulated_sequences/{}/c23/videos/{a:03}_{b:03}.mp4", FFPP_METHODS[kind]),
-                ]),
-                2 => files.extend([format!("Celeb-real/id{a}_1.mp4"), format!("Celeb-synthesis/id{a}_id{b}_1.mp4")]),
-                _ => {
-                    files.extend([format!("original/{a:03}.mp4"), format!("{}/{a:03}_{b:03}.mp4", FFPP_METHODS[kind])])
+/// A data set with its layout, the people in each of its videos, and its lists.
+#[derive(Debug)]
+struct RandomSet {
+    layout: LayoutChoice,
+    people_of: BTreeMap<String, BTreeSet<u32>>,
+    lists: BTreeMap<String, String>,
+}
+
+impl RandomSet {
+    /// Of real videos of `a`, and fakes with the head of `a` and the face of `b`.
+    fn new(layout: LayoutChoice, swaps: &[(u32, u32, usize)]) -> Self {
+        let mut set = Self { layout, people_of: BTreeMap::new(), lists: BTreeMap::new() };
+        let mut parts: BTreeMap<u32, serde_json::Map<String, serde_json::Value>> = BTreeMap::new();
+        let mut rows = BTreeSet::new();
+        for (a, b, kind) in swaps {
+            let method = FFPP_METHODS[*kind];
+            let (real, fake) = match layout {
+                LayoutChoice::Folders => {
+                    (format!("real/x{kind}/id{a}_{b}.mp4"), format!("fake/{method}/id{a}_id{b}_1.mp4"))
                 }
-            }
+                LayoutChoice::Ffpp => (
+                    format!("original_sequences/youtube/c23/videos/{a:03}.mp4"),
+                    format!("manipulated_sequences/{method}/c23/videos/{a:03}_{b:03}.mp4"),
+                ),
+                LayoutChoice::FfppKaggle => (format!("original/{a:03}.mp4"), format!("{method}/{a:03}_{b:03}.mp4")),
+                LayoutChoice::Celebdf => {
+                    (format!("Celeb-real/id{a}_1.mp4"), format!("Celeb-synthesis/id{a}_id{b}_1.mp4"))
+                }
+                LayoutChoice::Dfdc => {
+                    // Videos of one original lie in one part.
+                    let (part, real, fake) = (a % 3, format!("r{a}.mp4"), format!("f{a}_{b}_{kind}.mp4"));
+                    let list = parts.entry(part).or_default();
+                    list.insert(real.clone(), serde_json::json!({ "label": "REAL", "split": "train" }));
+                    list.insert(fake.clone(), serde_json::json!({ "label": "FAKE", "original": real.clone() }));
+                    (format!("dfdc_train_part_{part}/{real}"), format!("dfdc_train_part_{part}/{fake}"))
+                }
+                _ => (format!("clips/{a}.mp4"), format!("clips/{b}/{kind}/swap of {a}.mp4")),
+            };
+            rows.insert(format!("{real},real,person {a}\n"));
+            rows.insert(format!("{fake},1,person {a};person {b}\n"));
+            let sources = if layout == LayoutChoice::Dfdc { vec![*a] } else { vec![*a, *b] };
+            set.people_of.insert(real, [*a].into());
+            set.people_of.insert(fake, sources.into_iter().collect());
         }
-        let layouts = [LayoutChoice::Folders, LayoutChoice::Ffpp, LayoutChoice::Celebdf, LayoutChoice::FfppKaggle];
-        (layouts[layout], files)
+        if layout == LayoutChoice::Csv {
+            set.lists
+                .insert("list.csv".into(), rows.into_iter().fold("path,label,group\n".into(), |text, row| text + &row));
+        }
+        let lists = parts.into_iter().map(|(part, list)| (part, serde_json::Value::from(list).to_string()));
+        set.lists.extend(lists.map(|(part, list)| (format!("dfdc_train_part_{part}/metadata.json"), list)));
+        set
+    }
+
+    fn write(&self) -> TempDir {
+        let root = tree(self.people_of.keys());
+        self.lists.iter().for_each(|(name, text)| put(&root, name, text));
+        root
+    }
+
+    /// Data sets of one family have names for people in common; each other set has its own.
+    fn family(&self, number: usize) -> String {
+        match self.layout {
+            LayoutChoice::Ffpp | LayoutChoice::FfppKaggle => "ff".into(),
+            LayoutChoice::Celebdf => "celebdf".into(),
+            LayoutChoice::Dfdc => "dfdc".into(),
+            _ => number.to_string(),
+        }
+    }
+}
+
+/// Few people know one another, or all would be one group that cannot be divided.
+fn random_set() -> impl Strategy<Value = RandomSet> {
+    use LayoutChoice::{Celebdf, Csv, Dfdc, Ffpp, FfppKaggle, Folders};
+    let swaps = vec((0_u32..40, 0_u32..4, 0_usize..3), 12..60);
+    let layouts = proptest::sample::select(vec![Folders, Ffpp, FfppKaggle, Celebdf, Dfdc, Csv]);
+    (layouts, swaps).prop_map(|(layout, mut swaps)| {
+        swaps.iter_mut().for_each(|(a, b, _)| *b += *a / 4 * 4);
+        RandomSet::new(layout, &swaps)
     })
 }
 
@@ -418,20 +476,24 @@ proptest! {
     #![proptest_config(ProptestConfig::with_cases(64))]
 
     #[test]
-    fn nobody_is_on_two_sides_and_every_file_is_there_once((layout, files) in random_tree(), seed: u64) {
-        let root = tree(&files);
-        let mut manifest = scan(&root);
-        prop_assert_eq!(manifest.sets[0].layout, layout);
-        let skipped = manifest.skipped.iter().map(|skipped| skipped.path.to_str().unwrap().to_owned());
-        let mut found: Vec<_> = paths(&manifest).into_iter().map(str::to_owned).chain(skipped).collect();
-        found.sort();
-        prop_assert_eq!(found, files.into_iter().collect::<Vec<_>>());
-        if manifest.assign_splits(&config(root.path()), seed).is_ok() {
-            let mut side_of = HashMap::new();
-            for video in &manifest.videos {
-                for person in &video.source_ids {
-                    prop_assert_eq!(*side_of.entry(person).or_insert(video.split), video.split);
-                }
+    fn nobody_is_on_two_sides_and_every_file_is_there_once(sets in vec(random_set(), 1..4), seed: u64) {
+        let roots: Vec<_> = sets.iter().map(RandomSet::write).collect();
+        let data = DataConfig { root: Roots(roots.iter().map(|root| root.path().into()).collect()), ..DataConfig::default() };
+        let mut manifest = Manifest::scan(&data).unwrap();
+        prop_assert!(manifest.skipped.is_empty(), "{:?}", manifest.skipped);
+        for (number, set) in sets.iter().enumerate() {
+            prop_assert_eq!(manifest.sets[number].layout, set.layout);
+            let found = manifest.videos.iter().filter(|video| video.set == number);
+            let found: Vec<_> = found.map(|video| video.path.to_str().unwrap()).collect();
+            prop_assert_eq!(found, set.people_of.keys().collect::<Vec<_>>());
+        }
+        prop_assume!(manifest.assign_splits(&data, seed).is_ok());
+        let mut side_of = HashMap::new();
+        for video in &manifest.videos {
+            let set = &sets[video.set];
+            for person in &set.people_of[video.path.to_str().unwrap()] {
+                let side = *side_of.entry((set.family(video.set), *person)).or_insert(video.split);
+                prop_assert_eq!(side, video.split, "person {} of {}", person, set.family(video.set));
             }
         }
     }
@@ -465,5 +527,10 @@ fn the_command_counts_probes_and_names_what_cannot_be_used() {
     for part in ["folders (found", "96x64", "real/id9.mp4: ", "4 people"] {
         assert!(text.contains(part), "{part}: {text}");
     }
+    assert!(!text.contains("and 1 more"), "{text}");
     assert_eq!(run(&["--layout", "celebdf"]).status.code(), Some(2));
+    (100..125).for_each(|id| put(&root, &format!("fake/swap/id{id}.mp4"), ""));
+    let text = String::from_utf8(run(&[]).stdout).unwrap();
+    assert_eq!(text.matches("the file is empty").count(), 20, "{text}");
+    assert!(text.contains("26 cannot be used:") && text.contains("... and 6 more; all of them with --json"), "{text}");
 }

@@ -2,7 +2,7 @@
 
 use std::path::{Path, PathBuf};
 
-use dfdetect::config::{AutoBytes, Backbone, Config, Switch, load};
+use dfdetect::config::{AutoBytes, Backbone, Config, load};
 
 fn configs() -> PathBuf {
     Path::new(env!("CARGO_MANIFEST_DIR")).join("configs")
@@ -40,7 +40,7 @@ fn the_presets_are_what_the_guide_says() {
     assert_eq!(facts("medium.yaml"), (Backbone::Resnet50, 24, 10, 1, 384));
     assert_eq!(facts("default.yaml"), (Backbone::Resnet50, 32, 12, 1, 512));
     let saving = preset("memory_optimized.yaml");
-    assert_eq!((saving.cache.enable_cache, saving.dataloader.prefetch_factor), (Switch::Off, 1));
+    assert_eq!((saving.cache.memory_bytes, saving.dataloader.prefetch_factor), (AutoBytes::Bytes(0), 1));
     assert_eq!(preset("medium.yaml").cache.memory_bytes, AutoBytes::Auto);
 }
 

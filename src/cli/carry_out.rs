@@ -52,9 +52,7 @@ impl Plan {
 
         let result = train_and_test(&mut trainer, &test_sets(&self.manifest));
         let state = trainer.state;
-        for (video, reason) in &state.skipped {
-            self.manifest.mark_unusable(*video, reason);
-        }
+        self.manifest.mark_unusable(state.skipped.iter().cloned());
         let report = self.report(&folder, &clips, &state, &result);
         let saved = report.save(&folder.report());
         let listed = self.manifest.save(&folder.manifest());
@@ -80,9 +78,8 @@ impl Plan {
             )
         })?;
         let mut fill = || -> Result<()> {
-            for (video, reason) in self.extract(clips, stop)? {
-                self.manifest.mark_unusable(video, &reason);
-            }
+            let unusable = self.extract(clips, stop)?;
+            self.manifest.mark_unusable(unusable);
             check_splits(&self.manifest)?;
             self.write_config(&folder)?;
             Ok(self.manifest.save(&folder.manifest())?)
@@ -109,7 +106,7 @@ impl Plan {
     /// A resumed run keeps its list of videos, so that it goes on with the same batches; but some must be left.
     fn check_still_there(&self, unusable: &[(usize, String)]) -> Result<(), DataError> {
         let mut left = self.manifest.clone();
-        unusable.iter().for_each(|(video, reason)| left.mark_unusable(*video, reason));
+        left.mark_unusable(unusable.iter().cloned());
         check_splits(&left)
     }
 

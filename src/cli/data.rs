@@ -15,7 +15,7 @@ use serde::Serialize;
 use super::extract::{self, ExtractArgs};
 use super::meminfo::{align_right, size};
 use super::pipeline::stop_flag;
-use super::{Interrupted, overrides_of};
+use super::{Interrupted, overrides_of, quoted_list};
 use crate::config::{self, Config, LayoutChoice};
 use crate::data::decode::{self, VideoInfo};
 use crate::data::{ClipSpec, DataError, Label, Manifest, Split};
@@ -61,6 +61,9 @@ const EXAMPLES: &str = "Examples:
   dfdetect data scan --data /data/FaceForensics++ --set data.compression=c40
   dfdetect data scan --data /data/Celeb-DF-v2 --json | jq .unusable";
 
+/// More lines than this are for a program to read.
+const SHOWN_UNUSABLE: usize = 20;
+
 /// What `--json` prints; keys may be added, not renamed.
 #[derive(Serialize)]
 struct Scan {
@@ -71,7 +74,7 @@ struct Scan {
     methods: BTreeMap<String, usize>,
     compressions: BTreeMap<String, usize>,
     splits: BTreeMap<Split, usize>,
-    split_classes: BTreeMap<Split, Classes>,
+    split_classes: BTreeMap<Split, Side>,
     /// Why there are no splits.
     split_problem: Option<String>,
     identities: usize,
@@ -90,10 +93,19 @@ struct SetRow {
     classes: Classes,
 }
 
+/// Videos that can be used.
 #[derive(Serialize, Default, Clone, Copy)]
 struct Classes {
     real: usize,
     fake: usize,
+}
+
+/// One side of the split.
+#[derive(Serialize, Default)]
+struct Side {
+    #[serde(flatten)]
+    classes: Classes,
+    unusable: usize,
 }
 
 impl Classes {
@@ -139,10 +151,7 @@ fn scan(args: &ScanArgs) -> Result<()> {
 }
 
 fn configured(args: &ScanArgs) -> Result<Config> {
-    let roots = (!args.data.is_empty()).then(|| {
-        let roots: Vec<_> = args.data.iter().map(|root| root.to_string_lossy()).collect();
-        serde_json::Value::from(roots).to_string()
-    });
+    let roots = quoted_list(&args.data);
     // What is named on the command line is all that is looked at.
     let no_tests = roots.as_ref().map(|_| "[]".to_owned());
     let flags = [("data.root", roots), ("data.test_roots", no_tests), ("data.layout", args.layout.clone())];
@@ -182,15 +191,17 @@ fn probe_all(manifest: &mut Manifest, spec: &ClipSpec, stop: &AtomicBool) -> Vec
         work();
     });
     let mut infos = vec![None; total];
+    let mut unusable = Vec::new();
     let mut results = results.into_inner().unwrap_or_else(PoisonError::into_inner);
     results.sort_unstable_by_key(|(video, _)| *video);
     for (video, result) in results {
         match result {
             Ok(info) => infos[video] = Some(info),
-            Err(DataError::Video { reason, .. }) => manifest.mark_unusable(video, &reason),
-            Err(other) => manifest.mark_unusable(video, &other.to_string()),
+            Err(DataError::Video { reason, .. }) => unusable.push((video, reason)),
+            Err(other) => unusable.push((video, other.to_string())),
         }
     }
+    manifest.mark_unusable(unusable);
     infos
 }
 
@@ -221,7 +232,16 @@ fn summarise(manifest: &Manifest, infos: &[Option<VideoInfo>], split_problem: Op
         bytes: 0,
         unusable: unusable.collect(),
     };
-    let usable = [Split::Train, Split::Val, Split::Test, Split::CrossTest].map(|side| manifest.indices(side)).concat();
+    let mut usable = Vec::new();
+    for split in [Split::Train, Split::Val, Split::Test, Split::CrossTest] {
+        let (all, can_be_used) = (manifest.members(split).len(), manifest.indices(split));
+        // A side of which nothing can be used is there all the same.
+        if all > 0 && scan.split_problem.is_none() {
+            let unusable = all - can_be_used.len();
+            scan.split_classes.insert(split, Side { classes: Classes::default(), unusable });
+        }
+        usable.extend(can_be_used);
+    }
     let mut people = BTreeSet::new();
     for index in usable {
         let video = &manifest.videos[index];
@@ -237,7 +257,7 @@ fn summarise(manifest: &Manifest, infos: &[Option<VideoInfo>], split_problem: Op
         }
         if scan.split_problem.is_none() {
             *scan.splits.entry(video.split).or_default() += 1;
-            scan.split_classes.entry(video.split).or_default().add(video.label);
+            scan.split_classes.entry(video.split).or_default().classes.add(video.label);
         }
         if let Some(info) = &infos[index] {
             *scan.resolutions.entry(format!("{}x{}", info.width, info.height)).or_default() += 1;
@@ -253,7 +273,8 @@ fn render(scan: &Scan) -> String {
     let mut text = String::new();
     for set in &scan.sets {
         let layout = spelled(set.layout);
-        text += &format!("{}: {layout} ({})\n", set.root.display(), set.recognised);
+        let Classes { real, fake } = set.classes;
+        text += &format!("{}: {layout} ({}), {real} real and {fake} fake\n", set.root.display(), set.recognised);
     }
     text += &format!("{}\n", split_table(scan));
     for (title, counts) in
@@ -269,8 +290,11 @@ fn render(scan: &Scan) -> String {
     }
     if !scan.unusable.is_empty() {
         text += &format!("{} cannot be used:\n", scan.unusable.len());
-        for video in &scan.unusable {
+        for video in scan.unusable.iter().take(SHOWN_UNUSABLE) {
             text += &format!("  {}: {}\n", video.path, video.reason);
+        }
+        if scan.unusable.len() > SHOWN_UNUSABLE {
+            text += &format!("  ... and {} more; all of them with --json\n", scan.unusable.len() - SHOWN_UNUSABLE);
         }
     }
     text
@@ -278,20 +302,16 @@ fn render(scan: &Scan) -> String {
 
 fn split_table(scan: &Scan) -> Table {
     let mut table = Table::new();
-    table.load_preset(presets::UTF8_BORDERS_ONLY).set_header(["videos", "real", "fake", "both"]);
-    let mut row = |name: &str, counts: Classes| {
-        table.add_row([
-            name.to_owned(),
-            counts.real.to_string(),
-            counts.fake.to_string(),
-            (counts.real + counts.fake).to_string(),
-        ]);
+    table.load_preset(presets::UTF8_BORDERS_ONLY).set_header(["videos", "real", "fake", "both", "unusable"]);
+    let mut row = |name: String, Classes { real, fake }: Classes, unusable: usize| {
+        let counts = [real, fake, real + fake, unusable].map(|count| count.to_string());
+        table.add_row(std::iter::once(name).chain(counts));
     };
-    for (side, counts) in &scan.split_classes {
-        row(&spelled(*side), *counts);
+    for (split, side) in &scan.split_classes {
+        row(spelled(*split), side.classes, side.unusable);
     }
-    row("all", scan.classes);
-    align_right(&mut table, 1..4);
+    row("all".into(), scan.classes, scan.unusable.len());
+    align_right(&mut table, 1..5);
     table
 }
 

@@ -1,4 +1,27 @@
-//! Who is in a video, as far as its file name tells.
+//! Who is in a video, as far as its file name tells, and in which data sets a name means the same person.
+
+use super::manifest::Manifest;
+use crate::config::LayoutChoice;
+
+/// What names of people mean the same in: a family of data sets, or a single one.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash)]
+pub(super) enum Namespace {
+    FaceForensics,
+    CelebDf,
+    Dfdc,
+    Set(usize),
+}
+
+impl Namespace {
+    pub fn of(manifest: &Manifest, set: usize) -> Self {
+        match manifest.sets.get(set).map(|set| set.layout) {
+            Some(LayoutChoice::Ffpp | LayoutChoice::FfppKaggle) => Self::FaceForensics,
+            Some(LayoutChoice::Celebdf) => Self::CelebDf,
+            Some(LayoutChoice::Dfdc) => Self::Dfdc,
+            _ => Self::Set(set),
+        }
+    }
+}
 
 /// The people in a video, from its file name without the extension.
 ///

@@ -252,13 +252,18 @@ impl Manifest {
         self.indices(split).into_iter().filter(|index| self.videos[*index].label == label).count()
     }
 
-    /// Takes note that a video cannot be used; said twice, it counts once.
-    pub fn mark_unusable(&mut self, video: usize, reason: &str) {
-        // The number may come from a checkpoint that belongs to another manifest.
-        let Some(VideoRecord { set, path, .. }) = self.videos.get(video) else { return };
-        if self.skipped.iter().all(|skipped| (skipped.set, &skipped.path) != (*set, path)) {
-            self.skipped.push(SkippedVideo { set: *set, path: path.clone(), reason: reason.to_owned() });
+    /// Takes note of videos that cannot be used, and why; one that is said twice counts once.
+    pub fn mark_unusable(&mut self, unusable: impl IntoIterator<Item = (usize, String)>) {
+        let mut known: HashSet<_> = self.skipped.iter().map(|skipped| (skipped.set, &skipped.path)).collect();
+        let mut new = Vec::new();
+        for (video, reason) in unusable {
+            // The number may come from a checkpoint that belongs to another manifest.
+            let Some(VideoRecord { set, path, .. }) = self.videos.get(video) else { continue };
+            if known.insert((*set, path)) {
+                new.push(SkippedVideo { set: *set, path: path.clone(), reason });
+            }
         }
+        self.skipped.extend(new);
     }
 
     /// Writes it as JSON. A file of that name is replaced at once or not at all.
@@ -330,9 +335,9 @@ mod tests {
     fn a_number_that_is_no_video_of_this_manifest_is_left_alone() {
         let videos = vec![video("real/a.mp4", Label::Real, Split::Train)];
         let mut manifest = Manifest { sets: sets(), videos, skipped: Vec::new() };
-        manifest.mark_unusable(1, "of another manifest");
-        manifest.mark_unusable(0, "empty");
-        manifest.mark_unusable(0, "said twice");
+        manifest.mark_unusable([(1, "of another manifest".into())]);
+        manifest.mark_unusable([(0, "empty".into()), (0, "said twice".into())]);
+        manifest.mark_unusable([(0, "said again".into())]);
         assert_eq!(manifest.skipped, [SkippedVideo { set: 0, path: "real/a.mp4".into(), reason: "empty".into() }]);
     }
 

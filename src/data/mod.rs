@@ -12,6 +12,7 @@ pub mod identity;
 mod layouts;
 mod loader;
 pub mod manifest;
+mod overlap;
 mod plan;
 pub mod preview;
 mod source;

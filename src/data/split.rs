@@ -6,15 +6,15 @@
 //! nearer to what was asked for. Only labels, people and paths are looked at, never the order of the list.
 
 use std::collections::{BTreeMap, BTreeSet, HashMap};
-use std::path::Path;
 
 use rand::SeedableRng;
 use rand::seq::SliceRandom;
 use rand_chacha::ChaCha8Rng;
 
-use super::DataError;
+use super::identity::Namespace;
 use super::manifest::{Label, Manifest, Split, VideoRecord};
-use crate::config::{DataConfig, GroupBy, LayoutChoice};
+use super::{DataError, overlap};
+use crate::config::{DataConfig, GroupBy};
 
 /// Reals and fakes.
 type Counts = [usize; 2];
@@ -24,15 +24,6 @@ const EMPTY: f64 = 1e3;
 /// Smaller gains are rounding errors.
 const LEAST_GAIN: f64 = 1e-9;
 const TORN: &str = "its people are on two sides of the official split";
-
-/// What names of people mean the same in: a family of data sets, or a single one.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash)]
-enum Namespace {
-    FaceForensics,
-    CelebDf,
-    Dfdc,
-    Set(usize),
-}
 
 /// How finely videos are grouped.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -62,14 +53,14 @@ impl Manifest {
     /// would join two of them is not used.
     ///
     /// Names mean the same people in data sets of one family (FaceForensics++ and its Kaggle copy, Celeb-DF, DFDC), and
-    /// different ones in all others.
+    /// different ones in all others. How many people of a data set to test on are trained on too is said as well.
     ///
     /// # Errors
     /// [`DataError::Unusable`] where there are too few groups for that; the splits are then as they were.
     pub fn assign_splits(&mut self, data: &DataConfig, seed: u64) -> Result<(), DataError> {
         let mut by_namespace: BTreeMap<Namespace, Vec<usize>> = BTreeMap::new();
         for (index, video) in self.videos.iter().enumerate().filter(|(_, video)| video.split != Split::CrossTest) {
-            by_namespace.entry(self.namespace(video.set)).or_default().push(index);
+            by_namespace.entry(Namespace::of(self, video.set)).or_default().push(index);
         }
         let shares = [
             (Split::Train, 1.0 - data.val_split - data.test_split),
@@ -88,18 +79,9 @@ impl Manifest {
         }
         *self = result;
         if data.group_by == GroupBy::Identity {
-            self.warn_of_shared_people(&by_namespace);
+            overlap::warnings(self).iter().for_each(|warning| tracing::warn!("{warning}"));
         }
         Ok(())
-    }
-
-    fn namespace(&self, set: usize) -> Namespace {
-        match self.sets.get(set).map(|set| set.layout) {
-            Some(LayoutChoice::Ffpp | LayoutChoice::FfppKaggle) => Namespace::FaceForensics,
-            Some(LayoutChoice::Celebdf) => Namespace::CelebDf,
-            Some(LayoutChoice::Dfdc) => Namespace::Dfdc,
-            _ => Namespace::Set(set),
-        }
     }
 
     /// Splits videos whose people have nothing to do with those of others; gives back how many groups there were.
@@ -157,16 +139,17 @@ impl Manifest {
         for video in members.iter().map(|video| &self.videos[*video]).filter(|video| video.official) {
             side_of.extend(video.source_ids.iter().map(|person| (person.clone(), video.split)));
         }
-        let mut free = Vec::new();
+        let (mut free, mut torn) = (Vec::new(), Vec::new());
         for group in groups {
             let people = group.iter().flat_map(|video| &self.videos[*video].source_ids);
             let touched: BTreeSet<Split> = people.filter_map(|person| side_of.get(person).copied()).collect();
             match (touched.len(), touched.first()) {
                 (1, Some(side)) => group.iter().for_each(|video| self.videos[*video].split = *side),
                 (0, _) => free.push(group),
-                _ => group.iter().for_each(|video| self.mark_unusable(*video, TORN)),
+                _ => torn.extend(group.into_iter().map(|video| (video, TORN.to_owned()))),
             }
         }
+        self.mark_unusable(torn);
         free
     }
 
@@ -194,29 +177,6 @@ impl Manifest {
 
     fn held(&self, side: Split) -> Counts {
         count(self.indices(side).into_iter().map(|video| self.videos[video].label))
-    }
-
-    fn warn_of_shared_people(&self, by_namespace: &BTreeMap<Namespace, Vec<usize>>) {
-        for members in by_namespace.values() {
-            let mut sides_of: BTreeMap<&str, BTreeSet<Split>> = BTreeMap::new();
-            for video in members.iter().map(|video| &self.videos[*video]) {
-                for person in &video.source_ids {
-                    sides_of.entry(person).or_default().insert(video.split);
-                }
-            }
-            let shared: Vec<_> =
-                sides_of.iter().filter(|(_, sides)| sides.len() > 1).map(|(person, _)| *person).collect();
-            if let (Some(person), Some(first)) = (shared.first(), members.first()) {
-                let root = self.sets.get(self.videos[*first].set).map_or(Path::new("."), |set| &set.root);
-                tracing::warn!(
-                    "{}: {} of {} people, for instance {person}, are on two sides of the split: its official lists leave \
-                     no other way, so results on them say little about people never seen",
-                    root.display(),
-                    shared.len(),
-                    sides_of.len()
-                );
-            }
-        }
     }
 
     fn indivisible(&self, shares: &Shares, groups: usize, group_by: GroupBy) -> DataError {
@@ -388,6 +348,7 @@ mod tests {
     use proptest::prelude::*;
 
     use super::*;
+    use crate::config::LayoutChoice;
     use crate::data::DataSet;
 
     fn asked(val_split: f64, test_split: f64, group_by: GroupBy) -> DataConfig {

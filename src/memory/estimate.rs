@@ -6,7 +6,7 @@
 use serde::Serialize;
 
 use super::layers::{Head, ResNet, network};
-use crate::config::{AutoBytes, CacheConfig, Config, Switch};
+use crate::config::{AutoBytes, Config, Switch};
 use crate::torch::Format;
 
 const MIB: u64 = 1 << 20;
@@ -96,19 +96,19 @@ pub fn evaluation_step(config: &Config, micro_batch: usize, device: DeviceKind, 
     step.estimate(config, device, step.input_bytes, transient, false)
 }
 
-/// The most that the frame cache may take where `free_bytes` of host memory are free at the start; 0 = it is off.
+/// The most that clips kept in memory may take where `free_bytes` of host memory are free at the start: what the loader
+/// leaves of `dataloader.host_memory_budget`.
 #[must_use]
-pub fn cache_budget_bytes(cache: &CacheConfig, free_bytes: u64) -> u64 {
-    let enabled = match cache.enable_cache {
-        Switch::On => true,
-        Switch::Off => false,
-        // Less than this is left alone.
-        Switch::Auto => free_bytes >= 1 << 30,
-    };
-    match cache.memory_bytes {
-        _ if !enabled => 0,
+pub(super) fn cache_budget_bytes(config: &Config, free_bytes: u64) -> u64 {
+    let budget_bytes = match config.dataloader.host_memory_budget {
         AutoBytes::Auto => free_bytes / 2,
         AutoBytes::Bytes(bytes) => bytes,
+    };
+    let left_bytes = budget_bytes.saturating_sub(decode_window_bytes(config));
+    match (config.cache.enable_cache, config.cache.memory_bytes) {
+        (Switch::Off, _) => 0,
+        (_, AutoBytes::Auto) => left_bytes,
+        (_, AutoBytes::Bytes(bytes)) => bytes.min(left_bytes),
     }
 }
 

@@ -53,7 +53,7 @@ impl Room {
 
     /// The most that the frame cache may take.
     pub(super) fn cache_bytes(&self, config: &Config) -> u64 {
-        cache_budget_bytes(&config.cache, self.host.free_bytes)
+        cache_budget_bytes(config, self.host.free_bytes)
     }
 
     /// Host memory without the frame cache.

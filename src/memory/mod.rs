@@ -18,7 +18,7 @@ pub use advise::{Advice, DeviceFacts, DeviceSource, HostAdvice, HostFacts, Sugge
 pub use cgroup::CgroupMemory;
 pub use classify::is_out_of_memory;
 pub use estimate::{
-    Breakdown, DeviceKind, Estimate, cache_budget_bytes, decode_window_bytes, evaluation_step, training_step,
+    Breakdown, DeviceKind, Estimate, decode_window_bytes, evaluation_step, training_step,
 };
 pub use gpu::{DeviceMemory, GpuMemory, GpuProcess, GpuReading, Nvml};
 pub use guard::{Guard, GuardError, OomEvent};

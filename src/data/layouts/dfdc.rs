@@ -3,7 +3,7 @@
 //! Everyone whose video comes from the same original is one person. Where several parts are there that fall on more
 //! than one side of the usual split by folder (0 to 34 train, 35 to 39 validate, 40 to 49 test), that is the split.
 
-use std::collections::{BTreeMap, BTreeSet};
+use std::collections::{BTreeMap, BTreeSet, HashSet};
 use std::path::{Path, PathBuf};
 
 use serde::Deserialize;
@@ -53,14 +53,14 @@ impl Layout for Dfdc {
         let has_parts = lists.iter().any(|list| list.ends_with(METADATA));
         let mut found = Found::default();
         for list in &lists {
-            let folder = list.parent().unwrap_or(Path::new(""));
+            let before = found.videos.len();
             if list.ends_with(LABELS) {
                 read_labels(root, list, has_parts, &mut found)?;
             } else {
                 let side = if parts.len() > 1 { side_of_part(list) } else { None };
                 read_json(root, list, side, &mut found)?;
             }
-            report_unlisted(root, folder, list, &mut found);
+            report_unlisted(root, list, before, &mut found);
         }
         Ok(found)
     }
@@ -159,13 +159,13 @@ fn people(name: &str, entry: &Entry) -> Vec<String> {
 fn read_labels(root: &Root, list: &Path, official: bool, found: &mut Found) -> Result<(), DataError> {
     let folder = list.parent().unwrap_or(Path::new(""));
     let text = root.read(list)?;
+    // Some copies have the videos in a folder beside the list.
+    let places = [vec![String::new()], root.folders_below(folder)].concat();
     for line in text.lines().skip(1).filter(|line| !line.trim().is_empty()) {
         let (name, label) = line.split_once(',').unwrap_or((line, ""));
         let (path, label) = check_entry(root, list, folder, name.trim(), label)?;
-        let below = root.folders_below(folder);
-        let beside =
-            std::iter::once(path.clone()).chain(below.iter().map(|name_of| folder.join(name_of).join(name.trim())));
-        let there = beside.into_iter().find_map(|path| Some((media_at(&root.folder.join(&path))?, path)));
+        let candidates = places.iter().map(|place| folder.join(place).join(name.trim()));
+        let there = candidates.into_iter().find_map(|path| Some((media_at(&root.folder.join(&path))?, path)));
         let Some((media, path)) = there else {
             found.skip(path, format!("listed in {}, but not there", list.display()));
             continue;
@@ -195,13 +195,14 @@ fn check_entry(
     Ok((folder.join(path), label))
 }
 
-/// Videos beside a list that it does not name have no label.
-fn report_unlisted(root: &Root, folder: &Path, list: &Path, found: &mut Found) {
+/// Videos beside a list that it does not name have no label. Those that it names come after the first `before`.
+fn report_unlisted(root: &Root, list: &Path, before: usize, found: &mut Found) {
+    let folder = list.parent().unwrap_or(Path::new(""));
     // Folders below the root have lists of their own, or are no part of this one.
     if folder.as_os_str().is_empty() {
         return;
     }
-    let named: BTreeSet<&PathBuf> = found.videos.iter().map(|video| &video.path).collect();
+    let named: HashSet<&PathBuf> = found.videos[before..].iter().map(|video| &video.path).collect();
     let (items, unusable) = root.items(folder);
     let unlisted: Vec<PathBuf> = items.into_iter().map(|item| item.path).filter(|path| !named.contains(path)).collect();
     for path in unlisted {

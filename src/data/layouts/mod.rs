@@ -142,7 +142,11 @@ fn layout_of(root: &Root, asked: LayoutChoice) -> Result<(&'static dyn Layout, S
             let problem = format!("this is not laid out as {}: expected {}; {found}", name(asked), layout.expects());
             Err(root.unusable(problem, "set data.layout: auto to have it recognised"))
         }
-        _ => Err(root.unusable(format!("there is no folder `real`; {found}"), HINT_LAYOUT)),
+        Some(_) => Err(root.unusable(format!("there is no folder `real`; {found}"), HINT_LAYOUT)),
+        None => {
+            Err(root
+                .unusable(format!("there is no folder `real`, nor anything of another layout; {found}"), HINT_LAYOUT))
+        }
     }
 }
 
