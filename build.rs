@@ -1,10 +1,12 @@
-//! Compiles the C++ shim against libtorch and lets the binary find libtorch without `LD_LIBRARY_PATH`.
+//! Compiles the C++ shim against libtorch, lets the binary find libtorch without `LD_LIBRARY_PATH`, and says where the face
+//! detector's network lies, which becomes part of the program.
 
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 
 fn main() {
     println!("cargo:rerun-if-changed=src/torch/shim.cpp");
     println!("cargo:rerun-if-env-changed=LIBTORCH");
+    name_face_network();
     let libtorch = std::env::var_os("LIBTORCH").map(PathBuf::from).unwrap_or_default();
     let include = libtorch.join("include");
     if !include.join("ATen/ATen.h").is_file() {
@@ -23,4 +25,17 @@ fn main() {
         .file("src/torch/shim.cpp")
         .compile("dfdetect_shim");
     println!("cargo:rustc-link-arg=-Wl,-rpath,{}", libtorch.join("lib").display());
+}
+
+/// The network that `scripts/setup.sh` obtains, or the file that `DFDETECT_CENTERFACE` names.
+fn name_face_network() {
+    println!("cargo:rerun-if-env-changed=DFDETECT_CENTERFACE");
+    let usual = Path::new(env!("CARGO_MANIFEST_DIR")).join(".deps/centerface.onnx");
+    let file = std::env::var_os("DFDETECT_CENTERFACE").map_or(usual, PathBuf::from);
+    println!("cargo:rerun-if-changed={}", file.display());
+    let Some(file) = file.canonicalize().ok().filter(|file| file.is_file()) else {
+        println!("cargo:warning=the face detector's network was not found in {}: run scripts/setup.sh", file.display());
+        std::process::exit(1);
+    };
+    println!("cargo:rustc-env=DFDETECT_CENTERFACE={}", file.display());
 }

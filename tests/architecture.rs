@@ -8,10 +8,10 @@ const FLOORS: &[(&str, u8)] = &[
     ("main", 4),
     ("cli", 4),
     ("train", 3),
+    ("demo", 2),
     ("evaluate", 2),
     ("report", 2),
     ("data", 1),
-    ("demo", 1),
     ("memory", 1),
     ("model", 1),
     ("optim", 1),
@@ -100,9 +100,10 @@ fn unsafe_code_stays_in_the_torch_room_and_one_file_about_ffmpeg() {
 }
 
 #[test]
-fn data_knows_no_tensors() {
+fn data_knows_no_tensors_but_for_the_face_detector() {
     for (room, path, text) in sources() {
-        let names_tch = text.split("tch::").rev().skip(1).any(|before| !before.ends_with(char::is_alphanumeric));
-        assert!(room != "data" || !names_tch, "{}: tch in the data room", path.display());
+        let detector = path.ends_with("data/face/centerface.rs");
+        let names_tch = text.match_indices("tch::").any(|(at, _)| !text[..at].ends_with(char::is_alphanumeric));
+        assert!(room != "data" || detector || !names_tch, "{}: tch in the data room", path.display());
     }
 }

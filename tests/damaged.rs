@@ -3,14 +3,20 @@
 #![expect(clippy::unwrap_used, reason = "a test fails by panicking")]
 
 mod decode_support;
+mod ffmpeg_support;
 
 use std::fs;
 use std::path::Path;
+use std::sync::{Mutex, PoisonError};
 
-use decode_support::{ffmpeg, try_all_frames};
+use decode_support::all_frames;
 use dfdetect::data::{ClipSpec, DataError, Footage, decode};
+use ffmpeg_support::ffmpeg;
 use rand::{Rng, SeedableRng};
 use rand_chacha::ChaCha8Rng;
+
+/// Memory is that of the whole process: one test at a time.
+static ALONE: Mutex<()> = Mutex::new(());
 
 const FILES: usize = 500;
 const FRAMES: usize = 5;
@@ -71,6 +77,7 @@ fn damage(rng: &mut ChaCha8Rng, extension: &'static str, bytes: &mut Vec<u8>) ->
 
 #[test]
 fn damaged_files_are_read_as_a_full_decode_reads_them_or_reported() {
+    let _alone = ALONE.lock().unwrap_or_else(PoisonError::into_inner);
     let folder = tempfile::tempdir().unwrap();
     let sound = sound(folder.path());
     let mut rng = ChaCha8Rng::seed_from_u64(3);
@@ -82,7 +89,7 @@ fn damaged_files_are_read_as_a_full_decode_reads_them_or_reported() {
         fs::write(&path, bytes).unwrap();
         match decode::read_clip(&Footage::video(&path), &spec(), None) {
             Ok(clip) => {
-                let all = try_all_frames(&path, 48, 36).expect("what was read can be decoded");
+                let all = all_frames(&path, 48, 36).expect("what was read can be decoded");
                 let mut next = 0;
                 for (place, frame) in clip.chunks(spec().clip_bytes() / FRAMES).enumerate() {
                     let at = (next..all.len()).find(|at| all[*at] == frame);
@@ -105,6 +112,7 @@ fn damaged_files_are_read_as_a_full_decode_reads_them_or_reported() {
 
 #[test]
 fn memory_stays_flat_over_many_files() {
+    let _alone = ALONE.lock().unwrap_or_else(PoisonError::into_inner);
     let folder = tempfile::tempdir().unwrap();
     let sound = sound(folder.path());
     let mut rng = ChaCha8Rng::seed_from_u64(4);

@@ -3,15 +3,18 @@
 //! Deals in bytes and knows nothing of tensors. Called by training, evaluation and the command line.
 
 mod augment;
+pub mod blend;
 mod budget;
 mod cache;
 pub mod decode;
+pub mod face;
 pub mod identity;
 mod layouts;
 mod loader;
 pub mod manifest;
 mod overlap;
 mod plan;
+pub mod preview;
 mod source;
 mod split;
 

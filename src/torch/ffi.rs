@@ -81,3 +81,28 @@ pub(super) fn load_library(name: &CStr) -> bool {
     // register kernels and touch nothing of ours.
     unsafe { !libc::dlopen(name.as_ptr(), libc::RTLD_NOW | libc::RTLD_GLOBAL).is_null() }
 }
+
+/// Threads that parallel regions started by this thread use; the first call settles what libtorch sets up lazily.
+pub(super) fn threads_of_this_thread() -> Option<c_int> {
+    // Without this, libtorch would put its own number back on the thread's first operation.
+    let threads = tch::get_num_threads();
+    openmp_set_threads().and(Some(threads))
+}
+
+/// Sets how many threads parallel regions started by this thread use.
+pub(super) fn set_threads_of_this_thread(threads: c_int) {
+    if let Some(set) = openmp_set_threads() {
+        // SAFETY: OpenMP takes any positive number, and it holds for the calling thread only.
+        unsafe { set(threads) };
+    }
+}
+
+/// libtorch's own `set_num_threads` would speak for threads to come as well, the trainer's among them; OpenMP's does not.
+fn openmp_set_threads() -> Option<unsafe extern "C" fn(c_int)> {
+    // SAFETY: the name is NUL-terminated. The symbol is that of the OpenMP that libtorch brought along, whose signature
+    // the OpenMP standard fixes.
+    unsafe {
+        let symbol = libc::dlsym(libc::RTLD_DEFAULT, c"omp_set_num_threads".as_ptr());
+        std::mem::transmute::<*mut libc::c_void, Option<unsafe extern "C" fn(c_int)>>(symbol)
+    }
+}

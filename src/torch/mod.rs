@@ -1,4 +1,5 @@
-//! What tch lacks: CUDA loaded at run time, autocast for every device, allocator cache and peak.
+//! What tch lacks: CUDA loaded at run time, autocast for every device, one thread's share of cores, allocator cache and
+//! peak.
 //!
 //! The only room with `unsafe`, all of it in `ffi.rs`; the C++ side is `shim.cpp`.
 
@@ -127,6 +128,33 @@ impl Drop for Autocast {
     }
 }
 
+/// One thread for what this thread computes, for the life of this value; other threads keep theirs.
+#[derive(Debug)]
+pub struct OneThread {
+    /// What to go back to; none where libtorch does without OpenMP.
+    previous: Option<i32>,
+    /// The setting is the thread's: the value must not leave it.
+    not_send: PhantomData<*const ()>,
+}
+
+impl OneThread {
+    /// From here on, this thread computes alone.
+    #[must_use]
+    pub fn enter() -> Self {
+        let previous = ffi::threads_of_this_thread();
+        ffi::set_threads_of_this_thread(1);
+        Self { previous, not_send: PhantomData }
+    }
+}
+
+impl Drop for OneThread {
+    fn drop(&mut self) {
+        if let Some(threads) = self.previous {
+            ffi::set_threads_of_this_thread(threads);
+        }
+    }
+}
+
 /// Gives memory that libtorch and the C heap keep for later back to the device and the system.
 ///
 /// # Errors
@@ -192,6 +220,20 @@ mod tests {
         assert_eq!(Format::resolve(Precision::Off, true), Format::F32);
         assert_eq!(Format::resolve(Precision::Auto, false) == Format::Bf16, cpu_has_bf16());
         assert_ne!(Format::resolve(Precision::Auto, false), Format::Fp16);
+    }
+
+    #[test]
+    fn one_thread_holds_for_its_thread_only_and_is_put_back() {
+        std::thread::spawn(|| {
+            let before = tch::get_num_threads();
+            let one_thread = OneThread::enter();
+            assert_eq!(tch::get_num_threads(), 1);
+            assert_eq!(std::thread::spawn(tch::get_num_threads).join().unwrap(), before);
+            drop(one_thread);
+            assert_eq!(tch::get_num_threads(), before);
+        })
+        .join()
+        .unwrap();
     }
 
     #[test]

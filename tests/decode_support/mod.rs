@@ -1,30 +1,14 @@
-//! The `ffmpeg` program, and a plain full decode to compare with.
+//! A plain full decode to compare with.
 
 use std::path::Path;
-use std::process::Command;
 
 use ffmpeg_next as ffmpeg;
 use ffmpeg_next::format::Pixel;
 use ffmpeg_next::software::scaling;
 
-/// Runs `ffmpeg ARGS TO`; no argument may have a space in it.
-pub fn ffmpeg(args: &str, to: &Path) {
-    let output = Command::new("ffmpeg")
-        .args(["-v", "error", "-nostdin", "-y"])
-        .args(args.split_whitespace().map(|arg| arg.trim_matches('\'')))
-        .arg(to)
-        .output()
-        .expect("the program ffmpeg is installed (scripts/setup.sh --tests)");
-    assert!(output.status.success(), "ffmpeg {args}: {}", String::from_utf8_lossy(&output.stderr));
-}
-
-/// Every frame, decoded one after the other with nothing skipped, resized, in the order the decoder gives them.
-pub fn all_frames(path: &Path, width: u32, height: u32) -> Vec<Vec<u8>> {
-    try_all_frames(path, width, height).expect("a sound file")
-}
-
-/// As [`all_frames`]; errors of the decoder are passed over, `None` is a file that cannot be opened.
-pub fn try_all_frames(path: &Path, width: u32, height: u32) -> Option<Vec<Vec<u8>>> {
+/// Every frame, decoded one after the other with nothing skipped, resized, in the order the decoder gives them. Errors of
+/// the decoder are passed over; `None` is a file that cannot be opened.
+pub fn all_frames(path: &Path, width: u32, height: u32) -> Option<Vec<Vec<u8>>> {
     let mut input = ffmpeg::format::input(path).ok()?;
     let stream = input.streams().best(ffmpeg::media::Type::Video)?;
     let index = stream.index();
@@ -45,14 +29,14 @@ pub fn try_all_frames(path: &Path, width: u32, height: u32) -> Option<Vec<Vec<u8
         let mut packet = ffmpeg::Packet::empty();
         match packet.read(&mut input) {
             Ok(()) if packet.stream() == index => {
-                drop(decoder.send_packet(&packet));
+                let _ = decoder.send_packet(&packet);
                 take(&mut decoder);
             }
             Ok(()) | Err(ffmpeg::Error::InvalidData) => {}
             Err(_) => break,
         }
     }
-    drop(decoder.send_eof());
+    let _ = decoder.send_eof();
     take(&mut decoder);
     Some(frames)
 }

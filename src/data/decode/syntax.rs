@@ -7,30 +7,19 @@ use ffmpeg_next::codec::Id;
 
 use super::file::PacketInfo;
 
-/// Where decoding can start so that what follows is exact.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub(super) enum Entry {
-    /// Not here.
-    No,
-    /// Here, but for frames that are shown before this one.
-    Open,
-    /// Here.
-    Closed,
-}
-
 /// A frame's part among the others.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(super) struct Role {
     /// Whether others may be made from it.
     pub(super) reference: bool,
-    /// Whether decoding can start with it.
-    pub(super) entry: Entry,
+    /// Whether decoding can start with it: what follows needs nothing from before, and neither does it.
+    pub(super) entry: bool,
     /// HEVC: frames that are no reference within their layer may be one to layers above.
     layer: u8,
 }
 
-const INTRA: Role = Role { reference: true, entry: Entry::Closed, layer: 0 };
-const INTER: Role = Role { reference: true, entry: Entry::No, layer: 0 };
+const INTRA: Role = Role { reference: true, entry: true, layer: 0 };
+const INTER: Role = Role { reference: true, entry: false, layer: 0 };
 
 /// `None` where the packet is not exactly one frame, as far as can be told.
 pub(super) fn role(codec: Id, packet: &[u8], key: bool) -> Option<Role> {
@@ -40,7 +29,8 @@ pub(super) fn role(codec: Id, packet: &[u8], key: bool) -> Option<Role> {
         Id::VP9 => vp9(packet),
         // A temporal unit shows exactly one frame.
         Id::AV1 => Some(if key { INTRA } else { INTER }),
-        Id::MJPEG => Some(INTRA),
+        // Each stands for itself, but where one is damaged its decoder leaves what was in memory before.
+        Id::MJPEG => Some(INTER),
         _ => None,
     }
 }
@@ -62,7 +52,7 @@ fn h264(packet: &[u8]) -> Option<Role> {
                 let role = role.get_or_insert(Role { reference: false, ..INTER });
                 role.reference |= header & 0x60 != 0;
                 if header & 0x1f == 5 {
-                    role.entry = Entry::Closed;
+                    role.entry = true;
                 }
             }
             // Data partitions and a second view: rare enough to decode all.
@@ -73,6 +63,8 @@ fn h264(packet: &[u8]) -> Option<Role> {
     role
 }
 
+/// Decoding always starts at the front: the decoder makes up references that a damaged frame asks for and says nothing, and
+/// only decoding in order makes up the same.
 fn hevc(packet: &[u8]) -> Option<Role> {
     let mut role: Option<Role> = None;
     for unit in units(packet)? {
@@ -84,11 +76,6 @@ fn hevc(packet: &[u8]) -> Option<Role> {
         let role = role.get_or_insert(Role { reference: false, layer, ..INTER });
         // Even types up to 14 are no reference within their layer.
         role.reference |= kind > 14 || kind % 2 == 1;
-        role.entry = match kind {
-            19 | 20 => Entry::Closed,
-            16..=18 | 21 => Entry::Open,
-            _ => role.entry,
-        };
     }
     role
 }

@@ -15,7 +15,6 @@ use image::RgbImage;
 
 use super::convert::Converter;
 use super::file::{self, Deadline, MAX_PIXELS, PacketInfo, Packets, Probing, VideoFile};
-use super::syntax::Entry;
 use super::{Clip, ClipSpec, FrameSize, hardware, picks};
 use crate::config::Switch;
 
@@ -47,15 +46,8 @@ pub(super) fn read(path: &Path, spec: &ClipSpec, draw: Option<u64>, size: FrameS
 
 /// Numbers the runs of packets that must be decoded for the wanted ones: first and last of each.
 fn runs(packets: &[PacketInfo], wanted: &BTreeSet<usize>) -> Vec<(usize, usize)> {
-    let time = |packet: usize| packets[packet].time;
-    let start_of = |packet: usize| {
-        let fits = |start: &usize| match packets[*start].role.map_or(Entry::No, |role| role.entry) {
-            Entry::No => false,
-            Entry::Open => time(packet) >= time(*start),
-            Entry::Closed => true,
-        };
-        (0..=packet).rev().find(fits).unwrap_or(0)
-    };
+    let starts = |packet: &usize| packets[*packet].role.is_some_and(|role| role.entry);
+    let start_of = |packet: usize| (0..=packet).rev().find(starts).unwrap_or(0);
     let mut runs: Vec<(usize, usize)> = Vec::new();
     for packet in wanted.iter().rev() {
         let start = start_of(*packet);
@@ -109,12 +101,6 @@ impl Video<'_> {
             for number in start..=end {
                 self.deadline.check()?;
                 let info = &self.packets.infos[number];
-                let start = &self.packets.infos[start];
-                let leads = start.role.is_some_and(|role| role.entry == Entry::Open) && info.time < start.time;
-                if leads {
-                    // It is shown before the run, and may be made from frames before it.
-                    continue;
-                }
                 let Some(packet) = source.packet(number)? else { return Ok(None) };
                 if !pass.send(number, &packet, info)? {
                     return Ok(None);

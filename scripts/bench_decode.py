@@ -1,0 +1,141 @@
+#!/usr/bin/env python3
+"""Clips a second of dfdetect and of other readers, in turns on the same files, as one table.
+
+usage: bench_decode.py [FOLDER] [--rounds N] [--workers N] [--frames N] [--size N]
+Without a FOLDER, `cargo bench --bench decode` makes eight clips. The other readers are installed into
+.deps/bench-venv: OpenCV, PyAV, decord, torchcodec 0.11 (with torch 2.11 on the CPU).
+Every reader gives the same evenly spaced frames as RGB of SIZE x SIZE; the median of the rounds counts.
+"""
+import argparse
+import datetime
+import json
+import multiprocessing
+import os
+import pathlib
+import platform
+import statistics
+import subprocess
+import sys
+import time
+
+ROOT = pathlib.Path(__file__).resolve().parent.parent
+VENV = ROOT / ".deps/bench-venv"
+PEERS = ["opencv", "pyav", "decord", "torchcodec"]
+PACKAGES = ["numpy", "av", "decord", "opencv-python-headless", "torch==2.11.*", "torchcodec==0.11.*"]
+
+
+def centres(count, frames):
+    """What dfdetect calls `uniform`: the middle frame of each of equal parts."""
+    return [(2 * part + 1) * count // (2 * frames) for part in range(frames)]
+
+
+def opencv(path, frames, size):
+    import cv2
+
+    cv2.setNumThreads(1)
+    video = cv2.VideoCapture(path)
+    wanted = centres(int(video.get(cv2.CAP_PROP_FRAME_COUNT)), frames)
+    pictures = []
+    for number in range(wanted[-1] + 1):
+        video.grab()
+        if number in wanted:
+            frame = cv2.cvtColor(video.retrieve()[1], cv2.COLOR_BGR2RGB)
+            pictures.append(cv2.resize(frame, (size, size)))
+    return pictures
+
+
+def pyav(path, frames, size):
+    import av
+
+    with av.open(path) as video:
+        stream = video.streams.video[0]
+        stream.codec_context.thread_count = 1
+        wanted = centres(stream.frames, frames)
+        pictures = []
+        for number, frame in enumerate(video.decode(stream)):
+            if number in wanted:
+                pictures.append(frame.reformat(size, size, "rgb24").to_ndarray())
+            if number == wanted[-1]:
+                return pictures
+
+
+def decord(path, frames, size):
+    import decord
+
+    video = decord.VideoReader(path, width=size, height=size, num_threads=1)
+    return video.get_batch(centres(len(video), frames)).asnumpy()
+
+
+def torchcodec(path, frames, size):
+    from torchcodec.decoders import VideoDecoder
+    from torchcodec.transforms import Resize
+
+    video = VideoDecoder(path, num_ffmpeg_threads=1, seek_mode="approximate", transforms=[Resize((size, size))])
+    return video.get_frames_at(centres(video.metadata.num_frames, frames)).data.numpy()
+
+
+def read(job):
+    import numpy
+
+    reader, *rest = job
+    return float(numpy.mean(globals()[reader](*rest)))
+
+
+def run_peer(reader, folder, args):
+    """One round, in this process: the virtual environment's Python runs this file with --peer."""
+    videos = sorted(str(path) for path in pathlib.Path(folder).rglob("*.mp4"))
+    jobs = [(reader, path, args.frames, args.size) for path in videos]
+    with multiprocessing.get_context("spawn").Pool(args.workers) as pool:
+        pool.map(read, jobs[: args.workers], chunksize=1)  # imports
+        start = time.perf_counter()
+        means = pool.map(read, jobs, chunksize=1)
+        secs = time.perf_counter() - start
+    print(json.dumps({"reader": reader, "videos_per_sec": len(jobs) / secs, "mean": statistics.mean(means)}))
+
+
+def install():
+    if not (VENV / "ready").exists():
+        subprocess.run([sys.executable, "-m", "venv", VENV], check=True)
+        subprocess.run([VENV / "bin/pip", "install", "--quiet", *PACKAGES], check=True)
+        (VENV / "ready").touch()
+
+
+def lines(command):
+    done = subprocess.run(command, cwd=ROOT, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True)
+    if done.returncode != 0:
+        print(f"{command[1]}: {done.stderr.strip().splitlines()[-1:]}", file=sys.stderr)
+    return [json.loads(line) for line in done.stdout.splitlines() if line.startswith("{")]
+
+
+def main():
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser.add_argument("folder", nargs="?", default=str(ROOT / ".deps/bench-clips"))
+    for name, default in (("rounds", 3), ("workers", 2), ("frames", 16), ("size", 224)):
+        parser.add_argument(f"--{name}", type=int, default=default)
+    parser.add_argument("--peer", help=argparse.SUPPRESS)
+    args = parser.parse_args()
+    if args.peer:
+        return run_peer(args.peer, args.folder, args)
+
+    install()
+    numbers = [str(args.workers), str(args.frames), str(args.size)]
+    made = [] if any(pathlib.Path(args.folder).rglob("*.mp4")) else ["cargo", "bench", "--bench", "decode"]
+    if made:
+        lines(made)
+    ours = ["cargo", "bench", "--bench", "decode", "--", args.folder, *numbers]
+    lines(ours)  # builds
+    peer = [str(VENV / "bin/python"), __file__, args.folder, "--workers", numbers[0], "--frames", numbers[1]]
+    results = {}
+    for _ in range(args.rounds):
+        for found in lines(ours) + [line for name in PEERS for line in lines([*peer, "--size", numbers[2], "--peer", name])]:
+            results.setdefault(found["reader"], []).append(found)
+    rates = {reader: statistics.median(found["videos_per_sec"] for found in rounds) for reader, rounds in results.items()}
+    best = max(rate for reader, rate in rates.items() if reader in PEERS)
+    print(f"{datetime.date.today()}, {platform.processor() or platform.machine()}, {os.cpu_count()} cores, {args.workers} workers")
+    print("| reader | videos a second | to the fastest other | mean pixel |\n| --- | --- | --- | --- |")
+    for reader, rate in sorted(rates.items(), key=lambda item: -item[1]):
+        print(f"| {reader} | {rate:.2f} | {rate / best:.2f} | {results[reader][0]['mean']:.2f} |")
+
+
+if __name__ == "__main__":
+    main()

@@ -1,0 +1,371 @@
+//! The clip of a video with its face cut out.
+//!
+//! Looks for the face in the clip's own frames (see docs/decisions/0012) and keeps memory flat for large videos.
+
+use std::borrow::Cow;
+use std::path::Path;
+
+use fast_image_resize::images::{Image, ImageRef};
+use fast_image_resize::{FilterType, PixelType, ResizeAlg, ResizeOptions, Resizer};
+use image::RgbImage;
+use serde::{Deserialize, Serialize};
+
+use super::centerface::LONG_SIDE;
+use super::track::{Square, Track, longest_track};
+use super::{Face, FaceDetector, Landmarks};
+use crate::config::{FaceConfig, OnMiss};
+use crate::data::DataError;
+use crate::data::decode::{self, ClipSpec, FrameSize};
+use crate::data::manifest::Footage;
+
+/// Clips whose whole frames take more are read twice: small to find the face, then large to cut it out.
+const MAX_KEPT_BYTES: u64 = 64 * 1024 * 1024;
+
+/// What a thread holds while it looks for faces: whole frames, and what the network makes of one of them.
+pub const WORKER_BYTES: u64 = MAX_KEPT_BYTES + (96 << 20);
+
+/// A clip with its face cut out.
+#[derive(Debug, Clone, PartialEq)]
+pub struct FaceClip {
+    /// RGB bytes, T x height x width x 3.
+    pub thwc: Vec<u8>,
+    /// What is known of the face.
+    pub facts: FaceFacts,
+}
+
+impl FaceClip {
+    /// A clip in which no face was looked for.
+    #[must_use]
+    pub fn whole_frames(thwc: Vec<u8>) -> Self {
+        Self { thwc, facts: FaceFacts { square: None, frame_size: [0; 2], landmarks: Vec::new(), missed: false } }
+    }
+}
+
+/// What is known of the face of a clip; kept with it.
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+pub struct FaceFacts {
+    /// What was cut out of each frame; none where whole frames are used.
+    pub square: Option<Square>,
+    /// Width and height of the video's frames, in which the square is told.
+    pub frame_size: [u32; 2],
+    /// The face's landmarks on each of the T frames, in pixels of the cut; none where it was not looked for or seen.
+    pub landmarks: Vec<Option<Landmarks>>,
+    /// Whether no face was found, and whole frames are used.
+    pub missed: bool,
+}
+
+impl FaceFacts {
+    /// As bytes to keep with a clip.
+    #[must_use]
+    pub fn to_bytes(&self) -> Vec<u8> {
+        serde_json::to_vec(self).expect("numbers and lists can always be written")
+    }
+
+    /// What [`to_bytes`](Self::to_bytes) wrote; `None` for anything else, such as a clip of whole frames.
+    #[must_use]
+    pub fn from_bytes(bytes: &[u8]) -> Option<Self> {
+        serde_json::from_slice(bytes).ok()
+    }
+}
+
+/// Starts the reason that a video without a face is skipped for.
+pub const NO_FACE: &str = "no face was found";
+
+/// All that decides what is cut out of a video beyond the [`ClipSpec`]: part of a cached clip's key.
+#[must_use]
+pub fn crop_key(faces: &FaceConfig) -> String {
+    let FaceConfig { mode: _, margin, detect_every, min_size, on_miss } = faces;
+    format!("centerface 1, margin {margin}, every {detect_every}, least {min_size}, {on_miss:?}")
+}
+
+/// Reads a clip as [`decode::read_clip`] does, with the face cut out of every frame by one square.
+///
+/// # Errors
+/// [`DataError::Video`] where the video cannot be read, or has no face and such videos are to be skipped.
+pub fn read_face_clip(
+    footage: &Footage,
+    spec: &ClipSpec,
+    draw: Option<u64>,
+    faces: &FaceConfig,
+    detector: &dyn FaceDetector,
+) -> Result<FaceClip, DataError> {
+    read_bounded(footage, spec, draw, faces, detector, MAX_KEPT_BYTES)
+}
+
+fn read_bounded(
+    footage: &Footage,
+    spec: &ClipSpec,
+    draw: Option<u64>,
+    faces: &FaceConfig,
+    detector: &dyn FaceDetector,
+    max_kept_bytes: u64,
+) -> Result<FaceClip, DataError> {
+    let info = decode::probe(footage, spec)?;
+    let [width, height] = [info.width, info.height];
+    let full_bytes = u64::from(width) * u64::from(height) * 3 * spec.frames as u64;
+    let size = if full_bytes <= max_kept_bytes { FrameSize::Full } else { FrameSize::LongSide(LONG_SIDE as usize) };
+    let mut frames = Vec::with_capacity(spec.frames);
+    decode::read_frames(footage, spec, draw, size, &mut |frame| frames.push(frame))?;
+    let about = |reason| DataError::Video { path: footage.path.clone(), reason };
+
+    let (found, looked_at) = look(&frames, [width, height], faces, detector).map_err(about)?;
+    let Some(track) = longest_track(&found) else {
+        return match faces.on_miss {
+            OnMiss::Skip => Err(about(format!("{NO_FACE} in {looked_at} frames"))),
+            OnMiss::WholeFrame => Ok(FaceClip {
+                thwc: decode::read_clip(footage, spec, draw)?,
+                facts: FaceFacts {
+                    frame_size: [width, height],
+                    square: None,
+                    landmarks: vec![None; spec.frames],
+                    missed: true,
+                },
+            }),
+        };
+    };
+    let square = track.square(faces.margin, width, height);
+    let thwc = match size {
+        FrameSize::Full => cut_all(&footage.path, spec, square, [width, height], |cut| frames.iter().try_for_each(cut)),
+        _ => {
+            drop(frames);
+            cut_again(footage, spec, draw, square, [width, height])
+        }
+    }?;
+    let landmarks = landmarks_on_cuts(&track, square, spec);
+    Ok(FaceClip {
+        thwc,
+        facts: FaceFacts { frame_size: [width, height], square: Some(square), landmarks, missed: false },
+    })
+}
+
+/// The faces on every n-th frame, in pixels of the whole frame, and how many frames that are.
+fn look(
+    frames: &[RgbImage],
+    [width, height]: [u32; 2],
+    faces: &FaceConfig,
+    detector: &dyn FaceDetector,
+) -> Result<(Vec<(usize, Vec<Face>)>, usize), String> {
+    let every = faces.detect_every.max(1);
+    let sample: Cow<[RgbImage]> =
+        if every == 1 { frames.into() } else { frames.iter().step_by(every).cloned().collect() };
+    let found = detector.detect(&sample)?;
+    let large_enough = |face: &Face| f64::from(face.side()) >= faces.min_size as f64;
+    let on_frame = |(i, (frame, found)): (usize, (&RgbImage, Vec<Face>))| {
+        let scale = [width as f32 / frame.width().max(1) as f32, height as f32 / frame.height().max(1) as f32];
+        (i * every, found.iter().map(|face| face.scaled(scale)).filter(large_enough).collect())
+    };
+    let looked_at = sample.len();
+    Ok((sample.iter().zip(found).enumerate().map(on_frame).collect(), looked_at))
+}
+
+/// The second reading of a large video.
+fn cut_again(
+    footage: &Footage,
+    spec: &ClipSpec,
+    draw: Option<u64>,
+    square: Square,
+    size: [u32; 2],
+) -> Result<Vec<u8>, DataError> {
+    let mut read = Ok(());
+    let thwc = cut_all(&footage.path, spec, square, size, |cut| {
+        let mut failed = Ok(());
+        read = decode::read_frames(footage, spec, draw, FrameSize::Full, &mut |frame| {
+            if failed.is_ok() {
+                failed = cut(&frame);
+            }
+        });
+        failed
+    });
+    read.and(thwc)
+}
+
+/// Cuts the square out of all frames that `each` hands over.
+fn cut_all(
+    path: &Path,
+    spec: &ClipSpec,
+    square: Square,
+    size: [u32; 2],
+    each: impl FnOnce(&mut dyn FnMut(&RgbImage) -> Result<(), String>) -> Result<(), String>,
+) -> Result<Vec<u8>, DataError> {
+    let about = |reason| DataError::Video { path: path.to_owned(), reason };
+    let mut thwc = Vec::new();
+    let reserved = thwc.try_reserve_exact(spec.clip_bytes());
+    reserved.map_err(|_| about(format!("no memory for its {} bytes", spec.clip_bytes())))?;
+    let mut resizer = Resizer::new();
+    each(&mut |frame| {
+        thwc.extend_from_slice(&cut(&mut resizer, frame, square, size, spec)?);
+        Ok(())
+    })
+    .map_err(about)?;
+    Ok(thwc)
+}
+
+/// The square of one frame, resized. A frame of another size than the video's has the square at the same place of it.
+fn cut(
+    resizer: &mut Resizer,
+    frame: &RgbImage,
+    square: Square,
+    [width, height]: [u32; 2],
+    spec: &ClipSpec,
+) -> Result<Vec<u8>, String> {
+    let failed = |error: &dyn std::fmt::Display| format!("its face cannot be cut out: {error}");
+    let [x, y] = [f64::from(frame.width()) / f64::from(width), f64::from(frame.height()) / f64::from(height)];
+    let from = ImageRef::new(frame.width(), frame.height(), frame.as_raw(), PixelType::U8x3);
+    let from = from.map_err(|error| failed(&error))?;
+    let side = |pixels: usize| u32::try_from(pixels).expect("the configuration bounds the size of frames");
+    let mut to = Image::new(side(spec.width), side(spec.height), PixelType::U8x3);
+    let (left, top) = (square.left * x, square.top * y);
+    // Rounding must not lead out of the frame.
+    let (right, bottom) = (f64::from(frame.width()) - left, f64::from(frame.height()) - top);
+    let options = ResizeOptions::new().resize_alg(ResizeAlg::Convolution(FilterType::Bilinear)).crop(
+        left,
+        top,
+        (square.side * x).min(right),
+        (square.side * y).min(bottom),
+    );
+    resizer.resize(&from, &mut to, &options).map_err(|error| failed(&error))?;
+    Ok(to.into_vec())
+}
+
+fn landmarks_on_cuts(track: &Track, square: Square, spec: &ClipSpec) -> Vec<Option<Landmarks>> {
+    let mut landmarks = vec![None; spec.frames];
+    for (frame, face) in &track.faces {
+        let point = |[x, y]: [f32; 2]| {
+            let on_cut =
+                |at: f32, start: f64, pixels: usize| ((f64::from(at) - start) / square.side * pixels as f64) as f32;
+            [on_cut(x, square.left, spec.width), on_cut(y, square.top, spec.height)]
+        };
+        if let Some(landmarks) = landmarks.get_mut(*frame) {
+            *landmarks = Some(face.landmarks.map(point));
+        }
+    }
+    landmarks
+}
+
+#[cfg(test)]
+mod tests {
+    use std::path::PathBuf;
+    use std::sync::Mutex;
+
+    use image::imageops;
+
+    use super::*;
+    use crate::data::face::CenterFace;
+    use crate::demo::{VideoSettings, VideoWriter};
+
+    const WIDTH: u32 = 640;
+    const HEIGHT: u32 = 360;
+    const FRAMES: u32 = 12;
+
+    /// Finds the same face on every frame, in shares of its width, and counts the frames.
+    struct Fixed {
+        corners: Option<[f32; 4]>,
+        sizes: Mutex<Vec<(u32, u32)>>,
+    }
+
+    impl Fixed {
+        fn new(corners: Option<[f32; 4]>) -> Self {
+            Self { corners, sizes: Mutex::default() }
+        }
+    }
+
+    impl FaceDetector for Fixed {
+        fn detect(&self, frames: &[RgbImage]) -> Result<Vec<Vec<Face>>, String> {
+            self.sizes.lock().unwrap().extend(frames.iter().map(RgbImage::dimensions));
+            let face = |frame: &RgbImage, corners: [f32; 4]| {
+                let [left, top, ..] = corners;
+                Face { corners, score: 0.9, landmarks: [[left, top]; 5] }.scaled([frame.width() as f32; 2])
+            };
+            Ok(frames
+                .iter()
+                .map(|frame| self.corners.map(|corners| face(frame, corners)).into_iter().collect())
+                .collect())
+        }
+    }
+
+    /// The astronaut over a grey wall, moved by so many pixels a frame: real H.264.
+    fn talking_head(folder: &Path, start: [i64; 2], step: [i64; 2]) -> PathBuf {
+        let photograph = image::load_from_memory(include_bytes!("../../../tests/fixtures/astronaut.png")).unwrap();
+        let path = folder.join("head.mp4");
+        let settings = VideoSettings { width: WIDTH, height: HEIGHT, ..VideoSettings::default() };
+        let mut writer = VideoWriter::create(&path, &settings).unwrap();
+        for i in 0..i64::from(FRAMES) {
+            let mut frame = RgbImage::from_fn(WIDTH, HEIGHT, |x, y| image::Rgb([(x / 4) as u8, 110, (y / 3) as u8]));
+            imageops::replace(&mut frame, &photograph.to_rgb8(), start[0] + i * step[0], start[1] + i * step[1]);
+            writer.write(&frame).unwrap();
+        }
+        writer.finish().unwrap();
+        path
+    }
+
+    fn spec() -> ClipSpec {
+        ClipSpec::uniform(6, 96, 96, 1)
+    }
+
+    #[test]
+    fn a_face_that_moves_is_cut_out_by_one_square_in_the_middle_of_its_way() {
+        let folder = tempfile::tempdir().unwrap();
+        let video = Footage::video(talking_head(folder.path(), [100, 60], [6, 2]));
+        let clip = read_face_clip(&video, &spec(), None, &FaceConfig::default(), &CenterFace::load().unwrap()).unwrap();
+        assert_eq!(clip.thwc.len(), spec().clip_bytes());
+        assert!(!clip.facts.missed);
+        // The face is at (87, 77) of the photograph, about 60 pixels high, and frames 1, 3, .. 11 are looked at.
+        let square = clip.facts.square.unwrap();
+        let centre = [square.left, square.top].map(|start| start + square.side / 2.0);
+        assert!((centre[0] - (187.0 + 6.0 * 6.0)).abs() < 10.0 && (centre[1] - (137.0 + 2.0 * 6.0)).abs() < 10.0);
+        assert!((1.3 * 45.0..1.3 * 85.0).contains(&square.side), "{square:?}");
+        // The eyes wander to the right across the cut, as the face does across the frame.
+        let eyes: Vec<f32> = clip.facts.landmarks.iter().map(|landmarks| landmarks.unwrap()[0][0]).collect();
+        assert!(eyes.is_sorted() && eyes[5] - eyes[0] > 0.8 * 60.0 * 96.0 / square.side as f32, "{eyes:?}");
+        // The cut shows what is at that place of the whole frame: the left eye is darker than the cheek below it.
+        let frame = RgbImage::from_raw(96, 96, clip.thwc[2 * 96 * 96 * 3..3 * 96 * 96 * 3].to_vec()).unwrap();
+        let [x, y] = clip.facts.landmarks[2].unwrap()[0].map(|at| at.round() as u32);
+        assert!(i32::from(frame[(x, y)].0[0]) + 30 < i32::from(frame[(x, y + 16)].0[0]));
+    }
+
+    #[test]
+    fn every_nth_frame_is_looked_at() {
+        let folder = tempfile::tempdir().unwrap();
+        let video = Footage::video(talking_head(folder.path(), [0, 0], [0, 0]));
+        let detector = Fixed::new(Some([0.2, 0.1, 0.4, 0.3]));
+        let faces = FaceConfig { detect_every: 4, ..FaceConfig::default() };
+        let clip = read_face_clip(&video, &spec(), None, &faces, &detector).unwrap();
+        assert_eq!(detector.sizes.lock().unwrap().len(), 2);
+        let seen: Vec<_> = clip.facts.landmarks.iter().map(Option::is_some).collect();
+        assert_eq!(seen, [true, false, false, false, true, false]);
+        let expected =
+            ((0.2 * 640.0 - clip.facts.square.unwrap().left) / clip.facts.square.unwrap().side * 96.0) as f32;
+        assert!((clip.facts.landmarks[0].unwrap()[0][0] - expected).abs() < 0.01);
+    }
+
+    #[test]
+    fn a_large_video_is_read_twice_and_cut_the_same() {
+        let folder = tempfile::tempdir().unwrap();
+        let video = Footage::video(talking_head(folder.path(), [200, 80], [1, 1]));
+        let detector = Fixed::new(Some([0.5, 0.25, 0.75, 0.5]));
+        let read = |max| read_bounded(&video, &spec(), None, &FaceConfig::default(), &detector, max).unwrap();
+        let once = read(MAX_KEPT_BYTES);
+        assert!(detector.sizes.lock().unwrap().iter().all(|size| *size == (640, 360)));
+        detector.sizes.lock().unwrap().clear();
+        let twice = read(1_000_000);
+        assert!(detector.sizes.lock().unwrap().iter().all(|size| *size == (480, 270)));
+        assert!(once == twice);
+        assert_eq!(once.facts.square, Some(Square { left: 296.0, top: 136.0, side: 208.0 }));
+    }
+
+    #[test]
+    fn a_video_without_a_face_is_skipped_with_a_reason_or_used_whole() {
+        let folder = tempfile::tempdir().unwrap();
+        let video = Footage::video(talking_head(folder.path(), [0, 0], [0, 0]));
+        let none = Fixed::new(None);
+        let error = read_face_clip(&video, &spec(), None, &FaceConfig::default(), &none).unwrap_err();
+        assert!(error.to_string().ends_with("no face was found in 6 frames"), "{error}");
+        // 0.06 of 640 pixels: smaller than the 40 that count.
+        let tiny = Fixed::new(Some([0.2, 0.2, 0.26, 0.26]));
+        assert!(read_face_clip(&video, &spec(), None, &FaceConfig::default(), &tiny).is_err());
+        let faces = FaceConfig { on_miss: OnMiss::WholeFrame, ..FaceConfig::default() };
+        let clip = read_face_clip(&video, &spec(), None, &faces, &none).unwrap();
+        assert!(clip.facts.missed && clip.facts.square.is_none());
+        assert!(clip.thwc == decode::read_clip(&video, &spec(), None).unwrap());
+    }
+}

@@ -1,0 +1,204 @@
+//! `data.faces.mode: auto`: a look at a few videos of each data set says whether its faces are to be cut out.
+
+use std::sync::atomic::{AtomicBool, Ordering};
+
+use super::FaceDetector;
+use super::track::longest_track;
+use crate::config::{FaceConfig, FaceMode};
+use crate::data::DataError;
+use crate::data::decode::{self, ClipSpec, FrameSize};
+use crate::data::manifest::{Label, Manifest};
+
+/// Videos that are looked at, of both classes alike.
+const SAMPLE: usize = 12;
+/// Frames of each of them.
+const FRAMES: usize = 3;
+/// Where faces take more than this of the shorter side of the frame, the frames are face crops already.
+const CROPS_ALREADY: f64 = 0.45;
+
+/// Sets `crop_faces` of every data set, as configured or, for `auto`, from a sample of its videos.
+///
+/// # Errors
+/// The detector itself fails. Videos that cannot be read count for nothing here; they are reported when they are used.
+pub fn decide(
+    manifest: &mut Manifest,
+    config: &FaceConfig,
+    spec: &ClipSpec,
+    detector: &dyn FaceDetector,
+    stop: &AtomicBool,
+) -> Result<(), DataError> {
+    for set in 0..manifest.sets.len() {
+        manifest.sets[set].crop_faces = match config.mode {
+            FaceMode::Crop => true,
+            FaceMode::Off => false,
+            FaceMode::Auto => {
+                let sides = look(manifest, set, config, spec, detector, stop)?;
+                verdict(&manifest.sets[set].name(), sides)
+            }
+        };
+    }
+    Ok(())
+}
+
+/// Of each video of the sample that can be read: the face's side in shorter sides of the frame, if there is a face.
+fn look(
+    manifest: &Manifest,
+    set: usize,
+    config: &FaceConfig,
+    spec: &ClipSpec,
+    detector: &dyn FaceDetector,
+    stop: &AtomicBool,
+) -> Result<Vec<Option<f64>>, DataError> {
+    let spec = ClipSpec { frames: FRAMES, quality_threshold: 0.0, duplicate_threshold: 0.0, ..*spec };
+    let mut sides = Vec::new();
+    for video in sample(manifest, set, SAMPLE) {
+        if stop.load(Ordering::Relaxed) {
+            break;
+        }
+        let footage = manifest.footage(video);
+        let mut frames = Vec::new();
+        let size = FrameSize::LongSide(super::centerface::LONG_SIDE as usize);
+        let read = decode::probe(&footage, &spec).and_then(|info| {
+            decode::read_frames(&footage, &spec, None, size, &mut |frame| frames.push(frame)).map(|()| info)
+        });
+        let info = match read {
+            Ok(info) => info,
+            Err(error) => {
+                tracing::debug!("not looked at for faces: {error}");
+                continue;
+            }
+        };
+        let failed = |reason| DataError::Video { path: footage.path.clone(), reason };
+        let found = detector.detect(&frames).map_err(failed)?;
+        let shorter = frames.first().map_or(1, |frame| frame.width().min(frame.height()));
+        // The smallest face that counts is told in pixels of the video.
+        let scale = f64::from(info.width.min(info.height)) / f64::from(shorter.max(1));
+        let track = longest_track(&found.into_iter().enumerate().collect::<Vec<_>>());
+        let track = track.filter(|track| track.side() * scale >= config.min_size as f64);
+        sides.push(track.map(|track| track.side() / f64::from(shorter.max(1))));
+    }
+    Ok(sides)
+}
+
+/// Whether to cut, said in one line.
+fn verdict(name: &str, sides: Vec<Option<f64>>) -> bool {
+    let looked_at = sides.len();
+    let mut sides: Vec<f64> = sides.into_iter().flatten().collect();
+    sides.sort_by(f64::total_cmp);
+    let median = sides.get(sides.len() / 2).copied();
+    let found = sides.len();
+    match median {
+        Some(side) if 2 * found >= looked_at && side <= CROPS_ALREADY => {
+            tracing::info!("{name}: faces are cut out (found in {found} of {looked_at} videos looked at)");
+            true
+        }
+        Some(side) if 2 * found >= looked_at => {
+            let percent = 100.0 * side;
+            tracing::info!("{name}: whole frames are used, they are face crops already (faces fill {percent:.0}%)");
+            false
+        }
+        _ => {
+            tracing::warn!(
+                "{name}: whole frames are used, since faces were found in only {found} of {looked_at} videos looked at; \
+                 data.faces.mode: crop insists"
+            );
+            false
+        }
+    }
+}
+
+/// Up to `count` videos of a data set, evenly over each class, in the order of the manifest.
+#[must_use]
+pub fn sample(manifest: &Manifest, set: usize, count: usize) -> Vec<usize> {
+    let of = |label| -> Vec<usize> {
+        let videos = manifest.videos.iter().enumerate();
+        videos.filter(|(_, video)| video.set == set && video.label == label).map(|(i, _)| i).collect()
+    };
+    let (reals, fakes) = (of(Label::Real), of(Label::Fake));
+    let wanted_fakes = fakes.len().min(count - (count / 2).min(reals.len()));
+    let wanted_reals = reals.len().min(count - wanted_fakes);
+    let spread = |videos: &[usize], wanted: usize| -> Vec<usize> {
+        (0..wanted).map(|i| videos[(2 * i + 1) * videos.len() / (2 * wanted)]).collect()
+    };
+    let mut sample = spread(&reals, wanted_reals);
+    sample.extend(spread(&fakes, wanted_fakes));
+    sample.sort_unstable();
+    sample
+}
+
+#[cfg(test)]
+mod tests {
+    use image::RgbImage;
+
+    use super::*;
+    use crate::config::LayoutChoice;
+    use crate::data::face::Face;
+    use crate::data::manifest::{DataSet, VideoRecord};
+    use crate::demo::{VideoSettings, VideoWriter};
+
+    /// Sees a face that fills this share of the frame on frames that are bright.
+    struct OnBright(f32);
+
+    impl FaceDetector for OnBright {
+        fn detect(&self, frames: &[RgbImage]) -> Result<Vec<Vec<Face>>, String> {
+            let side = |frame: &RgbImage| self.0 * frame.width().min(frame.height()) as f32;
+            let face = |side| Face { corners: [0.0, 0.0, side, side], score: 0.9, landmarks: [[0.0; 2]; 5] };
+            let bright = |frame: &RgbImage| frame.get_pixel(0, 0).0[0] > 128;
+            Ok(frames.iter().map(|frame| Vec::from_iter(bright(frame).then(|| face(side(frame))))).collect())
+        }
+    }
+
+    /// A data set whose videos are as bright as `levels` say.
+    fn manifest(folder: &std::path::Path, levels: &[u8]) -> Manifest {
+        let settings = VideoSettings { width: 128, height: 96, ..VideoSettings::default() };
+        let mut videos = Vec::new();
+        for (i, level) in levels.iter().enumerate() {
+            let name = format!("{i}.mp4");
+            let mut writer = VideoWriter::create(&folder.join(&name), &settings).unwrap();
+            (0..4).for_each(|_| writer.write(&[*level; 128 * 96 * 3]).unwrap());
+            writer.finish().unwrap();
+            videos.push(VideoRecord::new(name, [Label::Real, Label::Fake][i % 2], vec![]));
+        }
+        let sets = vec![DataSet {
+            root: folder.to_owned(),
+            layout: LayoutChoice::Folders,
+            recognised: String::new(),
+            crop_faces: false,
+        }];
+        Manifest { sets, videos, skipped: Vec::new() }
+    }
+
+    fn decided(levels: &[u8], share: f32, config: &FaceConfig) -> bool {
+        let folder = tempfile::tempdir().unwrap();
+        let mut manifest = manifest(folder.path(), levels);
+        manifest.sets[0].crop_faces = config.mode == FaceMode::Off;
+        let spec = ClipSpec::uniform(8, 64, 64, 1);
+        decide(&mut manifest, config, &spec, &OnBright(share), &AtomicBool::new(false)).unwrap();
+        manifest.sets[0].crop_faces
+    }
+
+    #[test]
+    fn faces_are_cut_out_where_they_are_found_and_do_not_fill_the_frame() {
+        let auto = FaceConfig { min_size: 20, ..FaceConfig::default() };
+        assert!(decided(&[250, 250, 10, 250], 0.3, &auto));
+        assert!(!decided(&[250, 10, 10, 10], 0.3, &auto), "found in a quarter only");
+        assert!(!decided(&[250, 250, 250, 250], 0.8, &auto), "face crops already");
+        assert!(!decided(&[250, 250, 250, 250], 0.3, &FaceConfig { min_size: 40, ..auto.clone() }), "too small");
+        assert!(decided(&[10, 10], 0.3, &FaceConfig { mode: FaceMode::Crop, ..auto.clone() }));
+        assert!(!decided(&[250, 250], 0.3, &FaceConfig { mode: FaceMode::Off, ..auto }));
+    }
+
+    #[test]
+    fn the_sample_is_spread_over_both_classes_and_never_beyond_what_is_there() {
+        let video =
+            |i: usize| VideoRecord::new(format!("{i:03}"), [Label::Fake, Label::Real][usize::from(i >= 90)], vec![]);
+        let manifest = Manifest { sets: Vec::new(), videos: (0..100).map(video).collect(), skipped: Vec::new() };
+        let picked = sample(&manifest, 0, 12);
+        assert_eq!(picked.len(), 12);
+        assert_eq!(picked.iter().filter(|video| **video >= 90).count(), 6);
+        assert!(picked.is_sorted() && picked[0] < 10 && picked[5] > 80);
+        assert_eq!(sample(&manifest, 0, 40).iter().filter(|video| **video >= 90).count(), 10);
+        assert_eq!(sample(&manifest, 0, 1000).len(), 100);
+        assert!(sample(&manifest, 1, 12).is_empty());
+    }
+}

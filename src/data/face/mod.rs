@@ -1,0 +1,71 @@
+//! Finding the face of a clip and cutting it out: detector, track over the frames, one square a clip.
+//!
+//! Knows nothing of labels, caches or threads. The detector is the one place of the data room that uses tensors, and
+//! keeps them to itself.
+
+mod centerface;
+mod crop;
+mod decide;
+mod onnx;
+mod track;
+
+use image::RgbImage;
+
+pub use centerface::CenterFace;
+pub use crop::{FaceClip, FaceFacts, NO_FACE, WORKER_BYTES, crop_key, read_face_clip};
+pub use decide::{decide, sample};
+pub use track::{Square, Track, longest_track};
+
+/// Eyes, nose, corners of the mouth: x and y of each, those on the left of the picture first.
+pub type Landmarks = [[f32; 2]; 5];
+
+/// One face on one frame, in pixels of that frame.
+#[derive(Debug, Clone, Copy, PartialEq)]
+pub struct Face {
+    /// Left, top, right, bottom.
+    pub corners: [f32; 4],
+    /// How sure the detector is, 0 to 1.
+    pub score: f32,
+    /// Where its parts are.
+    pub landmarks: Landmarks,
+}
+
+impl Face {
+    /// Width in pixels.
+    #[must_use]
+    pub fn width(&self) -> f32 {
+        self.corners[2] - self.corners[0]
+    }
+
+    /// Height in pixels.
+    #[must_use]
+    pub fn height(&self) -> f32 {
+        self.corners[3] - self.corners[1]
+    }
+
+    /// The longer side in pixels.
+    #[must_use]
+    pub fn side(&self) -> f32 {
+        self.width().max(self.height())
+    }
+
+    /// The same face on a frame that is so many times as wide and as high.
+    #[must_use]
+    pub fn scaled(&self, [x, y]: [f32; 2]) -> Self {
+        let [left, top, right, bottom] = self.corners;
+        Self {
+            corners: [left * x, top * y, right * x, bottom * y],
+            score: self.score,
+            landmarks: self.landmarks.map(|point| [point[0] * x, point[1] * y]),
+        }
+    }
+}
+
+/// Finds faces.
+pub trait FaceDetector: Send + Sync {
+    /// The faces of each frame, the surest first.
+    ///
+    /// # Errors
+    /// The detector itself fails; a frame without a face is no error.
+    fn detect(&self, frames: &[RgbImage]) -> Result<Vec<Vec<Face>>, String>;
+}
