@@ -53,7 +53,7 @@ fn batch(source: &Arc<ClipSource>, videos: usize) -> HostBatch {
 
 fn fill(source: &ClipSource, videos: usize) -> Vec<Prepared> {
     let videos: Vec<_> = (0..videos).collect();
-    prepare(source, &videos, 2, &AtomicBool::new(false)).into_iter().map(|(_, prepared)| prepared).collect()
+    prepare(source, &videos, |_| false, 2, &AtomicBool::new(false)).into_iter().map(|(_, prepared)| prepared).collect()
 }
 
 fn clips(folder: &Path) -> Vec<PathBuf> {
@@ -152,7 +152,7 @@ fn the_least_recently_used_leave_but_never_what_this_run_uses() {
         File::options().write(true).open(path).unwrap().set_modified(long_ago).unwrap();
     }
     let next = source(&manifest, folder.path(), limit_bytes);
-    let new = |videos: &[usize]| drop(prepare(&next, videos, 1, &AtomicBool::new(false)));
+    let new = |videos: &[usize]| drop(prepare(&next, videos, |_| false, 1, &AtomicBool::new(false)));
     new(&[4]);
     let left = clips(folder.path());
     assert!(left.len() == 4 && !left.contains(&oldest[0]) && left.contains(&oldest[1]), "the oldest left");

@@ -98,7 +98,8 @@ impl Plan {
         let threads = self.config.dataloader.num_workers.max(1);
         let splits = [Split::Train, Split::Val, Split::Test, Split::CrossTest];
         let videos = splits.map(|split| self.manifest.indices(split)).concat();
-        let unusable = unusable(prepare(source, &videos, threads, stop));
+        let is_training = |video: usize| self.manifest.videos[video].split == Split::Train;
+        let unusable = unusable(prepare(source, &videos, is_training, threads, stop));
         if stop.load(Ordering::Relaxed) {
             return Err(Interrupted(None).into());
         }
