@@ -11,7 +11,8 @@ use std::path::Path;
 use std::process::Command;
 use std::sync::Arc;
 use std::sync::atomic::AtomicBool;
-use std::time::Instant;
+use std::thread;
+use std::time::{Duration, Instant};
 
 use dfdetect::config::{AugmentationConfig, Backbone, DataConfig, ModelConfig, Roots};
 use dfdetect::data::{
@@ -131,12 +132,18 @@ fn resident(manifest: &Manifest, spec: ClipSpec, plan: &LoaderPlan, epochs: u32)
     let base = rss_bytes("VmRSS");
     let cache = Arc::new(ClipCache::new(plan.cache_bytes, None));
     let source = ClipSource::new(manifest, spec, cache).with_augmentation(&AugmentationConfig::default());
-    let loader = Loader::new(Arc::new(source), plan);
+    let source = Arc::new(source);
+    let loader = Loader::new(source.clone(), plan);
+    let begun = || source.cache().stats().hits + source.cache().stats().misses;
     let videos: Vec<usize> = (0..manifest.videos.len()).collect();
     let mut clips = 0;
     for epoch in 0..epochs {
         let started = Instant::now();
         let mut pass = loader.pass(epoch_plan(&videos, 1, epoch, 8, false), Some(Draw { seed: 1, epoch }));
+        // The most is held while training is slower than the loader, so that all that may wait does.
+        while begun() < (clips + plan.window_clips.min(videos.len())) as u64 {
+            thread::sleep(Duration::from_millis(10));
+        }
         while let Some(batch) = pass.next_batch().unwrap() {
             clips += batch.videos.len();
         }
@@ -173,13 +180,11 @@ fn memory() {
 /// Clips are tiny here, so that what is added is the decoders'.
 fn decoders() {
     for (width, height) in [(1280, 720), (1920, 1080)] {
-        let (_root, manifest) = dataset(width, height, 60, 1, 24);
+        let (_root, manifest) = dataset(width, height, 60, 2, 12);
         let spec = ClipSpec::uniform(16, 112, 112, 8);
-        let mut before = 0.0;
         for workers in [1, 2, 4, 8] {
             let (_, base, peak) = resident(&manifest, spec, &LoaderPlan::fixed(workers, workers), 1);
-            println!("decoders: {width}x{height}, {workers} workers, {:.0} MiB added, {before:.0}", peak - base);
-            before = peak - base;
+            println!("decoders: {width}x{height}, {workers} workers, base {base:.0} MiB, added {:.0} MiB", peak - base);
         }
     }
 }

@@ -8,8 +8,8 @@
 //! | 3 | [`train`] | the fit loop, one optimizer step, checkpoints |
 //! | 2 | [`report`] | what a run writes for people and programs: JSON lines, CSV, the final report |
 //! | 2 | [`evaluate`] | the one forward-only loop that validation, testing and `evaluate` share |
+//! | 2 | [`demo`] | a small H.264 data set, made from nothing or from real videos |
 //! | 1 | [`data`] | manifest, split, decoding, frame cache, loader; bytes only, no tensors |
-//! | 1 | [`demo`] | a small H.264 data set made from nothing |
 //! | 1 | [`model`] | layers, ResNet, the temporal head, the whole detector |
 //! | 1 | [`optim`] | AdamW, the learning-rate schedule, loss scaling |
 //! | 1 | [`memory`] | readings of host and GPU, the out-of-memory guard, predicted peak, advice |

@@ -1,24 +1,27 @@
 //! Carries out a plan: videos made ready, training, the tests at the end, the report.
 
+use std::collections::BTreeMap;
 use std::fs;
 use std::io::{self, Write};
 use std::path::Path;
 use std::sync::Arc;
-use std::sync::atomic::{AtomicBool, Ordering};
+use std::sync::atomic::AtomicBool;
 
 use anyhow::{Context, Result};
 
 use super::Interrupted;
-use super::pipeline::{Clips, NamedSet, OWN_TEST, stop_flag, test_sets};
+use super::pipeline::{Clips, NamedSet, OWN_TEST, decide_faces, extract, stop_flag, test_sets};
 use super::plan::{Plan, check_splits};
-use crate::data::{ClipSource, ClipSpec, DataError, Loader, Split, prepare, unusable};
+use crate::data::{ClipSource, ClipSpec, DataError, Loader, Split, unusable};
 use crate::evaluate::EvaluateError;
 use crate::files;
 use crate::memory::{self, Guard};
 use crate::metrics::Metrics;
 use crate::model::Detector;
 use crate::optim::{AdamW, LossScaler};
-use crate::report::{CrossTest, DataSummary, MemorySummary, Report, RunFolder, RunLog, Status, Throughput, Versions};
+use crate::report::{
+    CrossTest, DataSummary, FaceSummary, MemorySummary, Report, RunFolder, RunLog, Status, Throughput, Versions,
+};
 use crate::torch::{self, Format};
 use crate::train::{Checkpoint, Checkpoints, Outcome, Stepper, TrainError, TrainState, Trainer};
 
@@ -31,18 +34,20 @@ impl Plan {
         tracing::info!("device: {}", self.placement.reason);
         // First what takes seconds: a network that cannot be built or loaded should not wait for thousands of videos.
         let learner = self.learner()?;
-        let clips = Clips::new(&self.config, &self.manifest, false);
-        let source = &clips.source;
+        if self.resumed.is_none() {
+            decide_faces(&self.config, &mut self.manifest, &stop)?;
+        }
+        let clips = Clips::new(&self.config, &self.manifest, false)?;
         let folder = match &self.resumed {
             Some((folder, _)) => {
-                self.check_still_there(&self.extract(source, &stop)?)?;
+                self.check_still_there(&self.extract(&clips, &stop)?)?;
                 self.write_config(folder)?;
                 folder.clone()
             }
-            None => self.make_folder(source, &stop)?,
+            None => self.make_folder(&clips, &stop)?,
         };
         let loader = clips.loader();
-        let mut trainer = self.trainer(learner, &folder, source, &loader, &stop)?;
+        let mut trainer = self.trainer(learner, &folder, &clips.source, &loader, &stop)?;
         tracing::info!("run folder: {}", folder.path().display());
 
         let result = train_and_test(&mut trainer, &test_sets(&self.manifest));
@@ -50,7 +55,7 @@ impl Plan {
         for (video, reason) in &state.skipped {
             self.manifest.mark_unusable(*video, reason);
         }
-        let report = self.report(&folder, source, &state, &result);
+        let report = self.report(&folder, &clips, &state, &result);
         let saved = report.save(&folder.report());
         let listed = self.manifest.save(&folder.manifest());
         // Where training failed, its own error says more than that these could not be written either.
@@ -66,7 +71,7 @@ impl Plan {
     }
 
     /// The folder of a new run, with what is known before training in it. Nothing stays where that fails.
-    fn make_folder(&mut self, source: &ClipSource, stop: &AtomicBool) -> Result<RunFolder> {
+    fn make_folder(&mut self, clips: &Clips, stop: &AtomicBool) -> Result<RunFolder> {
         let output = &self.config.output.directory;
         let folder = RunFolder::create(output, &self.config.experiment.name).with_context(|| {
             format!(
@@ -75,7 +80,7 @@ impl Plan {
             )
         })?;
         let mut fill = || -> Result<()> {
-            for (video, reason) in self.extract(source, stop)? {
+            for (video, reason) in self.extract(clips, stop)? {
                 self.manifest.mark_unusable(video, &reason);
             }
             check_splits(&self.manifest)?;
@@ -94,19 +99,11 @@ impl Plan {
     }
 
     /// Reads what the cache has room for and looks at the rest; the test videos come last. Gives back the unusable ones.
-    fn extract(&self, source: &ClipSource, stop: &AtomicBool) -> Result<Vec<(usize, String)>> {
-        let threads = self.config.dataloader.num_workers.max(1);
+    fn extract(&self, clips: &Clips, stop: &AtomicBool) -> Result<Vec<(usize, String)>> {
         let splits = [Split::Train, Split::Val, Split::Test, Split::CrossTest];
         let videos = splits.map(|split| self.manifest.indices(split)).concat();
-        let is_training = |video: usize| self.manifest.videos[video].split == Split::Train;
-        let unusable = unusable(prepare(source, &videos, is_training, threads, stop));
-        if stop.load(Ordering::Relaxed) {
-            return Err(Interrupted(None).into());
-        }
-        for (video, reason) in &unusable {
-            tracing::warn!("{} is skipped: {reason}", self.manifest.video_name(*video));
-        }
-        Ok(unusable)
+        let threads = self.config.dataloader.num_workers.max(1);
+        Ok(unusable(extract(clips, &self.manifest, &videos, threads, stop)?))
     }
 
     /// A resumed run keeps its list of videos, so that it goes on with the same batches; but some must be left.
@@ -177,7 +174,23 @@ impl Plan {
         })
     }
 
-    fn report(&self, folder: &RunFolder, source: &ClipSource, state: &TrainState, result: &Result<Tested>) -> Report {
+    /// Absent where no faces are cut out.
+    fn face_summary(&self, clips: &Clips) -> Option<FaceSummary> {
+        if self.manifest.sets.iter().all(|set| !set.crop_faces) {
+            return None;
+        }
+        let missed = clips.misses.videos();
+        let mut missed_by_method = BTreeMap::new();
+        for video in &missed {
+            let record = &self.manifest.videos[*video];
+            let method = record.method.clone().unwrap_or_else(|| format!("{:?}", record.label).to_lowercase());
+            *missed_by_method.entry(method).or_insert(0) += 1;
+        }
+        let missed_videos = missed.iter().map(|video| self.manifest.video_name(*video)).collect();
+        Some(FaceSummary { missed: missed.len(), missed_by_method, missed_videos })
+    }
+
+    fn report(&self, folder: &RunFolder, clips: &Clips, state: &TrainState, result: &Result<Tested>) -> Report {
         let status = match result {
             Ok((Outcome::Completed, _)) => Status::Completed,
             Ok((Outcome::Interrupted, _)) => Status::Interrupted,
@@ -186,10 +199,10 @@ impl Plan {
         let tested = result.as_ref().map_or(&[][..], |(_, tested)| tested.as_slice());
         let own = |(name, _): &&(String, Metrics)| name == OWN_TEST;
         let cross = tested.iter().filter(|set| !own(set));
-        let cache = source.cache().stats();
+        let cache = clips.source.cache().stats();
         let train_secs: f64 = state.history.iter().map(|epoch| epoch.seconds).sum();
         let waited_secs: f64 = state.history.iter().map(|epoch| epoch.seconds * epoch.data_wait_share).sum();
-        let clips: usize = state.history.iter().map(|epoch| epoch.train_clips).sum();
+        let learned: usize = state.history.iter().map(|epoch| epoch.train_clips).sum();
         Report {
             run: folder.path().display().to_string(),
             status,
@@ -218,9 +231,11 @@ impl Plan {
                 cache_bypassed: cache.bypassed,
                 cache_damaged: cache.damaged,
                 cache_write_failures: cache.write_failures,
+                cache_refused: cache.refused,
+                faces: self.face_summary(clips),
             },
             throughput: Throughput {
-                clips_per_sec: (train_secs > 0.0).then(|| clips as f64 / train_secs),
+                clips_per_sec: (train_secs > 0.0).then(|| learned as f64 / train_secs),
                 data_wait_share: (train_secs > 0.0).then(|| waited_secs / train_secs),
             },
             versions: Versions {

@@ -12,6 +12,7 @@ use clap::{Args, Subcommand};
 use comfy_table::{Table, presets};
 use serde::Serialize;
 
+use super::extract::{self, ExtractArgs};
 use super::meminfo::{align_right, size};
 use super::pipeline::stop_flag;
 use super::{Interrupted, overrides_of};
@@ -31,6 +32,8 @@ pub struct DataArgs {
 enum DataCommand {
     /// Count what is in a data set, and name every video that cannot be used
     Scan(ScanArgs),
+    /// Read all clips into the cache on disk, ahead of training
+    Extract(ExtractArgs),
 }
 
 /// Arguments of `dfdetect data scan`.
@@ -111,6 +114,7 @@ struct UnusableRow {
 pub(super) fn run(args: &DataArgs) -> Result<()> {
     match &args.command {
         DataCommand::Scan(args) => scan(args),
+        DataCommand::Extract(args) => extract::run(args),
     }
 }
 

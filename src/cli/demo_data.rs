@@ -10,11 +10,13 @@ use comfy_table::Table;
 
 use super::Interrupted;
 use super::pipeline::stop_flag;
-use crate::demo::{self, DemoError, Made, Summary};
+use crate::data::face::CenterFace;
+use crate::demo::{self, DemoError, Made, PEOPLE_SHARED, Summary};
 
 const EXAMPLES: &str = "Examples:
   dfdetect demo-data --output demo                        160 videos, under a minute
-  dfdetect demo-data --output tiny --videos 24 --seed 7   a smaller set with other people in it";
+  dfdetect demo-data --output tiny --videos 24 --seed 7   a smaller set with other people in it
+  dfdetect demo-data --output mine --from my_videos       a set from real videos: their faces, blended into themselves";
 
 /// Arguments of `dfdetect demo-data`.
 #[derive(Debug, Args)]
@@ -23,7 +25,11 @@ pub struct DemoDataArgs {
     /// Folder to make; one that holds the same set already is left as it is
     #[arg(short, long, value_name = "DIR")]
     output: PathBuf,
-    /// Number of videos, from 8: half of them real, half forgeries of these; about 100 are enough to train on
+    /// Make it from the real videos in this folder (any depth) by blending their faces into themselves
+    #[arg(long, value_name = "DIR")]
+    from: Option<PathBuf>,
+    /// Number of videos, from 8: half of them real, half forgeries of these; about 100 are enough to train on. With
+    /// --from fewer where the footage is short
     #[arg(short = 'n', long, value_name = "N", default_value_t = 160)]
     videos: usize,
     /// Where the random numbers start: the same seed and number give the same bytes
@@ -35,17 +41,35 @@ pub struct DemoDataArgs {
 }
 
 pub(super) fn run(args: &DemoDataArgs) -> Result<()> {
-    let stop = stop_flag()?;
-    let summary = match demo::make(&args.output, args.videos, args.seed, &stop) {
-        Ok(Made::New(summary)) => summary,
-        Ok(Made::Before(summary)) => {
-            tracing::info!("{} holds this set already, nothing to do", args.output.display());
-            summary
+    let summary = match make(args) {
+        Err(error) if matches!(error.downcast_ref(), Some(DemoError::Interrupted)) => {
+            return Err(Interrupted(None).into());
         }
-        Err(DemoError::Interrupted) => return Err(Interrupted(None).into()),
-        Err(error) => return Err(error.into()),
+        made => made?,
     };
     if args.json { print_json(args, &summary) } else { print_table(args, &summary) }
+}
+
+fn make(args: &DemoDataArgs) -> Result<Summary> {
+    let stop = stop_flag()?;
+    if let Some(from) = &args.from {
+        let detector = CenterFace::load().map_err(DemoError::Detector)?;
+        let summary = demo::make_from(&args.output, from, args.videos, args.seed, &detector, &stop)?;
+        if summary.videos < args.videos {
+            tracing::warn!("the footage is enough for {} videos, not for {}", summary.videos, args.videos);
+        }
+        if summary.footage.as_ref().is_some_and(|footage| footage.people_shared) {
+            tracing::warn!("{PEOPLE_SHARED}");
+        }
+        return Ok(summary);
+    }
+    match demo::make(&args.output, args.videos, args.seed, &stop)? {
+        Made::New(summary) => Ok(summary),
+        Made::Before(summary) => {
+            tracing::info!("{} holds this set already, nothing to do", args.output.display());
+            Ok(summary)
+        }
+    }
 }
 
 fn print_json(args: &DemoDataArgs, summary: &Summary) -> Result<()> {
@@ -58,11 +82,14 @@ fn print_json(args: &DemoDataArgs, summary: &Summary) -> Result<()> {
 fn print_table(args: &DemoDataArgs, summary: &Summary) -> Result<()> {
     let data = args.output.display();
     let Summary { videos, real, fake, people, bytes, .. } = summary;
-    writeln!(
-        io::stdout(),
-        "{videos} videos of {people} people in {data}: {real} real, {fake} fake, {}",
-        ByteSize(*bytes)
-    )?;
+    let origin = match &summary.footage {
+        Some(footage) => format!("from {} videos", footage.videos),
+        None => format!("of {people} people"),
+    };
+    writeln!(io::stdout(), "{videos} videos {origin} in {data}: {real} real, {fake} fake, {}", ByteSize(*bytes))?;
+    for left_out in summary.footage.iter().flat_map(|footage| &footage.left_out) {
+        writeln!(io::stdout(), "  left out: {}: {}", left_out.path.display(), left_out.reason)?;
+    }
     writeln!(io::stdout(), "A look at them: {}\n", args.output.join("preview.png").display())?;
     writeln!(io::stdout(), "What tells real from fake without looking at the faces (AUC, 0.5 is chance):")?;
     let mut table = Table::new();

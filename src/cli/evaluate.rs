@@ -8,7 +8,7 @@ use anyhow::{Context, Result};
 use clap::{Args, ValueEnum};
 use serde::Serialize;
 
-use super::pipeline::{Clips, NamedSet, stop_flag, test_sets};
+use super::pipeline::{Clips, NamedSet, decide_faces, stop_flag, test_sets};
 use super::{Interrupted, overrides_of};
 use crate::config::{self, DataConfig, LayoutChoice, Methods, Roots};
 use crate::data::{DataError, Manifest, SkippedVideo, Split, VideoRecord};
@@ -85,7 +85,11 @@ pub(super) fn run(args: &EvaluateArgs) -> Result<()> {
     );
     let config = config::resolve(&checkpoint.config, &overrides)?;
     progress::set_level(config.logging.level);
-    let (manifest, asked) = videos_to_score(args, &config.data)?;
+    let stop = stop_flag()?;
+    let (mut manifest, asked) = videos_to_score(args, &config.data)?;
+    if args.data.is_some() {
+        decide_faces(&config, &mut manifest, &stop)?;
+    }
 
     let placement = Placement::decide(&config.gpu)?;
     tracing::info!("checkpoint: {}, device: {}", folder.display(), placement.reason);
@@ -93,8 +97,7 @@ pub(super) fn run(args: &EvaluateArgs) -> Result<()> {
         .context("the network cannot be built")?;
     checkpoint.load_weights(detector.parameters())?;
 
-    let stop = stop_flag()?;
-    let loader = Clips::new(&config, &manifest, true).loader();
+    let loader = Clips::new(&config, &manifest, true)?.loader();
     let mut guard = Guard::new("evaluate", config.training.batch_size, config.gpu.memory_management.oom_retry);
     let batch_size = config.training.batch_size;
     let mut evaluator =

@@ -8,6 +8,7 @@ pub mod config;
 pub mod data;
 pub mod demo_data;
 pub mod evaluate;
+pub mod extract;
 pub mod meminfo;
 mod pipeline;
 mod plan;

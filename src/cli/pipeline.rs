@@ -1,16 +1,20 @@
 //! What `train`, `evaluate` and `data` share: the stop flag, and the way from a manifest to clips.
 
-use std::sync::Arc;
-use std::sync::atomic::AtomicBool;
+use std::collections::BTreeSet;
+use std::sync::atomic::{AtomicBool, Ordering};
+use std::sync::{Arc, Mutex, PoisonError};
 
 use anyhow::{Context, Result};
 use signal_hook::consts::{SIGINT, SIGTERM};
 use signal_hook::flag;
 
-use crate::config::{AutoBytes, Config};
+use super::Interrupted;
+use crate::config::{AutoBytes, Config, FaceMode};
+use crate::data::decode;
+use crate::data::face::{self, CenterFace, FaceFacts};
 use crate::data::{
-    ClipCache, ClipSource, ClipSpec, DECODER_BYTES, DiskCache, Loader, LoaderNeeds, LoaderPlan, Manifest, Split,
-    free_disk_bytes, plan_cache, plan_loader,
+    ClipCache, ClipReader, ClipSource, ClipSpec, DECODER_BYTES, DataError, DataSet, DiskCache, Loader, LoaderNeeds,
+    LoaderPlan, Manifest, Prepared, ReadClip, Split, free_disk_bytes, plan_cache, plan_loader, prepare,
 };
 use crate::memory::Snapshot;
 
@@ -28,26 +32,112 @@ pub(super) fn stop_flag() -> Result<Arc<AtomicBool>> {
 /// The clips of a manifest's videos, the cache they go through, and how the loader's memory is divided.
 pub(super) struct Clips {
     pub source: Arc<ClipSource>,
+    pub misses: Arc<Misses>,
     loader: LoaderPlan,
 }
 
 impl Clips {
     /// As configured, within `dataloader.host_memory_budget`. Where each clip is asked for `once`, none is kept in memory.
-    pub fn new(config: &Config, manifest: &Manifest, once: bool) -> Self {
+    pub fn new(config: &Config, manifest: &Manifest, once: bool) -> Result<Self> {
         let spec = ClipSpec::of(&config.data);
-        let loader = plan_loader(host_memory_budget_bytes(config), &loader_needs(config, &spec));
+        let loader = plan_loader(host_memory_budget_bytes(config), &loader_needs(config, manifest, &spec));
         if let Some(why) = &loader.why {
             tracing::warn!("loader: {why}");
         }
         let memory_bytes = if once { 0 } else { loader.cache_bytes };
         let cache = open_cache(config, manifest, &spec, memory_bytes);
-        let source = ClipSource::new(manifest, spec, Arc::new(cache)).with_augmentation(&config.augmentation);
-        Self { source: Arc::new(source), loader }
+        let mut source = ClipSource::new(manifest, spec, Arc::new(cache)).with_augmentation(&config.augmentation);
+        let misses = Arc::new(Misses::default());
+        if manifest.sets.iter().any(|set| set.crop_faces) {
+            let key = |set: &DataSet| if set.crop_faces { face::crop_key(&config.data.faces) } else { String::new() };
+            let keys = manifest.sets.iter().map(key).collect();
+            source = source.with_reader(face_reader(config, manifest, spec, misses.clone())?, keys);
+        }
+        Ok(Self { source: Arc::new(source), misses, loader })
     }
 
     pub fn loader(&self) -> Loader {
         Loader::new(self.source.clone(), &self.loader)
     }
+}
+
+/// Decides for each data set whether its faces are cut out, and says so.
+pub(super) fn decide_faces(config: &Config, manifest: &mut Manifest, stop: &AtomicBool) -> Result<()> {
+    let faces = &config.data.faces;
+    match faces.mode {
+        FaceMode::Off => manifest.sets.iter_mut().for_each(|set| set.crop_faces = false),
+        FaceMode::Crop => manifest.sets.iter_mut().for_each(|set| set.crop_faces = true),
+        FaceMode::Auto => face::decide(manifest, faces, &ClipSpec::of(&config.data), &load_detector()?, stop)?,
+    }
+    match stop.load(Ordering::Relaxed) {
+        true => Err(Interrupted(None).into()),
+        false => Ok(()),
+    }
+}
+
+pub(super) fn load_detector() -> Result<CenterFace> {
+    CenterFace::load().map_err(|reason| anyhow::anyhow!("the face detector cannot be used: {reason}"))
+}
+
+/// Videos in which no face was found so far.
+#[derive(Default)]
+pub(super) struct Misses(Mutex<BTreeSet<usize>>);
+
+impl Misses {
+    pub fn note(&self, video: usize) {
+        self.0.lock().unwrap_or_else(PoisonError::into_inner).insert(video);
+    }
+
+    pub fn videos(&self) -> Vec<usize> {
+        self.0.lock().unwrap_or_else(PoisonError::into_inner).iter().copied().collect()
+    }
+}
+
+/// Cuts the face out of the videos of those data sets that want it, and takes note where there is none.
+fn face_reader(config: &Config, manifest: &Manifest, spec: ClipSpec, misses: Arc<Misses>) -> Result<ClipReader> {
+    let detector = load_detector()?;
+    let faces = config.data.faces.clone();
+    let crops: Vec<bool> = manifest.videos.iter().map(|video| manifest.sets[video.set].crop_faces).collect();
+    Ok(Arc::new(move |video, footage, draw| {
+        if !crops[video] {
+            return decode::read_clip(footage, &spec, draw).map(|thwc| ReadClip { thwc, meta: Vec::new() });
+        }
+        let clip = face::read_face_clip(footage, &spec, draw, &faces, &detector);
+        let missed = match &clip {
+            Ok(clip) => clip.facts.missed,
+            Err(DataError::Video { reason, .. }) => reason.starts_with(face::NO_FACE),
+            Err(_) => false,
+        };
+        if missed {
+            misses.note(video);
+        }
+        clip.map(|clip| ReadClip { thwc: clip.thwc, meta: clip.facts.to_bytes() })
+    }))
+}
+
+/// Goes over `videos` once: fills the cache, finds the unusable ones, and notes misses also of clips that were cached.
+pub(super) fn extract(
+    clips: &Clips,
+    manifest: &Manifest,
+    videos: &[usize],
+    threads: usize,
+    stop: &AtomicBool,
+) -> Result<Vec<(usize, Prepared)>> {
+    let is_training = |video: usize| manifest.videos[video].split == Split::Train;
+    let prepared = prepare(&clips.source, videos, is_training, threads, stop);
+    if stop.load(Ordering::Relaxed) {
+        return Err(Interrupted(None).into());
+    }
+    for (video, outcome) in &prepared {
+        match outcome {
+            Prepared::Cached(meta) if FaceFacts::from_bytes(meta).is_some_and(|facts| facts.missed) => {
+                clips.misses.note(*video);
+            }
+            Prepared::Unusable(reason) => tracing::warn!("{} is skipped: {reason}", manifest.video_name(*video)),
+            _ => {}
+        }
+    }
+    Ok(prepared)
 }
 
 fn host_memory_budget_bytes(config: &Config) -> u64 {
@@ -57,14 +147,15 @@ fn host_memory_budget_bytes(config: &Config) -> u64 {
     }
 }
 
-fn loader_needs(config: &Config, spec: &ClipSpec) -> LoaderNeeds {
+fn loader_needs(config: &Config, manifest: &Manifest, spec: &ClipSpec) -> LoaderNeeds {
+    let face_bytes = if manifest.sets.iter().any(|set| set.crop_faces) { face::WORKER_BYTES } else { 0 };
     LoaderNeeds {
         num_workers: config.dataloader.num_workers,
         prefetch_factor: config.dataloader.prefetch_factor,
         batch_size: config.training.batch_size,
-        held_batches: config.training.gradient_accumulation,
+        held_batches: config.training.gradient_accumulation + 1,
         clip_bytes: spec.clip_bytes() as u64,
-        worker_bytes: DECODER_BYTES,
+        worker_bytes: DECODER_BYTES + face_bytes,
     }
 }
 

@@ -146,7 +146,7 @@ pub(super) fn check_splits(manifest: &Manifest) -> Result<(), DataError> {
     Ok(())
 }
 
-fn make_absolute(data: &mut DataConfig) {
+pub(super) fn make_absolute(data: &mut DataConfig) {
     for root in data.root.0.iter_mut().chain(&mut data.test_roots.0) {
         *root = std::path::absolute(&*root).unwrap_or_default();
     }

@@ -3,6 +3,7 @@
 //! Deals in bytes and knows nothing of tensors. Called by training, evaluation and the command line.
 
 mod augment;
+pub mod blend;
 mod budget;
 mod cache;
 pub mod decode;
@@ -12,6 +13,7 @@ mod layouts;
 mod loader;
 pub mod manifest;
 mod plan;
+pub mod preview;
 mod source;
 mod split;
 

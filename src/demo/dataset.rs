@@ -1,21 +1,20 @@
-//! The folder of a set: refuses one that is in use, makes a new one aside and puts it in place when it is whole.
+//! A set made from nothing: films all clips of the plan, and says what came of it.
 
 use std::collections::BTreeMap;
-use std::fs::{self, Permissions};
-use std::os::unix::fs::PermissionsExt;
+use std::fs;
 use std::path::{Path, PathBuf};
 use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
 use std::sync::mpsc;
 use std::thread;
 
 use serde::{Deserialize, Serialize};
-use tempfile::TempDir;
 
+use super::DemoError;
 use super::cues::{Cue, cues};
 use super::film::{Filmed, film};
+use super::folder::{self, STAMP};
 use super::plan::{Clip, people, plan};
 use super::preview::{self, ROWS, STILLS};
-use super::{DemoError, io_error};
 use crate::progress::Bar;
 
 /// Fewest videos of a set: a pair of both classes for training, validation and test, and one to spare.
@@ -25,10 +24,6 @@ pub const MAX_VIDEOS: usize = 10_000;
 
 /// Changes whenever the same seed gives other videos than before.
 const VERSION: u32 = 1;
-/// Says that a folder is a whole demo set; written last.
-const STAMP: &str = "demo.json";
-/// What a set's folder holds, the stamp last.
-const CONTENTS: [&str; 4] = ["real", "fake", "preview.png", STAMP];
 
 /// What there is to say of a set.
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
@@ -49,6 +44,31 @@ pub struct Summary {
     pub bytes: u64,
     /// What could give the classes away without a look at the faces.
     pub cues: Vec<Cue>,
+    /// What it was made from, unless it was made from nothing.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub footage: Option<UsedFootage>,
+}
+
+/// The real videos behind a set.
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+pub struct UsedFootage {
+    /// The folder that they are in.
+    pub from: PathBuf,
+    /// Those that a part of the set is from.
+    pub videos: usize,
+    /// Whether parts of one video count as different people, because there were too few videos for a split by person.
+    pub people_shared: bool,
+    /// Those that nothing is from.
+    pub left_out: Vec<LeftOut>,
+}
+
+/// A video that nothing of a set is from.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct LeftOut {
+    /// Below the folder.
+    pub path: PathBuf,
+    /// Why, in one line.
+    pub reason: String,
 }
 
 /// A set that is there now.
@@ -72,10 +92,9 @@ pub fn make(folder: &Path, videos: usize, seed: u64, stop: &AtomicBool) -> Resul
     if let Some(summary) = made_before(folder, &clips, seed)? {
         return Ok(Made::Before(summary));
     }
-    let staging = staging_folder(folder)?;
+    let staging = folder::staging(folder)?;
     for class in ["real", "fake/faceswap"] {
-        let path = staging.path().join(class);
-        fs::create_dir_all(&path).map_err(|error| io_error(&path, error))?;
+        folder::create(staging.path(), class)?;
     }
     let mut filmed = film_all(staging.path(), &clips, seed, stop)?;
     write_preview(staging.path(), &clips, &mut filmed)?;
@@ -90,30 +109,26 @@ pub fn make(folder: &Path, videos: usize, seed: u64, stop: &AtomicBool) -> Resul
         people: people(videos),
         bytes: measured.iter().map(|clip| clip.file_bytes).sum(),
         cues: cues(&measured),
+        footage: None,
     };
-    write_stamp(staging.path(), &summary)?;
-    publish(staging, folder)?;
+    folder::publish(staging, folder, &["real", "fake", "preview.png"], &summary)?;
     Ok(Made::New(summary))
 }
 
 /// The summary of the set that is in the folder, if it is the one that is asked for; none where the folder is free.
 fn made_before(folder: &Path, clips: &[Clip], seed: u64) -> Result<Option<Summary>, DemoError> {
-    let occupied = |found: String, hint: &str| {
-        Err(DemoError::Occupied { folder: folder.to_owned(), found, hint: hint.to_owned() })
-    };
-    if !folder.exists() {
-        return Ok(None);
-    }
-    if !folder.is_dir() {
-        return occupied("is a file".into(), "choose another --output");
-    }
-    if fs::read_dir(folder).map_err(|error| io_error(folder, error))?.next().is_none() {
+    let occupied = |found, hint| Err(folder::occupied(folder, found, hint));
+    if folder::is_free(folder)? {
         return Ok(None);
     }
     let stamp = fs::read(folder.join(STAMP)).ok();
     let Some(summary) = stamp.and_then(|bytes| serde_json::from_slice::<Summary>(&bytes).ok()) else {
         return occupied("the folder is not empty".into(), "choose a new or empty folder as --output");
     };
+    if let Some(footage) = &summary.footage {
+        let found = format!("holds a demo set made from the videos in {}", footage.from.display());
+        return occupied(found, "choose another --output, or remove the folder first");
+    }
     if (summary.version, summary.videos, summary.seed) != (VERSION, clips.len(), seed) {
         let (videos, seed, version) = (summary.videos, summary.seed, summary.version);
         let found = format!("holds a demo set of {videos} videos with seed {seed} (version {version})");
@@ -125,33 +140,6 @@ fn made_before(folder: &Path, clips: &[Clip], seed: u64) -> Result<Option<Summar
         return occupied(found, "remove the folder, then run this again");
     }
     Ok(Some(summary))
-}
-
-/// Where the set is made: beside the folder, or in it where it exists (it may be a mount that nothing can replace).
-fn staging_folder(folder: &Path) -> Result<TempDir, DemoError> {
-    let parent = folder.parent().filter(|parent| !parent.as_os_str().is_empty()).unwrap_or(Path::new("."));
-    let home = if folder.exists() { folder } else { parent };
-    fs::create_dir_all(home).map_err(|error| io_error(home, error))?;
-    tempfile::Builder::new()
-        .prefix(".demo-data-")
-        .permissions(Permissions::from_mode(0o777))
-        .tempdir_in(home)
-        .map_err(|error| io_error(home, error))
-}
-
-fn publish(staging: TempDir, folder: &Path) -> Result<(), DemoError> {
-    if folder.exists() {
-        for name in CONTENTS {
-            let path = folder.join(name);
-            fs::rename(staging.path().join(name), &path).map_err(|error| io_error(&path, error))?;
-        }
-        Ok(())
-    } else {
-        fs::rename(staging.path(), folder).map_err(|error| io_error(folder, error))?;
-        // Moved away; there is nothing left to remove.
-        let _ = staging.keep();
-        Ok(())
-    }
 }
 
 /// Films all clips on all cores. The first failure stops the rest.
@@ -198,10 +186,4 @@ fn write_preview(folder: &Path, clips: &[Clip], filmed: &mut BTreeMap<usize, Fil
         |index: &usize| filmed.get_mut(index).map(|clip| std::mem::take(&mut clip.stills)).unwrap_or_default();
     let rows: Vec<_> = shown(clips).chunks_exact(2).map(|pair| [stills(&pair[0]), stills(&pair[1])]).collect();
     preview::write(&folder.join("preview.png"), &rows)
-}
-
-fn write_stamp(folder: &Path, summary: &Summary) -> Result<(), DemoError> {
-    let path: PathBuf = folder.join(STAMP);
-    let json = serde_json::to_string_pretty(summary).expect("a summary is plain data");
-    fs::write(&path, json + "\n").map_err(|error| io_error(&path, error))
 }

@@ -1,15 +1,20 @@
-//! A small data set of real H.264 videos, made from nothing: talking heads and forgeries of them.
+//! A small labelled data set of H.264 videos, made from nothing (talking heads and forgeries of them) or from real videos
+//! (their faces, blended into themselves).
 //!
 //! Knows nothing of training or of how a data set is read. Called by `dfdetect demo-data`, and by tests that need videos.
+//! `folder` is where a set is made and put in place. From nothing:
 //! `plan` says which videos there are; `film` paints one from a `scene` (what differs between clips), a `person` and
-//! perhaps a `forge`ry; `dataset` makes the folder; `cues` checks that nothing but the faces gives the classes away.
+//! perhaps a `forge`ry; `dataset` makes the folder; `cues` checks that nothing but the faces gives the classes away. From videos: `from_videos`, with the segments of `footage`.
 
 mod cues;
 mod dataset;
 pub mod encode;
 mod face;
 mod film;
+mod folder;
+mod footage;
 mod forge;
+mod from_videos;
 mod head;
 mod paint;
 mod person;
@@ -21,8 +26,9 @@ use std::io;
 use std::path::{Path, PathBuf};
 
 pub use cues::Cue;
-pub use dataset::{MAX_VIDEOS, MIN_VIDEOS, Made, Summary, make};
+pub use dataset::{LeftOut, MAX_VIDEOS, MIN_VIDEOS, Made, Summary, UsedFootage, make};
 pub use encode::{VideoSettings, VideoWriter};
+pub use from_videos::{PEOPLE_SHARED, make_from};
 
 /// What goes wrong while a demo set is made.
 #[derive(Debug, thiserror::Error)]
@@ -45,6 +51,19 @@ pub enum DemoError {
         /// What to do about it.
         hint: String,
     },
+    /// The folder of real videos has none that a set can be made from.
+    #[error("{}: {found}\n  hint: {hint}", .folder.display())]
+    Footage {
+        /// The folder.
+        folder: PathBuf,
+        /// What was found instead.
+        found: String,
+        /// What to do about it.
+        hint: String,
+    },
+    /// The face detector itself failed.
+    #[error("the face detector fails: {0}\n  hint: run scripts/setup.sh again, which fetches its model")]
+    Detector(String),
     /// One video cannot be written.
     #[error("{}: {reason}\n  hint: is there space left, and may you write there?", .path.display())]
     Video {
@@ -70,7 +89,7 @@ impl DemoError {
     /// Whether the user asked for something impossible (exit code 2), as opposed to a failure on the way (1).
     #[must_use]
     pub fn is_usage(&self) -> bool {
-        matches!(self, Self::Videos(_) | Self::Occupied { .. })
+        matches!(self, Self::Videos(_) | Self::Occupied { .. } | Self::Footage { .. })
     }
 }
 

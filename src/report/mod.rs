@@ -7,5 +7,5 @@ mod table;
 
 pub use folder::RunFolder;
 pub use log::{RunLog, write_csv};
-pub use summary::{CrossTest, DataSummary, MemorySummary, Report, Status, Throughput, Versions};
+pub use summary::{CrossTest, DataSummary, FaceSummary, MemorySummary, Report, Status, Throughput, Versions};
 pub use table::metrics_table;

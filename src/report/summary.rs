@@ -1,5 +1,6 @@
 //! `report.json`: the end of a run in one object that other programs may rely on.
 
+use std::collections::BTreeMap;
 use std::fmt;
 use std::io;
 use std::path::Path;
@@ -112,6 +113,23 @@ pub struct DataSummary {
     /// Clips that could not be written to the disk.
     #[serde(default)]
     pub cache_write_failures: u64,
+    /// Clips that were not written because this run's own clips take all of the disk's share.
+    #[serde(default)]
+    pub cache_refused: u64,
+    /// Videos without a face; absent where no faces are cut out.
+    #[serde(skip_serializing_if = "Option::is_none", default)]
+    pub faces: Option<FaceSummary>,
+}
+
+/// Videos in which no face was found.
+#[derive(Debug, Clone, Default, PartialEq, Serialize, Deserialize)]
+pub struct FaceSummary {
+    /// How many.
+    pub missed: usize,
+    /// By the method they were forged with; `real` and `fake` where there is none.
+    pub missed_by_method: BTreeMap<String, usize>,
+    /// Which.
+    pub missed_videos: Vec<String>,
 }
 
 /// How fast a run was.
@@ -177,6 +195,11 @@ impl fmt::Display for Report {
             if *skipped > 20 {
                 writeln!(f, "  ... all of them are in manifest.json")?;
             }
+        }
+        if let Some(faces) = self.data.faces.as_ref().filter(|faces| faces.missed > 0) {
+            let by_method: Vec<_> =
+                faces.missed_by_method.iter().map(|(method, videos)| format!("{method} {videos}")).collect();
+            writeln!(f, "no face was found in {} ({})", plural(faces.missed, "video"), by_method.join(", "))?;
         }
         write!(f, "results: {}", self.run)
     }

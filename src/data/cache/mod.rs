@@ -86,6 +86,12 @@ impl ClipCache {
         Self::new(0, None)
     }
 
+    /// Whether clips are kept on disk.
+    #[must_use]
+    pub fn has_disk(&self) -> bool {
+        self.disk.is_some()
+    }
+
     /// The clip of a video, where it is there. A file that is damaged is not there.
     pub(super) fn get(&self, video: usize, footage: &Footage, spec: &ClipSpec, crop: &str) -> Option<Arc<ReadClip>> {
         if let Some(clip) = self.memory.get(video) {

@@ -125,3 +125,80 @@ pub fn sample(manifest: &Manifest, set: usize, count: usize) -> Vec<usize> {
     sample.sort_unstable();
     sample
 }
+
+#[cfg(test)]
+mod tests {
+    use image::RgbImage;
+
+    use super::*;
+    use crate::config::LayoutChoice;
+    use crate::data::face::Face;
+    use crate::data::manifest::{DataSet, VideoRecord};
+    use crate::demo::{VideoSettings, VideoWriter};
+
+    /// Sees a face that fills this share of the frame on frames that are bright.
+    struct OnBright(f32);
+
+    impl FaceDetector for OnBright {
+        fn detect(&self, frames: &[RgbImage]) -> Result<Vec<Vec<Face>>, String> {
+            let side = |frame: &RgbImage| self.0 * frame.width().min(frame.height()) as f32;
+            let face = |side| Face { corners: [0.0, 0.0, side, side], score: 0.9, landmarks: [[0.0; 2]; 5] };
+            let bright = |frame: &RgbImage| frame.get_pixel(0, 0).0[0] > 128;
+            Ok(frames.iter().map(|frame| Vec::from_iter(bright(frame).then(|| face(side(frame))))).collect())
+        }
+    }
+
+    /// A data set whose videos are as bright as `levels` say.
+    fn manifest(folder: &std::path::Path, levels: &[u8]) -> Manifest {
+        let settings = VideoSettings { width: 128, height: 96, ..VideoSettings::default() };
+        let mut videos = Vec::new();
+        for (i, level) in levels.iter().enumerate() {
+            let name = format!("{i}.mp4");
+            let mut writer = VideoWriter::create(&folder.join(&name), &settings).unwrap();
+            (0..4).for_each(|_| writer.write(&[*level; 128 * 96 * 3]).unwrap());
+            writer.finish().unwrap();
+            videos.push(VideoRecord::new(name, [Label::Real, Label::Fake][i % 2], vec![]));
+        }
+        let sets = vec![DataSet {
+            root: folder.to_owned(),
+            layout: LayoutChoice::Folders,
+            recognised: String::new(),
+            crop_faces: false,
+        }];
+        Manifest { sets, videos, skipped: Vec::new() }
+    }
+
+    fn decided(levels: &[u8], share: f32, config: &FaceConfig) -> bool {
+        let folder = tempfile::tempdir().unwrap();
+        let mut manifest = manifest(folder.path(), levels);
+        manifest.sets[0].crop_faces = config.mode == FaceMode::Off;
+        let spec = ClipSpec::uniform(8, 64, 64, 1);
+        decide(&mut manifest, config, &spec, &OnBright(share), &AtomicBool::new(false)).unwrap();
+        manifest.sets[0].crop_faces
+    }
+
+    #[test]
+    fn faces_are_cut_out_where_they_are_found_and_do_not_fill_the_frame() {
+        let auto = FaceConfig { min_size: 20, ..FaceConfig::default() };
+        assert!(decided(&[250, 250, 10, 250], 0.3, &auto));
+        assert!(!decided(&[250, 10, 10, 10], 0.3, &auto), "found in a quarter only");
+        assert!(!decided(&[250, 250, 250, 250], 0.8, &auto), "face crops already");
+        assert!(!decided(&[250, 250, 250, 250], 0.3, &FaceConfig { min_size: 40, ..auto.clone() }), "too small");
+        assert!(decided(&[10, 10], 0.3, &FaceConfig { mode: FaceMode::Crop, ..auto.clone() }));
+        assert!(!decided(&[250, 250], 0.3, &FaceConfig { mode: FaceMode::Off, ..auto }));
+    }
+
+    #[test]
+    fn the_sample_is_spread_over_both_classes_and_never_beyond_what_is_there() {
+        let video =
+            |i: usize| VideoRecord::new(format!("{i:03}"), [Label::Fake, Label::Real][usize::from(i >= 90)], vec![]);
+        let manifest = Manifest { sets: Vec::new(), videos: (0..100).map(video).collect(), skipped: Vec::new() };
+        let picked = sample(&manifest, 0, 12);
+        assert_eq!(picked.len(), 12);
+        assert_eq!(picked.iter().filter(|video| **video >= 90).count(), 6);
+        assert!(picked.is_sorted() && picked[0] < 10 && picked[5] > 80);
+        assert_eq!(sample(&manifest, 0, 40).iter().filter(|video| **video >= 90).count(), 10);
+        assert_eq!(sample(&manifest, 0, 1000).len(), 100);
+        assert!(sample(&manifest, 1, 12).is_empty());
+    }
+}

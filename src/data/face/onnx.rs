@@ -65,6 +65,9 @@ pub(super) struct Initializer {
     pub dims: Vec<i64>,
     #[prost(int32, tag = "2")]
     pub data_type: i32,
+    /// Exporters put numbers here or, as bytes, into `raw`.
+    #[prost(float, repeated, tag = "4")]
+    pub floats: Vec<f32>,
     #[prost(string, tag = "8")]
     pub name: String,
     #[prost(bytes = "vec", tag = "9")]
@@ -91,11 +94,20 @@ impl Node {
 
 impl Initializer {
     /// Its numbers, if they are 32-bit floats and as many as its shape says.
-    pub fn floats(&self) -> Option<Vec<f32>> {
+    pub fn numbers(&self) -> Option<Vec<f32>> {
         const FLOAT: i32 = 1;
         let count = self.dims.iter().try_fold(1_usize, |count, dim| count.checked_mul(usize::try_from(*dim).ok()?))?;
-        let floats = self.raw.as_chunks::<4>().0.iter().map(|bytes| f32::from_le_bytes(*bytes));
-        (self.data_type == FLOAT && Some(self.raw.len()) == count.checked_mul(4)).then(|| floats.collect())
+        let numbers = if self.raw.is_empty() {
+            self.floats.clone()
+        } else {
+            let (words, rest) = self.raw.as_chunks::<4>();
+            words
+                .iter()
+                .map(|word| f32::from_le_bytes(*word))
+                .take(if rest.is_empty() { words.len() } else { 0 })
+                .collect()
+        };
+        (self.data_type == FLOAT && numbers.len() == count).then_some(numbers)
     }
 }
 
@@ -108,13 +120,14 @@ mod tests {
         let weight = |dims: &[i64], data_type, bytes| Initializer {
             dims: dims.to_vec(),
             data_type,
+            floats: Vec::new(),
             name: "w".into(),
             raw: (0..bytes).collect(),
         };
-        assert_eq!(weight(&[1, 2], 1, 8).floats().unwrap().len(), 2);
+        assert_eq!(weight(&[1, 2], 1, 8).numbers().unwrap().len(), 2);
         for bad in [weight(&[1, 2], 1, 7), weight(&[1, 2], 7, 8), weight(&[-1, 2], 1, 8), weight(&[i64::MAX, 8], 1, 8)]
         {
-            assert_eq!(bad.floats(), None);
+            assert_eq!(bad.numbers(), None);
         }
     }
 

@@ -1,5 +1,7 @@
 //! From boxes on single frames to one square a clip: boxes of the same face are linked, and the largest face is followed.
 
+use serde::{Deserialize, Serialize};
+
 use super::Face;
 
 /// Boxes that overlap at least so much from one looked-at frame to the next are the same face.
@@ -16,7 +18,7 @@ pub struct Track {
 }
 
 /// A square on a frame, in pixels.
-#[derive(Debug, Clone, Copy, PartialEq)]
+#[derive(Debug, Clone, Copy, PartialEq, Serialize, Deserialize)]
 pub struct Square {
     /// Of its left side.
     pub left: f64,
@@ -28,9 +30,8 @@ pub struct Square {
 
 /// Area that two boxes share, as a part of what they cover together.
 pub(super) fn overlap(a: &Face, b: &Face) -> f32 {
-    let common = |low: usize, high: usize| {
-        (a.corners[high].min(b.corners[high]) - a.corners[low].max(b.corners[low])).max(0.0)
-    };
+    let common =
+        |low: usize, high: usize| (a.corners[high].min(b.corners[high]) - a.corners[low].max(b.corners[low])).max(0.0);
     let shared = common(0, 2) * common(1, 3);
     let together = a.width() * a.height() + b.width() * b.height() - shared;
     if together > 0.0 { shared / together } else { 0.0 }

@@ -1,0 +1,235 @@
+//! The contact sheet of `data scan --preview`: what the detector and the cut did to a sample of videos.
+//!
+//! A row a video: what it is, its middle frame with what is cut out, and some frames as the network sees them. Trains
+//! nothing and writes no file.
+
+use font8x8::{BASIC_FONTS, UnicodeFonts};
+use image::imageops::{self, FilterType};
+use image::{Rgb, RgbImage};
+
+use super::DataError;
+use super::decode::{self, ClipSpec, FrameSize};
+use super::face::{FaceClip, FaceDetector, Square, read_face_clip, sample};
+use super::manifest::{Footage, Label, Manifest, VideoRecord};
+use crate::config::DataConfig;
+
+/// Frames of a clip that are looked at, if it has so many.
+const FRAMES: usize = 8;
+/// Of these, as many are shown as the network sees them.
+const SHOWN: usize = 4;
+
+const ROW: u32 = 144;
+const PICTURE: u32 = 256;
+const TEXT: u32 = 232;
+const GAP: u32 = 6;
+const MARGIN: u32 = 16;
+const BAR: u32 = 6;
+const PAPER: Rgb<u8> = Rgb([246, 245, 242]);
+const EMPTY: Rgb<u8> = Rgb([229, 227, 222]);
+const INK: Rgb<u8> = Rgb([44, 44, 48]);
+const FAINT: Rgb<u8> = Rgb([120, 118, 114]);
+const REAL: Rgb<u8> = Rgb([38, 122, 92]);
+const FAKE: Rgb<u8> = Rgb([184, 60, 50]);
+const MARK: Rgb<u8> = Rgb([255, 196, 0]);
+const GLYPH: u32 = 8;
+
+/// Draws up to `rows` videos, of both classes and of all data sets alike. Without a detector, whole frames are shown.
+///
+/// # Errors
+/// [`DataError::Unusable`] where there is no video to show. A video that cannot be used has a row that says why.
+pub fn preview(
+    manifest: &Manifest,
+    data: &DataConfig,
+    detector: Option<&dyn FaceDetector>,
+    rows: usize,
+) -> Result<RgbImage, DataError> {
+    let rows_each = rows.div_ceil(manifest.sets.len().max(1));
+    let mut videos: Vec<usize> =
+        (0..manifest.sets.len()).flat_map(|set| sample(manifest, set, rows_each)).take(rows).collect();
+    videos.sort_by_key(|video| (manifest.videos[*video].set, manifest.videos[*video].label, *video));
+    if videos.is_empty() {
+        return Err(DataError::Unusable {
+            root: manifest.root().to_owned(),
+            problem: "there is no video to show".into(),
+            hint: "see what `dfdetect data scan` says of the folder".into(),
+        });
+    }
+    let configured = ClipSpec::of(data);
+    let spec = ClipSpec { frames: configured.frames.min(FRAMES), ..configured };
+    let cut_width = (ROW as usize * spec.width).div_ceil(spec.height.max(1)).clamp(1, 4 * ROW as usize) as u32;
+    let width = 2 * MARGIN + BAR + GAP + TEXT + GAP + PICTURE + SHOWN as u32 * (GAP + cut_width);
+    let height = 2 * MARGIN + videos.len() as u32 * (ROW + GAP) - GAP;
+    let mut sheet = RgbImage::from_pixel(width, height, PAPER);
+    for (row, video) in videos.into_iter().enumerate() {
+        let record = &manifest.videos[video];
+        let cropping = detector.filter(|_| manifest.sets[record.set].crop_faces);
+        let look = Look::at(&manifest.footage(video), &spec, data, cropping);
+        let name = manifest.name(record.set, &record.path);
+        let strip = Strip { top: MARGIN + row as u32 * (ROW + GAP), cut_width };
+        strip.label(&mut sheet, record, &name, &look);
+        strip.pictures(&mut sheet, &look, &spec);
+    }
+    Ok(sheet)
+}
+
+/// What there is to show of a video.
+struct Look {
+    middle: Option<RgbImage>,
+    clip: Option<FaceClip>,
+    /// What else there is to say, and whether it is bad news.
+    note: (String, bool),
+}
+
+impl Look {
+    fn at(footage: &Footage, spec: &ClipSpec, data: &DataConfig, detector: Option<&dyn FaceDetector>) -> Self {
+        let mut frames = Vec::with_capacity(spec.frames);
+        let size = FrameSize::LongSide(2 * PICTURE as usize);
+        let read = decode::read_frames(footage, spec, None, size, &mut |frame| frames.push(frame));
+        let clip = read.and_then(|()| match detector {
+            Some(detector) => read_face_clip(footage, spec, None, &data.faces, detector),
+            None => decode::read_clip(footage, spec, None).map(FaceClip::whole_frames),
+        });
+        let middle = (!frames.is_empty()).then(|| frames.swap_remove(frames.len() / 2));
+        match clip {
+            Ok(clip) => {
+                let note = match clip.facts.square {
+                    Some(square) => (format!("face cut out: {:.0} px", square.side), false),
+                    None if clip.facts.missed => ("no face, whole frames".into(), true),
+                    None => ("whole frames".into(), false),
+                };
+                Self { middle, clip: Some(clip), note }
+            }
+            Err(DataError::Video { reason, .. }) => Self { middle, clip: None, note: (reason, true) },
+            Err(error) => Self { middle, clip: None, note: (error.to_string(), true) },
+        }
+    }
+}
+
+/// A row of the sheet.
+struct Strip {
+    top: u32,
+    cut_width: u32,
+}
+
+impl Strip {
+    fn label(&self, sheet: &mut RgbImage, record: &VideoRecord, name: &str, look: &Look) {
+        let (word, color) = match record.label {
+            Label::Real => ("real", REAL),
+            Label::Fake => ("fake", FAKE),
+        };
+        fill(sheet, [MARGIN, self.top, BAR, ROW], color);
+        let left = MARGIN + BAR + 2 * GAP;
+        write(sheet, [left, self.top + 2], word, 2, color);
+        let mut top = self.top + 2 + 3 * GLYPH;
+        let note_color = if look.note.1 { FAKE } else { FAINT };
+        let method = record.method.as_deref().unwrap_or_default();
+        for (text, color, most) in [(method, INK, 1), (name, INK, 4), (&look.note.0, note_color, 4)] {
+            for line in lines(text, ((TEXT - 2 * GAP) / GLYPH) as usize, most) {
+                write(sheet, [left, top], &line, 1, color);
+                top += GLYPH + 4;
+            }
+            top += if text.is_empty() { 0 } else { 4 };
+        }
+    }
+
+    fn pictures(&self, sheet: &mut RgbImage, look: &Look, spec: &ClipSpec) {
+        let mut left = MARGIN + BAR + GAP + TEXT + GAP;
+        fill(sheet, [left, self.top, PICTURE, ROW], EMPTY);
+        if let Some(middle) = &look.middle {
+            let picture = annotated(middle, look.clip.as_ref(), spec);
+            let x = left + (PICTURE - picture.width()) / 2;
+            let y = self.top + (ROW - picture.height()) / 2;
+            imageops::replace(sheet, &picture, i64::from(x), i64::from(y));
+        }
+        left += PICTURE + GAP;
+        let frame_bytes = spec.height * spec.width * 3;
+        for i in 0..SHOWN {
+            fill(sheet, [left, self.top, self.cut_width, ROW], EMPTY);
+            let frame = look.clip.as_ref().and_then(|clip| {
+                let frames = clip.thwc.len() / frame_bytes.max(1);
+                let pick = (2 * i + 1) * frames / (2 * SHOWN);
+                let bytes = clip.thwc.get(pick * frame_bytes..(pick + 1) * frame_bytes)?;
+                RgbImage::from_raw(spec.width as u32, spec.height as u32, bytes.to_vec())
+            });
+            if let Some(frame) = frame {
+                let cell = imageops::resize(&frame, self.cut_width, ROW, FilterType::Triangle);
+                imageops::replace(sheet, &cell, i64::from(left), i64::from(self.top));
+            }
+            left += self.cut_width + GAP;
+        }
+    }
+}
+
+/// The frame, made to fit its place, with the square that is cut out and the landmarks.
+fn annotated(frame: &RgbImage, clip: Option<&FaceClip>, spec: &ClipSpec) -> RgbImage {
+    let [width, height] = [f64::from(frame.width()), f64::from(frame.height())];
+    let scale = (f64::from(PICTURE) / width).min(f64::from(ROW) / height);
+    let [to_width, to_height] = [width, height].map(|side| (side * scale).round().max(1.0));
+    let mut picture =
+        imageops::resize(frame, (to_width as u32).min(PICTURE), (to_height as u32).min(ROW), FilterType::Triangle);
+    let Some((clip, square)) = clip.and_then(|clip| Some((clip, clip.facts.square?))) else {
+        return picture;
+    };
+    // The square is told in pixels of the video, of which this frame may be a smaller copy.
+    let scale = [to_width / f64::from(clip.facts.frame_size[0]), to_height / f64::from(clip.facts.frame_size[1])];
+    outline(&mut picture, square, scale);
+    let middle = clip.facts.landmarks.len() / 2;
+    let nearest = (0..clip.facts.landmarks.len())
+        .filter(|i| clip.facts.landmarks[*i].is_some())
+        .min_by_key(|i| i.abs_diff(middle));
+    for point in nearest.and_then(|i| clip.facts.landmarks[i]).iter().flatten() {
+        let x = (square.left + f64::from(point[0]) / spec.width as f64 * square.side) * scale[0];
+        let y = (square.top + f64::from(point[1]) / spec.height as f64 * square.side) * scale[1];
+        dot(&mut picture, x, y);
+    }
+    picture
+}
+
+fn outline(picture: &mut RgbImage, square: Square, [x, y]: [f64; 2]) {
+    let start = [square.left * x, square.top * y].map(|at| at.round() as u32);
+    let end = [(square.left + square.side) * x, (square.top + square.side) * y].map(|at| at.round() as u32);
+    let (width, height) = (end[0].saturating_sub(start[0]), end[1].saturating_sub(start[1]));
+    for thick in 0..2 {
+        fill(picture, [start[0], start[1] + thick, width, 1], MARK);
+        fill(picture, [start[0], end[1].saturating_sub(1 + thick), width, 1], MARK);
+        fill(picture, [start[0] + thick, start[1], 1, height], MARK);
+        fill(picture, [end[0].saturating_sub(1 + thick), start[1], 1, height], MARK);
+    }
+}
+
+fn dot(picture: &mut RgbImage, x: f64, y: f64) {
+    let corner = [x, y].map(|at| (at.round() - 1.0).max(0.0) as u32);
+    fill(picture, [corner[0], corner[1], 3, 3], MARK);
+}
+
+/// Fills what of the rectangle is on the sheet.
+fn fill(sheet: &mut RgbImage, [left, top, width, height]: [u32; 4], color: Rgb<u8>) {
+    for y in top..top.saturating_add(height).min(sheet.height()) {
+        for x in left..left.saturating_add(width).min(sheet.width()) {
+            sheet.put_pixel(x, y, color);
+        }
+    }
+}
+
+/// Writes one line; signs that the font lacks become `?`.
+fn write(sheet: &mut RgbImage, [left, top]: [u32; 2], text: &str, dot: u32, color: Rgb<u8>) {
+    for (i, sign) in text.chars().enumerate() {
+        let glyph = BASIC_FONTS.get(sign).or_else(|| BASIC_FONTS.get('?')).unwrap_or_default();
+        for (row, dots) in glyph.into_iter().enumerate() {
+            for column in (0..GLYPH).filter(|column| dots >> column & 1 == 1) {
+                let x = left + (i as u32 * GLYPH + column) * dot;
+                fill(sheet, [x, top + row as u32 * dot, dot, dot], color);
+            }
+        }
+    }
+}
+
+/// Breaks a text into at most `most` lines; of a longer one, the end stays, where names differ.
+fn lines(text: &str, length: usize, most: usize) -> Vec<String> {
+    let mut signs: Vec<char> = text.chars().collect();
+    if signs.len() > length * most {
+        signs.drain(..signs.len() - (length * most - 2));
+        signs.splice(0..0, ['.', '.']);
+    }
+    signs.chunks(length).map(|line| line.iter().collect()).collect()
+}

@@ -1,0 +1,312 @@
+//! A set made from real videos: parts of them as they are, and the same parts with the face blended into itself.
+//!
+//! Both are the same square around the face, resized and encoded alike, so that only the blend tells them apart. A
+//! square instead of whole frames: the set stays small, and it trains with the settings that the set made from nothing
+//! trains with, without a detector.
+
+use std::fmt::Write as _;
+use std::fs;
+use std::path::{Path, PathBuf};
+use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
+use std::thread;
+
+use image::RgbImage;
+use rand::{Rng, SeedableRng};
+use rand_chacha::ChaCha8Rng;
+
+use super::cues::{Measured, cues};
+use super::dataset::{LeftOut, MAX_VIDEOS, MIN_VIDEOS, Summary, UsedFootage};
+use super::encode::{VideoSettings, VideoWriter};
+use super::footage::{self, SIDE, Segment};
+use super::preview::{self, ROWS, STILLS, Still, still};
+use super::{DemoError, folder, io_error};
+use crate::data::blend::{Direction, Recipe};
+use crate::data::decode::{self, ClipSpec, FrameSize};
+use crate::data::face::{Face, FaceDetector};
+use crate::data::{DataError, Footage};
+use crate::progress::Bar;
+
+/// Changes whenever the same seed and videos give other bytes than before.
+const VERSION: u32 = 1;
+/// With fewer source videos, a split by person has too little to deal out.
+const MIN_SOURCES: usize = 6;
+/// Of both classes, so that file size and rate say nothing.
+const CRF: u32 = 20;
+const REAL: &str = "real";
+const FAKE: &str = "fake/self_blend";
+const CONTENTS: [&str; 5] = [REAL, "fake", "preview.png", "README.txt", "sources.csv"];
+
+/// For the reader of a set, and for whoever makes one.
+pub const PEOPLE_SHARED: &str = "the same people are on both sides of any split: there were fewer than 6 videos, \
+    too few for a split by person, so that \
+    each part counts as a person of its own. A test on this shows that everything works, not how good the detector is.";
+
+/// A segment and its blend, written under the number of the pair.
+struct Pair {
+    source: usize,
+    first_frame: usize,
+    measured: [Measured; 2],
+}
+
+/// Makes a set of up to `videos` videos in `folder`, which must not exist or be empty, from the videos below `from`;
+/// `stop` ends it early. Shorter footage gives fewer, which the summary says.
+///
+/// # Errors
+/// Where there are no usable videos, the folder is in use or cannot be written, or the detector or FFmpeg fails. Nothing
+/// is left behind then.
+pub fn make_from(
+    folder: &Path,
+    from: &Path,
+    videos: usize,
+    seed: u64,
+    detector: &dyn FaceDetector,
+    stop: &AtomicBool,
+) -> Result<Summary, DemoError> {
+    if !(MIN_VIDEOS..=MAX_VIDEOS).contains(&videos) {
+        return Err(DemoError::Videos(videos));
+    }
+    if !folder::is_free(folder)? {
+        return Err(folder::occupied(
+            folder,
+            "the folder is not empty".into(),
+            "choose a new or empty folder as --output",
+        ));
+    }
+    let sources = footage::list(from)?;
+    if sources.is_empty() {
+        return Err(unusable(
+            from,
+            "there are no videos in it".into(),
+            "name a folder with videos of faces (mp4, avi, mov, mkv, webm, ...), at any depth",
+        ));
+    }
+    let staging = folder::staging(folder)?;
+    folder::create(staging.path(), REAL)?;
+    folder::create(staging.path(), FAKE)?;
+    let maker = Maker { home: staging.path(), from, seed, detector, stop };
+    let (pairs, left_out) = maker.pairs(&sources, videos / 2)?;
+    if pairs.len() < MIN_VIDEOS / 2 {
+        return Err(too_little(from, &sources, &pairs, &left_out));
+    }
+
+    let used = pairs.chunk_by(|a, b| a.source == b.source).count();
+    let people_shared = used < MIN_SOURCES;
+    let names = name(staging.path(), &pairs, people_shared)?;
+    let measured: Vec<_> = pairs.iter().flat_map(|pair| pair.measured.clone()).collect();
+    let footage = UsedFootage { from: from.to_owned(), videos: used, people_shared, left_out };
+    let summary = Summary {
+        version: VERSION,
+        seed,
+        videos: measured.len(),
+        real: pairs.len(),
+        fake: pairs.len(),
+        people: used,
+        bytes: measured.iter().map(|video| video.file_bytes).sum(),
+        cues: cues(&measured),
+        footage: Some(footage.clone()),
+    };
+    preview::write(&staging.path().join("preview.png"), &rows(staging.path(), &names)?)?;
+    folder::write(staging.path(), "sources.csv", &sources_csv(&sources, &pairs, &names))?;
+    folder::write(staging.path(), "README.txt", &readme(&summary, &footage))?;
+    folder::publish(staging, folder, &CONTENTS, &summary)?;
+    Ok(summary)
+}
+
+fn unusable(from: &Path, found: String, hint: &str) -> DemoError {
+    DemoError::Footage { folder: from.to_owned(), found, hint: hint.to_owned() }
+}
+
+fn too_little(from: &Path, sources: &[PathBuf], pairs: &[Pair], left_out: &[LeftOut]) -> DemoError {
+    let mut found = match pairs.len() {
+        0 => format!("none of its {} videos shows a face that can be used", sources.len()),
+        some => format!("its {} videos give {some} parts with a face, {} are needed", sources.len(), MIN_VIDEOS / 2),
+    };
+    for LeftOut { path, reason } in left_out.iter().take(3) {
+        let _ = write!(found, "\n  {}: {reason}", path.display());
+    }
+    let frames = footage::MIN_FRAMES * MIN_VIDEOS / 2;
+    unusable(
+        from,
+        found,
+        &format!("add videos in which a face is large and seen from the front, {frames} frames in all at least"),
+    )
+}
+
+/// What all steps need.
+struct Maker<'a> {
+    home: &'a Path,
+    from: &'a Path,
+    seed: u64,
+    detector: &'a dyn FaceDetector,
+    stop: &'a AtomicBool,
+}
+
+impl Maker<'_> {
+    /// Goes through the videos; each gives its share of what is still wanted, so that the later ones make up for those
+    /// that are short or have no face.
+    fn pairs(&self, sources: &[PathBuf], wanted: usize) -> Result<(Vec<Pair>, Vec<LeftOut>), DemoError> {
+        let (mut pairs, mut left_out) = (Vec::new(), Vec::new());
+        let bar = Bar::new("demo data", sources.len() as u64, (sources.len() as u64 / 4).max(1));
+        for (source, path) in sources.iter().enumerate() {
+            self.check_stop()?;
+            let share = (wanted - pairs.len()).div_ceil(sources.len() - source);
+            if share == 0 {
+                left_out.push(LeftOut { path: path.clone(), reason: "there are enough videos already".into() });
+                continue;
+            }
+            match footage::segments(&self.from.join(path), share, self.detector)? {
+                Ok(segments) => pairs.extend(self.write_all(source, &segments, pairs.len())?),
+                Err(reason) => {
+                    tracing::warn!("{} is left out: {reason}", path.display());
+                    left_out.push(LeftOut { path: path.clone(), reason });
+                }
+            }
+            bar.advance(1, || format!("{}: {} pairs so far", path.display(), pairs.len()));
+        }
+        Ok((pairs, left_out))
+    }
+
+    /// Writes the pairs of one video on all cores, numbered from `first_pair`.
+    fn write_all(&self, source: usize, segments: &[Segment], first_pair: usize) -> Result<Vec<Pair>, DemoError> {
+        let threads = thread::available_parallelism().map_or(1, usize::from).min(segments.len());
+        let next = AtomicUsize::new(0);
+        let (home, seed, stop) = (self.home, self.seed, self.stop);
+        let work = || {
+            let mut written = Vec::new();
+            loop {
+                let number = next.fetch_add(1, Ordering::Relaxed);
+                let Some(segment) = segments.get(number) else { return Ok(written) };
+                let measured = write_pair(home, segment, first_pair + number, seed, stop)?;
+                written.push((number, Pair { source, first_frame: segment.first_frame, measured }));
+            }
+        };
+        let written = thread::scope(|scope| {
+            let workers: Vec<_> = (0..threads).map(|_| scope.spawn(work)).collect();
+            let joined = workers.into_iter().map(|worker| worker.join().expect("a worker does not panic"));
+            joined.collect::<Result<Vec<_>, DemoError>>()
+        })?;
+        let mut written: Vec<_> = written.into_iter().flatten().collect();
+        written.sort_by_key(|(number, _)| *number);
+        Ok(written.into_iter().map(|(_, pair)| pair).collect())
+    }
+
+    fn check_stop(&self) -> Result<(), DemoError> {
+        if self.stop.load(Ordering::Relaxed) { Err(DemoError::Interrupted) } else { Ok(()) }
+    }
+}
+
+/// Where a pair lies until all names are known.
+fn draft(home: &Path, class: &str, pair: usize) -> PathBuf {
+    home.join(class).join(format!("{pair}.mp4"))
+}
+
+/// Writes a segment and its blend.
+fn write_pair(
+    home: &Path,
+    segment: &Segment,
+    pair: usize,
+    seed: u64,
+    stop: &AtomicBool,
+) -> Result<[Measured; 2], DemoError> {
+    let mut rng = ChaCha8Rng::seed_from_u64(seed);
+    rng.set_stream(pair as u64);
+    // Dealt out evenly: a small set drawn at random would be brighter or sharper in one class.
+    let recipe = Recipe::draw_towards(Direction { brighter: pair % 2 == 0, softer: pair / 2 % 2 == 0 }, &mut rng);
+    let mut blended = |(frame, face): (&RgbImage, &Face)| recipe.apply(frame, face, rng.random());
+    let fake: Vec<_> = segment.frames.iter().zip(&segment.faces).map(&mut blended).collect();
+    let real = write_video(&draft(home, REAL, pair), &segment.frames, segment.fps, false, stop)?;
+    let fake = write_video(&draft(home, FAKE, pair), &fake, segment.fps, true, stop)?;
+    Ok([real, fake])
+}
+
+fn write_video(
+    path: &Path,
+    frames: &[RgbImage],
+    fps: u32,
+    is_fake: bool,
+    stop: &AtomicBool,
+) -> Result<Measured, DemoError> {
+    let settings = VideoSettings { width: SIDE, height: SIDE, fps, crf: CRF, ..VideoSettings::default() };
+    let mut writer = VideoWriter::create(path, &settings)?;
+    let mut brightness = 0.0;
+    for frame in frames {
+        if stop.load(Ordering::Relaxed) {
+            return Err(DemoError::Interrupted);
+        }
+        writer.write(frame)?;
+        brightness += frame.iter().map(|byte| u64::from(*byte)).sum::<u64>() as f64 / frame.len() as f64;
+    }
+    writer.finish()?;
+    Ok(Measured {
+        is_fake,
+        file_bytes: path.metadata().map_err(|error| io_error(path, error))?.len(),
+        secs: frames.len() as f64 / f64::from(fps),
+        pixels: u64::from(SIDE) * u64::from(SIDE),
+        brightness: brightness / frames.len() as f64,
+    })
+}
+
+/// Gives the pairs their names: `id` and a number for the source video (or, where people are shared, for the pair)
+/// keep a real, its fake and all that is from the same video on one side of a split.
+fn name(home: &Path, pairs: &[Pair], people_shared: bool) -> Result<Vec<String>, DemoError> {
+    let mut names = Vec::new();
+    for (number, pair) in pairs.iter().enumerate() {
+        let clip = pairs[..number].iter().rev().take_while(|other| other.source == pair.source).count() + 1;
+        let name = match people_shared {
+            true => format!("id{number:03}_clip1.mp4"),
+            false => format!("id{:03}_clip{clip}.mp4", pair.source),
+        };
+        for class in [REAL, FAKE] {
+            let path = home.join(class).join(&name);
+            fs::rename(draft(home, class, number), &path).map_err(|error| io_error(&path, error))?;
+        }
+        names.push(name);
+    }
+    Ok(names)
+}
+
+/// Stills of some pairs, evenly over the set, as they are in the files.
+fn rows(home: &Path, names: &[String]) -> Result<Vec<[Vec<Still>; 2]>, DemoError> {
+    let count = names.len().min(ROWS);
+    let stills = |class: &str, name: &String| {
+        let path = home.join(class).join(name);
+        let mut stills = Vec::new();
+        let mut keep = |frame: RgbImage| stills.push(still(frame.width(), frame.height(), frame.into_raw()));
+        let spec = ClipSpec::uniform(STILLS, 0, 0, 1);
+        decode::read_frames(&Footage::video(&path), &spec, None, FrameSize::Full, &mut keep)
+            .map_err(|error: DataError| DemoError::Video { path, reason: error.to_string() })?;
+        Ok(stills)
+    };
+    let shown = (0..count).map(|row| &names[(2 * row + 1) * names.len() / (2 * count)]);
+    shown.map(|name| Ok([stills(REAL, name)?, stills(FAKE, name)?])).collect()
+}
+
+/// Which file is from where.
+fn sources_csv(sources: &[PathBuf], pairs: &[Pair], names: &[String]) -> String {
+    let mut table = csv::Writer::from_writer(Vec::new());
+    let mut row = |cells: [&str; 4]| table.write_record(cells).expect("memory can be written to");
+    row(["real", "fake", "source", "first_frame"]);
+    for (pair, name) in pairs.iter().zip(names) {
+        let source = sources[pair.source].to_string_lossy();
+        row([&format!("{REAL}/{name}"), &format!("{FAKE}/{name}"), &source, &pair.first_frame.to_string()]);
+    }
+    String::from_utf8_lossy(&table.into_inner().expect("memory can be written to")).into_owned()
+}
+
+/// What a person who finds the folder should know.
+fn readme(summary: &Summary, footage: &UsedFootage) -> String {
+    let mut text = format!(
+        "{} real and {} fake videos, made by `dfdetect demo-data --from` (seed {}) from {} videos.\n\n\
+         real/             parts of the videos, cut to a square around the face\n\
+         fake/self_blend/  the same parts under the same names, the face blended into itself\n\
+         sources.csv       which part is from which video; its frames are counted from the first one that was read\n\
+         preview.png       some of both, side by side\n\n\
+         A self-blended face is not a deepfake: it has the seam of one. A detector trained on this learns to see such\n\
+         seams; how well it does on forgeries of another kind only a test on those can tell.\n",
+        summary.real, summary.fake, summary.seed, footage.videos
+    );
+    if footage.people_shared {
+        let _ = write!(text, "\nNote: {PEOPLE_SHARED}\n");
+    }
+    text
+}
