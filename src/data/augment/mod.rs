@@ -82,7 +82,7 @@ impl Augmentation {
         let flip = chance(config.horizontal_flip);
         let [blur, noise, jpeg, erase] =
             [config.gaussian_blur, config.noise, config.jpeg, config.random_erasing].map(&mut chance);
-        let blur_sigma = rng.random_range(0.1..=2.0);
+        let blur_sigma = rng.random_range(0.1..=1.5);
         let noise_sigma = rng.random_range(1.0..=10.0);
         let quality = rng.random_range(40..=95);
         let erased = geometry::Rectangle::draw(&mut rng, height, width);
