@@ -1,63 +1,80 @@
-//! What the loader costs: `cargo bench --bench loader -- augment|memory|epoch [OUT.png]`.
+//! What the loader costs: `cargo bench --bench loader -- augment|memory|decoders|epoch`.
 //!
-//! - `augment [OUT.png]`: milliseconds a clip with the default augmentations on one core; a contact sheet of them.
+//! - `augment [IN.png OUT.png]`: milliseconds a clip with the default augmentations on one core; a contact sheet of them.
 //! - `memory`: 200 clips of 720p, 4 workers, a budget of 512 MiB: peak of the resident memory over the base.
+//! - `decoders`: what one thread more adds to the resident memory while it decodes, at 720p and 1080p.
 //! - `epoch`: ResNet-18 at 112 px, 16 frames, batches of 8 from a full cache: the share of a step spent waiting.
 #![expect(clippy::unwrap_used, reason = "a benchmark fails by panicking")]
 
 use std::fs;
 use std::path::Path;
+use std::process::Command;
 use std::sync::Arc;
 use std::sync::atomic::AtomicBool;
-use std::time::Instant;
+use std::thread;
+use std::time::{Duration, Instant};
 
 use dfdetect::config::{AugmentationConfig, Backbone, DataConfig, ModelConfig, Roots};
 use dfdetect::data::{
-    Augmentation, ClipCache, ClipReader, ClipSource, ClipSpec, DECODER_BYTES, DiskCache, Draw, Loader, LoaderNeeds,
-    Manifest, ReadClip, epoch_plan, plan_loader, prepare,
+    Augmentation, ClipCache, ClipSource, ClipSpec, DECODER_BYTES, DiskCache, Draw, Loader, LoaderNeeds, LoaderPlan,
+    Manifest, epoch_plan, plan_loader, prepare,
 };
 use dfdetect::demo::{VideoSettings, VideoWriter};
 use dfdetect::evaluate::clips_to_device;
 use dfdetect::model::Detector;
+use dfdetect::optim::AdamW;
 use dfdetect::torch::Format;
-use tch::{Device, Kind};
+use image::imageops::FilterType;
+use tch::{Device, Kind, Reduction, Tensor};
 use tempfile::TempDir;
 
 const MIB: f64 = (1 << 20) as f64;
 
 fn main() {
     let args: Vec<String> = std::env::args().skip(1).filter(|arg| arg != "--bench").collect();
-    let wanted = |name: &str| args.is_empty() || args[0] == name;
-    if wanted("augment") {
-        augment(args.get(1).map(Path::new));
-    }
-    if wanted("memory") {
-        memory();
-    }
-    if wanted("epoch") {
-        epoch();
+    match args.first().map_or("", String::as_str) {
+        "encode" => encode(&args[1..]),
+        "augment" => augment(&args[1..]),
+        "memory" => memory(),
+        "decoders" => decoders(),
+        "epoch" => epoch(),
+        _ => {
+            augment(&[]);
+            memory();
+            decoders();
+            epoch();
+        }
     }
 }
 
-/// `distinct` encodes, each under `copies` names.
+/// `distinct` encodes, each under `copies` names. A process of its own writes them, so that what encoding leaves in the
+/// heap is not there for the loader to use.
 fn dataset(width: u32, height: u32, frames: usize, distinct: usize, copies: usize) -> (TempDir, Manifest) {
     let root = tempfile::tempdir().unwrap();
-    let settings = VideoSettings { width, height, gop: 250, b_frames: 3, ..VideoSettings::default() };
     for video in 0..distinct {
         let folder = root.path().join(if video % 2 == 0 { "real" } else { "fake" });
         fs::create_dir_all(&folder).unwrap();
         let first = folder.join(format!("v{video}_0.mp4"));
-        let mut writer = VideoWriter::create(&first, &settings).unwrap();
-        for frame in 0..frames {
-            writer.write(&picture(width as usize, height as usize, frame + video * 17)).unwrap();
-        }
-        writer.finish().unwrap();
+        let numbers = [width as usize, height as usize, frames, video * 17].map(|number| number.to_string());
+        let mut child = Command::new(std::env::current_exe().unwrap());
+        assert!(child.arg("encode").arg(&first).args(numbers).status().unwrap().success());
         for copy in 1..copies {
             fs::hard_link(&first, folder.join(format!("v{video}_{copy}.mp4"))).unwrap();
         }
     }
     let manifest = Manifest::scan(&DataConfig { root: Roots::one(root.path()), ..DataConfig::default() }).unwrap();
     (root, manifest)
+}
+
+fn encode(args: &[String]) {
+    let [width, height, frames, first] = [1, 2, 3, 4].map(|at| args[at].parse::<usize>().unwrap());
+    let (w, h) = (width as u32, height as u32);
+    let settings = VideoSettings { width: w, height: h, gop: 250, b_frames: 3, ..VideoSettings::default() };
+    let mut writer = VideoWriter::create(Path::new(&args[0]), &settings).unwrap();
+    for frame in first..first + frames {
+        writer.write(&picture(width, height, frame)).unwrap();
+    }
+    writer.finish().unwrap();
 }
 
 fn picture(width: usize, height: usize, time: usize) -> Vec<u8> {
@@ -68,7 +85,7 @@ fn picture(width: usize, height: usize, time: usize) -> Vec<u8> {
     (0..height).flat_map(|y| (0..width).flat_map(move |x| pixel(x, y))).collect()
 }
 
-fn augment(sheet: Option<&Path>) {
+fn augment(args: &[String]) {
     let augmentation = Augmentation::new(&AugmentationConfig::default());
     for side in [112, 224] {
         let clip = picture(side, side, 0).repeat(16);
@@ -77,28 +94,30 @@ fn augment(sheet: Option<&Path>) {
         for seed in 0..rounds {
             std::hint::black_box(augmentation.apply(&clip, [16, side, side], seed));
         }
-        println!(
-            "augment: {:.2} ms a clip of 16 x {side} x {side}",
-            started.elapsed().as_secs_f64() * 1e3 / rounds as f64
-        );
+        let ms = started.elapsed().as_secs_f64() * 1e3 / rounds as f64;
+        println!("augment: {ms:.2} ms a clip of 16 x {side} x {side}");
     }
-    let Some(path) = sheet else { return };
-    let side = 112;
-    let all = AugmentationConfig { random_erasing: 0.3, ..AugmentationConfig::default() };
-    let frame = picture(side, side, 0);
-    let mut canvas = image::RgbImage::new(8 * side as u32, 5 * side as u32);
-    for cell in 0..40u32 {
-        let shown =
-            if cell == 0 { frame.clone() } else { Augmentation::new(&all).apply(&frame, [1, side, side], cell.into()) };
-        let shown = image::RgbImage::from_raw(side as u32, side as u32, shown).unwrap();
-        image::imageops::replace(
-            &mut canvas,
-            &shown,
-            i64::from(cell % 8) * side as i64,
-            i64::from(cell / 8) * side as i64,
-        );
+    if let [from, to] = args {
+        contact_sheet(Path::new(from), Path::new(to));
     }
-    canvas.save(path).unwrap();
+}
+
+/// The clip as it is, then 39 variations of its first frame.
+fn contact_sheet(from: &Path, to: &Path) {
+    const SIDE: usize = 160;
+    let frame = image::open(from).unwrap().resize_exact(SIDE as u32, SIDE as u32, FilterType::Triangle).into_rgb8();
+    let augmentation = Augmentation::new(&AugmentationConfig::default());
+    let mut sheet = image::RgbImage::new(8 * SIDE as u32, 5 * SIDE as u32);
+    for cell in 0..40 {
+        let shown = match cell {
+            0 => frame.clone().into_raw(),
+            seed => augmentation.apply(&frame, [1, SIDE, SIDE], seed),
+        };
+        let shown = image::RgbImage::from_raw(SIDE as u32, SIDE as u32, shown).unwrap();
+        let [x, y] = [cell % 8, cell / 8].map(|cells| cells as i64 * SIDE as i64);
+        image::imageops::replace(&mut sheet, &shown, x, y);
+    }
+    sheet.save(to).unwrap();
 }
 
 fn rss_bytes(field: &str) -> u64 {
@@ -107,81 +126,118 @@ fn rss_bytes(field: &str) -> u64 {
     line.split_whitespace().nth(1).unwrap().parse::<u64>().unwrap() * 1024
 }
 
+/// Clips taken, and resident MiB before and at the peak, of `epochs` through a new loader.
+fn resident(manifest: &Manifest, spec: ClipSpec, plan: &LoaderPlan, epochs: u32) -> (usize, f64, f64) {
+    fs::write("/proc/self/clear_refs", "5").unwrap();
+    let base = rss_bytes("VmRSS");
+    let cache = Arc::new(ClipCache::new(plan.cache_bytes, None));
+    let source = ClipSource::new(manifest, spec, cache).with_augmentation(&AugmentationConfig::default());
+    let source = Arc::new(source);
+    let loader = Loader::new(source.clone(), plan);
+    let begun = || source.cache().stats().hits + source.cache().stats().misses;
+    let videos: Vec<usize> = (0..manifest.videos.len()).collect();
+    let mut clips = 0;
+    for epoch in 0..epochs {
+        let started = Instant::now();
+        let mut pass = loader.pass(epoch_plan(&videos, 1, epoch, 8, false), Some(Draw { seed: 1, epoch }));
+        // The most is held while training is slower than the loader, so that all that may wait does.
+        while begun() < (clips + plan.window_clips.min(videos.len())) as u64 {
+            thread::sleep(Duration::from_millis(10));
+        }
+        while let Some(batch) = pass.next_batch().unwrap() {
+            clips += batch.videos.len();
+        }
+        let (rss, peak) = (rss_bytes("VmRSS") as f64 / MIB, rss_bytes("VmHWM") as f64 / MIB);
+        println!(
+            "  epoch {epoch}: {:.1} s, resident {rss:.0} MiB, peak {peak:.0} MiB",
+            started.elapsed().as_secs_f64()
+        );
+    }
+    (clips, base as f64 / MIB, rss_bytes("VmHWM") as f64 / MIB)
+}
+
 fn memory() {
-    let (_root, manifest) = dataset(1280, 720, 60, 4, 50);
+    let (_root, manifest) = dataset(1280, 720, 100, 4, 50);
     let spec = ClipSpec::uniform(16, 224, 224, 8);
-    let clip_bytes = spec.clip_bytes() as u64;
     let budget_bytes = 512 << 20;
     let needs = LoaderNeeds {
         num_workers: 4,
         prefetch_factor: 2,
         batch_size: 8,
-        held_batches: 2,
-        clip_bytes,
+        held_batches: 1,
+        clip_bytes: spec.clip_bytes() as u64,
         worker_bytes: DECODER_BYTES,
     };
     let plan = plan_loader(budget_bytes, &needs);
-    // What encoding left behind is none of the loader's.
-    fs::write("/proc/self/clear_refs", "5").unwrap();
-    let base = rss_bytes("VmRSS");
-    let cache = Arc::new(ClipCache::new(plan.cache_bytes, None));
-    let source = ClipSource::new(&manifest, spec, cache).with_augmentation(&AugmentationConfig::default());
-    let loader = Loader::new(Arc::new(source), &plan);
-    let videos: Vec<usize> = (0..manifest.videos.len()).collect();
-    let mut clips = 0;
-    for epoch in 0..2 {
-        let mut pass = loader.pass(epoch_plan(&videos, 1, epoch, 8, false), Some(Draw { seed: 1, epoch }));
-        while let Some(batch) = pass.next_batch().unwrap() {
-            clips += batch.videos.len();
-        }
-    }
-    let peak = rss_bytes("VmHWM");
+    let (clips, base, peak) = resident(&manifest, spec, &plan, 2);
     println!(
-        "memory: {clips} clips, base {:.0} MiB, peak {:.0} MiB, added {:.0} of {:.0} MiB ({plan:?})",
-        base as f64 / MIB,
-        peak as f64 / MIB,
-        (peak - base) as f64 / MIB,
+        "memory: {clips} clips, base {base:.0} MiB, peak {peak:.0} MiB, added {:.0} of {:.0} MiB ({plan:?})",
+        peak - base,
         budget_bytes as f64 / MIB
     );
 }
 
+/// Clips are tiny here, so that what is added is the decoders'.
+fn decoders() {
+    for (width, height) in [(1280, 720), (1920, 1080)] {
+        let (_root, manifest) = dataset(width, height, 60, 2, 12);
+        let spec = ClipSpec::uniform(16, 112, 112, 8);
+        for workers in [1, 2, 4, 8] {
+            let (_, base, peak) = resident(&manifest, spec, &LoaderPlan::fixed(workers, workers), 1);
+            println!("decoders: {width}x{height}, {workers} workers, base {base:.0} MiB, added {:.0} MiB", peak - base);
+        }
+    }
+}
+
+/// From each level of the cache in turn.
 fn epoch() {
     let (_root, manifest) = dataset(256, 256, 40, 8, 10);
-    let folder = tempfile::tempdir().unwrap();
     let spec = ClipSpec::uniform(16, 112, 112, 8);
-    // Nothing in memory: the slower of the two levels.
-    let cache = Arc::new(ClipCache::new(0, Some(DiskCache::open(folder.path(), u64::MAX))));
-    let reader: ClipReader = Arc::new(move |_, footage, draw| {
-        let thwc = dfdetect::data::decode::read_clip(footage, &spec, draw)?;
-        Ok(ReadClip { thwc, meta: Vec::new() })
-    });
-    let source = ClipSource::new(&manifest, spec, cache).with_augmentation(&AugmentationConfig::default());
-    let source = Arc::new(source.with_reader(reader, vec![String::new()]));
     let videos: Vec<usize> = (0..manifest.videos.len()).collect();
-    prepare(&source, &videos, 2, &AtomicBool::new(false));
-    let loader = Loader::new(source.clone(), &dfdetect::data::LoaderPlan::fixed(2, 32));
+    let folder = tempfile::tempdir().unwrap();
+    for (level, memory_bytes) in [("disk", 0), ("memory", u64::MAX)] {
+        let cache = Arc::new(ClipCache::new(memory_bytes, Some(DiskCache::open(folder.path(), u64::MAX))));
+        let source = ClipSource::new(&manifest, spec, cache).with_augmentation(&AugmentationConfig::default());
+        let source = Arc::new(source);
+        prepare(&source, &videos, |_| false, 2, &AtomicBool::new(false));
+        let (batches, wait_ms, step_ms) = train(&Loader::new(source.clone(), &LoaderPlan::fixed(2, 32)), &videos);
+        println!(
+            "epoch from {level}: {batches} steps of {step_ms:.0} ms, of which {wait_ms:.2} ms ({:.2} %) wait for data, {:?}",
+            100.0 * wait_ms / step_ms,
+            source.cache().stats()
+        );
+    }
+}
+
+/// Steps after the first, and milliseconds that a step waited and took.
+fn train(loader: &Loader, videos: &[usize]) -> (u32, f64, f64) {
     let model = ModelConfig { backbone: Backbone::Resnet18, ..ModelConfig::default() };
     let detector = Detector::new(&model, Device::Cpu, Format::F32, false).unwrap();
-    let (mut waits, mut steps) = (0.0, 0.0);
-    let mut pass = loader.pass(epoch_plan(&videos, 1, 0, 8, true), Some(Draw { seed: 1, epoch: 0 }));
-    let mut batches = 0;
-    loop {
+    let parameters = detector.parameters();
+    let named = parameters.trainable().map(|parameter| (parameter.name.as_str(), &parameter.tensor));
+    let mut optimizer = AdamW::new(named, 0.01).unwrap();
+    let mut pass = loader.pass(epoch_plan(videos, 1, 0, 8, true), Some(Draw { seed: 1, epoch: 0 }));
+    let (mut wait_secs, mut step_secs, mut steps) = (0.0, 0.0, 0);
+    for step in 0.. {
         let started = Instant::now();
         let Some(batch) = pass.next_batch().unwrap() else { break };
-        let waited = started.elapsed().as_secs_f64();
-        let frames_bthwc = clips_to_device(&batch, &spec, 0..batch.labels.len(), Device::Cpu, false).unwrap();
-        detector.forward(&frames_bthwc, true).unwrap().clips_b.sum(Kind::Float).backward();
-        if batches > 0 {
-            waits += waited;
-            steps += started.elapsed().as_secs_f64();
+        let waited_secs = started.elapsed().as_secs_f64();
+        let frames_bthwc = clips_to_device(&batch, loader.spec(), 0..batch.labels.len(), Device::Cpu, false).unwrap();
+        parameters.zero_gradients().unwrap();
+        let logits_b = detector.forward(&frames_bthwc, true).unwrap().clips_b;
+        let targets_b = Tensor::from_slice(&batch.labels.iter().map(|label| *label as u8).collect::<Vec<_>>());
+        let targets_b = targets_b.to_kind(Kind::Float);
+        let (no_weights, mean) = (None::<Tensor>, Reduction::Mean);
+        logits_b
+            .binary_cross_entropy_with_logits(&targets_b, no_weights.as_ref(), no_weights.as_ref(), mean)
+            .backward();
+        optimizer.step(1e-4, 1.0).unwrap();
+        // The first warms up.
+        if step > 0 {
+            wait_secs += waited_secs;
+            step_secs += started.elapsed().as_secs_f64();
+            steps += 1;
         }
-        batches += 1;
     }
-    println!(
-        "epoch: {batches} batches, step {:.0} ms, waiting for data {:.2} ms ({:.2} %), {:?}",
-        steps * 1e3 / f64::from(batches - 1),
-        waits * 1e3 / f64::from(batches - 1),
-        100.0 * waits / steps,
-        source.cache().stats()
-    );
+    (steps, wait_secs * 1e3 / f64::from(steps), step_secs * 1e3 / f64::from(steps))
 }

@@ -14,7 +14,7 @@ use std::time::{Duration, SystemTime};
 use data_support::{SETTINGS, write_video};
 use dfdetect::config::{DataConfig, Roots};
 use dfdetect::data::{
-    ClipCache, ClipReader, ClipSource, ClipSpec, DiskCache, HostBatch, Loader, LoaderPlan, Manifest, Prepared,
+    ClipCache, ClipReader, ClipSource, ClipSpec, DiskCache, HostBatch, Loader, LoaderPlan, Manifest, Media, Prepared,
     ReadClip, prepare, sequential_plan,
 };
 use tempfile::TempDir;
@@ -53,14 +53,18 @@ fn batch(source: &Arc<ClipSource>, videos: usize) -> HostBatch {
 
 fn fill(source: &ClipSource, videos: usize) -> Vec<Prepared> {
     let videos: Vec<_> = (0..videos).collect();
-    prepare(source, &videos, 2, &AtomicBool::new(false)).into_iter().map(|(_, prepared)| prepared).collect()
+    prepare(source, &videos, |_| false, 2, &AtomicBool::new(false)).into_iter().map(|(_, prepared)| prepared).collect()
 }
 
 fn clips(folder: &Path) -> Vec<PathBuf> {
+    files(folder, "clip")
+}
+
+fn files(folder: &Path, extension: &str) -> Vec<PathBuf> {
     let files = fs::read_dir(folder).unwrap().map(|entry| entry.unwrap().path());
-    let mut clips: Vec<_> = files.filter(|path| path.extension().is_some_and(|kind| kind == "clip")).collect();
-    clips.sort();
-    clips
+    let mut files: Vec<_> = files.filter(|path| path.extension().is_some_and(|kind| kind == extension)).collect();
+    files.sort();
+    files
 }
 
 /// Same size, same time, nothing of the content.
@@ -152,7 +156,7 @@ fn the_least_recently_used_leave_but_never_what_this_run_uses() {
         File::options().write(true).open(path).unwrap().set_modified(long_ago).unwrap();
     }
     let next = source(&manifest, folder.path(), limit_bytes);
-    let new = |videos: &[usize]| drop(prepare(&next, videos, 1, &AtomicBool::new(false)));
+    let new = |videos: &[usize]| drop(prepare(&next, videos, |_| false, 1, &AtomicBool::new(false)));
     new(&[4]);
     let left = clips(folder.path());
     assert!(left.len() == 4 && !left.contains(&oldest[0]) && left.contains(&oldest[1]), "the oldest left");
@@ -176,12 +180,16 @@ fn a_folder_that_cannot_be_written_costs_a_warning_and_no_run() {
     assert!(source.cache().stats().write_failures > 0);
 }
 
-/// Not a test by itself: what the two tests below start as a process of its own.
+/// Not a test by itself: what tests below start as a process of its own.
 #[test]
 fn child() {
     if let (Some(root), Some(folder)) = (std::env::var_os("CACHE_CHILD_ROOT"), std::env::var_os("CACHE_CHILD_FOLDER")) {
         let manifest = scan(Path::new(&root));
-        fill(&source(&manifest, Path::new(&folder), 8 * FILE_BYTES), manifest.videos.len());
+        tracing_subscriber::fmt().with_writer(std::io::stderr).init();
+        let source = source(&manifest, Path::new(&folder), 8 * FILE_BYTES);
+        fill(&source, manifest.videos.len());
+        assert_eq!(batch(&source, manifest.videos.len()).videos.len(), manifest.videos.len());
+        eprintln!("{} failures", source.cache().stats().write_failures);
     }
 }
 
@@ -189,6 +197,129 @@ fn start_child(root: &Path, folder: &Path) -> Child {
     let mut command = Command::new(std::env::current_exe().unwrap());
     command.args(["--exact", "child"]).env("CACHE_CHILD_ROOT", root).env("CACHE_CHILD_FOLDER", folder);
     command.stdout(std::process::Stdio::null()).spawn().unwrap()
+}
+
+#[test]
+fn a_full_disk_is_said_once_and_the_run_goes_on() {
+    let (root, _) = dataset(4);
+    let folder = tempfile::tempdir().unwrap();
+    // Files beyond 512 bytes fail as on a full disk: clips do, records do not.
+    let output = Command::new("sh")
+        .args(["-c", "trap '' XFSZ; ulimit -f 1; exec \"$0\" --exact child --nocapture"])
+        .arg(std::env::current_exe().unwrap())
+        .env("CACHE_CHILD_ROOT", root.path())
+        .env("CACHE_CHILD_FOLDER", folder.path())
+        .output()
+        .unwrap();
+    let log = String::from_utf8(output.stderr).unwrap();
+    assert!(output.status.success(), "{log}");
+    assert_eq!(log.matches("the run goes on without").count(), 1, "{log}");
+    let failures: u64 = log.split(" failures\n").next().unwrap().split_whitespace().last().unwrap().parse().unwrap();
+    assert!((11..=12).contains(&failures), "8 clips, and 3 before that was given up: {log}");
+    assert_eq!(fs::read_dir(folder.path()).unwrap().count(), 9, "8 records and the lock, no partial file");
+}
+
+#[test]
+fn a_clip_of_another_version_is_none() {
+    let (_root, manifest) = dataset(1);
+    let folder = tempfile::tempdir().unwrap();
+    fill(&source(&manifest, folder.path(), u64::MAX), 2);
+    let path = clips(folder.path()).remove(0);
+    let mut bytes = fs::read(&path).unwrap();
+    bytes[8] += 1;
+    let sum = xxhash_rust::xxh3::xxh3_64(&bytes[..72]);
+    bytes[72..80].copy_from_slice(&sum.to_le_bytes());
+    fs::write(&path, bytes).unwrap();
+    let outcomes = fill(&source(&manifest, folder.path(), u64::MAX), 2);
+    assert_eq!(outcomes.iter().filter(|outcome| **outcome == Prepared::Read(Vec::new())).count(), 1);
+}
+
+#[test]
+fn damage_to_records_and_to_what_is_kept_with_a_clip_is_repaired() {
+    let (_root, manifest) = dataset(1);
+    let folder = tempfile::tempdir().unwrap();
+    let reader: ClipReader =
+        Arc::new(|video, _, _| Ok(ReadClip { thwc: vec![video as u8; CLIP_BYTES as usize], meta: b"a face".to_vec() }));
+    let prepared = || {
+        let cache = ClipCache::new(0, Some(DiskCache::open(folder.path(), u64::MAX)));
+        let source = ClipSource::new(&manifest, spec(), Arc::new(cache));
+        let source = source.with_reader(reader.clone(), vec!["face".into()]);
+        (fill(&source, 1).remove(0), source.cache().stats().damaged)
+    };
+    let [read, cached] = [Prepared::Read, Prepared::Cached].map(|outcome| outcome(b"a face".to_vec()));
+    assert_eq!(prepared(), (read.clone(), 0));
+    let record = files(folder.path(), "id").remove(0);
+    let good = fs::read(&record).unwrap();
+    let flipped = [&[good[0] ^ 1], &good[1..]].concat();
+    for bytes in [flipped, good[..23].to_vec(), Vec::new(), [&good[..], &[0]].concat()] {
+        fs::write(&record, bytes).unwrap();
+        assert_eq!(prepared(), (cached.clone(), 1));
+        assert_eq!(fs::read(&record).unwrap(), good, "written anew");
+    }
+    let path = clips(folder.path()).remove(0);
+    let mut bytes = fs::read(&path).unwrap();
+    bytes[82] ^= 1;
+    fs::write(&path, bytes).unwrap();
+    assert_eq!(prepared(), (read, 1));
+}
+
+#[test]
+fn what_killed_processes_left_is_swept_once_it_is_old() {
+    let folder = tempfile::tempdir().unwrap();
+    let hours = [(".partial-old", 2), (".partial-new", 0), ("a.id", 100 * 24), ("b.id", 80 * 24), ("notes", 10_000)];
+    for (name, hours) in hours {
+        let file = File::create(folder.path().join(name)).unwrap();
+        file.set_modified(SystemTime::now() - Duration::from_secs(3600 * hours)).unwrap();
+    }
+    drop(DiskCache::open(folder.path(), 0));
+    let mut left: Vec<_> = fs::read_dir(folder.path()).unwrap().map(|entry| entry.unwrap().file_name()).collect();
+    left.sort();
+    assert_eq!(left, [".lock", ".partial-new", "b.id", "notes"]);
+}
+
+#[test]
+fn pictures_are_known_by_all_of_their_files() {
+    let root = tempfile::tempdir().unwrap();
+    let picture = |name: &str, level: u8| {
+        let path = root.path().join(name);
+        fs::create_dir_all(path.parent().unwrap()).unwrap();
+        image::RgbImage::from_pixel(40, 40, image::Rgb([level; 3])).save(&path).unwrap();
+        // Of one size, and of one time unless a test changes it: told apart by their bytes.
+        let time = SystemTime::UNIX_EPOCH + Duration::from_secs(1_600_000_000);
+        File::options().write(true).open(&path).unwrap().set_modified(time).unwrap();
+        path
+    };
+    picture("real/one.png", 10);
+    (0..5).for_each(|frame| drop(picture(&format!("fake/folder/{frame}.png"), frame)));
+    let manifest = scan(root.path());
+    let folder = tempfile::tempdir().unwrap();
+    let reader: ClipReader = Arc::new(|_, _, _| Ok(ReadClip { thwc: vec![0; CLIP_BYTES as usize], meta: Vec::new() }));
+    let outcomes = |manifest: &Manifest| {
+        let cache = ClipCache::new(0, Some(DiskCache::open(folder.path(), u64::MAX)));
+        fill(&ClipSource::new(manifest, spec(), Arc::new(cache)).with_reader(reader.clone(), vec!["x".into()]), 2)
+    };
+    let (read, cached) = (Prepared::Read(Vec::new()), Prepared::Cached(Vec::new()));
+    let media: Vec<_> = manifest.videos.iter().map(|video| video.media.clone()).collect();
+    assert_eq!(media, [Media::Folder, Media::Picture]);
+    assert_eq!(outcomes(&manifest), [read.clone(), read.clone()]);
+    assert_eq!(outcomes(&manifest), [cached.clone(), cached.clone()]);
+    // One in the middle of a folder, of which only the first and last are opened.
+    let changed = picture("fake/folder/2.png", 99);
+    File::options().write(true).open(changed).unwrap().set_modified(SystemTime::now()).unwrap();
+    assert_eq!(outcomes(&manifest), [read.clone(), cached.clone()]);
+    picture("fake/folder/5.png", 5);
+    assert_eq!(outcomes(&manifest), [read.clone(), cached.clone()], "one more");
+    let changed = picture("real/one.png", 99);
+    File::options().write(true).open(changed).unwrap().set_modified(SystemTime::now()).unwrap();
+    assert_eq!(outcomes(&manifest), [cached.clone(), read.clone()]);
+    // The same files, some of them.
+    let frames = |numbers: &[u32]| {
+        let mut manifest = manifest.clone();
+        let path = |frame: &u32| PathBuf::from(format!("fake/folder/{frame}.png"));
+        manifest.videos[0].media = Media::Frames(numbers.iter().map(path).collect());
+        outcomes(&manifest).remove(0)
+    };
+    assert_eq!([frames(&[0, 1, 2]), frames(&[0, 1, 2]), frames(&[0, 3, 2])], [read.clone(), cached, read]);
 }
 
 #[test]

@@ -6,16 +6,16 @@ mod data_support;
 use std::collections::BTreeSet;
 use std::fs;
 use std::path::Path;
-use std::sync::Arc;
-use std::sync::atomic::AtomicBool;
+use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
+use std::sync::{Arc, Mutex};
 use std::thread;
 use std::time::Duration;
 
 use data_support::{SETTINGS, write_video};
-use dfdetect::config::{DataConfig, Roots};
+use dfdetect::config::{AugmentationConfig, DataConfig, Roots, Sampling};
 use dfdetect::data::{
-    CacheStats, ClipCache, ClipSource, ClipSpec, HostBatch, Label, Loader, LoaderPlan, Manifest, Split, epoch_plan,
-    prepare, sequential_plan, unusable,
+    CacheStats, ClipCache, ClipReader, ClipSource, ClipSpec, Draw, HostBatch, Label, Loader, LoaderPlan, Manifest,
+    Prepared, ReadClip, Split, epoch_plan, prepare, sequential_plan, unusable,
 };
 use tempfile::TempDir;
 
@@ -108,7 +108,10 @@ fn unreadable_videos_are_left_out_and_named_while_others_come_through() {
     for threads in [0, 1, 3] {
         for budget_bytes in [0, u64::MAX] {
             let source = source(&manifest, budget_bytes);
-            assert_eq!(named(&unusable(prepare(&source, &videos, threads, &AtomicBool::new(false)))), expected);
+            assert_eq!(
+                named(&unusable(prepare(&source, &videos, |_| false, threads, &AtomicBool::new(false)))),
+                expected
+            );
             assert_eq!(source.cache().stats().bytes, if budget_bytes == 0 { 0 } else { 6 * CLIP_BYTES });
         }
     }
@@ -119,7 +122,7 @@ fn a_full_cache_is_not_exceeded_and_what_is_in_it_is_not_decoded_again() {
     let (root, manifest) = dataset(4);
     let videos: Vec<usize> = (0..8).collect();
     let source = source(&manifest, 5 * CLIP_BYTES + 1);
-    assert!(unusable(prepare(&source, &videos, 2, &AtomicBool::new(false))).is_empty());
+    assert!(unusable(prepare(&source, &videos, |_| false, 2, &AtomicBool::new(false))).is_empty());
     assert_eq!(source.cache().stats(), CacheStats { bytes: 5 * CLIP_BYTES, ..CacheStats::default() });
     let loader = Loader::new(source.clone(), &LoaderPlan::fixed(2, 2));
     let before = batches(&loader, sequential_plan(&videos, 3));
@@ -150,8 +153,9 @@ fn beyond_the_cache_files_are_probed_and_not_decoded() {
     let index = bytes.windows(4).position(|four| four == b"moov").unwrap();
     bytes[pixels..index - 8].fill(0xff);
     fs::write(&path, bytes).unwrap();
-    let prepared =
-        |budget_bytes| unusable(prepare(&source(&manifest, budget_bytes), &[0, 1], 1, &AtomicBool::new(false)));
+    let prepared = |budget_bytes| {
+        unusable(prepare(&source(&manifest, budget_bytes), &[0, 1], |_| false, 1, &AtomicBool::new(false)))
+    };
     assert!(prepared(CLIP_BYTES).is_empty(), "the damage does not show without decoding");
     let found = prepared(2 * CLIP_BYTES);
     assert!(found.len() == 1 && found[0].0 == 1 && found[0].1.contains("it is damaged: 0 of 3"), "{found:?}");
@@ -161,7 +165,7 @@ fn beyond_the_cache_files_are_probed_and_not_decoded() {
 fn preparing_stops_when_told_to() {
     let (_root, manifest) = dataset(2);
     let source = source(&manifest, u64::MAX);
-    assert!(prepare(&source, &[0, 1, 2, 3], 2, &AtomicBool::new(true)).is_empty());
+    assert!(prepare(&source, &[0, 1, 2, 3], |_| false, 2, &AtomicBool::new(true)).is_empty());
     assert_eq!(source.cache().stats().bytes, 0);
 }
 
@@ -255,4 +259,107 @@ fn a_folder_becomes_split_batches() {
     seen.sort_unstable();
     assert_eq!(seen, (0..20).collect::<Vec<_>>());
     assert_eq!(manifest.videos[0].method.as_deref(), Some("swap"));
+}
+
+#[test]
+fn where_memory_is_short_fewer_clips_are_ahead_and_fewer_threads_at_work() {
+    let (_root, manifest) = dataset(1);
+    let [begun, at_work, peak] = [0; 3].map(|_| Arc::new(AtomicUsize::new(0)));
+    let reader: ClipReader = {
+        let (begun, peak) = (begun.clone(), peak.clone());
+        Arc::new(move |_, _, _| {
+            begun.fetch_add(1, Ordering::SeqCst);
+            peak.fetch_max(at_work.fetch_add(1, Ordering::SeqCst) + 1, Ordering::SeqCst);
+            thread::sleep(Duration::from_millis(5));
+            at_work.fetch_sub(1, Ordering::SeqCst);
+            Ok(ReadClip { thwc: vec![0; CLIP_BYTES as usize], meta: Vec::new() })
+        })
+    };
+    let source = ClipSource::new(&manifest, spec(), Arc::new(ClipCache::none()));
+    let loader = Loader::new(Arc::new(source.with_reader(reader, vec![String::new()])), &LoaderPlan::fixed(4, 8));
+    let mut pass = loader.pass(vec![vec![0]; 200], None);
+    let mut taken = 0;
+    let mut state = |changes: &[fn(&Loader)]| {
+        changes.iter().for_each(|change| change(&loader));
+        for clips in [8, 8] {
+            // What was begun before the change may end.
+            peak.store(0, Ordering::SeqCst);
+            for _ in 0..clips {
+                pass.next_batch().unwrap().unwrap();
+            }
+            taken += clips;
+        }
+        // Time for all that may begin.
+        thread::sleep(Duration::from_millis(200));
+        (begun.load(Ordering::SeqCst) - taken, peak.load(Ordering::SeqCst))
+    };
+    let (ahead, threads) = state(&[]);
+    assert!(ahead == 8 && (2..=4).contains(&threads), "{ahead} {threads}");
+    let (ahead, threads) = state(&[Loader::shrink]);
+    assert!(ahead == 4 && threads <= 2, "{ahead} {threads}");
+    assert_eq!(state(&[Loader::shrink]), (2, 1));
+    assert_eq!(state(&[Loader::shrink; 4]), (1, 1), "no less than one of each");
+    assert_eq!(state(&[Loader::grow]), (2, 1));
+    let (ahead, threads) = state(&[Loader::grow; 4]);
+    assert!(ahead == 8 && (2..=4).contains(&threads), "{ahead} {threads}");
+}
+
+#[test]
+fn a_draw_decides_how_clips_are_varied_and_the_cache_keeps_them_as_they_are() {
+    let (_root, manifest) = dataset(3);
+    let plan = sequential_plan(&[0, 1, 2, 3, 4, 5], 4);
+    let all = AugmentationConfig { gaussian_blur: 1.0, jpeg: 1.0, noise: 1.0, ..AugmentationConfig::default() };
+    let clips = |workers, draw: &[Option<Draw>]| -> Vec<Vec<u8>> {
+        let source = ClipSource::new(&manifest, spec(), Arc::new(ClipCache::new(u64::MAX, None)));
+        let loader = Loader::new(Arc::new(source.with_augmentation(&all)), &LoaderPlan::fixed(workers, 4));
+        let pass = |draw: &Option<Draw>| {
+            let mut pass = loader.pass(plan.clone(), *draw);
+            let batches = std::iter::from_fn(|| pass.next_batch().unwrap());
+            batches.flat_map(|batch| batch.frames_bthwc).collect()
+        };
+        draw.iter().map(pass).collect()
+    };
+    let first = Some(Draw { seed: 1, epoch: 0 });
+    let second = Some(Draw { seed: 1, epoch: 1 });
+    let reference = clips(0, &[None, first, second, first, None]);
+    let [plain, varied, other, again, plain_again] = &reference[..] else { unreachable!() };
+    assert!(plain != varied && varied != other && varied == again && plain == plain_again);
+    let untouched = batches(&Loader::new(source(&manifest, 0), &LoaderPlan::fixed(0, 1)), plan.clone());
+    assert!(*plain == untouched.into_iter().flat_map(|batch| batch.frames_bthwc).collect::<Vec<_>>());
+    for workers in [1, 3] {
+        assert!(clips(workers, &[second, first, None]) == [other.clone(), varied.clone(), plain.clone()]);
+    }
+}
+
+#[test]
+fn frames_that_are_drawn_anew_are_not_cached_and_those_of_validation_are() {
+    let (_root, manifest) = dataset(2);
+    let drawn = Arc::new(Mutex::new(Vec::new()));
+    let reader: ClipReader = {
+        let drawn = drawn.clone();
+        Arc::new(move |video, _, draw| {
+            drawn.lock().unwrap().push((video, draw));
+            Ok(ReadClip { thwc: vec![0; CLIP_BYTES as usize], meta: Vec::new() })
+        })
+    };
+    let spec = ClipSpec { sampling: Sampling::RandomSegment, ..spec() };
+    let source = ClipSource::new(&manifest, spec, Arc::new(ClipCache::new(u64::MAX, None)));
+    let source = Arc::new(source.with_reader(reader, vec![String::new()]));
+    // Videos 0 and 1 are for training, 2 and 3 for validation.
+    let prepared = prepare(&source, &[0, 1, 2, 3], |video| video < 2, 1, &AtomicBool::new(false));
+    let outcomes: Vec<_> = prepared.into_iter().map(|(_, outcome)| outcome).collect();
+    let read = Prepared::Read(Vec::new());
+    assert_eq!(outcomes, [Prepared::Probed, Prepared::Probed, read.clone(), read]);
+    assert_eq!(std::mem::take(&mut *drawn.lock().unwrap()), [(2, None), (3, None)]);
+
+    let loader = Loader::new(source.clone(), &LoaderPlan::fixed(1, 4));
+    for epoch in 0..2 {
+        let draw = Some(Draw { seed: 1, epoch });
+        assert_eq!(loader.pass(vec![vec![0, 1]], draw).next_batch().unwrap().unwrap().videos, [0, 1]);
+        assert_eq!(batches(&loader, vec![vec![2, 3]])[0].videos, [2, 3]);
+    }
+    let seeds: BTreeSet<_> = drawn.lock().unwrap().iter().map(|(_, draw)| draw.unwrap()).collect();
+    assert_eq!(seeds.len(), 4, "each video and epoch its own");
+    let stats = source.cache().stats();
+    assert_eq!((stats.bypassed, stats.hits, stats.misses, stats.bytes), (4, 4, 0, 2 * CLIP_BYTES));
 }

@@ -10,7 +10,7 @@ use clap::Args;
 use super::pipeline::{Clips, decide_faces, extract, stop_flag};
 use super::plan::make_absolute;
 use super::{overrides_of, quoted_list};
-use crate::config::{self, ConfigError};
+use crate::config::{self, ConfigError, Sampling};
 use crate::data::{Manifest, Prepared, shard};
 use crate::progress;
 
@@ -64,6 +64,10 @@ pub(super) fn run(args: &ExtractArgs) -> Result<()> {
     progress::set_level(config.logging.level);
     make_absolute(&mut config.data);
     let mut manifest = Manifest::scan(&config.data)?;
+    // Clips of training videos are not asked for again where their frames are drawn anew.
+    if config.data.sampling == Sampling::RandomSegment {
+        manifest.assign_splits(&config.data, config.seed)?;
+    }
     let stop = stop_flag()?;
     decide_faces(&config, &mut manifest, &stop)?;
     let clips = Clips::new(&config, &manifest, true)?;

@@ -123,7 +123,8 @@ pub(super) fn extract(
     threads: usize,
     stop: &AtomicBool,
 ) -> Result<Vec<(usize, Prepared)>> {
-    let prepared = prepare(&clips.source, videos, threads, stop);
+    let is_training = |video: usize| manifest.videos[video].split == Split::Train;
+    let prepared = prepare(&clips.source, videos, is_training, threads, stop);
     if stop.load(Ordering::Relaxed) {
         return Err(Interrupted(None).into());
     }

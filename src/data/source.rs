@@ -42,7 +42,7 @@ pub enum Prepared {
     Cached(Vec<u8>),
     /// It was read, and kept where there was room. With what is kept with the clip.
     Read(Vec<u8>),
-    /// There was no room for its clip, so it was only looked at.
+    /// There was no room for its clip, or its frames are drawn anew each epoch; so it was only looked at.
     Probed,
     /// It cannot be used, and why.
     Unusable(String),
@@ -137,11 +137,14 @@ impl ClipSource {
         &self.crop_keys[self.sets[video]]
     }
 
-    /// Fills the cache; once that is full, only looks whether the file can be used.
-    fn prepare(&self, video: usize) -> Prepared {
+    /// Fills the cache; once that is full, or for a clip that is never asked for again, only looks whether the file can
+    /// be used.
+    fn prepare(&self, video: usize, varied: bool) -> Prepared {
         let footage = &self.footage[video];
         let result = guarded(|| {
-            if let Some(meta) = self.cache.preload(video, footage, &self.spec, self.crop_key(video)) {
+            if varied && self.spec.sampling == Sampling::RandomSegment {
+                decode::probe(footage, &self.spec).map(|_| Prepared::Probed).map_err(reason)
+            } else if let Some(meta) = self.cache.preload(video, footage, &self.spec, self.crop_key(video)) {
                 Ok(Prepared::Cached(meta))
             } else if self.cache.has_room(self.spec.clip_bytes() as u64) {
                 self.read_and_keep(video).map(|clip| Prepared::Read(clip.meta.clone()))
@@ -163,9 +166,16 @@ impl fmt::Debug for ClipSource {
 }
 
 /// Goes over `videos` before training: reads them into the cache while it has room and only probes the files beyond
-/// that; a clip that is there already costs no look at its video. Gives back what became of each, in the order of
-/// `videos`. Ends early, without a word on the rest, once `stop` is set.
-pub fn prepare(source: &ClipSource, videos: &[usize], threads: usize, stop: &AtomicBool) -> Vec<(usize, Prepared)> {
+/// that, and those that are asked for with a [`Draw`] (`is_varied`) where that draws their frames; a clip that is there
+/// already costs no look at its video. Gives back what became of each, in the order of `videos`. Ends early, without a
+/// word on the rest, once `stop` is set.
+pub fn prepare(
+    source: &ClipSource,
+    videos: &[usize],
+    is_varied: impl Fn(usize) -> bool + Sync,
+    threads: usize,
+    stop: &AtomicBool,
+) -> Vec<(usize, Prepared)> {
     let bar = Bar::new("extract", videos.len() as u64, (videos.len() as u64).div_ceil(4));
     let next = AtomicUsize::new(0);
     let unusable = AtomicUsize::new(0);
@@ -176,7 +186,7 @@ pub fn prepare(source: &ClipSource, videos: &[usize], threads: usize, stop: &Ato
             let Some(video) = videos.get(position) else {
                 return;
             };
-            let prepared = source.prepare(*video);
+            let prepared = source.prepare(*video, is_varied(*video));
             if matches!(prepared, Prepared::Unusable(_)) {
                 unusable.fetch_add(1, Ordering::Relaxed);
             }

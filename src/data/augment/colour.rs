@@ -16,33 +16,39 @@ pub(super) struct Colour {
 impl Colour {
     /// One frame; each step is rounded down to u8 as torchvision does.
     pub(super) fn apply(&self, frame_hwc: &mut [u8]) {
-        if self.brightness != 1.0 {
-            let table: [u8; 256] = std::array::from_fn(|level| quantise(level as f32 * self.brightness));
-            frame_hwc.iter_mut().for_each(|level| *level = table[usize::from(*level)]);
+        let pixels = frame_hwc.as_chunks_mut::<3>().0;
+        let table = self.brightness_and_contrast(pixels);
+        let saturation = (self.saturation * ONE as f32) as i32;
+        for rgb in pixels {
+            let rgb_before_hue = saturate(rgb.map(|level| table[usize::from(level)]), saturation);
+            *rgb = if self.hue == 0.0 { rgb_before_hue } else { turn_hue(rgb_before_hue, self.hue) };
         }
-        if self.contrast != 1.0 {
-            // Grey levels are rounded down before the mean, as torchvision does.
-            let sum: u64 = frame_hwc.as_chunks::<3>().0.iter().map(|rgb| grey(rgb).floor() as u64).sum();
-            let mean = sum as f32 / (frame_hwc.len() / 3).max(1) as f32;
-            let table: [u8; 256] = std::array::from_fn(|level| blend(level as f32, mean, self.contrast));
-            frame_hwc.iter_mut().for_each(|level| *level = table[usize::from(*level)]);
+    }
+
+    /// What becomes of each level: that depends on nothing else but the mean of the frame.
+    fn brightness_and_contrast(&self, pixels: &[[u8; 3]]) -> [u8; 256] {
+        let bright: [u8; 256] = std::array::from_fn(|level| quantise(level as f32 * self.brightness));
+        if self.contrast == 1.0 {
+            return bright;
         }
-        if self.saturation != 1.0 {
-            for rgb in frame_hwc.as_chunks_mut::<3>().0 {
-                let grey = grey(rgb).floor();
-                *rgb = rgb.map(|level| blend(f32::from(level), grey, self.saturation));
-            }
-        }
-        if self.hue != 0.0 {
-            frame_hwc.as_chunks_mut::<3>().0.iter_mut().for_each(|rgb| *rgb = turn_hue(*rgb, self.hue));
-        }
+        let sum: u64 = pixels.iter().map(|rgb| grey(rgb.map(|level| bright[usize::from(level)])) as u64).sum();
+        let mean = sum as f32 / pixels.len().max(1) as f32;
+        bright.map(|level| blend(f32::from(level), mean, self.contrast))
     }
 }
 
-/// ITU-R BT.601 luma, with torchvision's four digits.
-fn grey(rgb: &[u8; 3]) -> f32 {
-    let [r, g, b] = rgb.map(f32::from);
-    0.2989 * r + 0.587 * g + 0.114 * b
+/// 1 in fixed point.
+const ONE: i32 = 1 << 16;
+
+/// ITU-R BT.601 luma with torchvision's four digits, rounded down as there. They add up to 0.9999.
+fn grey(rgb: [u8; 3]) -> i32 {
+    let [r, g, b] = rgb.map(i32::from);
+    (19589 * r + 38470 * g + 7471 * b) / ONE
+}
+
+fn saturate(rgb: [u8; 3], factor: i32) -> [u8; 3] {
+    let grey = grey(rgb) * (ONE - factor);
+    rgb.map(|level| ((i32::from(level) * factor + grey) / ONE).clamp(0, 255) as u8)
 }
 
 fn blend(level: f32, other: f32, factor: f32) -> u8 {
@@ -53,7 +59,7 @@ fn quantise(level: f32) -> u8 {
     level.clamp(0.0, 255.0) as u8
 }
 
-/// Through HSV (A. R. Smith, "Color gamut transform pairs", 1978).
+/// Through HSV (A. R. Smith, "Color gamut transform pairs", 1978). At most half the circle, either way.
 fn turn_hue(rgb: [u8; 3], turn: f32) -> [u8; 3] {
     let [r, g, b] = rgb.map(f32::from);
     let value = r.max(g).max(b);
@@ -68,10 +74,13 @@ fn turn_hue(rgb: [u8; 3], turn: f32) -> [u8; 3] {
     } else {
         (r - g) / range + 4.0
     };
-    let hue = (sixths / 6.0 + turn).rem_euclid(1.0) * 6.0;
+    // Comparing is many times faster than a remainder of floats.
+    let wrap = |sixths: f32| if sixths >= 6.0 { sixths - 6.0 } else { sixths };
+    let turned = sixths + turn * 6.0;
+    let hue = wrap(if turned < 0.0 { turned + 6.0 } else { turned });
     // What a channel keeps of the range: a trapezium over the circle of hues.
     [5.0, 3.0, 1.0].map(|offset| {
-        let k = (offset + hue) % 6.0;
+        let k = wrap(offset + hue);
         (value - range * k.min(4.0 - k).clamp(0.0, 1.0) + 0.5) as u8
     })
 }
@@ -109,10 +118,40 @@ mod tests {
     }
 
     #[test]
-    fn a_third_of_the_circle_turns_red_to_green_and_a_whole_one_changes_nothing() {
+    fn a_third_of_the_circle_turns_red_to_green_and_both_halves_meet() {
         let turned = |turn| apply(Colour { hue: turn, ..NONE }, &[[255, 0, 0], [40, 40, 40], [200, 100, 50]]);
         assert_eq!(turned(1.0 / 3.0), [[0, 255, 0], [40, 40, 40], [50, 200, 100]]);
         assert_eq!(turned(-1.0 / 3.0), [[0, 0, 255], [40, 40, 40], [100, 50, 200]]);
-        assert_eq!(turned(1.0), [[255, 0, 0], [40, 40, 40], [200, 100, 50]]);
+        assert_eq!(turned(0.5), turned(-0.5));
+    }
+
+    #[derive(serde::Deserialize)]
+    struct Fixture {
+        hwc: Vec<u8>,
+        cases: Vec<Case>,
+    }
+
+    #[derive(serde::Deserialize)]
+    struct Case {
+        name: String,
+        factor: f32,
+        hwc: Vec<u8>,
+    }
+
+    #[test]
+    fn colours_are_those_of_torchvision() {
+        let fixture: Fixture = serde_json::from_str(include_str!("../../../tests/fixtures/augment.json")).unwrap();
+        for Case { name, factor, hwc } in fixture.cases {
+            let colour = match name.as_str() {
+                "brightness" => Colour { brightness: factor, ..NONE },
+                "contrast" => Colour { contrast: factor, ..NONE },
+                "saturation" => Colour { saturation: factor, ..NONE },
+                _ => Colour { hue: factor, ..NONE },
+            };
+            let mut changed = fixture.hwc.clone();
+            colour.apply(&mut changed);
+            let furthest = changed.iter().zip(&hwc).map(|(a, b)| a.abs_diff(*b)).max();
+            assert!(furthest <= Some(1) && changed != fixture.hwc, "{name} {factor}: {furthest:?} levels apart");
+        }
     }
 }

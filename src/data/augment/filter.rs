@@ -56,7 +56,7 @@ pub(super) fn add_noise(frame_hwc: &mut [u8], sigma: f32, rng: &mut impl Rng) {
     let scale = sigma / (4.0f32 * 65535.0 / 12.0).sqrt();
     for level in frame_hwc {
         let sum: u16 = rng.random::<u32>().to_le_bytes().map(u16::from).iter().sum();
-        *level = (f32::from(*level) + (f32::from(sum) - 510.0) * scale).round().clamp(0.0, 255.0) as u8;
+        *level = (f32::from(*level) + (f32::from(sum) - 510.0) * scale + 0.5).clamp(0.0, 255.0) as u8;
     }
 }
 

@@ -29,18 +29,25 @@ pub(super) struct Rectangle {
 }
 
 impl Crop {
-    /// As torchvision's `RandomResizedCrop`: the share of the area is uniform, the logarithm of the sides' ratio too.
-    pub(super) fn draw(rng: &mut impl Rng, least_share: f64) -> Self {
-        let area: f64 = rng.random_range(least_share.min(1.0)..=1.0);
-        let ratio = rng.random_range((0.75f64).ln()..=(4.0f64 / 3.0).ln()).exp();
-        // One attempt: a side that is too long is cut, which keeps what the draw costs fixed.
-        let [width, height] = [(area * ratio).sqrt(), (area / ratio).sqrt()].map(|side| side.min(1.0));
-        let [x, y]: [f64; 2] = [rng.random(), rng.random()];
+    /// As torchvision's `RandomResizedCrop`, though not to whole pixels: the share of the area is uniform, the logarithm
+    /// of the sides' ratio too; what reaches beyond the picture is drawn again, up to ten times.
+    pub(super) fn draw(rng: &mut impl Rng, least_share: f64, height: usize, width: usize) -> Self {
+        const WHOLE: Crop = Crop { left: 0.0, top: 0.0, width: 1.0, height: 1.0 };
         if least_share >= 1.0 {
-            return Self { left: 0.0, top: 0.0, width: 1.0, height: 1.0 };
+            return WHOLE;
         }
-        let [left, top] = [x * (1.0 - width), y * (1.0 - height)];
-        Self { left: left as f32, top: top as f32, width: width as f32, height: height as f32 }
+        let picture_ratio = width as f64 / height as f64;
+        let crop = (0..10).find_map(|_| {
+            let area: f64 = rng.random_range(least_share..=1.0);
+            let ratio = rng.random_range((0.75f64).ln()..=(4.0f64 / 3.0).ln()).exp() / picture_ratio;
+            let (width, height) = ((area * ratio).sqrt(), (area / ratio).sqrt());
+            let fits = width <= 1.0 && height <= 1.0;
+            fits.then(|| [rng.random::<f64>() * (1.0 - width), rng.random::<f64>() * (1.0 - height), width, height])
+        });
+        crop.map_or(WHOLE, |crop| {
+            let [left, top, width, height] = crop.map(|share| share as f32);
+            Self { left, top, width, height }
+        })
     }
 }
 
@@ -56,13 +63,11 @@ impl Rectangle {
     }
 }
 
-/// Where a pixel comes from: four neighbours' first byte, steps to the right and down, and weights of 1/256.
+/// Where a pixel comes from: the first of four neighbours, and weights of 1/256 of those to the right and below.
 struct Origin {
-    at: usize,
-    right: usize,
-    down: usize,
-    x: u32,
-    y: u32,
+    at: u32,
+    x: u16,
+    y: u16,
 }
 
 impl Warp {
@@ -73,18 +78,22 @@ impl Warp {
     /// All frames of a clip; what comes from beyond an edge repeats the edge.
     pub(super) fn apply(&self, thwc: &[u8], frames: usize, height: usize, width: usize) -> Vec<u8> {
         let origins = self.origins(height, width);
-        let mut out = Vec::with_capacity(thwc.len());
-        for frame in thwc.chunks_exact((height * width * 3).max(1)).take(frames) {
-            for Origin { at, right, down, x, y } in &origins {
-                for channel in 0..3 {
-                    let level = |at: usize| u32::from(frame[at + channel]);
-                    let above = level(*at) * (256 - x) + level(at + right) * x;
-                    let below = level(at + down) * (256 - x) + level(at + right + down) * x;
-                    out.push((((256 - y) * above + y * below + (1 << 15)) >> 16) as u8);
-                }
-            }
+        let right = usize::from(width > 1);
+        let down = if height > 1 { width } else { 0 };
+        let mut out = Vec::with_capacity(frames * origins.len());
+        for frame in thwc.as_chunks::<3>().0.chunks_exact(origins.len().max(1)).take(frames) {
+            out.extend(origins.iter().map(|Origin { at, x, y }| {
+                let (at, x, y) = (*at as usize, u32::from(*x), u32::from(*y));
+                let four = [at, at + right, at + down, at + down + right].map(|at| frame[at]);
+                let pixel: [u8; 3] = std::array::from_fn(|channel| {
+                    let [a, b, c, d] = four.map(|rgb| u32::from(rgb[channel]));
+                    let (above, below) = (a * (256 - x) + b * x, c * (256 - x) + d * x);
+                    (((256 - y) * above + y * below + (1 << 15)) >> 16) as u8
+                });
+                pixel
+            }));
         }
-        out
+        out.into_flattened()
     }
 
     /// The same for all frames, so it is worked out once a clip.
@@ -101,14 +110,12 @@ impl Warp {
                 let dy = (row as f32 + 0.5 - h / 2.0) * share_h;
                 let x = (middle[0] + cos * dx - sin * dy - 0.5).clamp(0.0, w - 1.0);
                 let y = (middle[1] + sin * dx + cos * dy - 0.5).clamp(0.0, h - 1.0);
-                let (column, row) = (x as usize, y as usize);
-                origins.push(Origin {
-                    at: (row * width + column) * 3,
-                    right: if column + 1 < width { 3 } else { 0 },
-                    down: if row + 1 < height { width * 3 } else { 0 },
-                    x: ((x - column as f32) * 256.0).round() as u32,
-                    y: ((y - row as f32) * 256.0).round() as u32,
-                });
+                // At the far edges all weight is on the neighbour, so there always is one.
+                let column = (x as usize).min(width.saturating_sub(2));
+                let row = (y as usize).min(height.saturating_sub(2));
+                let weight = |share: f32| (share * 256.0 + 0.5) as u16;
+                let at = u32::try_from(row * width + column).expect("the configuration bounds the size of frames");
+                origins.push(Origin { at, x: weight(x - column as f32), y: weight(y - row as f32) });
             }
         }
         origins
@@ -117,6 +124,9 @@ impl Warp {
 
 #[cfg(test)]
 mod tests {
+    use rand::SeedableRng;
+    use rand_chacha::ChaCha8Rng;
+
     use super::*;
 
     const WHOLE: Crop = Crop { left: 0.0, top: 0.0, width: 1.0, height: 1.0 };
@@ -144,5 +154,22 @@ mod tests {
         let crop = Crop { left: 0.5, top: 0.0, width: 0.5, height: 1.0 };
         let warp = Warp { flip: false, degrees: 0.0, crop };
         assert_eq!(warp.apply(&grey(&[0, 0, 100, 200]), 1, 1, 4), grey(&[75, 125, 175, 200]));
+    }
+
+    #[test]
+    fn crops_lie_within_the_picture_and_have_the_share_and_ratio_asked_for() {
+        let mut rng = ChaCha8Rng::seed_from_u64(3);
+        let mut mean = 0.0;
+        for _ in 0..2000 {
+            let Crop { left, top, width, height } = Crop::draw(&mut rng, 0.5, 100, 200);
+            assert!(left >= 0.0 && top >= 0.0 && left + width < 1.0 + 1e-6 && top + height < 1.0 + 1e-6);
+            // A whole picture is what is left where ten draws do not fit.
+            let ratio = 2.0 * width / height;
+            assert!((0.749..1.335).contains(&ratio) || width == 1.0, "{ratio}");
+            assert!(width * height > 0.499);
+            mean += width * height / 2000.0;
+        }
+        assert!((0.5..0.75).contains(&mean), "{mean}");
+        assert_eq!(Crop::draw(&mut rng, 1.0, 100, 200), WHOLE);
     }
 }

@@ -82,11 +82,13 @@ impl Augmentation {
         let flip = chance(config.horizontal_flip);
         let [blur, noise, jpeg, erase] =
             [config.gaussian_blur, config.noise, config.jpeg, config.random_erasing].map(&mut chance);
-        let blur_sigma = rng.random_range(0.1..=2.0);
+        let blur_sigma = rng.random_range(0.1..=1.5);
         let noise_sigma = rng.random_range(1.0..=10.0);
         let quality = rng.random_range(40..=95);
-        let crop = geometry::Crop::draw(&mut rng, config.random_resized_crop);
         let erased = geometry::Rectangle::draw(&mut rng, height, width);
+        let seed = rng.random();
+        // Last: how much it draws differs.
+        let crop = geometry::Crop::draw(&mut rng, config.random_resized_crop, height, width);
         let warp = geometry::Warp { flip, degrees, crop };
         Recipe {
             warp: (!warp.is_identity()).then_some(warp),
@@ -95,7 +97,7 @@ impl Augmentation {
             noise_sigma: noise.then_some(noise_sigma),
             jpeg_quality: jpeg.then_some(quality),
             erased: erase.then_some(erased),
-            seed: rng.random(),
+            seed,
         }
     }
 }

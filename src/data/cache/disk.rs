@@ -10,7 +10,7 @@ use std::fs::{self, File, Permissions, TryLockError};
 use std::io::{self, Read, Seek, Write};
 use std::os::unix::fs::PermissionsExt;
 use std::path::{Path, PathBuf};
-use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
+use std::sync::atomic::{AtomicBool, AtomicU32, AtomicU64, Ordering};
 use std::sync::{Mutex, MutexGuard, PoisonError};
 use std::thread;
 use std::time::{Duration, Instant, SystemTime};
@@ -28,6 +28,9 @@ const RECORD: &str = "id";
 const PARTIAL: &str = ".partial-";
 const LOCK: &str = ".lock";
 const HOUR: Duration = Duration::from_secs(3600);
+/// So many failures in a row, and no more is written: a full disk does not get better by trying once a clip, while one
+/// failure may be another process that held the lock too long.
+const GIVE_UP_AFTER: u32 = 3;
 /// A record nobody asked for this long is removed; writing it again costs two small reads.
 const RECORD_LIFE: Duration = Duration::from_secs(90 * 24 * 3600);
 
@@ -40,7 +43,9 @@ pub struct DiskCache {
     lock: Option<Mutex<File>>,
     /// Clips that this run has used or written.
     used: Mutex<HashSet<u128>>,
-    failed: AtomicBool,
+    /// Failures in a row to write a clip, or a record: where one does not fit, the other may.
+    clip_failures: AtomicU32,
+    record_failures: AtomicU32,
     full: AtomicBool,
     damaged: AtomicU64,
     write_failures: AtomicU64,
@@ -65,7 +70,8 @@ impl DiskCache {
             limit_bytes,
             lock,
             used: Mutex::default(),
-            failed: AtomicBool::new(false),
+            clip_failures: AtomicU32::new(0),
+            record_failures: AtomicU32::new(0),
             full: AtomicBool::new(false),
             damaged: AtomicU64::new(0),
             write_failures: AtomicU64::new(0),
@@ -73,7 +79,11 @@ impl DiskCache {
             bytes: AtomicU64::new(0),
         };
         match failure {
-            Some(error) => cache.attempt(|| Err(error)),
+            Some(error) => {
+                cache.count_failure(&error);
+                cache.clip_failures.store(GIVE_UP_AFTER, Ordering::Relaxed);
+                cache.record_failures.store(GIVE_UP_AFTER, Ordering::Relaxed);
+            }
             None => cache.sweep(),
         }
         cache
@@ -103,7 +113,9 @@ impl DiskCache {
             Some(content) => content,
             None => {
                 let content = seen.content().ok()?;
-                self.attempt(|| Ok(self.partial(&[&entry::record(content)])?.persist(&path).map(drop)?));
+                self.attempt(&self.record_failures, || {
+                    Ok(self.partial(&[&entry::record(content)])?.persist(&path).map(drop)?)
+                });
                 content
             }
         };
@@ -144,7 +156,7 @@ impl DiskCache {
 
     /// Whether one more clip would be written.
     pub(super) fn has_room(&self) -> bool {
-        !self.failed.load(Ordering::Relaxed) && !self.full.load(Ordering::Relaxed)
+        self.clip_failures.load(Ordering::Relaxed) < GIVE_UP_AFTER && !self.full.load(Ordering::Relaxed)
     }
 
     /// Writes a clip, unless another that this run uses would have to leave for it.
@@ -153,7 +165,7 @@ impl DiskCache {
             self.refused.fetch_add(1, Ordering::Relaxed);
             return;
         }
-        self.attempt(|| {
+        self.attempt(&self.clip_failures, || {
             let path = self.path(key.hash, CLIP);
             let head = entry::head(key, clip);
             let partial = self.partial(&[&head, &clip.meta, &clip.thwc])?;
@@ -231,7 +243,7 @@ impl DiskCache {
                 let _ = fs::remove_file(&file.path);
             }
         }
-        self.attempt(|| {
+        self.attempt(&self.clip_failures, || {
             self.locked(|lock| {
                 let bytes = self.evict(0);
                 self.write_count(lock, bytes)
@@ -248,7 +260,7 @@ impl DiskCache {
     /// Does what no other process may do at the same time.
     fn locked<T>(&self, work: impl FnOnce(&mut File) -> io::Result<T>) -> io::Result<T> {
         /// Counting a large folder takes a second or two; whoever holds the lock longer was stopped.
-        const PATIENCE: Duration = Duration::from_secs(10);
+        const PATIENCE: Duration = if cfg!(test) { Duration::from_millis(50) } else { Duration::from_secs(10) };
         const PAUSE: Duration = Duration::from_millis(2);
         let lock = self.lock.as_ref().ok_or_else(|| io::Error::other("the folder cannot be written"))?;
         let mut file = lock.lock().unwrap_or_else(PoisonError::into_inner);
@@ -273,22 +285,28 @@ impl DiskCache {
         Ok(partial)
     }
 
-    /// Writes, unless that failed before: a full disk does not get better by trying once a clip.
-    fn attempt(&self, write: impl FnOnce() -> io::Result<()>) {
-        let result = match self.failed.load(Ordering::Relaxed) {
-            true => Err(None),
-            false => write().map_err(Some),
-        };
-        if let Err(error) = result {
+    /// Writes, unless that failed too often before.
+    fn attempt(&self, failures_in_a_row: &AtomicU32, write: impl FnOnce() -> io::Result<()>) {
+        if failures_in_a_row.load(Ordering::Relaxed) >= GIVE_UP_AFTER {
             self.write_failures.fetch_add(1, Ordering::Relaxed);
-            if let Some(error) = error
-                && !self.failed.swap(true, Ordering::Relaxed)
-            {
-                let directory = self.directory.display();
-                tracing::warn!(
-                    "{directory}: the clip cache cannot be written any more, the run goes on without: {error}"
-                );
+            return;
+        }
+        match write() {
+            Ok(()) => failures_in_a_row.store(0, Ordering::Relaxed),
+            Err(error) => {
+                failures_in_a_row.fetch_add(1, Ordering::Relaxed);
+                self.count_failure(&error);
             }
+        }
+    }
+
+    fn count_failure(&self, error: &io::Error) {
+        if self.write_failures.fetch_add(1, Ordering::Relaxed) == 0 {
+            tracing::warn!(
+                "{}: the clip cache cannot be written, the run goes on without: {error}; after {GIVE_UP_AFTER} failures \
+                 in a row nothing more is tried",
+                self.directory.display()
+            );
         }
     }
 
@@ -348,4 +366,30 @@ fn files(directory: &Path) -> impl Iterator<Item = Listed> {
         let metadata = entry.metadata().ok()?;
         Some(Listed { path: entry.path(), bytes: metadata.len(), modified: metadata.modified().ok()? })
     })
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn another_process_that_holds_the_lock_costs_single_clips_at_first() {
+        let folder = tempfile::tempdir().unwrap();
+        let cache = DiskCache::open(folder.path(), u64::MAX);
+        let clip = ReadClip { thwc: vec![7; 3], meta: Vec::new() };
+        let key = |hash| ClipKey { hash, shape: [1, 1, 1] };
+        // A lock belongs to the open file, so another one in this process stands for another process.
+        let other = File::open(folder.path().join(LOCK)).unwrap();
+        other.lock().unwrap();
+        cache.insert(&key(0), &clip);
+        cache.insert(&key(1), &clip);
+        assert_eq!((cache.stats().write_failures, cache.has_room()), (2, true));
+        other.unlock().unwrap();
+        cache.insert(&key(2), &clip);
+        assert!(cache.get(&key(0)).is_none() && cache.get(&key(2)) == Some(clip.clone()));
+        other.lock().unwrap();
+        (3..7).for_each(|hash| cache.insert(&key(hash), &clip));
+        assert_eq!((cache.stats().write_failures, cache.has_room()), (6, false), "three in a row");
+        assert_eq!(fs::read_dir(folder.path()).unwrap().count(), 2, "the lock, a clip, and no partial file");
+    }
 }

@@ -118,8 +118,8 @@ impl ClipCache {
         }
     }
 
-    /// What is kept with a clip, where that is there and its video need not be opened. Takes the clip it into memory where there is room; does not
-    /// count as a use.
+    /// What is kept with a clip, where that is there and its video need not be opened. Takes the clip into memory where
+    /// there is room; does not count as a use.
     pub(super) fn preload(&self, video: usize, footage: &Footage, spec: &ClipSpec, crop: &str) -> Option<Vec<u8>> {
         if let Some(clip) = self.memory.get(video) {
             return Some(clip.meta.clone());
