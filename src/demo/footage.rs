@@ -46,7 +46,11 @@ pub(super) struct Segment {
 
 /// The videos below a folder, at any depth, sorted; hidden ones are left out.
 pub(super) fn list(folder: &Path) -> Result<Vec<PathBuf>, DemoError> {
-    fs::read_dir(folder).map_err(|error| io_error(folder, error))?;
+    fs::read_dir(folder).map_err(|error| DemoError::Footage {
+        folder: folder.to_owned(),
+        found: error.to_string(),
+        hint: "name a folder with videos of faces as --from".into(),
+    })?;
     let is_hidden = |name: &std::ffi::OsStr| name.as_encoded_bytes().starts_with(b".");
     let is_video = |path: &Path| {
         let extension = path.extension().map(|extension| extension.to_string_lossy().to_lowercase());

@@ -27,7 +27,7 @@ use crate::data::{DataError, Footage};
 use crate::progress::Bar;
 
 /// Changes whenever the same seed and videos give other bytes than before.
-const VERSION: u32 = 1;
+const VERSION: u32 = 2;
 /// With fewer source videos, a split by person has too little to deal out.
 const MIN_SOURCES: usize = 6;
 /// Of both classes, so that file size and rate say nothing.

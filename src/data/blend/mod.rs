@@ -94,9 +94,9 @@ impl Recipe {
             paste_scale,
             ratio: *RATIOS.choose(rng).expect("there are some"),
             color: Color {
-                shift: std::array::from_fn(|_| brightness + rng.random_range(-12.0..12.0)),
+                shift: std::array::from_fn(|_| brightness + rng.random_range(-4.0..4.0)),
                 contrast: rng.random_range(0.9..1.1),
-                saturation: rng.random_range(0.75..1.25),
+                saturation: rng.random_range(0.85..1.15),
             },
             detail: match direction.softer {
                 true => Detail::Fewer(rng.random_range(2.0..4.0)),
