@@ -15,6 +15,7 @@ use serde::Serialize;
 use super::extract::{self, ExtractArgs};
 use super::meminfo::{align_right, size};
 use super::pipeline::stop_flag;
+use super::preview;
 use super::{Interrupted, overrides_of, quoted_list};
 use crate::config::{self, Config, LayoutChoice};
 use crate::data::decode::{self, VideoInfo};
@@ -55,6 +56,9 @@ pub struct ScanArgs {
     /// Print JSON instead of tables
     #[arg(long)]
     json: bool,
+    /// Also draw what is cut out of some videos, as a PNG picture
+    #[arg(long, value_name = "PNG")]
+    preview: Option<PathBuf>,
 }
 
 const EXAMPLES: &str = "Examples:
@@ -82,6 +86,8 @@ struct Scan {
     frames: u64,
     bytes: u64,
     unusable: Vec<UnusableRow>,
+    /// The picture of `--preview`.
+    preview: Option<PathBuf>,
 }
 
 #[derive(Serialize)]
@@ -144,7 +150,11 @@ fn scan(args: &ScanArgs) -> Result<()> {
     if stop.load(Ordering::Relaxed) {
         return Err(Interrupted(None).into());
     }
-    let scan = summarise(&manifest, &infos, split_problem);
+    let mut scan = summarise(&manifest, &infos, split_problem);
+    if let Some(path) = &args.preview {
+        preview::draw(&config, &mut manifest, path, &stop)?;
+        scan.preview = Some(path.clone());
+    }
     let text = if args.json { serde_json::to_string_pretty(&scan)? + "\n" } else { render(&scan) };
     io::stdout().write_all(text.as_bytes())?;
     Ok(())
@@ -231,6 +241,7 @@ fn summarise(manifest: &Manifest, infos: &[Option<VideoInfo>], split_problem: Op
         frames: 0,
         bytes: 0,
         unusable: unusable.collect(),
+        preview: None,
     };
     let mut usable = Vec::new();
     for split in [Split::Train, Split::Val, Split::Test, Split::CrossTest] {

@@ -12,6 +12,7 @@ pub mod extract;
 pub mod meminfo;
 mod pipeline;
 mod plan;
+mod preview;
 pub mod suggest;
 pub mod train;
 

@@ -3,15 +3,18 @@
 //! A row a video: what it is, its middle frame with what is cut out, and some frames as the network sees them. Trains
 //! nothing and writes no file.
 
+use std::sync::atomic::{AtomicBool, Ordering};
+
 use font8x8::{BASIC_FONTS, UnicodeFonts};
 use image::imageops::{self, FilterType};
 use image::{Rgb, RgbImage};
 
 use super::DataError;
 use super::decode::{self, ClipSpec, FrameSize};
-use super::face::{FaceClip, FaceDetector, Square, read_face_clip, sample};
+use super::face::{FaceClip, FaceDetector, NO_FACE, Square, read_face_clip, sample};
 use super::manifest::{Footage, Label, Manifest, VideoRecord};
 use crate::config::DataConfig;
+use crate::progress::Bar;
 
 /// Frames of a clip that are looked at, if it has so many.
 const FRAMES: usize = 8;
@@ -20,20 +23,24 @@ const SHOWN: usize = 4;
 
 const ROW: u32 = 144;
 const PICTURE: u32 = 256;
-const TEXT: u32 = 232;
+const TEXT: u32 = 264;
 const GAP: u32 = 6;
 const MARGIN: u32 = 16;
 const BAR: u32 = 6;
+const GLYPH: u32 = 8;
+const TITLE: u32 = 2 * GLYPH;
+/// Title, legend and the columns' names.
+const HEADER: u32 = TITLE + 12 + GLYPH + 16 + GLYPH + 6;
 const PAPER: Rgb<u8> = Rgb([246, 245, 242]);
 const EMPTY: Rgb<u8> = Rgb([229, 227, 222]);
 const INK: Rgb<u8> = Rgb([44, 44, 48]);
-const FAINT: Rgb<u8> = Rgb([120, 118, 114]);
+const FAINT: Rgb<u8> = Rgb([104, 102, 98]);
 const REAL: Rgb<u8> = Rgb([38, 122, 92]);
 const FAKE: Rgb<u8> = Rgb([184, 60, 50]);
 const MARK: Rgb<u8> = Rgb([255, 196, 0]);
-const GLYPH: u32 = 8;
 
 /// Draws up to `rows` videos, of both classes and of all data sets alike. Without a detector, whole frames are shown.
+/// When told to stop, the rows so far are all there is.
 ///
 /// # Errors
 /// [`DataError::Unusable`] where there is no video to show. A video that cannot be used has a row that says why.
@@ -42,6 +49,7 @@ pub fn preview(
     data: &DataConfig,
     detector: Option<&dyn FaceDetector>,
     rows: usize,
+    stop: &AtomicBool,
 ) -> Result<RgbImage, DataError> {
     let rows_each = rows.div_ceil(manifest.sets.len().max(1));
     let mut videos: Vec<usize> =
@@ -57,19 +65,63 @@ pub fn preview(
     let configured = ClipSpec::of(data);
     let spec = ClipSpec { frames: configured.frames.min(FRAMES), ..configured };
     let cut_width = (ROW as usize * spec.width).div_ceil(spec.height.max(1)).clamp(1, 4 * ROW as usize) as u32;
-    let width = 2 * MARGIN + BAR + GAP + TEXT + GAP + PICTURE + SHOWN as u32 * (GAP + cut_width);
-    let height = 2 * MARGIN + videos.len() as u32 * (ROW + GAP) - GAP;
+    let width = cuts_left() + SHOWN as u32 * (cut_width + GAP) - GAP + MARGIN;
+    let height = MARGIN + HEADER + videos.len() as u32 * (ROW + GAP) - GAP + MARGIN;
     let mut sheet = RgbImage::from_pixel(width, height, PAPER);
+    header(&mut sheet, manifest, &spec);
+    let bar = Bar::new("preview", videos.len() as u64, 4);
     for (row, video) in videos.into_iter().enumerate() {
+        if stop.load(Ordering::Relaxed) {
+            break;
+        }
         let record = &manifest.videos[video];
         let cropping = detector.filter(|_| manifest.sets[record.set].crop_faces);
         let look = Look::at(&manifest.footage(video), &spec, data, cropping);
         let name = manifest.name(record.set, &record.path);
-        let strip = Strip { top: MARGIN + row as u32 * (ROW + GAP), cut_width };
+        let strip = Strip { top: MARGIN + HEADER + row as u32 * (ROW + GAP), cut_width };
         strip.label(&mut sheet, record, &name, &look);
         strip.pictures(&mut sheet, &look, &spec);
+        bar.advance(1, String::new);
     }
     Ok(sheet)
+}
+
+/// Where the columns start.
+const fn picture_left() -> u32 {
+    MARGIN + BAR + GAP + TEXT + GAP
+}
+
+const fn cuts_left() -> u32 {
+    picture_left() + PICTURE + GAP
+}
+
+fn header(sheet: &mut RgbImage, manifest: &Manifest, spec: &ClipSpec) {
+    let names: Vec<_> = manifest.sets.iter().map(super::DataSet::name).collect();
+    let most = (sheet.width().saturating_sub(2 * MARGIN) / TITLE) as usize;
+    write(sheet, [MARGIN, MARGIN], &shortened(&names.join(", "), most), 2, INK);
+
+    let top = MARGIN + TITLE + 12;
+    let mut left = MARGIN;
+    for (color, meaning) in [(REAL, "real"), (FAKE, "fake"), (MARK, "what is cut out; dots: eyes, nose, mouth")] {
+        if color == MARK {
+            frame(sheet, [left, top - 1, GLYPH + 2, GLYPH + 2], color);
+        } else {
+            fill(sheet, [left + 2, top - 1, BAR, GLYPH + 2], color);
+        }
+        left += 2 * GLYPH;
+        write(sheet, [left, top], meaning, 1, FAINT);
+        left += (meaning.len() as u32 + 3) * GLYPH;
+    }
+
+    let top = top + GLYPH + 16;
+    let cuts = format!("what the network sees, {} x {} pixels", spec.width, spec.height);
+    for (left, name) in [(text_left(), "video"), (picture_left(), "middle frame"), (cuts_left(), &cuts)] {
+        write(sheet, [left, top], name, 1, FAINT);
+    }
+}
+
+const fn text_left() -> u32 {
+    MARGIN + BAR + 2 * GAP
 }
 
 /// What there is to show of a video.
@@ -90,18 +142,25 @@ impl Look {
             None => decode::read_clip(footage, spec, None).map(FaceClip::whole_frames),
         });
         let middle = (!frames.is_empty()).then(|| frames.swap_remove(frames.len() / 2));
-        match clip {
+        let (clip, note) = match clip {
             Ok(clip) => {
-                let note = match clip.facts.square {
-                    Some(square) => (format!("face cut out: {:.0} px", square.side), false),
-                    None if clip.facts.missed => ("no face, whole frames".into(), true),
-                    None => ("whole frames".into(), false),
+                let note = match (clip.facts.square, clip.facts.missed) {
+                    (Some(square), _) => {
+                        let [width, height] = clip.facts.frame_size;
+                        (format!("{0:.0} x {0:.0} pixels cut out of {width} x {height}", square.side), false)
+                    }
+                    (None, true) => ("no face was found: whole frames are used".into(), true),
+                    (None, false) => ("whole frames".into(), false),
                 };
-                Self { middle, clip: Some(clip), note }
+                (Some(clip), note)
             }
-            Err(DataError::Video { reason, .. }) => Self { middle, clip: None, note: (reason, true) },
-            Err(error) => Self { middle, clip: None, note: (error.to_string(), true) },
-        }
+            Err(DataError::Video { reason, .. }) if reason.starts_with(NO_FACE) => {
+                (None, (format!("{reason}: the video is left out"), true))
+            }
+            Err(DataError::Video { reason, .. }) => (None, (format!("cannot be used: {reason}"), true)),
+            Err(error) => (None, (format!("cannot be used: {error}"), true)),
+        };
+        Self { middle, clip, note }
     }
 }
 
@@ -118,7 +177,7 @@ impl Strip {
             Label::Fake => ("fake", FAKE),
         };
         fill(sheet, [MARGIN, self.top, BAR, ROW], color);
-        let left = MARGIN + BAR + 2 * GAP;
+        let left = text_left();
         write(sheet, [left, self.top + 2], word, 2, color);
         let mut top = self.top + 2 + 3 * GLYPH;
         let note_color = if look.note.1 { FAKE } else { FAINT };
@@ -133,7 +192,7 @@ impl Strip {
     }
 
     fn pictures(&self, sheet: &mut RgbImage, look: &Look, spec: &ClipSpec) {
-        let mut left = MARGIN + BAR + GAP + TEXT + GAP;
+        let left = picture_left();
         fill(sheet, [left, self.top, PICTURE, ROW], EMPTY);
         if let Some(middle) = &look.middle {
             let picture = annotated(middle, look.clip.as_ref(), spec);
@@ -141,7 +200,7 @@ impl Strip {
             let y = self.top + (ROW - picture.height()) / 2;
             imageops::replace(sheet, &picture, i64::from(x), i64::from(y));
         }
-        left += PICTURE + GAP;
+        let mut left = cuts_left();
         let frame_bytes = spec.height * spec.width * 3;
         for i in 0..SHOWN {
             fill(sheet, [left, self.top, self.cut_width, ROW], EMPTY);
@@ -188,12 +247,16 @@ fn annotated(frame: &RgbImage, clip: Option<&FaceClip>, spec: &ClipSpec) -> RgbI
 fn outline(picture: &mut RgbImage, square: Square, [x, y]: [f64; 2]) {
     let start = [square.left * x, square.top * y].map(|at| at.round() as u32);
     let end = [(square.left + square.side) * x, (square.top + square.side) * y].map(|at| at.round() as u32);
-    let (width, height) = (end[0].saturating_sub(start[0]), end[1].saturating_sub(start[1]));
+    frame(picture, [start[0], start[1], end[0].saturating_sub(start[0]), end[1].saturating_sub(start[1])], MARK);
+}
+
+/// A border of two pixels, inside the rectangle.
+fn frame(picture: &mut RgbImage, [left, top, width, height]: [u32; 4], color: Rgb<u8>) {
     for thick in 0..2 {
-        fill(picture, [start[0], start[1] + thick, width, 1], MARK);
-        fill(picture, [start[0], end[1].saturating_sub(1 + thick), width, 1], MARK);
-        fill(picture, [start[0] + thick, start[1], 1, height], MARK);
-        fill(picture, [end[0].saturating_sub(1 + thick), start[1], 1, height], MARK);
+        fill(picture, [left, top + thick, width, 1], color);
+        fill(picture, [left, (top + height).saturating_sub(1 + thick), width, 1], color);
+        fill(picture, [left + thick, top, 1, height], color);
+        fill(picture, [(left + width).saturating_sub(1 + thick), top, 1, height], color);
     }
 }
 
@@ -224,12 +287,39 @@ fn write(sheet: &mut RgbImage, [left, top]: [u32; 2], text: &str, dot: u32, colo
     }
 }
 
-/// Breaks a text into at most `most` lines; of a longer one, the end stays, where names differ.
+/// Breaks a text at words, and names at their parts, into at most `most` lines; of more, those in the middle are left out.
 fn lines(text: &str, length: usize, most: usize) -> Vec<String> {
-    let mut signs: Vec<char> = text.chars().collect();
-    if signs.len() > length * most {
-        signs.drain(..signs.len() - (length * most - 2));
-        signs.splice(0..0, ['.', '.']);
+    if most < 2 {
+        return vec![shortened(text, length)];
     }
-    signs.chunks(length).map(|line| line.iter().collect()).collect()
+    let mut lines = vec![String::new()];
+    for part in text.split_inclusive([' ', '/', '_', '-']) {
+        let signs: Vec<char> = part.chars().collect();
+        for piece in signs.chunks(length) {
+            let line = lines.last_mut().expect("there is always a line");
+            let trailing_space = usize::from(piece.last() == Some(&' '));
+            if line.chars().count() + piece.len() - trailing_space > length {
+                lines.push(piece.iter().collect());
+            } else {
+                line.extend(piece);
+            }
+        }
+    }
+    if lines.len() > most {
+        let end = lines.len() - most / 2;
+        lines.splice(most - most / 2..end, []);
+        lines[most - most / 2 - 1] = format!("{}..", shortened(lines[most - most / 2 - 1].trim_end(), length - 2));
+    }
+    lines
+}
+
+/// A longer text loses its middle: names differ at the end, and are known by their start.
+fn shortened(text: &str, length: usize) -> String {
+    let signs: Vec<char> = text.chars().collect();
+    if signs.len() <= length {
+        return text.to_owned();
+    }
+    let kept = length.saturating_sub(2);
+    let start = signs[..kept / 2].iter();
+    start.chain(&['.', '.']).chain(&signs[signs.len() - (kept - kept / 2)..]).collect()
 }

@@ -9,6 +9,8 @@ const SAME_FACE_OVERLAP: f32 = 0.2;
 /// So are boxes whose centres are closer than this, in sides of the larger, and whose sizes are alike.
 const SAME_FACE_DISTANCE: f32 = 0.6;
 const ALIKE: f32 = 0.6;
+/// A face is seen in one of so many looked-at frames at least; what looks like one for a moment is none.
+const SEEN_IN_ONE_OF: usize = 4;
 
 /// A face followed over the frames of a clip.
 #[derive(Debug, Clone, PartialEq)]
@@ -50,7 +52,8 @@ fn centre(face: &Face) -> [f32; 2] {
     [(left + right) / 2.0, (top + bottom) / 2.0]
 }
 
-/// The face that takes the most room over all frames; `found` has the number of each frame that was looked at.
+/// The face that takes the most room over all frames, of those seen often enough; `found` has the number of each frame
+/// that was looked at.
 #[must_use]
 pub fn longest_track(found: &[(usize, Vec<Face>)]) -> Option<Track> {
     let mut tracks: Vec<Track> = Vec::new();
@@ -68,6 +71,7 @@ pub fn longest_track(found: &[(usize, Vec<Face>)]) -> Option<Track> {
         }
     }
     let room = |track: &Track| track.faces.iter().map(|(_, face)| face.width() * face.height()).sum::<f32>();
+    tracks.retain(|track| track.faces.len() * SEEN_IN_ONE_OF >= found.len());
     tracks.into_iter().max_by(|a, b| room(a).total_cmp(&room(b)))
 }
 
@@ -133,6 +137,19 @@ mod tests {
         let track = longest_track(&found).unwrap();
         assert_eq!(track.faces.len(), 8);
         assert_eq!(track.square(2.0, 640, 360), Square { left: 75.0, top: 55.0, side: 100.0 });
+    }
+
+    #[test]
+    fn what_is_seen_for_a_moment_only_is_no_face_however_large() {
+        let seen = |times: usize, of: usize| {
+            let found: Vec<_> =
+                (0..of).map(|i| (i, Vec::from_iter((i < times).then(|| face(9.0, 9.0, 90.0))))).collect();
+            longest_track(&found).map(|track| track.faces.len())
+        };
+        assert_eq!(seen(3, 16), None);
+        assert_eq!(seen(4, 16), Some(4));
+        assert_eq!(seen(1, 5), None);
+        assert_eq!([seen(1, 4), seen(1, 1)], [Some(1); 2]);
     }
 
     #[test]

@@ -1,0 +1,37 @@
+//! `dfdetect data scan --preview`: the contact sheet of some videos, as a file.
+
+use std::io::Cursor;
+use std::path::Path;
+use std::sync::atomic::{AtomicBool, Ordering};
+
+use anyhow::{Context, Result};
+use image::ImageFormat;
+
+use super::Interrupted;
+use super::pipeline::{decide_faces, load_detector};
+use crate::config::Config;
+use crate::data::Manifest;
+use crate::data::face::FaceDetector;
+use crate::data::preview::preview;
+use crate::files;
+
+/// Videos on the sheet.
+const ROWS: usize = 16;
+
+/// Draws what training would cut out of the videos.
+pub(super) fn draw(config: &Config, manifest: &mut Manifest, path: &Path, stop: &AtomicBool) -> Result<()> {
+    decide_faces(config, manifest, stop)?;
+    let crops = manifest.sets.iter().any(|set| set.crop_faces);
+    let detector = crops.then(load_detector).transpose()?;
+    let detector = detector.as_ref().map(|detector| detector as &dyn FaceDetector);
+    let sheet = preview(manifest, &config.data, detector, ROWS, stop)?;
+    if stop.load(Ordering::Relaxed) {
+        return Err(Interrupted(None).into());
+    }
+    let mut png = Cursor::new(Vec::new());
+    sheet.write_to(&mut png, ImageFormat::Png).context("the preview cannot be made a PNG")?;
+    files::write_whole(path, png.get_ref())
+        .with_context(|| format!("{}: the preview cannot be written", path.display()))?;
+    tracing::info!("preview: {}", path.display());
+    Ok(())
+}
