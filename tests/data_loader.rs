@@ -298,9 +298,9 @@ fn where_memory_is_short_fewer_clips_are_ahead_and_fewer_threads_at_work() {
     let (ahead, threads) = state(&[Loader::shrink]);
     assert!(ahead == 4 && threads <= 2, "{ahead} {threads}");
     assert_eq!(state(&[Loader::shrink]), (2, 1));
-    assert_eq!(state(&[Loader::shrink; 4]), (1, 1), "no less than one of each");
+    assert_eq!(state(&[Loader::shrink as fn(&Loader); 4]), (1, 1), "no less than one of each");
     assert_eq!(state(&[Loader::grow]), (2, 1));
-    let (ahead, threads) = state(&[Loader::grow; 4]);
+    let (ahead, threads) = state(&[Loader::grow as fn(&Loader); 4]);
     assert!(ahead == 8 && (2..=4).contains(&threads), "{ahead} {threads}");
 }
 
