@@ -121,8 +121,7 @@ fn decoded([heat, scale, offset, marks]: [&[f32]; 4], [columns, rows]: [usize; 2
         let corner = |cell: usize, offset: f32, side: f32| (cell as f32 + offset + 0.5) * STRIDE - side / 2.0;
         let left = corner(place % columns, at(offset, 1), width);
         let top = corner(place / columns, at(offset, 0), height);
-        let landmarks =
-            std::array::from_fn(|i| [at(marks, 2 * i + 1) * width + left, at(marks, 2 * i) * height + top]);
+        let landmarks = std::array::from_fn(|i| [at(marks, 2 * i + 1) * width + left, at(marks, 2 * i) * height + top]);
         Face { corners: [left, top, left + width, top + height], score: heat[place], landmarks }
     };
     let sane = |face: &Face| face.corners.iter().chain(face.landmarks.as_flattened()).all(|value| value.is_finite());

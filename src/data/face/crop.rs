@@ -180,9 +180,8 @@ fn landmarks_on_cuts(track: &Track, square: Square, spec: &ClipSpec) -> Vec<Opti
     let mut landmarks = vec![None; spec.frames];
     for (frame, face) in &track.faces {
         let point = |[x, y]: [f32; 2]| {
-            let on_cut = |at: f32, start: f64, pixels: usize| {
-                ((f64::from(at) - start) / square.side * pixels as f64) as f32
-            };
+            let on_cut =
+                |at: f32, start: f64, pixels: usize| ((f64::from(at) - start) / square.side * pixels as f64) as f32;
             [on_cut(x, square.left, spec.width), on_cut(y, square.top, spec.height)]
         };
         if let Some(landmarks) = landmarks.get_mut(*frame) {

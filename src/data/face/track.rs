@@ -28,9 +28,8 @@ pub struct Square {
 
 /// Area that two boxes share, as a part of what they cover together.
 pub(super) fn overlap(a: &Face, b: &Face) -> f32 {
-    let common = |low: usize, high: usize| {
-        (a.corners[high].min(b.corners[high]) - a.corners[low].max(b.corners[low])).max(0.0)
-    };
+    let common =
+        |low: usize, high: usize| (a.corners[high].min(b.corners[high]) - a.corners[low].max(b.corners[low])).max(0.0);
     let shared = common(0, 2) * common(1, 3);
     let together = a.width() * a.height() + b.width() * b.height() - shared;
     if together > 0.0 { shared / together } else { 0.0 }
