@@ -9,13 +9,14 @@ use std::sync::OnceLock;
 use std::time::{Duration, Instant};
 
 use ffmpeg_next as ffmpeg;
-use ffmpeg_next::codec::{self, context, packet::Packet};
+use ffmpeg_next::codec::packet::{Packet, side_data};
+use ffmpeg_next::codec::{self, context};
 use ffmpeg_next::format::stream::Disposition;
 use ffmpeg_next::{Dictionary, media};
 
 use super::convert::Orientation;
-use super::hardware;
 use super::syntax::{self, Role};
+use super::{h264, hardware};
 
 /// A larger picture is an attack or a mistake, and would not fit the memory.
 pub(super) const MAX_PIXELS: u64 = 64_000_000;
@@ -60,7 +61,7 @@ pub(super) enum Probing {
 }
 
 /// What is known of a packet without decoding it.
-#[derive(Debug, Clone, Copy)]
+#[derive(Debug, Clone)]
 pub(super) struct PacketInfo {
     /// When its frame is shown, where the file says so.
     pub(super) time: Option<i64>,
@@ -68,6 +69,16 @@ pub(super) struct PacketInfo {
     pub(super) hidden: bool,
     /// What its bytes say of its frame; `None` where they do not make exactly one that is understood.
     pub(super) role: Option<Role>,
+    /// H.264: which others its frame can be made from.
+    pub(super) picture: Option<h264::Picture>,
+}
+
+impl PacketInfo {
+    /// Whether others may be made from its frame, and, where that is known, it is no B-frame.
+    pub(super) fn is_anchor(&self) -> bool {
+        let reference = self.role.is_some_and(|role| role.reference);
+        self.picture.as_ref().map_or(reference, h264::Picture::is_anchor)
+    }
 }
 
 /// All packets of the video stream in the order they are decoded.
@@ -177,7 +188,10 @@ impl VideoFile {
 
     /// Reads the file to its end.
     pub(super) fn packets(&mut self, keep: bool, min_frames: usize) -> Result<Packets, String> {
-        let codec = self.parameters().id();
+        let parameters = self.parameters();
+        let codec = parameters.id();
+        let mut reader =
+            (keep && codec == codec::Id::H264).then(|| h264::Reader::new(hardware::extradata(&parameters)));
         let mut packets = Packets { infos: Vec::new(), kept: keep.then(Vec::new) };
         let (mut bytes, mut start, mut end) = (0, i64::MAX, i64::MIN);
         while let Some(mut packet) = self.next_packet()? {
@@ -188,7 +202,10 @@ impl VideoFile {
                 end = end.max(time.saturating_add(packet.duration()));
             }
             let role = packet.data().filter(|_| sound).and_then(|data| syntax::role(codec, data, packet.is_key()));
-            packets.infos.push(PacketInfo { time: packet.pts(), hidden, role });
+            // What comes with new parameters outside of its bytes is not understood.
+            let plain = sound && packet.side_data().all(|data| data.kind() != side_data::Type::NewExtraData);
+            let picture = packet.data().and_then(|data| reader.as_mut()?.picture(data)).filter(|_| plain);
+            packets.infos.push(PacketInfo { time: packet.pts(), hidden, role, picture });
             bytes += packet.size();
             if bytes > MAX_KEPT_BYTES {
                 packets.kept = None;

@@ -2,11 +2,11 @@
 //! a scaler. The only file here with `unsafe`; it decides nothing about frames.
 #![expect(unsafe_code, reason = "calls into FFmpeg that its safe wrapper lacks")]
 
-use std::ptr;
 use std::sync::OnceLock;
+use std::{ptr, slice};
 
-use ffmpeg_next::codec::context;
 use ffmpeg_next::codec::packet::{Packet, Ref};
+use ffmpeg_next::codec::{Parameters, context};
 use ffmpeg_next::color::Space;
 use ffmpeg_next::ffi;
 use ffmpeg_next::format::Pixel;
@@ -31,6 +31,18 @@ pub(super) fn set_colours(scaler: &mut scaling::Context, matrix: Space, full_ran
         let (from, to) = (ffi::sws_getCoefficients(matrix), ffi::sws_getCoefficients(ffi::SWS_CS_DEFAULT));
         let range = libc::c_int::from(full_range);
         ffi::sws_setColorspaceDetails(scaler.as_mut_ptr(), from, range, to, 1, neutral, one, one);
+    }
+}
+
+/// What the container has of a stream's parameters.
+pub(super) fn extradata(parameters: &Parameters) -> &[u8] {
+    // SAFETY: the pointers are valid as long as the parameters are borrowed, and FFmpeg keeps the length with the bytes.
+    unsafe {
+        let parameters = &*parameters.as_ptr();
+        match usize::try_from(parameters.extradata_size) {
+            Ok(length) if !parameters.extradata.is_null() => slice::from_raw_parts(parameters.extradata, length),
+            _ => &[],
+        }
     }
 }
 

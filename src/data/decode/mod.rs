@@ -7,10 +7,12 @@
 
 mod convert;
 mod file;
+mod h264;
 mod hardware;
 mod picks;
 mod pictures;
 mod quality;
+mod references;
 mod syntax;
 mod video;
 

@@ -97,7 +97,7 @@ fn vp9(packet: &[u8]) -> Option<Role> {
 }
 
 /// The NAL units of a packet, whether their lengths go before them (MP4, Matroska) or start codes (MPEG-TS, AVI).
-fn units(packet: &[u8]) -> Option<Vec<&[u8]>> {
+pub(super) fn units(packet: &[u8]) -> Option<Vec<&[u8]>> {
     by_length(packet).or_else(|| by_start_code(packet))
 }
 

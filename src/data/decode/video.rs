@@ -15,7 +15,7 @@ use image::RgbImage;
 
 use super::convert::Converter;
 use super::file::{self, Deadline, MAX_PIXELS, PacketInfo, Packets, Probing, VideoFile};
-use super::{Clip, ClipSpec, FrameSize, hardware, picks};
+use super::{Clip, ClipSpec, FrameSize, hardware, picks, references};
 use crate::config::Switch;
 
 /// A decoder that fails this often is not asked again.
@@ -28,8 +28,8 @@ pub(super) fn read(path: &Path, spec: &ClipSpec, draw: Option<u64>, size: FrameS
     let packets = file.packets(true, spec.min_frames)?;
     let video = Video { path, spec, size, deadline, packets };
     if let Some(shown) = video.shown() {
-        let is_reference = |frame: usize| video.packets.infos[shown[frame]].role.is_some_and(|role| role.reference);
-        let picks = picks::choose(spec.sampling, shown.len(), spec.frames, draw, is_reference);
+        let is_anchor = |frame: usize| video.packets.infos[shown[frame]].is_anchor();
+        let picks = picks::choose(spec.sampling, shown.len(), spec.frames, draw, is_anchor);
         let wanted: Vec<_> = picks.iter().map(|frame| shown[*frame]).collect();
         // What the GPU cannot decode, the CPU may.
         let on_gpu = hardware::available(spec.hw_decode).then_some(spec.hw_decode);
@@ -58,6 +58,20 @@ fn runs(packets: &[PacketInfo], wanted: &BTreeSet<usize>) -> Vec<(usize, usize)>
     }
     runs.reverse();
     runs
+}
+
+/// Packets that need not be decoded for the wanted ones, although others may be made from their frames.
+fn spared(packets: &[PacketInfo], wanted: &BTreeSet<usize>) -> BTreeSet<usize> {
+    let mut spared = BTreeSet::new();
+    let mut start = 0;
+    for sequence in packets.chunk_by(|_, next| next.picture.as_ref().is_none_or(|picture| !picture.idr)) {
+        let pictures: Option<Vec<_>> = sequence.iter().map(|packet| packet.picture.as_ref()).collect();
+        let needed = pictures.and_then(|pictures| references::needed(&pictures, |at| wanted.contains(&(start + at))));
+        let numbers = needed.unwrap_or_default().into_iter().enumerate();
+        spared.extend(numbers.filter(|(_, needed)| !needed).map(|(at, _)| start + at));
+        start += sequence.len();
+    }
+    spared
 }
 
 struct Video<'a> {
@@ -96,9 +110,12 @@ impl Video<'_> {
             wanted: &wanted,
             found: BTreeMap::new(),
         };
+        // How a GPU fills the gaps that they leave is not known.
+        let spared = if hw_decode == Switch::Off { spared(&self.packets.infos, &wanted) } else { BTreeSet::new() };
+        tracing::debug!("{}: {} of {} packets are spared", self.path.display(), spared.len(), self.packets.infos.len());
         let mut source = self.source(Probing::Headers)?;
         for (start, end) in runs(&self.packets.infos, &wanted) {
-            for number in start..=end {
+            for number in (start..=end).filter(|number| !spared.contains(number)) {
                 self.deadline.check()?;
                 let info = &self.packets.infos[number];
                 let Some(packet) = source.packet(number)? else { return Ok(None) };
