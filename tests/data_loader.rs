@@ -158,7 +158,7 @@ fn beyond_the_cache_files_are_probed_and_not_decoded() {
     };
     assert!(prepared(CLIP_BYTES).is_empty(), "the damage does not show without decoding");
     let found = prepared(2 * CLIP_BYTES);
-    assert!(found.len() == 1 && found[0].0 == 1 && found[0].1.contains("it is damaged: 0 of 3"), "{found:?}");
+    assert!(found.len() == 1 && found[0].0 == 1 && found[0].1.contains("it is damaged: 0 of 6"), "{found:?}");
 }
 
 #[test]

@@ -80,7 +80,7 @@ fn six_videos_become_pairs_that_only_the_blend_tells_apart_and_people_stay_on_on
     let home = tempfile::tempdir().unwrap();
     let from = home.path().join("from");
     for (i, name) in ["a.mp4", "b.mp4", "deep/er/c.mp4", "d.mp4", "e.MOV.mp4", "z.mp4"].iter().enumerate() {
-        film(&from.join(name), 110, true, 20 + 20 * i as u8);
+        film(&from.join(name), 250, true, 20 + 20 * i as u8);
     }
     film(&from.join("nobody.mp4"), 30, false, 60);
     film(&from.join("short.mp4"), 9, true, 60);

@@ -341,8 +341,7 @@ fn folders_hold_videos_frames_or_pictures_and_may_be_split() {
     assert!(manifest.skipped[0].path.ends_with("cover.jpg"));
 
     let root = tree((0..6).flat_map(|id| {
-        ["Train/real", "Train/1_fake", "test/REAL", "test/fake"]
-            .map(|at| format!("{at}/{at_id}.mp4", at_id = format!("{}{id}", &at[..4])))
+        ["Train/real", "Train/1_fake", "test/REAL", "test/fake"].map(|at| format!("{at}/{}{id}.mp4", &at[..4]))
     }));
     let mut manifest = scan(&root);
     assert_eq!(official(&manifest, "Train/1_fake/Trai0.mp4"), Some(Split::Train));

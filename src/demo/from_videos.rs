@@ -211,7 +211,10 @@ fn write_pair(
     let mut rng = ChaCha8Rng::seed_from_u64(seed);
     rng.set_stream(pair as u64);
     // Dealt out evenly: a small set drawn at random would be brighter or sharper in one class.
-    let recipe = Recipe::draw_towards(Direction { brighter: pair % 2 == 0, softer: pair / 2 % 2 == 0 }, &mut rng);
+    let recipe = Recipe::draw_towards(
+        Direction { brighter: pair.is_multiple_of(2), softer: (pair / 2).is_multiple_of(2) },
+        &mut rng,
+    );
     let mut blended = |(frame, face): (&RgbImage, &Face)| recipe.apply(frame, face, rng.random());
     let fake: Vec<_> = segment.frames.iter().zip(&segment.faces).map(&mut blended).collect();
     let real = write_video(&draft(home, REAL, pair), &segment.frames, segment.fps, false, stop)?;

@@ -383,7 +383,8 @@ mod tests {
 
     #[test]
     fn a_short_host_gives_up_cache_before_anything_that_learns() {
-        let config = config(&["training.batch_size=2", "cache.enable_cache=true", "cache.memory_bytes=20GiB"]);
+        let promised = ["cache.memory_bytes=20GiB", "dataloader.host_memory_budget=40GiB"];
+        let config = config(&[&["training.batch_size=2", "cache.enable_cache=true"][..], &promised].concat());
         let advice = advise(&config, &gpu(24), HostFacts { free_bytes: 4 * GIB, cores: 8 });
         assert!(!advice.fits && !advice.host.fits && advice.recommended_fits);
         assert_eq!(keys(&advice), ["cache.memory_bytes"]);

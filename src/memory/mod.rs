@@ -17,9 +17,7 @@ mod snapshot;
 pub use advise::{Advice, DeviceFacts, DeviceSource, HostAdvice, HostFacts, Suggestion, advise};
 pub use cgroup::CgroupMemory;
 pub use classify::is_out_of_memory;
-pub use estimate::{
-    Breakdown, DeviceKind, Estimate, decode_window_bytes, evaluation_step, training_step,
-};
+pub use estimate::{Breakdown, DeviceKind, Estimate, decode_window_bytes, evaluation_step, training_step};
 pub use gpu::{DeviceMemory, GpuMemory, GpuProcess, GpuReading, Nvml};
 pub use guard::{Guard, GuardError, OomEvent};
 pub use layers::parameter_count;

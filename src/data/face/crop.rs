@@ -138,13 +138,16 @@ fn read_bounded(
     })
 }
 
+/// A frame's number in the clip and its faces.
+type FrameFaces = (usize, Vec<Face>);
+
 /// The faces on every n-th frame, in pixels of the whole frame, and how many frames that are.
 fn look(
     frames: &[RgbImage],
     [width, height]: [u32; 2],
     faces: &FaceConfig,
     detector: &dyn FaceDetector,
-) -> Result<(Vec<(usize, Vec<Face>)>, usize), String> {
+) -> Result<(Vec<FrameFaces>, usize), String> {
     let every = faces.detect_every.max(1);
     let sample: Cow<[RgbImage]> =
         if every == 1 { frames.into() } else { frames.iter().step_by(every).cloned().collect() };
