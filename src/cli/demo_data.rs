@@ -83,7 +83,7 @@ fn print_table(args: &DemoDataArgs, summary: &Summary) -> Result<()> {
     let data = args.output.display();
     let Summary { videos, real, fake, people, bytes, .. } = summary;
     let origin = match &summary.footage {
-        Some(footage) => format!("from {} videos", footage.videos),
+        Some(footage) => format!("from {} of your own", footage.videos),
         None => format!("of {people} people"),
     };
     writeln!(io::stdout(), "{videos} videos {origin} in {data}: {real} real, {fake} fake, {}", ByteSize(*bytes))?;

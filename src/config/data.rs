@@ -106,7 +106,7 @@ pub enum Sampling {
     RandomSegment,
     /// T frames in a row from the middle of the video.
     Consecutive,
-    /// Like `uniform`, moved to the nearest frame that others are made from: the fastest.
+    /// Like `uniform`, moved to the nearest I or P frame (H.264), or frame that others are made from: the fastest.
     ReferenceFrames,
 }
 

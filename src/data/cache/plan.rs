@@ -43,15 +43,16 @@ pub fn plan_cache(
     let fits = needed_bytes <= limit_bytes;
     let disk_bytes = if fits || config.enable_cache == Switch::On { limit_bytes } else { 0 };
     let size = |bytes: u64| ByteSize(bytes).to_string();
-    let (needed, memory) = (size(needed_bytes), size(memory_bytes));
+    let needed = size(needed_bytes);
+    let memory = if memory_bytes == 0 { "none".to_owned() } else { format!("up to {}", size(memory_bytes)) };
     let why = match (disk_bytes, fits) {
-        (0, _) if limit_bytes == 0 => format!("up to {memory} in memory for clips of {needed}, none on disk"),
+        (0, _) if limit_bytes == 0 => format!("{memory} in memory for clips of {needed}, none on disk"),
         (0, _) => format!(
-            "up to {memory} in memory; none on disk, as clips of {needed} are more than {} ({limit})",
+            "{memory} in memory; none on disk, as clips of {needed} are more than {} ({limit})",
             size(limit_bytes)
         ),
-        (bytes, true) => format!("all clips ({needed}) on disk (up to {}), up to {memory} in memory", size(bytes)),
-        (bytes, false) => format!("{} of clips of {needed} on disk, up to {memory} in memory", size(bytes)),
+        (bytes, true) => format!("all clips ({needed}) on disk (up to {}), {memory} in memory", size(bytes)),
+        (bytes, false) => format!("{} of clips of {needed} on disk, {memory} in memory", size(bytes)),
     };
     CachePlan { memory_bytes, disk_bytes, why }
 }
