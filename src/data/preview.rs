@@ -147,7 +147,7 @@ impl Look {
                 let note = match (clip.facts.square, clip.facts.missed) {
                     (Some(square), _) => {
                         let [width, height] = clip.facts.frame_size;
-                        (format!("{0:.0} x {0:.0} pixels cut out of {width} x {height}", square.side), false)
+                        (format!("cut: {0:.0} x {0:.0} of {width} x {height}", square.side), false)
                     }
                     (None, true) => ("no face was found: whole frames are used".into(), true),
                     (None, false) => ("whole frames".into(), false),
@@ -182,12 +182,13 @@ impl Strip {
         let mut top = self.top + 2 + 3 * GLYPH;
         let note_color = if look.note.1 { FAKE } else { FAINT };
         let method = record.method.as_deref().unwrap_or_default();
-        for (text, color, most) in [(method, INK, 1), (name, INK, 4), (&look.note.0, note_color, 4)] {
+        let texts = [(method, INK, 1), (name, INK, 4), (look.note.0.as_str(), note_color, 4)];
+        for (text, color, most) in texts.into_iter().filter(|(text, ..)| !text.is_empty()) {
             for line in lines(text, ((TEXT - 2 * GAP) / GLYPH) as usize, most) {
                 write(sheet, [left, top], &line, 1, color);
                 top += GLYPH + 4;
             }
-            top += if text.is_empty() { 0 } else { 4 };
+            top += 4;
         }
     }
 
@@ -322,4 +323,95 @@ fn shortened(text: &str, length: usize) -> String {
     let kept = length.saturating_sub(2);
     let start = signs[..kept / 2].iter();
     start.chain(&['.', '.']).chain(&signs[signs.len() - (kept - kept / 2)..]).collect()
+}
+
+#[cfg(test)]
+mod tests {
+    use std::fs;
+    use std::path::Path;
+
+    use super::*;
+    use crate::config::LayoutChoice;
+    use crate::data::DataSet;
+    use crate::data::face::Face;
+    use crate::demo::{VideoSettings, VideoWriter};
+
+    /// Sees a face at a fixed place of bright frames.
+    struct OnBright;
+
+    impl FaceDetector for OnBright {
+        fn detect(&self, frames: &[RgbImage]) -> Result<Vec<Vec<Face>>, String> {
+            let face = Face { corners: [100.0, 50.0, 150.0, 100.0], score: 0.9, landmarks: [[125.0, 75.0]; 5] };
+            Ok(frames.iter().map(|frame| Vec::from_iter((frame[(0, 0)].0[0] > 128).then_some(face))).collect())
+        }
+    }
+
+    /// Videos of one grey each, reals and fakes in turns; those without a level are no videos.
+    fn manifest(folder: &Path, levels: &[Option<u8>]) -> Manifest {
+        let settings = VideoSettings { width: 256, height: 144, ..VideoSettings::default() };
+        let mut videos = Vec::new();
+        for (i, level) in levels.iter().enumerate() {
+            let path = folder.join(format!("{i}.mp4"));
+            match level {
+                Some(level) => {
+                    let mut writer = VideoWriter::create(&path, &settings).unwrap();
+                    (0..4).for_each(|_| writer.write(&[*level; 256 * 144 * 3]).unwrap());
+                    writer.finish().unwrap();
+                }
+                None => fs::write(&path, "no video").unwrap(),
+            }
+            videos.push(VideoRecord::new(format!("{i}.mp4"), [Label::Real, Label::Fake][i % 2], vec![]));
+        }
+        let root = folder.to_owned();
+        let set = DataSet { root, layout: LayoutChoice::Folders, recognised: String::new(), crop_faces: true };
+        Manifest { sets: vec![set], videos, skipped: Vec::new() }
+    }
+
+    fn drawn(levels: &[Option<u8>], detector: Option<&dyn FaceDetector>) -> Result<RgbImage, DataError> {
+        let folder = tempfile::tempdir().unwrap();
+        let data = DataConfig { min_frames: 1, max_frames: 4, frame_size: [32, 32], ..DataConfig::default() };
+        preview(&manifest(folder.path(), levels), &data, detector, 8, &AtomicBool::new(false))
+    }
+
+    #[test]
+    fn the_square_is_drawn_where_the_detector_saw_the_face_and_misses_have_none() {
+        let sheet = drawn(&[Some(220), Some(220), Some(20), None], Some(&OnBright)).unwrap();
+        let row = |i: u32| MARGIN + HEADER + i * (ROW + GAP);
+        assert_eq!(sheet.height(), row(3) + ROW + MARGIN);
+        // Reals first: 220, 20; then fakes: 220, no video. The square is 1.3 times the box about (125, 75).
+        let marks = |i: u32| {
+            let place = (picture_left()..picture_left() + PICTURE).flat_map(|x| (0..ROW).map(move |y| (x, y)));
+            place.filter(|(x, y)| sheet[(*x, row(i) + y)] == MARK).map(|(x, y)| (x - picture_left(), y)).collect()
+        };
+        let [bright, miss, fake, unreadable]: [Vec<(u32, u32)>; 4] = [0, 1, 2, 3].map(marks);
+        for found in [bright, fake] {
+            let (left, right) =
+                (found.iter().map(|at| at.0).min().unwrap(), found.iter().map(|at| at.0).max().unwrap());
+            let (top, bottom) =
+                (found.iter().map(|at| at.1).min().unwrap(), found.iter().map(|at| at.1).max().unwrap());
+            assert!(
+                left.abs_diff(92) < 3 && right.abs_diff(157) < 3 && top.abs_diff(42) < 3 && bottom.abs_diff(107) < 3
+            );
+            assert!(found.contains(&(125, 75)), "a landmark");
+        }
+        assert!(miss.is_empty() && unreadable.is_empty());
+        let bars = [0, 1, 2, 3].map(|i| sheet[(MARGIN, row(i) + 5)]);
+        assert_eq!(bars, [REAL, REAL, FAKE, FAKE]);
+    }
+
+    #[test]
+    fn one_video_is_a_sheet_and_none_is_an_error() {
+        assert!(drawn(&[], None).unwrap_err().to_string().contains("no video to show"));
+        assert_eq!(drawn(&[Some(90)], None).unwrap().height(), MARGIN + HEADER + ROW + MARGIN);
+    }
+
+    #[test]
+    fn text_breaks_at_words_and_long_names_lose_their_middle() {
+        assert_eq!(lines("no face was found", 8, 4), ["no face ", "was ", "found"]);
+        assert_eq!(lines("abcdefghij", 4, 4), ["abcd", "efgh", "ij"]);
+        let long = lines(&"part/".repeat(20), 10, 4);
+        assert!(long.len() == 4 && long.iter().all(|line| line.trim_end().chars().count() <= 10), "{long:?}");
+        assert_eq!(shortened("abcdefghij", 6), "ab..ij");
+        assert_eq!(shortened("abc", 6), "abc");
+    }
 }
