@@ -17,7 +17,7 @@
 //! | 0 | [`files`] | files that are there whole or not at all |
 //! | 0 | [`metrics`] | pure functions of scores and labels |
 //! | 0 | [`progress`] | bars on a terminal, plain lines elsewhere |
-//! | 0 | [`torch`] | what tch lacks; the only room with `unsafe` |
+//! | 0 | [`torch`] | what tch lacks; the only room with `unsafe`, but for one file on FFmpeg in `data` |
 //!
 //! # The data path
 //! YAML becomes one checked [`config::Config`]. A folder becomes a sorted [`data::Manifest`], split by identity.
