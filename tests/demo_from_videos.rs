@@ -119,7 +119,7 @@ fn six_videos_become_pairs_that_only_the_blend_tells_apart_and_people_stay_on_on
         assert!(real.frames >= 16);
     }
     let table = String::from_utf8_lossy(&made[Path::new("sources.csv")]).into_owned();
-    assert!(table.contains("fake/self_blend/id003_clip1.mp4,deep/er/c.mp4,") && table.lines().count() == 33, "{table}");
+    assert!(table.contains("fake/self_blend/id004_clip1.mp4,deep/er/c.mp4,") && table.lines().count() == 33, "{table}");
 
     split_keeps_people_together(&output);
     let again = home.path().join("again");
