@@ -98,8 +98,8 @@ pub(super) fn run(args: &EvaluateArgs) -> Result<()> {
     checkpoint.load_weights(detector.parameters())?;
 
     let loader = Clips::new(&config, &manifest, true)?.loader();
-    let mut guard = Guard::new("evaluate", config.training.batch_size, config.gpu.memory_management.oom_retry);
-    let batch_size = config.training.batch_size;
+    let mut guard = Guard::new("evaluate", config.training.batch_size.clips(), config.gpu.memory_management.oom_retry);
+    let batch_size = config.training.batch_size.clips();
     let mut evaluator =
         Evaluator { loader: &loader, guard: &mut guard, relieve: &mut || {}, batch_size, stop: &stop, label: "" };
     let mut sets = Vec::new();

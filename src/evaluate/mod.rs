@@ -94,7 +94,11 @@ impl Evaluator<'_> {
     }
 }
 
-fn score_batch(
+/// Scores the clips of one batch, `micro_batch` at a time, with running statistics and without dropout.
+///
+/// # Errors
+/// Out of memory, or libtorch failed otherwise.
+pub fn score_batch(
     detector: &Detector,
     spec: &ClipSpec,
     batch: &HostBatch,

@@ -122,7 +122,7 @@ pub fn decode_window_bytes(config: &Config) -> u64 {
     let batches = if loader.num_workers == 0 { 1 } else { workers * loader.prefetch_factor as u64 + 1 };
     let [height, width] = config.data.frame_size;
     let clip_bytes = (config.data.max_frames * 3 * height * width) as u64;
-    batches * config.training.batch_size as u64 * clip_bytes + workers * DECODER_BYTES
+    batches * config.training.batch_size.clips() as u64 * clip_bytes + workers * DECODER_BYTES
 }
 
 /// A network and what one forward pass of it works on.
@@ -221,7 +221,7 @@ mod tests {
     use proptest::prelude::*;
 
     use super::*;
-    use crate::config::{Backbone, Temporal};
+    use crate::config::{Backbone, BatchSize, Temporal};
 
     fn config(backbone: Backbone, frames: usize, side: usize) -> Config {
         let mut config = Config::default();
@@ -322,7 +322,7 @@ mod tests {
     #[test]
     fn the_loader_holds_a_window_of_batches() {
         let mut config = Config::default();
-        config.training.batch_size = 4;
+        config.training.batch_size = BatchSize::Clips(4);
         config.data.max_frames = 10;
         config.data.frame_size = [100, 50];
         let batch_bytes = 4 * 10 * 3 * 100 * 50;

@@ -25,6 +25,10 @@ impl ConvNorm {
     fn parameters(&self) -> u64 {
         self.in_channels * self.out_channels * self.kernel * self.kernel + 2 * self.out_channels
     }
+
+    fn multiplications(&self) -> u64 {
+        self.out_elements * self.in_channels * self.kernel * self.kernel
+    }
 }
 
 /// A ResNet without its last fully connected layer, seen by one frame.
@@ -80,6 +84,11 @@ impl ResNet {
 
     fn parameters(&self) -> u64 {
         self.convs.iter().map(ConvNorm::parameters).sum()
+    }
+
+    /// Multiplications of the convolutions in a forward pass of one frame.
+    pub(super) fn multiplications(&self) -> u64 {
+        self.convs.iter().map(ConvNorm::multiplications).sum()
     }
 
     /// Running mean and variance of every batch-norm.
@@ -194,6 +203,21 @@ mod tests {
             let head = features + 1;
             let counted = parameter_count(&model(backbone, Temporal::Mean));
             assert_eq!(counted, published - classifier + head, "{backbone:?}");
+        }
+    }
+
+    /// He et al. 2015, table 1: 1.8, 3.6, 3.8 and 7.6 billion, a ResNet-50 with the stride in its 3x3 convolution a
+    /// little more.
+    #[test]
+    fn backbones_multiply_as_often_as_published() {
+        for (backbone, billions) in [
+            (Backbone::Resnet18, 1.8),
+            (Backbone::Resnet34, 3.6),
+            (Backbone::Resnet50, 4.1),
+            (Backbone::Resnet101, 7.8),
+        ] {
+            let counted = ResNet::new(backbone, [224, 224]).multiplications() as f64 / 1e9;
+            assert!((counted - billions).abs() < 0.06, "{backbone:?}: {counted}");
         }
     }
 

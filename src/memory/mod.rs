@@ -12,13 +12,21 @@ mod gpu;
 mod guard;
 mod ladder;
 mod layers;
+mod limit;
 mod snapshot;
+mod speed;
+mod trials;
 
-pub use advise::{Advice, DeviceFacts, DeviceSource, HostAdvice, HostFacts, Suggestion, advise};
+pub use advise::{
+    Advice, DeviceFacts, DeviceSource, HostAdvice, HostFacts, Ranked, Settled, Suggestion, advise, advise_measured,
+    batch_sizes, settle_batch_size, step_budget_bytes,
+};
 pub use cgroup::CgroupMemory;
 pub use classify::is_out_of_memory;
 pub use estimate::{Breakdown, DeviceKind, Estimate, decode_window_bytes, evaluation_step, training_step};
 pub use gpu::{DeviceMemory, GpuMemory, GpuProcess, GpuReading, Nvml};
 pub use guard::{Guard, GuardError, OomEvent};
 pub use layers::parameter_count;
+pub use limit::{die_first, forget_process_peak, limit_growth};
 pub use snapshot::{HostMemory, ProcessMemory, Snapshot, process_peak_rss_bytes, process_rss_bytes};
+pub use trials::largest_that_holds;

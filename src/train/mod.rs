@@ -5,8 +5,10 @@ mod lines;
 mod state;
 mod step;
 mod trainer;
+mod trial;
 
 pub use checkpoint::{Checkpoint, CheckpointError, Checkpoints};
 pub use state::{Best, EpochRecord, Plateau, Tally, TrainState};
 pub use step::{Gradients, StepReport, Stepper};
 pub use trainer::{Outcome, TrainError, Trainer};
+pub use trial::{Phase, Trial, Trialled};
