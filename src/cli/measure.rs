@@ -103,9 +103,8 @@ impl<'a> Bench<'a> {
 
     /// On the CPU, memory runs out for the trial where the budget ends, not where the machine does.
     fn trial(&self, config: &Config, phase: Phase, steps: u32, budget_bytes: u64) -> Result<Trialled> {
-        let clips = config.training.batch_size.clips();
         let limit_bytes = (self.device.kind() == DeviceKind::Cpu).then_some(budget_bytes);
-        in_a_child(&Trial { config: config.clone(), clips, phase, steps, limit_bytes })
+        in_a_child(&Trial { config: config.clone(), phase, steps, limit_bytes })
     }
 }
 

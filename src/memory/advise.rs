@@ -242,7 +242,7 @@ struct Knob {
 }
 
 /// In the order in which a change costs quality.
-const KNOBS: [Knob; 10] = [
+const KNOBS: [Knob; 11] = [
     Knob {
         key: "gpu.mixed_precision",
         value: |config| json!(config.gpu.mixed_precision),
@@ -276,6 +276,12 @@ const KNOBS: [Knob; 10] = [
                 batches => format!("{batches} batches of {} make {effective} clips", training.batch_size.clips()),
             }
         },
+    },
+    Knob {
+        key: "model.activation_checkpointing",
+        value: |config| json!(config.model.activation_checkpointing),
+        copy: |config, from| config.model.activation_checkpointing = from.model.activation_checkpointing,
+        reason: |_, _| "stages of the backbone run again in backward instead of being kept; costs time alone".into(),
     },
     Knob {
         key: "cache.memory_bytes",

@@ -150,7 +150,7 @@ fn fit_shape(config: &Config, room: &Room) -> Vec<Config> {
     }
 }
 
-/// Settings that learn the same: other cuts of the effective batch, and half precision.
+/// Settings that learn the same: other cuts of the effective batch, half precision, activation checkpointing.
 fn equals(config: &Config, room: &Room) -> Vec<Config> {
     let mut half = config.clone();
     if room.format(config) == Format::F32 {
@@ -161,7 +161,15 @@ fn equals(config: &Config, room: &Room) -> Vec<Config> {
         };
     }
     let formats = if half == *config { vec![half] } else { vec![half, config.clone()] };
-    formats.iter().flat_map(cuts).collect()
+    let mut equals: Vec<_> = formats.iter().flat_map(cuts).collect();
+    if !config.model.activation_checkpointing {
+        let recomputing = equals.clone().into_iter().map(|mut config| {
+            config.model.activation_checkpointing = true;
+            config
+        });
+        equals.extend(recomputing.collect::<Vec<_>>());
+    }
+    equals
 }
 
 /// The last rung in its smallest pieces, for saying how much even that needs.

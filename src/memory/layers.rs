@@ -11,6 +11,8 @@ pub(super) struct ConvNorm {
     in_channels: u64,
     out_channels: u64,
     kernel: u64,
+    /// 0 is the stem, then come the stages; activation checkpointing recomputes one part at a time.
+    pub part: usize,
     /// Elements that go in.
     pub in_elements: u64,
     /// Elements that come out.
@@ -37,6 +39,8 @@ pub(super) struct ResNet {
     pub convs: Vec<ConvNorm>,
     /// Elements after the max-pool behind the first convolution.
     pub pooled_elements: u64,
+    /// Elements that go into each part.
+    pub part_inputs: Vec<u64>,
     /// Features after the average pool.
     pub feature_dim: u64,
 }
@@ -71,15 +75,19 @@ impl ResNet {
         let mut convs = Vec::new();
         let frame = Plane { channels: 3, height: frame_size[0] as u64, width: frame_size[1] as u64 };
         let stem = push(&mut convs, frame, 64, 7, 2);
+        let mut part_inputs = vec![frame.elements()];
         let mut plane = stem.after(64, 2);
         let pooled_elements = plane.elements();
         for (stage, blocks) in blocks.into_iter().enumerate() {
+            part_inputs.push(plane.elements());
+            let begun = convs.len();
             for block in 0..blocks {
                 let stride = if stage > 0 && block == 0 { 2 } else { 1 };
                 plane = push_block(&mut convs, plane, 64 << stage, expansion, stride);
             }
+            convs[begun..].iter_mut().for_each(|conv| conv.part = stage + 1);
         }
-        Self { convs, pooled_elements, feature_dim: plane.channels }
+        Self { convs, pooled_elements, part_inputs, feature_dim: plane.channels }
     }
 
     fn parameters(&self) -> u64 {
@@ -122,6 +130,7 @@ fn push(convs: &mut Vec<ConvNorm>, input: Plane, out_channels: u64, kernel: u64,
         in_channels: input.channels,
         out_channels,
         kernel,
+        part: 0,
         in_elements: input.elements(),
         out_elements: output.elements(),
         kept_elements: 2 * output.elements(),

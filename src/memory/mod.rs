@@ -7,7 +7,9 @@
 mod advise;
 mod cgroup;
 mod classify;
+mod cut;
 mod estimate;
+mod gauge;
 mod gpu;
 mod guard;
 mod ladder;
@@ -22,10 +24,12 @@ pub use advise::{
     batch_sizes, settle_batch_size, step_budget_bytes,
 };
 pub use cgroup::CgroupMemory;
-pub use classify::is_out_of_memory;
+pub use classify::{Failure, classify};
+pub use cut::{Cut, Ladder};
 pub use estimate::{Breakdown, DeviceKind, Estimate, decode_window_bytes, evaluation_step, training_step};
+pub use gauge::{DeviceGauge, Gauge};
 pub use gpu::{DeviceMemory, GpuMemory, GpuProcess, GpuReading, Nvml};
-pub use guard::{Guard, GuardError, OomEvent};
+pub use guard::{Attempt, Cause, Guard, GuardError, GuardState, OomEvent};
 pub use layers::parameter_count;
 pub use limit::{die_first, forget_process_peak, limit_growth};
 pub use snapshot::{HostMemory, ProcessMemory, Snapshot, process_peak_rss_bytes, process_rss_bytes};

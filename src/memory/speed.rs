@@ -27,5 +27,7 @@ pub(super) fn expected_speed(config: &Config, device: DeviceKind, format: Format
     };
     let half = if format == Format::F32 { 1.0 } else { HALF_PRECISION };
     let layout = if config.gpu.channels_last { CHANNELS_LAST } else { 1.0 };
-    half * layout / (resnet.multiplications() as f64 * frames * (1.0 + overhead / frames_at_once))
+    // Forward once more, beside forward and twice as much in backward.
+    let passes = if config.model.activation_checkpointing { 4.0 } else { 3.0 };
+    half * layout / (passes * resnet.multiplications() as f64 * frames * (1.0 + overhead / frames_at_once))
 }

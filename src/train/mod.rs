@@ -6,9 +6,14 @@ mod state;
 mod step;
 mod trainer;
 mod trial;
+mod work;
+
+#[cfg(test)]
+mod tests;
 
 pub use checkpoint::{Checkpoint, CheckpointError, Checkpoints};
 pub use state::{Best, EpochRecord, Plateau, Tally, TrainState};
-pub use step::{Gradients, StepReport, Stepper};
+pub use step::{StepError, StepReport, Stepper};
 pub use trainer::{Outcome, TrainError, Trainer};
 pub use trial::{Phase, Trial, Trialled};
+pub use work::Gradients;

@@ -7,11 +7,11 @@ use std::time::Instant;
 use serde::{Deserialize, Serialize};
 use tch::{Kind, Tensor};
 
-use super::Stepper;
+use super::{StepError, Stepper};
 use crate::config::Config;
 use crate::data::{ClipSpec, HostBatch, Label};
-use crate::evaluate::score_batch;
-use crate::memory::{self, Guard, GuardError};
+use crate::evaluate::{Frames, score_batch};
+use crate::memory::{self, DeviceGauge, Failure, Guard, GuardError, Ladder, classify};
 use crate::model::{Detector, Placement};
 use crate::optim::{AdamW, LossScaler};
 use crate::torch::{self, Format};
@@ -29,10 +29,8 @@ pub enum Phase {
 /// A trial that is to be made.
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
 pub struct Trial {
-    /// Network, clips, device and format.
+    /// Network, clips, device and format; its batch is one forward pass.
     pub config: Config,
-    /// Clips in a forward pass.
-    pub clips: usize,
     /// Training or evaluation.
     pub phase: Phase,
     /// Steps one after the other; the second already finds everything that stays from step to step.
@@ -67,7 +65,7 @@ impl Trial {
     pub fn run(&self) -> Result<Trialled, String> {
         let placement = Placement::decide(&self.config.gpu).map_err(|error| error.to_string())?;
         let spec = ClipSpec::of(&self.config.data);
-        let batch = made_up_batch(&spec, self.clips);
+        let batch = made_up_batch(&spec, self.config.training.batch_size.clips());
         // Threads and the libraries' own state are there before training, too.
         let square = Tensor::ones([64, 64], (Kind::Float, placement.device));
         square.f_matmul(&square).and_then(|_| torch::release_cached_memory()).map_err(|error| error.to_string())?;
@@ -77,38 +75,41 @@ impl Trial {
         if let Some(bytes) = self.limit_bytes {
             memory::limit_growth(bytes).map_err(|error| format!("memory cannot be limited: {error}"))?;
         }
-        match self.steps(&placement, spec, &batch) {
+        match self.steps(&placement, &spec, &batch) {
             Ok(step_secs) => {
                 let host_peak_bytes = memory::process_peak_rss_bytes().unwrap_or(base_bytes).saturating_sub(base_bytes);
                 let peak_bytes = torch::peak_allocated_bytes(placement.device).unwrap_or(host_peak_bytes);
                 Ok(Trialled::Done { peak_bytes, step_secs })
             }
-            Err(GuardError::Other(error)) if !memory::is_out_of_memory(&error.to_string()) => Err(error.to_string()),
-            Err(error) => {
-                Ok(Trialled::OutOfMemory { message: error.to_string().lines().next().unwrap_or_default().into() })
-            }
+            Err(StepError::Guard(GuardError::Forbidden { message, .. })) => Ok(Trialled::OutOfMemory { message }),
+            // What is not under the guard: the network itself, the update, a forward pass.
+            Err(error) => match classify(&error.to_string()) {
+                Failure::OutOfMemory => Ok(Trialled::OutOfMemory { message: error.to_string() }),
+                _ => Err(error.to_string()),
+            },
         }
     }
 
-    /// Seconds a step.
-    fn steps(&self, place: &Placement, spec: ClipSpec, batch: &HostBatch) -> Result<f64, GuardError<tch::TchError>> {
-        let Config { model, gpu, .. } = &self.config;
-        let detector =
-            Detector::new(model, place.device, place.format, gpu.channels_last).map_err(GuardError::Other)?;
-        match self.phase {
-            Phase::Train => {
-                let mut stepper = self.stepper(detector, place.format, spec).map_err(GuardError::Other)?;
-                let batches = std::slice::from_ref(batch);
-                self.timed(|step| stepper.run(batches, 1e-5, i64::from(step)).map(drop))
-            }
-            Phase::Evaluate => {
-                self.timed(|_| score_batch(&detector, &spec, batch, self.clips).map(drop).map_err(GuardError::Other))
-            }
+    /// Mean seconds of a step.
+    fn steps(&self, place: &Placement, spec: &ClipSpec, batch: &HostBatch) -> Result<f64, StepError> {
+        let Config { model, gpu, training, .. } = &self.config;
+        let detector = Detector::new(model, place.device, place.format, gpu.channels_last).map_err(StepError::Torn)?;
+        if self.phase == Phase::Evaluate {
+            let frames = Frames { batch, spec, pin_memory: false };
+            return self.timed(|_| score_batch(&detector, frames).map(drop).map_err(StepError::Torn));
         }
+        let named = detector.parameters().trainable().map(|parameter| (parameter.name.as_str(), &parameter.tensor));
+        let optimizer = AdamW::new(named, training.weight_decay).map_err(StepError::Torn)?;
+        let scaler = LossScaler::new(place.format == Format::Fp16);
+        let ladder = Ladder::training(&self.config, place.device.is_cuda());
+        let guard = Guard::new("train", ladder, Box::new(DeviceGauge(place.device)), false, 0);
+        let mut stepper =
+            Stepper::new(&self.config, detector, optimizer, scaler, guard, Box::new(|| {})).map_err(StepError::Torn)?;
+        self.timed(|step| stepper.run(std::slice::from_ref(batch), 1e-5, i64::from(step)).map(drop))
     }
 
     /// Mean seconds of a step, without the first where there are several.
-    fn timed<E>(&self, mut step: impl FnMut(u32) -> Result<(), E>) -> Result<f64, E> {
+    fn timed(&self, mut step: impl FnMut(u32) -> Result<(), StepError>) -> Result<f64, StepError> {
         let mut secs = Vec::new();
         for number in 0..self.steps.max(1) {
             let started = Instant::now();
@@ -117,21 +118,6 @@ impl Trial {
         }
         let steady = &secs[usize::from(secs.len() > 1)..];
         Ok(steady.iter().sum::<f64>() / steady.len() as f64)
-    }
-
-    fn stepper(&self, detector: Detector, format: Format, spec: ClipSpec) -> torch::Result<Stepper> {
-        let Config { training, dataloader, .. } = &self.config;
-        let named = detector.parameters().trainable().map(|parameter| (parameter.name.as_str(), &parameter.tensor));
-        Ok(Stepper {
-            optimizer: AdamW::new(named, training.weight_decay)?,
-            scaler: LossScaler::new(format == Format::Fp16),
-            guard: Guard::new("train", self.clips, false),
-            clip_norm: training.gradient_clip_norm,
-            spec,
-            pin_memory: dataloader.pin_memory,
-            relieve: Box::new(|| {}),
-            detector,
-        })
     }
 }
 
