@@ -1,9 +1,9 @@
 //! Predicted against measured peaks: `cargo bench --bench estimate [-- fit]`.
 //!
 //! Runs real steps of this program on the CPU, each setting in a process of its own, and prints the growth of its resident
-//! memory beside the prediction. `fit` prints the settings to which the margin in `memory::estimate` was fitted, for
-//! making it anew; without it come others, so that the margin is judged by what it was not made from. The third number
-//! is the peak with glibc's heap made to keep no holes (a fixed M_MMAP_THRESHOLD): what was really in use.
+//! memory beside the prediction. `fit` runs the settings to which the margin in `memory::estimate` was fitted, and prints
+//! what is in use without glibc's holes as well; without it come others, so that the margin is judged by what it was not
+//! made from.
 #![expect(clippy::unwrap_used, reason = "a benchmark fails by panicking")]
 
 use std::io::Write;
@@ -60,30 +60,39 @@ const HELD_OUT: &[Setting] = &[
 ];
 
 fn main() {
-    let settings = if std::env::args().any(|arg| arg == "fit") { FIT } else { HELD_OUT };
-    println!("| pass | backbone | clips | format | head | predicted MiB | measured MiB | ratio | without holes MiB |");
-    println!("| --- | --- | --- | --- | --- | --- | --- | --- | --- |");
-    let (mut lowest, mut highest) = (f64::INFINITY, 0.0_f64);
-    for setting in settings {
-        let (phase, backbone, clips, frames, side, precision, temporal) = *setting;
-        let config = config(*setting);
+    let fit = std::env::args().any(|arg| arg == "fit");
+    let settings = if fit { FIT } else { HELD_OUT };
+    let again = if fit { &[] } else { CHECKPOINTED };
+    let all =
+        settings.iter().map(|setting| (*setting, false)).chain(again.iter().map(|index| (HELD_OUT[*index], true)));
+    println!("| pass | backbone | clips | format | head | predicted MiB | measured MiB | ratio |");
+    println!("| --- | --- | --- | --- | --- | --- | --- | --- |");
+    let mut ratios = Vec::new();
+    for (setting, checkpointing) in all {
+        let (phase, backbone, clips, frames, side, precision, temporal) = setting;
+        let mut config = config(setting);
+        config.model.activation_checkpointing = checkpointing;
         let format = Format::resolve(precision, false);
         let predict = if phase == Train { training_step } else { evaluation_step };
-        let predicted_bytes = predict(&config, clips, DeviceKind::Cpu, format).peak_bytes;
+        let estimate = predict(&config, clips, DeviceKind::Cpu, format);
         let trial = Trial { config, phase, steps: 2, limit_bytes: None };
-        let (measured_bytes, in_use_bytes) = (measure(&trial, None), measure(&trial, Some("1048576")));
-        let ratio = predicted_bytes as f64 / measured_bytes as f64;
-        (lowest, highest) = (lowest.min(ratio), highest.max(ratio));
+        let measured_bytes = measure(&trial, None);
+        let ratio = estimate.peak_bytes as f64 / measured_bytes as f64;
+        ratios.push(ratio);
         let names = [format!("{phase:?}"), format!("{backbone:?}"), format!("{temporal:?}")].map(|n| n.to_lowercase());
         let [phase, backbone, head] = names;
-        let [predicted, measured, in_use] = [predicted_bytes, measured_bytes, in_use_bytes].map(|bytes| bytes >> 20);
-        println!(
-            "| {phase} | {backbone} | {clips} x {frames} x {side} px | {} | {head} | {predicted} | {measured} | \
-             {ratio:.2} | {in_use} |",
-            format.name()
-        );
+        let checkpointing = if checkpointing { ", checkpointing" } else { "" };
+        print!("| {phase}{checkpointing} | {backbone} | {clips} x {frames} x {side} px | {} | {head} ", format.name());
+        println!("| {} | {} | {ratio:.2} |", estimate.peak_bytes >> 20, measured_bytes >> 20);
+        if fit {
+            // glibc's heap made to keep no holes: what was really in use.
+            let in_use_bytes = measure(&trial, Some("1048576"));
+            let predicted_bytes = estimate.peak_bytes - estimate.breakdown.other;
+            println!("    in use: predicted {}, measured {} MiB", predicted_bytes >> 20, in_use_bytes >> 20);
+        }
     }
-    println!("predicted / measured: {lowest:.2} to {highest:.2} over {} settings", settings.len());
+    ratios.sort_by(f64::total_cmp);
+    println!("predicted / measured: {:.2} to {:.2} in {} settings", ratios[0], ratios[ratios.len() - 1], ratios.len());
 }
 
 fn config((_, backbone, clips, frames, side, precision, temporal): Setting) -> Config {
