@@ -14,6 +14,7 @@ mod gpu;
 mod guard;
 mod ladder;
 mod layers;
+mod outcome;
 mod snapshot;
 
 pub use advise::{Advice, DeviceFacts, DeviceSource, HostAdvice, HostFacts, Suggestion, advise};
@@ -23,6 +24,7 @@ pub use cut::{Cut, Ladder};
 pub use estimate::{Breakdown, DeviceKind, Estimate, decode_window_bytes, evaluation_step, training_step};
 pub use gauge::{DeviceGauge, Gauge};
 pub use gpu::{DeviceMemory, GpuMemory, GpuProcess, GpuReading, Nvml};
-pub use guard::{Attempt, Cause, Guard, GuardError, GuardState, OomEvent};
+pub use guard::{Attempt, Guard};
 pub use layers::parameter_count;
+pub use outcome::{Cause, GuardError, GuardState, OomEvent};
 pub use snapshot::{HostMemory, ProcessMemory, Snapshot, process_peak_rss_bytes, process_rss_bytes};
