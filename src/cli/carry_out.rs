@@ -4,7 +4,7 @@ use std::collections::BTreeMap;
 use std::fs;
 use std::io::{self, Write};
 use std::path::Path;
-use std::sync::Arc;
+use std::rc::Rc;
 use std::sync::atomic::AtomicBool;
 
 use anyhow::{Context, Result};
@@ -12,10 +12,11 @@ use anyhow::{Context, Result};
 use super::Interrupted;
 use super::pipeline::{Clips, NamedSet, OWN_TEST, decide_faces, extract, stop_flag, test_sets};
 use super::plan::{Plan, check_splits};
-use crate::data::{ClipSource, ClipSpec, DataError, Loader, Split, unusable};
+use super::relief::{limit_device_memory, memory_manager};
+use crate::data::{ClipSpec, DataError, Loader, Split, unusable};
 use crate::evaluate::EvaluateError;
 use crate::files;
-use crate::memory::{self, Guard};
+use crate::memory::{self, Guard, MemoryManager, Reason};
 use crate::metrics::Metrics;
 use crate::model::Detector;
 use crate::optim::{AdamW, LossScaler};
@@ -32,6 +33,7 @@ impl Plan {
     pub fn carry_out(mut self) -> Result<()> {
         let stop = stop_flag()?;
         tracing::info!("device: {}", self.placement.reason);
+        limit_device_memory(&self.config.gpu, self.placement.device)?;
         // First what takes seconds: a network that cannot be built or loaded should not wait for thousands of videos.
         let learner = self.learner()?;
         if self.resumed.is_none() {
@@ -46,14 +48,15 @@ impl Plan {
             }
             None => self.make_folder(&clips, &stop)?,
         };
-        let loader = clips.loader();
-        let mut trainer = self.trainer(learner, &folder, &clips.source, &loader, &stop)?;
+        let loader = Rc::new(clips.loader());
+        let memory = memory_manager(&self.config.gpu, self.placement.device, &clips.source, &loader);
+        let mut trainer = self.trainer(learner, &folder, &loader, &memory, &stop)?;
         tracing::info!("run folder: {}", folder.path().display());
 
         let result = train_and_test(&mut trainer, &test_sets(&self.manifest));
         let state = trainer.state;
         self.manifest.mark_unusable(state.skipped.iter().cloned());
-        let report = self.report(&folder, &clips, &state, &result);
+        let report = self.report(&folder, &clips, &state, &memory, &result);
         let saved = report.save(&folder.report());
         let listed = self.manifest.save(&folder.manifest());
         // Where training failed, its own error says more than that these could not be written either.
@@ -135,12 +138,12 @@ impl Plan {
         &'a self,
         (detector, optimizer, state): (Detector, AdamW, TrainState),
         folder: &RunFolder,
-        source: &Arc<ClipSource>,
         loader: &'a Loader,
+        memory: &Rc<MemoryManager>,
         stop: &'a AtomicBool,
     ) -> Result<Trainer<'a>> {
         let retry = self.config.gpu.memory_management.oom_retry;
-        let cache = source.clone();
+        let relief = memory.clone();
         let stepper = Stepper {
             optimizer,
             scaler: state.scaler.clone(),
@@ -148,11 +151,9 @@ impl Plan {
             clip_norm: self.config.training.gradient_clip_norm,
             spec: ClipSpec::of(&self.config.data),
             pin_memory: self.config.dataloader.pin_memory,
-            relieve: match detector.device().is_cuda() {
-                // Frames in host memory do not crowd the device.
-                true => Box::new(|| {}),
-                false => Box::new(move || cache.cache().shrink()),
-            },
+            relieve: Box::new(move || {
+                relief.clean(Reason::OutOfMemory);
+            }),
             detector,
         };
         Ok(Trainer {
@@ -162,6 +163,7 @@ impl Plan {
             usable_videos: self.manifest.indices(Split::Train).into_iter().collect(),
             val_videos: self.manifest.indices(Split::Val),
             loader,
+            memory: memory.clone(),
             stop,
             stepper,
             evaluate_guard: Guard::new("evaluate", state.evaluate_micro_batch, retry),
@@ -187,7 +189,14 @@ impl Plan {
         Some(FaceSummary { missed: missed.len(), missed_by_method, missed_videos })
     }
 
-    fn report(&self, folder: &RunFolder, clips: &Clips, state: &TrainState, result: &Result<Tested>) -> Report {
+    fn report(
+        &self,
+        folder: &RunFolder,
+        clips: &Clips,
+        state: &TrainState,
+        memory: &MemoryManager,
+        result: &Result<Tested>,
+    ) -> Report {
         let status = match result {
             Ok((Outcome::Completed, _)) => Status::Completed,
             Ok((Outcome::Interrupted, _)) => Status::Interrupted,
@@ -197,6 +206,7 @@ impl Plan {
         let own = |(name, _): &&(String, Metrics)| name == OWN_TEST;
         let cross = tested.iter().filter(|set| !own(set));
         let cache = clips.source.cache().stats();
+        let history = memory.history();
         let train_secs: f64 = state.history.iter().map(|epoch| epoch.seconds).sum();
         let waited_secs: f64 = state.history.iter().map(|epoch| epoch.seconds * epoch.data_wait_share).sum();
         let learned: usize = state.history.iter().map(|epoch| epoch.train_clips).sum();
@@ -213,7 +223,11 @@ impl Plan {
             cross_tests: cross.map(|(name, test)| CrossTest { name: name.clone(), test: test.clone() }).collect(),
             memory: MemorySummary {
                 oom_events: state.oom_events,
-                cleanups: state.cleanups,
+                cleanups: state.cleanups.times,
+                cleanup_freed_bytes: state.cleanups.freed_bytes,
+                cleanup_ms: state.cleanups.ms,
+                host_used_peak_bytes: history.host.peak_bytes,
+                host_used_mean_bytes: history.host.mean_bytes as u64,
                 micro_batch_final: state.micro_batch,
                 rss_peak_bytes: memory::process_peak_rss_bytes(),
                 gpu_peak_bytes: torch::peak_allocated_bytes(self.placement.device),

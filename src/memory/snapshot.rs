@@ -84,7 +84,7 @@ impl Snapshot {
 }
 
 impl HostMemory {
-    fn read() -> Self {
+    pub(super) fn read() -> Self {
         let mut system = System::new();
         system.refresh_memory();
         Self {

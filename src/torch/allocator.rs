@@ -2,13 +2,13 @@
 //!
 //! On the CPU libtorch has none, so there is nothing to know and nothing to do but trim the C heap.
 
-use serde::Serialize;
+use serde::{Deserialize, Serialize};
 use tch::Device;
 
 use super::{Result, ffi};
 
 /// What libtorch's caching allocator holds on one CUDA device. Peaks are since the start, or since [`reset_peak_stats`].
-#[derive(Debug, Clone, Copy, Default, PartialEq, Eq, Serialize)]
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq, Serialize, Deserialize)]
 pub struct AllocatorStats {
     /// In tensors.
     pub allocated_bytes: u64,
@@ -81,8 +81,14 @@ pub fn limit_device_memory(fraction: f64) -> Result<()> {
 /// # Errors
 /// The device is in a state that nothing can be asked of it.
 pub fn release_cached_memory() -> Result<()> {
+    let emptied = ffi::empty_cache();
+    trim_heap();
+    emptied
+}
+
+/// Gives free pages of the C heap back to the system.
+pub fn trim_heap() {
     ffi::trim_heap();
-    ffi::empty_cache()
 }
 
 fn cuda_index(device: Device) -> Option<i32> {

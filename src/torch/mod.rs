@@ -16,7 +16,7 @@ use crate::config::Precision;
 
 pub use allocator::{
     AllocatorStats, allocator_stats, device_memory, limit_device_memory, peak_allocated_bytes, release_cached_memory,
-    reset_peak_stats,
+    reset_peak_stats, trim_heap,
 };
 
 /// What libtorch calls give back; out-of-memory comes as `Err` like everything else.

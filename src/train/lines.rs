@@ -5,7 +5,7 @@ use std::path::Path;
 use serde::Serialize;
 
 use super::state::EpochRecord;
-use crate::memory::OomEvent;
+use crate::memory::{Cleanup, OomEvent, Reading};
 
 /// Columns of `metrics.csv`: keys of an [`EpochRecord`].
 pub(super) const CSV_COLUMNS: &[&str] = &[
@@ -55,6 +55,26 @@ pub(super) struct OomLine<'a> {
     pub device: String,
     #[serde(flatten)]
     pub event: &'a OomEvent,
+}
+
+/// Memory as it is now and then.
+#[derive(Serialize)]
+pub(super) struct MemoryLine {
+    pub step: u64,
+    pub micro_batch: usize,
+    pub clips_ahead: usize,
+    pub threads: usize,
+    pub cache_bytes: u64,
+    #[serde(flatten)]
+    pub reading: Reading,
+}
+
+/// Memory was given back.
+#[derive(Serialize)]
+pub(super) struct CleanupLine<'a> {
+    pub step: u64,
+    #[serde(flatten)]
+    pub cleanup: &'a Cleanup,
 }
 
 /// A step that moved no weight.

@@ -34,8 +34,8 @@ pub struct TrainState {
     pub bad_steps: u32,
     /// Times that memory ran out.
     pub oom_events: usize,
-    /// Times that memory was given back because it had run out.
-    pub cleanups: usize,
+    /// Clean-ups of memory.
+    pub cleanups: CleanupTotals,
     /// Training time, seconds.
     pub seconds: f64,
     /// Length of `metrics.jsonl` when this was saved: what a killed run wrote after it is written again.
@@ -62,12 +62,23 @@ impl TrainState {
             plateau: Plateau::default(),
             bad_steps: 0,
             oom_events: 0,
-            cleanups: 0,
+            cleanups: CleanupTotals::default(),
             seconds: 0.0,
             log_bytes: 0,
             skipped: Vec::new(),
         }
     }
+}
+
+/// Sums over the clean-ups of a run.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Serialize, Deserialize)]
+pub struct CleanupTotals {
+    /// How many.
+    pub times: usize,
+    /// What they gave back.
+    pub freed_bytes: u64,
+    /// Time that they took, milliseconds.
+    pub ms: f64,
 }
 
 /// Sums over the epoch under way.

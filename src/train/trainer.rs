@@ -2,19 +2,20 @@
 
 use std::collections::HashSet;
 use std::io;
+use std::rc::Rc;
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::Instant;
 
 use bytesize::ByteSize;
 
 use super::checkpoint::{CheckpointError, Checkpoints};
-use super::lines::{CSV_COLUMNS, OomLine, SkipLine, StepLine, epoch_line};
+use super::lines::{CSV_COLUMNS, CleanupLine, MemoryLine, OomLine, SkipLine, StepLine, epoch_line};
 use super::state::{Best, EpochRecord, Tally, TrainState};
 use super::step::{StepReport, Stepper};
 use crate::config::Config;
 use crate::data::{DataError, Draw, HostBatch, Loader, Manifest, Pass, epoch_plan};
 use crate::evaluate::{EvaluateError, Evaluation, Evaluator};
-use crate::memory::{self, Guard, GuardError};
+use crate::memory::{self, Guard, GuardError, MemoryManager};
 use crate::metrics::Metrics;
 use crate::optim::CosineSchedule;
 use crate::progress::Bar;
@@ -78,6 +79,8 @@ pub struct Trainer<'a> {
     pub val_videos: Vec<usize>,
     /// Where clips come from.
     pub loader: &'a Loader,
+    /// Watches memory and cleans up.
+    pub memory: Rc<MemoryManager>,
     /// Set when the user wants to stop.
     pub stop: &'a AtomicBool,
     /// Network, optimizer and guard.
@@ -143,6 +146,7 @@ impl Trainer<'_> {
         };
         let result = evaluator.run(&self.stepper.detector, videos);
         self.log_oom(known, false)?;
+        self.log_cleanups()?;
         let evaluation = result?;
         self.note_skipped(&evaluation.skipped);
         Ok(evaluation)
@@ -187,6 +191,7 @@ impl Trainer<'_> {
             }
             let wait_secs = started.elapsed().as_secs_f64();
             self.learn(&group, schedule.at(self.state.step), started, wait_secs)?;
+            self.look_at_memory()?;
             bar.advance(group.len() as u64, || self.progress_line());
             if self.stop.load(Ordering::Relaxed) {
                 return Ok(Outcome::Interrupted);
@@ -205,6 +210,7 @@ impl Trainer<'_> {
             let seed = step_seed(self.config.seed, self.state.step);
             let result = self.stepper.run(group, lr, seed);
             self.log_oom(known, true)?;
+            self.log_cleanups()?;
             let report = match result {
                 Ok(report) => report,
                 Err(GuardError::Other(error)) => return Err(GuardError::Other(error).into()),
@@ -288,7 +294,37 @@ impl Trainer<'_> {
             let device = format!("{:?}", self.stepper.detector.device());
             self.log.write("oom", &OomLine { step: self.state.step, device, event })?;
             self.state.oom_events += 1;
-            self.state.cleanups += 1;
+        }
+        Ok(())
+    }
+
+    /// Between two steps: cleans up where it is time for that, and writes down how memory stands.
+    fn look_at_memory(&mut self) -> io::Result<()> {
+        self.memory.safe_point(self.state.step);
+        self.log_cleanups()?;
+        let every = self.config.logging.memory_log_interval;
+        if every == 0 || !self.state.step.is_multiple_of(every) {
+            return Ok(());
+        }
+        let size = self.loader.size();
+        let line = MemoryLine {
+            step: self.state.step,
+            micro_batch: self.stepper.guard.micro_batch(),
+            clips_ahead: size.clips_ahead,
+            threads: size.threads,
+            cache_bytes: self.loader.cached_bytes(),
+            reading: self.memory.read(),
+        };
+        self.log.write("memory", &line)
+    }
+
+    fn log_cleanups(&mut self) -> io::Result<()> {
+        for cleanup in self.memory.take_cleanups() {
+            self.log.write("cleanup", &CleanupLine { step: self.state.step, cleanup: &cleanup })?;
+            let totals = &mut self.state.cleanups;
+            totals.times += 1;
+            totals.freed_bytes += cleanup.freed_bytes.unwrap_or(0);
+            totals.ms += cleanup.ms;
         }
         Ok(())
     }
