@@ -40,56 +40,43 @@ pub(super) fn limit_device_memory(config: &GpuConfig, device: Device) -> Result<
 /// Clips kept in memory.
 struct FrameCache(Arc<ClipSource>);
 
-impl FrameCache {
-    fn change(&self, change: impl FnOnce() -> bool) -> Option<String> {
-        let cache = self.0.cache();
-        let state = || {
-            let [held, most] = [cache.stats().bytes, cache.budget_bytes()].map(size);
-            format!("{held} of {most}")
-        };
-        let before = state();
-        change().then(|| format!("{before} -> {}", state()))
-    }
-}
-
 impl Elastic for FrameCache {
     fn name(&self) -> &str {
         "frame cache"
     }
 
-    fn shrink(&mut self) -> Option<String> {
-        self.change(|| self.0.cache().shrink())
+    fn size(&self) -> String {
+        let cache = self.0.cache();
+        format!("{} of at most {}", size(cache.stats().bytes), size(cache.budget_bytes()))
     }
 
-    fn grow(&mut self) -> Option<String> {
-        self.change(|| self.0.cache().grow())
+    fn shrink(&mut self) -> bool {
+        self.0.cache().shrink()
+    }
+
+    fn grow(&mut self) -> bool {
+        self.0.cache().grow()
     }
 }
 
 /// Clips that wait for the trainer, and the threads that make them.
 struct Queues(Rc<Loader>);
 
-impl Queues {
-    fn change(&self, change: impl FnOnce() -> bool) -> Option<String> {
-        let state = || {
-            let now = self.0.size();
-            format!("{} clips ahead by {} threads", now.clips_ahead, now.threads)
-        };
-        let before = state();
-        change().then(|| format!("{before} -> {}", state()))
-    }
-}
-
 impl Elastic for Queues {
     fn name(&self) -> &str {
         "loader"
     }
 
-    fn shrink(&mut self) -> Option<String> {
-        self.change(|| self.0.shrink())
+    fn size(&self) -> String {
+        let now = self.0.size();
+        format!("{} clips ahead, {} threads", now.clips_ahead, now.threads)
     }
 
-    fn grow(&mut self) -> Option<String> {
-        self.change(|| self.0.grow())
+    fn shrink(&mut self) -> bool {
+        self.0.shrink()
+    }
+
+    fn grow(&mut self) -> bool {
+        self.0.grow()
     }
 }

@@ -13,8 +13,8 @@ use bytesize::ByteSize;
 use serde::Serialize;
 
 use super::history::History;
-use super::monitor::{Monitor, Watch};
-use super::pressure::Change;
+use super::monitor::{Kind, Monitor, Watch};
+use super::pressure::{Change, Pressure};
 use super::reading::{Reading, Usage};
 use crate::config;
 use crate::torch;
@@ -50,10 +50,12 @@ impl From<&config::MemoryManagement> for MemoryPolicy {
 pub trait Elastic {
     /// What the log calls it.
     fn name(&self) -> &str;
-    /// Makes it smaller by a notch and says from what to what; `None` where it cannot be smaller.
-    fn shrink(&mut self) -> Option<String>;
-    /// Makes it larger by a notch and says from what to what; `None` where it is as large as configured.
-    fn grow(&mut self) -> Option<String>;
+    /// Its size in a few words.
+    fn size(&self) -> String;
+    /// Makes it smaller by a notch; `false` where it cannot be smaller.
+    fn shrink(&mut self) -> bool;
+    /// Makes it larger by a notch; `false` where it is as large as configured.
+    fn grow(&mut self) -> bool;
 }
 
 /// Why memory was cleaned up.
@@ -179,20 +181,24 @@ impl MemoryManager {
     fn act(&self, reason: Reason, change: Option<Change>, usage: Option<Usage>, reading: &Reading) -> bool {
         let (Some(change), Some(usage)) = (change, usage) else { return false };
         let is_host = reason == Reason::HostPressure;
-        let (threshold, is_critical) = self.watch.ask(|host, gpu| {
-            let pressure = if is_host { host } else { gpu };
-            (pressure.threshold(), pressure.is_critical(usage.share()))
-        });
-        if change == Change::Grow {
-            if is_host {
-                self.grow(usage, threshold);
-            }
+        let pressure = if is_host { Kind::Host } else { Kind::Gpu };
+        let threshold = self.watch.ask(pressure, Pressure::threshold);
+        match change {
+            Change::Calm if is_host => self.grow(usage, threshold),
+            Change::Short => self.warn(&Warning { reason, usage, threshold }),
+            Change::Calm | Change::StillShort => {}
+        }
+        if change == Change::Calm {
             return false;
         }
-        self.warn(&Warning { reason, usage, threshold });
         let cleanup = self.clean(reason);
-        // On the CPU the micro-batch takes host memory: its turn comes when nothing else could give way.
-        is_critical && if is_host { reading.gpu.is_none() && cleanup.changes.is_empty() } else { true }
+        let is_critical = |usage: Usage| self.watch.ask(pressure, |pressure| pressure.is_critical(usage.share()));
+        match is_host {
+            // On the CPU the micro-batch takes host memory: its turn comes when nothing else could give way.
+            true => reading.gpu.is_none() && cleanup.changes.is_empty() && is_critical(cleanup.after.host),
+            // Between steps, what a step takes is not in use: the reading that led here tells more.
+            false => is_critical(usage),
+        }
     }
 
     fn warn(&self, warning: &Warning) {
@@ -232,41 +238,47 @@ impl MemoryManager {
         cleanup
     }
 
-    /// The first that can be smaller gets so, by as many notches as memory is short and each gives some back.
+    /// The first that can be smaller gets so: by a notch, and by more while each gives some back and memory is still short.
     fn shrink(&self, reason: Reason, before: &Reading) -> Vec<String> {
+        // What the heap does not need anyway may suffice, and must not look as if a cache had given it.
+        torch::trim_heap();
+        let mut reading = self.watch.read();
+        let is_short = |now: &Reading| self.watch.ask(Kind::Host, |host| !host.is_calm(now.host.share()));
+        if reason == Reason::HostPressure && !is_short(&reading) {
+            return Vec::new();
+        }
+        let why = match reason {
+            Reason::OutOfMemory => "memory ran out".to_owned(),
+            _ => format!("host memory is {}", used(before.host, self.watch.ask(Kind::Host, Pressure::threshold))),
+        };
         let mut changes = Vec::new();
-        let mut reading = *before;
         each(&self.elastics, |elastic| {
-            if !changes.is_empty() {
+            let size = elastic.size();
+            if !changes.is_empty() || !elastic.shrink() {
                 return;
             }
-            while let Some(change) = elastic.shrink() {
-                let why = match reason {
-                    Reason::OutOfMemory => "memory ran out".to_owned(),
-                    _ => format!("host memory is {}", used(reading.host, self.watch.ask(|host, _| host.threshold()))),
-                };
-                tracing::info!("{}: {change}, because {why}", elastic.name());
-                changes.push(format!("{}: {change}", elastic.name()));
+            while reason != Reason::OutOfMemory {
                 torch::trim_heap();
                 let now = self.watch.read();
-                let is_calm = self.watch.ask(|host, _| host.is_calm(now.host.share()));
-                if reason == Reason::OutOfMemory || is_calm || now.rss_bytes >= reading.rss_bytes {
-                    return;
+                if !is_short(&now) || now.rss_bytes >= reading.rss_bytes || !elastic.shrink() {
+                    break;
                 }
                 reading = now;
             }
+            changes.push(note_change(elastic.as_ref(), &size, &why));
         });
         changes
     }
 
     /// The last that was made smaller gets back a notch.
     fn grow(&self, usage: Usage, threshold: f64) {
-        let mut has_grown = false;
+        let why = format!("host memory is {}", used(usage, threshold));
         let mut elastics = self.elastics.take();
         for elastic in elastics.iter_mut().rev() {
-            if let Some(change) = if has_grown { None } else { elastic.grow() } {
-                has_grown = true;
-                tracing::info!("{}: {change}, because host memory is {}", elastic.name(), used(usage, threshold));
+            let size = elastic.size();
+            if elastic.grow() {
+                note_change(elastic.as_ref(), &size, &why);
+                break;
             }
         }
         self.elastics.borrow_mut().splice(0..0, elastics);
@@ -314,6 +326,13 @@ fn each<T>(list: &RefCell<Vec<T>>, mut body: impl FnMut(&mut T)) {
     let mut taken = list.take();
     taken.iter_mut().for_each(&mut body);
     list.borrow_mut().splice(0..0, taken);
+}
+
+/// Says in one line what changed and why.
+fn note_change(elastic: &dyn Elastic, size_before: &str, why: &str) -> String {
+    let change = format!("{}: {size_before} -> {}", elastic.name(), elastic.size());
+    tracing::info!("{change}, because {why}");
+    change
 }
 
 fn used(usage: Usage, threshold: f64) -> String {
@@ -374,10 +393,10 @@ mod tests {
     }
 
     impl Cache {
-        fn resize(&self, mib: u64) -> Option<String> {
+        fn resize(&self, mib: u64) -> bool {
             let before = self.mib.replace(mib);
             self.machine.host.fetch_add((mib.wrapping_sub(before)).wrapping_mul(MIB), Ordering::SeqCst);
-            (before != mib).then(|| format!("{before} -> {mib}"))
+            before != mib
         }
     }
 
@@ -385,10 +404,13 @@ mod tests {
         fn name(&self) -> &str {
             "cache"
         }
-        fn shrink(&mut self) -> Option<String> {
+        fn size(&self) -> String {
+            format!("{} MiB", self.mib.get())
+        }
+        fn shrink(&mut self) -> bool {
             self.resize(self.mib.get() / 2)
         }
-        fn grow(&mut self) -> Option<String> {
+        fn grow(&mut self) -> bool {
             self.resize((self.mib.get() * 2).clamp(1, self.configured_mib))
         }
     }
@@ -424,7 +446,7 @@ mod tests {
         let cleanups = manager.take_cleanups();
         assert_eq!(cleanups.len(), 1);
         assert_eq!((cleanups[0].reason, cleanups[0].freed_bytes), (Reason::HostPressure, Some(12 * MIB)));
-        assert_eq!(cleanups[0].changes, ["cache: 16 -> 8", "cache: 8 -> 4"]);
+        assert_eq!(cleanups[0].changes, ["cache: 16 MiB -> 4 MiB"]);
         assert!((warned.get() - 0.86).abs() < 1e-9);
         for step in 3..100 {
             manager.watch.observe();

@@ -16,6 +16,7 @@ mod layers;
 mod manager;
 mod monitor;
 mod pressure;
+mod processes;
 mod reading;
 mod snapshot;
 
@@ -28,5 +29,6 @@ pub use guard::{Guard, GuardError, OomEvent};
 pub use history::{History, Trend};
 pub use layers::parameter_count;
 pub use manager::{Cleanup, Elastic, MemoryManager, MemoryPolicy, MemoryStats, Reason, Warning};
+pub use processes::{ProcessUse, largest_processes};
 pub use reading::{Reading, Usage};
 pub use snapshot::{HostMemory, ProcessMemory, Snapshot, process_peak_rss_bytes, process_rss_bytes};

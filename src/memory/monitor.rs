@@ -13,6 +13,13 @@ use super::reading::Reading;
 /// Reads memory once; the seam where tests put readings of their own.
 pub(super) type Read = Arc<dyn Fn() -> Reading + Send + Sync>;
 
+/// Which memory.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(super) enum Kind {
+    Host,
+    Gpu,
+}
+
 /// What was found and not yet acted on.
 #[derive(Debug, Clone, Copy, Default)]
 pub(super) struct Findings {
@@ -94,10 +101,13 @@ impl Watch {
         self.lock().history.clone()
     }
 
-    /// Answers a question about the host's and the GPU's pressure.
-    pub fn ask<T>(&self, question: impl FnOnce(&Pressure, &Pressure) -> T) -> T {
+    /// Answers a question about the pressure on one kind of memory.
+    pub fn ask<T>(&self, kind: Kind, question: impl FnOnce(&Pressure) -> T) -> T {
         let state = self.lock();
-        question(&state.host, &state.gpu)
+        question(match kind {
+            Kind::Host => &state.host,
+            Kind::Gpu => &state.gpu,
+        })
     }
 
     /// Nothing is computed under the lock, so a thread that panicked cannot have left it half-changed.

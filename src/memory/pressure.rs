@@ -15,10 +15,12 @@ const MOST_PATIENCE: u32 = 64;
 /// What a reading says to do.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(super) enum Change {
-    /// Memory got short, shorter, or stayed so: clean up.
-    Shrink,
+    /// Memory got short: clean up.
+    Short,
+    /// It got shorter, or stayed so: clean up again.
+    StillShort,
     /// It has not been short for a while: what was made smaller may grow by a notch.
-    Grow,
+    Calm,
 }
 
 /// Follows one kind of memory.
@@ -43,7 +45,7 @@ impl Pressure {
     pub fn observe(&mut self, share: f64) -> Option<Change> {
         if share >= self.threshold {
             self.calm = 0;
-            return self.observe_short(share).then_some(Change::Shrink);
+            return self.observe_short(share);
         }
         if !self.is_calm(share) || !self.has_shrunk {
             self.calm = 0;
@@ -54,22 +56,21 @@ impl Pressure {
             return None;
         }
         (self.calm, self.cleaned_at, self.has_grown) = (0, None, true);
-        Some(Change::Grow)
+        Some(Change::Calm)
     }
 
-    fn observe_short(&mut self, share: f64) -> bool {
+    fn observe_short(&mut self, share: f64) -> Option<Change> {
         if self.cleaned_at.is_none() && std::mem::take(&mut self.has_grown) {
             self.patience = (self.patience * 2).min(MOST_PATIENCE);
         }
         self.stuck += 1;
-        let clean = match self.cleaned_at {
-            None => true,
-            Some(before) => share >= before + WORSE || self.stuck >= STUCK_READINGS,
+        let change = match self.cleaned_at {
+            None => Change::Short,
+            Some(before) if share >= before + WORSE || self.stuck >= STUCK_READINGS => Change::StillShort,
+            Some(_) => return None,
         };
-        if clean {
-            (self.cleaned_at, self.stuck, self.has_shrunk) = (Some(share), 0, true);
-        }
-        clean
+        (self.cleaned_at, self.stuck, self.has_shrunk) = (Some(share), 0, true);
+        Some(change)
     }
 
     /// Whether a share is over the threshold by most of what is left above it: then a smaller batch is worth its price.
@@ -91,11 +92,12 @@ impl Pressure {
 mod tests {
     use super::*;
 
-    /// `s` and `g` where a reading shrinks and grows, `.` where it does nothing.
+    /// `s` where memory gets short, `S` where it still is and `c` where it is calm again; `.` where nothing is to do.
     fn story(pressure: &mut Pressure, shares: &[f64]) -> String {
         let letter = |share: &f64| match pressure.observe(*share) {
-            Some(Change::Shrink) => 's',
-            Some(Change::Grow) => 'g',
+            Some(Change::Short) => 's',
+            Some(Change::StillShort) => 'S',
+            Some(Change::Calm) => 'c',
             None => '.',
         };
         shares.iter().map(letter).collect()
@@ -110,16 +112,16 @@ mod tests {
     #[test]
     fn worse_or_stuck_is_cleaned_again() {
         let mut pressure = Pressure::new(0.8);
-        assert_eq!(story(&mut pressure, &[0.82, 0.84, 0.86, 0.86, 0.86, 0.86, 0.86]), "s.s...s");
+        assert_eq!(story(&mut pressure, &[0.82, 0.84, 0.86, 0.86, 0.86, 0.86, 0.86]), "s.S...S");
     }
 
     #[test]
     fn growth_waits_for_calm_and_longer_each_time_it_was_too_early() {
         let mut pressure = Pressure::new(0.8);
-        assert_eq!(story(&mut pressure, &[0.9, 0.6, 0.6, 0.6, 0.6]), "s...g");
+        assert_eq!(story(&mut pressure, &[0.9, 0.6, 0.6, 0.6, 0.6]), "s...c");
         assert_eq!(story(&mut pressure, &[0.9]), "s");
-        assert_eq!(story(&mut pressure, &[0.6; 8]), ".......g");
-        assert_eq!(story(&mut pressure, &[0.6; 8]), ".......g", "no new pressure, no longer wait");
+        assert_eq!(story(&mut pressure, &[0.6; 8]), ".......c");
+        assert_eq!(story(&mut pressure, &[0.6; 8]), ".......c", "no new pressure, no longer wait");
         assert_eq!(story(&mut pressure, &[0.6, 0.6, 0.79, 0.6]), "....", "not calm in between");
     }
 

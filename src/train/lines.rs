@@ -2,7 +2,7 @@
 
 use std::path::Path;
 
-use serde::Serialize;
+use serde::{Deserialize, Serialize};
 
 use super::state::EpochRecord;
 use crate::memory::{Cleanup, OomEvent, Reading};
@@ -57,14 +57,20 @@ pub(super) struct OomLine<'a> {
     pub event: &'a OomEvent,
 }
 
-/// Memory as it is now and then.
-#[derive(Serialize)]
-pub(super) struct MemoryLine {
+/// A `memory` line of `metrics.jsonl`: how a run stands with memory.
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+pub struct MemoryLine {
+    /// Steps that are done.
     pub step: u64,
+    /// Clips in a forward pass, at most.
     pub micro_batch: usize,
+    /// Clips that are decoded ahead, at most.
     pub clips_ahead: usize,
+    /// Threads that decode.
     pub threads: usize,
+    /// Clips kept in memory.
     pub cache_bytes: u64,
+    /// Host, process and device.
     #[serde(flatten)]
     pub reading: Reading,
 }

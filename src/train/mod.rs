@@ -7,6 +7,7 @@ mod step;
 mod trainer;
 
 pub use checkpoint::{Checkpoint, CheckpointError, Checkpoints};
+pub use lines::MemoryLine;
 pub use state::{Best, EpochRecord, Plateau, Tally, TrainState};
 pub use step::{Gradients, StepReport, Stepper};
 pub use trainer::{Outcome, TrainError, Trainer};
