@@ -31,7 +31,7 @@ fn main() -> Result<(), TchError> {
 /// The defaults, but a look every second instead of every 30.
 fn manager() -> MemoryManager {
     let policy = MemoryPolicy { interval: Duration::from_secs(1), ..MemoryPolicy::from(&MemoryManagement::default()) };
-    MemoryManager::start(&policy, || Reading::take(Device::Cpu, None))
+    MemoryManager::start(&policy, || Reading::take(Device::Cpu))
 }
 
 fn step(weights: &mut [Tensor]) -> Result<(), TchError> {

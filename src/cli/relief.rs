@@ -18,9 +18,8 @@ pub(super) fn memory_manager(
     source: &Arc<ClipSource>,
     loader: &Rc<Loader>,
 ) -> Rc<MemoryManager> {
-    let cap = config.memory_fraction;
     let policy = MemoryPolicy::from(&config.memory_management);
-    let manager = MemoryManager::start(&policy, move || Reading::take(device, cap));
+    let manager = MemoryManager::start(&policy, move || Reading::take(device));
     manager.add(FrameCache(source.clone()));
     manager.add(Queues(loader.clone()));
     Rc::new(manager)

@@ -115,6 +115,8 @@ pub struct MemoryStats {
     pub warnings: u64,
 }
 
+type OnWarning = Box<dyn FnMut(&Warning)>;
+
 /// Watches memory for as long as it lives, and cleans up on the thread that owns it. It cannot be sent to another thread.
 pub struct MemoryManager {
     force_cleanup_every: u64,
@@ -123,7 +125,7 @@ pub struct MemoryManager {
     monitor: Option<Monitor>,
     elastics: RefCell<Vec<Box<dyn Elastic>>>,
     on_cleanup: RefCell<Vec<Box<dyn FnMut()>>>,
-    on_warning: RefCell<Vec<Box<dyn FnMut(&Warning)>>>,
+    on_warning: RefCell<Vec<OnWarning>>,
     cleanups: RefCell<Vec<Cleanup>>,
     stats: Cell<MemoryStats>,
 }
@@ -257,12 +259,11 @@ impl MemoryManager {
             if !changes.is_empty() || !elastic.shrink() {
                 return;
             }
-            while reason != Reason::OutOfMemory {
+            let mut goes_on = reason == Reason::HostPressure;
+            while goes_on {
                 torch::trim_heap();
                 let now = self.watch.read();
-                if !is_short(&now) || now.rss_bytes >= reading.rss_bytes || !elastic.shrink() {
-                    break;
-                }
+                goes_on = is_short(&now) && now.rss_bytes < reading.rss_bytes && elastic.shrink();
                 reading = now;
             }
             changes.push(note_change(elastic.as_ref(), &size, &why));

@@ -29,7 +29,8 @@ impl Usage {
 pub struct Reading {
     /// The machine, or the limit of a control group where less of that is left.
     pub host: Usage,
-    /// The GPU that the run is on, without free blocks that libtorch keeps: those are the run's to use. Absent on the CPU.
+    /// The GPU that the run is on, or its share where there is a cap; without free blocks that libtorch keeps: those are
+    /// the run's to use. Absent on the CPU.
     #[serde(skip_serializing_if = "Option::is_none", default)]
     pub gpu: Option<Usage>,
     /// Resident memory of this process.
@@ -41,11 +42,11 @@ pub struct Reading {
 }
 
 impl Reading {
-    /// Reads host, process and `device`. `cap` is the share of the device that this process may take, where there is one.
+    /// Reads host, process and `device`.
     #[must_use]
-    pub fn take(device: Device, cap: Option<f64>) -> Self {
+    pub fn take(device: Device) -> Self {
         let allocator = torch::allocator_stats(device);
-        let gpu = torch::device_memory(device).map(|memory| gpu_usage(memory, allocator.unwrap_or_default(), cap));
+        let gpu = torch::device_memory(device).map(|memory| gpu_usage(memory, allocator.unwrap_or_default()));
         Self {
             host: host_usage(&HostMemory::read(), CgroupMemory::read().as_ref()),
             gpu,
@@ -69,14 +70,9 @@ fn host_usage(host: &HostMemory, cgroup: Option<&CgroupMemory>) -> Usage {
     group.filter(|group| group.share() > machine.share()).unwrap_or(machine)
 }
 
-fn gpu_usage((free_bytes, total_bytes): (u64, u64), allocator: AllocatorStats, cap: Option<f64>) -> Usage {
-    match cap {
-        Some(cap) => Usage { used_bytes: allocator.active_bytes, total_bytes: (total_bytes as f64 * cap) as u64 },
-        None => {
-            let idle_bytes = allocator.reserved_bytes.saturating_sub(allocator.active_bytes);
-            Usage { used_bytes: total_bytes.saturating_sub(free_bytes).saturating_sub(idle_bytes), total_bytes }
-        }
-    }
+fn gpu_usage((free_bytes, total_bytes): (u64, u64), allocator: AllocatorStats) -> Usage {
+    let idle_bytes = allocator.reserved_bytes.saturating_sub(allocator.active_bytes);
+    Usage { used_bytes: total_bytes.saturating_sub(free_bytes).saturating_sub(idle_bytes), total_bytes }
 }
 
 #[cfg(test)]
@@ -96,15 +92,14 @@ mod tests {
     }
 
     #[test]
-    fn blocks_that_libtorch_keeps_are_not_in_use_and_a_cap_counts_this_process_alone() {
+    fn blocks_that_libtorch_keeps_are_not_in_use() {
         let stats = AllocatorStats { reserved_bytes: 60, active_bytes: 20, ..AllocatorStats::default() };
-        assert_eq!(gpu_usage((10, 100), stats, None), Usage { used_bytes: 50, total_bytes: 100 });
-        assert_eq!(gpu_usage((10, 100), stats, Some(0.5)), Usage { used_bytes: 20, total_bytes: 50 });
+        assert_eq!(gpu_usage((10, 100), stats), Usage { used_bytes: 50, total_bytes: 100 });
     }
 
     #[test]
     fn this_machine_is_read_and_the_cpu_has_no_gpu() {
-        let reading = Reading::take(Device::Cpu, None);
+        let reading = Reading::take(Device::Cpu);
         assert!(reading.host.total_bytes > 0 && reading.host.share() < 1.0);
         assert_eq!((reading.gpu, reading.allocator), (None, None));
         assert_eq!(reading.held_bytes(), reading.rss_bytes);

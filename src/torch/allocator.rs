@@ -2,10 +2,15 @@
 //!
 //! On the CPU libtorch has none, so there is nothing to know and nothing to do but trim the C heap.
 
+use std::sync::OnceLock;
+
 use serde::{Deserialize, Serialize};
 use tch::Device;
 
 use super::{Result, ffi};
+
+/// The share of each device that [`limit_device_memory`] left this process; libtorch does not tell it.
+static CAP: OnceLock<f64> = OnceLock::new();
 
 /// What libtorch's caching allocator holds on one CUDA device. Peaks are since the start, or since [`reset_peak_stats`].
 #[derive(Debug, Clone, Copy, Default, PartialEq, Eq, Serialize, Deserialize)]
@@ -60,11 +65,19 @@ pub fn reset_peak_stats(device: Device) -> Result<()> {
     cuda_index(device).map_or(Ok(()), ffi::reset_peaks)
 }
 
-/// Free and installed bytes of a CUDA device by its driver, all processes counted; `None` on the CPU or where it is not
-/// known.
+/// Bytes of a CUDA device that its driver could still give this process, and all that this process may ever have: the
+/// installed memory, or its share where there is a cap. `None` on the CPU or where it is not known.
 #[must_use]
 pub fn device_memory(device: Device) -> Option<(u64, u64)> {
-    ffi::device_memory(cuda_index(device)?).ok()
+    let (free_bytes, total_bytes) = ffi::device_memory(cuda_index(device)?).ok()?;
+    let reserved_bytes = allocator_stats(device).map_or(0, |stats| stats.reserved_bytes);
+    Some(capped((free_bytes, total_bytes), reserved_bytes, CAP.get().copied()))
+}
+
+fn capped((free_bytes, total_bytes): (u64, u64), reserved_bytes: u64, cap: Option<f64>) -> (u64, u64) {
+    let Some(cap) = cap else { return (free_bytes, total_bytes) };
+    let allowed_bytes = (total_bytes as f64 * cap) as u64;
+    (free_bytes.min(allowed_bytes.saturating_sub(reserved_bytes)), allowed_bytes)
 }
 
 /// Caps what this process takes of each CUDA device at a share of its memory, 0 to 1; beyond that the allocator reports
@@ -73,7 +86,10 @@ pub fn device_memory(device: Device) -> Option<(u64, u64)> {
 /// # Errors
 /// The share is not between 0 and 1, or libtorch's CUDA part is not loaded.
 pub fn limit_device_memory(fraction: f64) -> Result<()> {
-    ffi::limit_device_memory(fraction)
+    ffi::limit_device_memory(fraction)?;
+    // Only the first one can hold, because it must come before the first tensor.
+    CAP.get_or_init(|| fraction);
+    Ok(())
 }
 
 /// Gives memory that libtorch and the C heap keep for later back to the device and the system.
@@ -119,6 +135,14 @@ mod tests {
         assert_eq!(device_memory(missing), None);
         let error = reset_peak_stats(missing).unwrap_err().to_string();
         assert!(!error.is_empty());
+    }
+
+    #[test]
+    fn a_cap_counts_what_this_process_has_and_others_may_leave_less() {
+        assert_eq!(capped((70, 100), 20, None), (70, 100));
+        assert_eq!(capped((70, 100), 20, Some(0.5)), (30, 50));
+        assert_eq!(capped((10, 100), 20, Some(0.5)), (10, 50));
+        assert_eq!(capped((70, 100), 60, Some(0.5)), (0, 50));
     }
 
     #[test]

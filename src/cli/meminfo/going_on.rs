@@ -81,12 +81,12 @@ impl fmt::Display for GoingOn {
         write!(
             f,
             "{run}, {state} {age_secs} s ago, at step {}: {resident} resident, {} in the frame cache, {} clips ahead by {} \
-             threads, micro-batch {}",
+             threads, {}",
             line.step,
             size(line.cache_bytes),
             line.clips_ahead,
             line.threads,
-            line.micro_batch
+            line.cut
         )?;
         let Some(held) = &line.reading.allocator else { return Ok(()) };
         write!(
@@ -105,13 +105,14 @@ impl fmt::Display for GoingOn {
 #[cfg(test)]
 pub(super) mod tests {
     use super::*;
-    use crate::memory::Reading;
+    use crate::memory::{Cut, Reading};
     use crate::torch::AllocatorStats;
 
     pub(in crate::cli::meminfo) fn example() -> GoingOn {
         let allocator = AllocatorStats { reserved_bytes: 7 << 29, alloc_retries: 2, ..AllocatorStats::default() };
         let reading = Reading { allocator: Some(allocator), ..Reading::default() };
-        let line = MemoryLine { step: 40, micro_batch: 3, clips_ahead: 8, threads: 2, cache_bytes: 1 << 20, reading };
+        let line =
+            MemoryLine { step: 40, cut: Cut::whole(3), clips_ahead: 8, threads: 2, cache_bytes: 1 << 20, reading };
         GoingOn { run: "runs/demo".into(), age_secs: 3, ended: false, line }
     }
 
