@@ -149,6 +149,8 @@ fn face_crops_are_not_cut_again() {
     assert!(stderr(&trained).contains("they are face crops already"), "{}", stderr(&trained));
     assert!(data_of_the_run(home.path()).get("faces").is_none());
     // Unless told to.
-    dfdetect(home.path(), &["train"], data.path(), &["data.faces.mode=crop"]);
+    let too_much = "dataloader.host_memory_budget=1000TiB";
+    let insisted = dfdetect(home.path(), &["train"], data.path(), &["data.faces.mode=crop", too_much]);
+    assert!(stderr(&insisted).contains("are free: that is what counts"), "{}", stderr(&insisted));
     assert_eq!(data_of_the_run(home.path())["faces"]["missed"], 0);
 }
