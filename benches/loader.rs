@@ -211,7 +211,7 @@ fn faces() {
     }
     let faces = FaceConfig { on_miss: OnMiss::WholeFrame, ..FaceConfig::default() };
     for (width, height) in [(1280, 720), (1920, 1080)] {
-        let (_root, manifest) = dataset(width, height, 60, 1, 1);
+        let (_root, manifest) = dataset(width, height, 60, 2, 1);
         for frames in [16, 32] {
             fs::write("/proc/self/clear_refs", "5").unwrap();
             let base = rss_bytes("VmRSS");
