@@ -24,8 +24,8 @@ fail() {
 SLIM=$PWD/.deps/ffmpeg-slim
 version=$(dpkg-query -W -f='${Version}' libavcodec-dev 2>/dev/null) ||
     fail "libavcodec-dev was not found" "scripts/setup.sh on Debian or Ubuntu"
-# A change of this script or of the system's FFmpeg builds it anew.
-stamp="$version $(sha256sum "$0" | cut -d ' ' -f 1)"
+# Another version in the system, or another choice here, and it is built anew.
+stamp="$version $DECODERS $HWACCELS $ENCODERS $DEMUXERS $MUXERS $PARSERS $FILTERS"
 [ "$(cat "$SLIM/stamp" 2>/dev/null)" != "$stamp" ] || exit 0
 
 missing=()
@@ -39,7 +39,7 @@ read -r _ url suite _ < <(apt-cache policy libavcodec-dev | sed -n '/\*\*\*/{n;p
 [[ "$url" = http* ]] ||
     fail "the package sources do not have FFmpeg $version any more" "apt-get update && apt-get upgrade, then run this again"
 
-rm -rf "$SLIM" "$SLIM.work"
+rm -rf "$SLIM.work"
 mkdir -p "$SLIM.work/lists/partial" "$SLIM.work/cache/archives/partial"
 cd "$SLIM.work"
 start=$SECONDS
@@ -62,6 +62,7 @@ say "building it"
     --enable-parser="$PARSERS" --enable-bsf="$FILTERS" --enable-protocol=file >configure.log ||
     fail "configure failed" "see $PWD/configure.log and $PWD/ffbuild/config.log"
 ${MAKE:-make} -j"$(nproc)" >make.log 2>&1 || fail "make failed" "see $PWD/make.log"
+rm -rf "$SLIM"
 make install-libs >>make.log 2>&1 || fail "make install failed" "see $PWD/make.log"
 
 cd "$SLIM"

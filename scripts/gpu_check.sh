@@ -2,7 +2,7 @@
 # Runs the tests on a CUDA machine from an unpacked bundle (scripts/gpu_bundle.sh), and measures the four presets under
 # caps of device memory. A part a call, so that each stays within ten minutes.
 #
-# usage: gpu_check.sh tests            every test, a line each; those in tests/cuda.rs need a GPU
+# usage: gpu_check.sh tests [NAME]     every test, a line each, or those of one program; tests/cuda.rs needs a GPU
 #        gpu_check.sh presets GIB      each preset under a cap of GIB (0: none), with and without the guard
 #        gpu_check.sh trial            the way of `presets` on the CPU with tiny settings: its figures mean nothing
 # Results go as Markdown to $OUT, or to ./gpu-results where that is not set. Needs Python 3 with torch 2.11.
@@ -13,7 +13,7 @@ set -euo pipefail
 PRESETS=(quick_demo memory_optimized medium default)
 # Seconds for one test program, and for one training.
 TEST_LIMIT=280
-TRAIN_LIMIT=110
+TRAIN_LIMIT=65
 
 # Each test of one program: "pass|fail|skip program::name", also the rest of a program that hangs or crashes.
 run_tests_of() {
@@ -36,9 +36,9 @@ PYTHON
 }
 
 check_tests() {
-    local file=$out/gpu-tests.md lines=$work/lines program log word
+    local file=$out/gpu-tests${1:+-$1}.md lines=$work/lines program log word
     has_cuda || say "no CUDA device: the tests that need one are skipped"
-    for program in "$BUNDLE"/tests/*; do run_tests_of "$program"; done | tee "$lines"
+    for program in "$BUNDLE"/tests/${1:-*}; do run_tests_of "$program"; done | tee "$lines"
     {
         head_of_results "Tests"
         for word in pass fail skip; do echo "- $word: $(grep -c "^$word " "$lines" || true)"; done
@@ -70,20 +70,16 @@ train_row() {
 }
 
 check_presets() {
-    local gib=$1 file=$out/gpu-presets-$1.md preset cap=() total
-    shift
-    # A cap holds for the allocator of libtorch; what the driver takes for the process comes on top.
-    if [ "$gib" != 0 ]; then
-        total=$(meminfo_value 'm["gpus"][0]["memory_total_bytes"]')
-        cap=(--set "gpu.memory_fraction=$(python3 -c 'import sys; print(min(1, float(sys.argv[1]) * 2**30 / int(sys.argv[2])))' "$gib" "$total")")
-    fi
-    "$DFDETECT" demo-data --output "$work/demo" --videos "${VIDEOS:-160}" >/dev/null 2>"$work/demo.log" || fail "demo-data failed" "see $work/demo.log"
+    local title=$1 file=$out/gpu-presets-$2.md preset
+    shift 2
+    "$DFDETECT" demo-data --output "$work/demo" --videos "${VIDEOS:-160}" >/dev/null 2>"$work/demo.log" ||
+        fail "demo-data failed" "$(tail -n 3 "$work/demo.log")"
     {
-        head_of_results "Presets under a cap of $gib GiB (0: no cap)"
+        head_of_results "$title"
         python3 "$BUNDLE/scripts/gpu_row.py"
         for preset in "${PRESETS[@]}"; do
-            train_row "$preset" guard "${cap[@]}" "$@"
-            train_row "$preset" "no guard" "${cap[@]}" "$@" --set gpu.memory_management.oom_retry=false
+            train_row "$preset" guard "$@"
+            train_row "$preset" "no guard" "$@" --set gpu.memory_management.oom_retry=false
         done
     } >"$file"
     cat "$file"
@@ -92,7 +88,12 @@ check_presets() {
 
 usage() { sed -n '/^# usage/,/^# Results/s/^# //p' "$0" >&2; exit 2; }
 part=${1:-}
-[[ "$part" =~ ^(tests|trial)$ && $# = 1 || "$part" = presets && "${2:-}" =~ ^[0-9]+$ && $# = 2 ]] || usage
+case $part-$# in
+tests-1 | trial-1) ;;
+tests-2) [ -x "$BUNDLE/tests/$2" ] || usage ;;
+presets-2) [[ "$2" =~ ^[0-9]+$ ]] || usage ;;
+*) usage ;;
+esac
 find_libraries
 [ "$part" != presets ] || need_cuda "presets under a cap of $2 GiB"
 out=${OUT:-gpu-results}
@@ -101,10 +102,15 @@ work=$(mktemp -d)
 trap 'rm -rf "$work"' EXIT
 
 case $part in
-tests) check_tests ;;
-presets) check_presets "$2" --device cuda ;;
+tests) check_tests "${@:2}" ;;
+presets)
+    # The cap holds for the allocator of libtorch; what the driver takes for the process comes on top.
+    share=$(python3 -c "import torch; print(min(1, ($2 or 2**20) * 2**30 / torch.cuda.mem_get_info()[1]))")
+    check_presets "Presets under a cap of $2 GiB (0: none)" "$2" --device cuda --set "gpu.memory_fraction=$share"
+    ;;
 trial)
     VIDEOS=24
-    check_presets 0 --device cpu --batch-size 2 --set data.max_frames=2 --set "data.frame_size=[32,32]" --set training.limit_batches=2
+    check_presets "A trial on the CPU: figures without meaning" trial --device cpu --batch-size 2 \
+        --set data.max_frames=2 --set "data.frame_size=[32,32]" --set training.limit_batches=2
     ;;
 esac

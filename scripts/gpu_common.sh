@@ -19,19 +19,18 @@ find_libraries() {
     [ -f "$BUNDLE/BUNDLE" ] ||
         fail "$BUNDLE is no unpacked bundle" "scripts/gpu_bundle.sh makes one; unpack it and run the script in it" 2
     local torch
-    torch=${TORCH_LIB:-$(python3 -c 'import torch; print(torch.__path__[0] + "/lib")')} || torch=
-    [ -f "$torch/libtorch_cpu.so" ] ||
-        fail "libtorch was not found" "pip install torch==2.11.0, or set TORCH_LIB to the folder of libtorch_cpu.so" 2
+    torch=$(python3 -c 'import torch; print(torch.__path__[0] + "/lib")' 2>/dev/null) ||
+        fail "python3 has no torch" "pip install torch==2.11.0" 2
     export LD_LIBRARY_PATH=$BUNDLE/lib:$torch${LD_LIBRARY_PATH:+:$LD_LIBRARY_PATH}
     ln -sfnT "$BUNDLE" "$LINK" || fail "$LINK cannot be made a link" "remove what is there" 2
     meminfo=$("$DFDETECT" meminfo --json) ||
         fail "$DFDETECT does not start" "it needs $(sed -n 's/^needs: //p' "$BUNDLE/BUNDLE"); here is $(ldd --version | head -n 1)"
 }
 
-# A value of `dfdetect meminfo --json`, by a Python expression in `m`.
-meminfo_value() { python3 -c 'import json, sys; m = json.loads(sys.argv[1]); print(eval(sys.argv[2]))' "$meminfo" "$1"; }
+# What `dfdetect meminfo --json` says of libtorch.
+torch_value() { python3 -c 'import json, sys; m = json.loads(sys.argv[1]); print(m["torch"][sys.argv[2]])' "$meminfo" "$1"; }
 
-has_cuda() { [ "$(meminfo_value 'm["torch"]["cuda_available"]')" = True ]; }
+has_cuda() { [ "$(torch_value cuda_available)" = True ]; }
 
 # The end of a part that means nothing without a GPU.
 need_cuda() {
@@ -43,17 +42,17 @@ need_cuda() {
 # Device, driver, date and versions, in Markdown.
 head_of_results() {
     printf '# %s\n\n' "$1"
-    local gpu
-    gpu=$(nvidia-smi --query-gpu=name,driver_version,memory.total --format=csv,noheader 2>/dev/null | head -n 1) || gpu=
     if has_cuda; then
-        printf -- '- device, driver, memory: %s\n' "${gpu:-$(meminfo_value 'm["gpus"][0]["name"]'), driver not known}"
-        # shellcheck disable=SC2016  # python's
-        printf -- '- Python: %s\n' "$(python3 -c 'import torch as t; print("torch", t.__version__, "cuDNN", t.backends.cudnn.version())' 2>/dev/null || echo none)"
+        python3 -c 'import torch as t
+p = t.cuda.get_device_properties(0)
+print(f"- device: {p.name}, {p.total_memory / 2**30:.1f} GiB, compute capability {p.major}.{p.minor}")
+print(f"- Python torch {t.__version__}, CUDA {t.version.cuda}, cuDNN {t.backends.cudnn.version()}")'
+        printf -- '- driver: %s\n' "$(sed -n 's/^NVRM version: //p' /proc/driver/nvidia/version 2>/dev/null || echo not known)"
     else
         printf -- '- device: no CUDA device; CPU %s\n' "$(sed -n 's/^model name\t: //p' /proc/cpuinfo | head -n 1)"
     fi
-    printf -- '- date: %s, %s cores\n' "$(date -u +%F)" "$(nproc)"
-    printf -- '- %s, libtorch %s\n' "$("$DFDETECT" --version)" "$(meminfo_value 'm["torch"]["version"]')"
+    printf -- '- date: %s, %s cores\n' "$(date -u +%F)" "$(getconf _NPROCESSORS_ONLN)"
+    printf -- '- %s, libtorch %s\n' "$("$DFDETECT" --version)" "$(torch_value version)"
     sed 's/^/- /' "$BUNDLE/BUNDLE"
     printf '\n'
 }

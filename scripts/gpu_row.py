@@ -34,6 +34,13 @@ def speed(steps):
     return f"{statistics.median(step['clips_per_sec'] for step in last):.1f}", f"{waited:.0%}"
 
 
+def smallest(memory):
+    """What one forward pass took at the end."""
+    chunk = memory.get("chunk_frames_final")
+    chunks = f", {chunk} frames at a time" if chunk else ""
+    return f"{memory['micro_batch_final']}{chunks}{' on the CPU' if memory.get('moved_to_cpu') else ''}"
+
+
 def row(preset, label, run):
     report = json.loads((run / "report.json").read_text())
     settings = (run / "config.yaml").read_text()
@@ -42,7 +49,7 @@ def row(preset, label, run):
     ended = report["status"] if report["status"] == "completed" else report["error"].splitlines()[0][:80]
     return [preset, label, f"{value('batch_size')} x {value('max_frames')}", ended, report["steps"],
             gib(memory.get("gpu_peak_bytes")), gib(memory.get("gpu_reserved_peak_bytes")), memory["oom_events"],
-            memory["micro_batch_final"], *speed(steps)]
+            smallest(memory), *speed(steps)]
 
 
 def main():
