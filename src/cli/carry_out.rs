@@ -12,10 +12,10 @@ use anyhow::{Context, Result};
 use super::Interrupted;
 use super::pipeline::{Clips, NamedSet, OWN_TEST, decide_faces, extract, stop_flag, test_sets};
 use super::plan::{Plan, check_splits};
-use crate::data::{ClipSource, ClipSpec, DataError, Loader, Split, unusable};
+use crate::data::{ClipSource, DataError, Loader, Split, unusable};
 use crate::evaluate::EvaluateError;
 use crate::files;
-use crate::memory::{self, Guard};
+use crate::memory::{self, DeviceGauge, Guard, Ladder};
 use crate::metrics::Metrics;
 use crate::model::Detector;
 use crate::optim::{AdamW, LossScaler};
@@ -139,22 +139,23 @@ impl Plan {
         loader: &'a Loader,
         stop: &'a AtomicBool,
     ) -> Result<Trainer<'a>> {
-        let retry = self.config.gpu.memory_management.oom_retry;
-        let cache = source.clone();
-        let stepper = Stepper {
-            optimizer,
-            scaler: state.scaler.clone(),
-            guard: Guard::new("train", state.micro_batch, retry),
-            clip_norm: self.config.training.gradient_clip_norm,
-            spec: ClipSpec::of(&self.config.data),
-            pin_memory: self.config.dataloader.pin_memory,
-            relieve: match detector.device().is_cuda() {
-                // Frames in host memory do not crowd the device.
-                true => Box::new(|| {}),
-                false => Box::new(move || cache.cache().shrink()),
-            },
-            detector,
+        let config = &self.config;
+        let device = detector.device();
+        let guard = |phase, ladder| {
+            let keys = &config.gpu.memory_management;
+            Guard::new(phase, ladder, Box::new(DeviceGauge(device)), keys.oom_retry, keys.grow_after)
         };
+        let train_guard = guard("train", Ladder::training(config, device.is_cuda())).resume(&state.train_guard);
+        let evaluate_ladder = Ladder::evaluation(config, device.is_cuda());
+        let evaluate_guard = guard("evaluate", evaluate_ladder).resume(&state.evaluate_guard);
+        let cache = source.clone();
+        let relieve: Box<dyn FnMut()> = match device.is_cuda() {
+            // Frames in host memory do not crowd the device.
+            true => Box::new(|| {}),
+            false => Box::new(move || cache.cache().shrink()),
+        };
+        let stepper = Stepper::new(config, detector, optimizer, state.scaler.clone(), train_guard, relieve)
+            .context("there is no memory to begin with")?;
         Ok(Trainer {
             config: &self.config,
             manifest: &self.manifest,
@@ -164,7 +165,7 @@ impl Plan {
             loader,
             stop,
             stepper,
-            evaluate_guard: Guard::new("evaluate", state.evaluate_micro_batch, retry),
+            evaluate_guard,
             log: RunLog::open(&folder.log(), state.log_bytes).with_context(|| cannot_write(&folder.log()))?,
             folder: folder.clone(),
             state,
@@ -214,9 +215,12 @@ impl Plan {
             memory: MemorySummary {
                 oom_events: state.oom_events,
                 cleanups: state.cleanups,
-                micro_batch_final: state.micro_batch,
+                times_grown: state.times_grown,
+                micro_batch_final: state.train_guard.cut.micro_batch,
+                chunk_frames_final: state.train_guard.cut.chunk_frames,
+                moved_to_cpu: state.train_guard.cut.on_cpu,
                 rss_peak_bytes: memory::process_peak_rss_bytes(),
-                gpu_peak_bytes: torch::peak_allocated_bytes(self.placement.device),
+                gpu_peak_bytes: state.gpu_peak_bytes,
             },
             data: DataSummary {
                 videos: self.manifest.videos.len(),

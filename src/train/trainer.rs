@@ -10,11 +10,11 @@ use bytesize::ByteSize;
 use super::checkpoint::{CheckpointError, Checkpoints};
 use super::lines::{CSV_COLUMNS, OomLine, SkipLine, StepLine, epoch_line};
 use super::state::{Best, EpochRecord, Tally, TrainState};
-use super::step::{StepReport, Stepper};
+use super::step::{StepError, StepReport, Stepper};
 use crate::config::Config;
 use crate::data::{DataError, Draw, HostBatch, Loader, Manifest, Pass, epoch_plan};
 use crate::evaluate::{EvaluateError, Evaluation, Evaluator};
-use crate::memory::{self, Guard, GuardError};
+use crate::memory::{self, Cause, Guard};
 use crate::metrics::Metrics;
 use crate::optim::CosineSchedule;
 use crate::progress::Bar;
@@ -38,7 +38,7 @@ pub enum Outcome {
 pub enum TrainError {
     /// Memory, or libtorch otherwise.
     #[error(transparent)]
-    Step(#[from] GuardError<tch::TchError>),
+    Step(#[from] StepError),
     /// Validation failed.
     #[error(transparent)]
     Evaluate(#[from] EvaluateError),
@@ -207,10 +207,9 @@ impl Trainer<'_> {
             self.log_oom(known, true)?;
             let report = match result {
                 Ok(report) => report,
-                Err(GuardError::Other(error)) => return Err(GuardError::Other(error).into()),
-                Err(out_of_memory) => {
-                    self.save(false)?;
-                    return Err(out_of_memory.into());
+                Err(error) => {
+                    self.save_what_can_be_saved(&error);
+                    return Err(error.into());
                 }
             };
             self.note_step(group, &report, lr, started, wait_secs)?;
@@ -248,6 +247,8 @@ impl Trainer<'_> {
         if self.state.bad_steps >= MAX_BAD_STEPS {
             return Err(TrainError::Diverged { step: self.state.step });
         }
+        let gpu_peak_bytes = torch::peak_allocated_bytes(self.stepper.detector.device());
+        self.state.gpu_peak_bytes = self.state.gpu_peak_bytes.max(gpu_peak_bytes);
         let line = StepLine {
             step: self.state.step,
             epoch: self.state.epoch + 1,
@@ -256,10 +257,10 @@ impl Trainer<'_> {
             grad_norm: report.grad_norm,
             scale: self.stepper.scaler.scale(),
             clips,
-            micro_batch: self.stepper.guard.micro_batch(),
+            cut: report.cut,
             clips_per_sec: (seconds > 0.0).then(|| clips as f64 / seconds),
             data_wait_ms: (wait_secs * 1000.0) as u64,
-            gpu_peak_bytes: torch::peak_allocated_bytes(self.stepper.detector.device()),
+            gpu_peak_bytes: self.state.gpu_peak_bytes,
             rss_bytes: memory::process_rss_bytes(),
         };
         Ok(self.log.write("step", &line)?)
@@ -286,11 +287,35 @@ impl Trainer<'_> {
         let guard = if training { &self.stepper.guard } else { &self.evaluate_guard };
         for event in &guard.events()[known..] {
             let device = format!("{:?}", self.stepper.detector.device());
-            self.log.write("oom", &OomLine { step: self.state.step, device, event })?;
-            self.state.oom_events += 1;
-            self.state.cleanups += 1;
+            let line = OomLine { step: self.state.step, device, event };
+            match event.cause {
+                Cause::Room => {
+                    self.log.write("grow", &line)?;
+                    self.state.times_grown += 1;
+                }
+                _ => {
+                    self.log.write("oom", &line)?;
+                    self.state.oom_events += 1;
+                    self.state.cleanups += usize::from(event.cause != Cause::Thrashing);
+                }
+            }
         }
         Ok(())
+    }
+
+    /// The run ends with `error`; what was learned since the last checkpoint is kept where it is whole.
+    fn save_what_can_be_saved(&mut self, error: &StepError) {
+        let last = Checkpoints::of_run(self.folder.path()).path("last");
+        let step = self.state.step;
+        let note = match error.can_be_saved().then(|| self.save(false)) {
+            Some(Ok(())) => format!("it is saved as it was after step {step}"),
+            Some(Err(unsaved)) => format!("it could not be saved ({unsaved})"),
+            None => "it cannot be saved as it is now".to_owned(),
+        };
+        match last.canonicalize() {
+            Ok(last) => tracing::error!("training stops: {note}; the last checkpoint is {}", last.display()),
+            Err(_) => tracing::error!("training stops: {note}; there is no checkpoint yet"),
+        }
     }
 
     fn progress_line(&self) -> String {
@@ -301,13 +326,13 @@ impl Trainer<'_> {
             None => memory::process_rss_bytes().map_or(String::new(), |bytes| format!("RSS {}", ByteSize(bytes))),
         };
         format!(
-            "epoch {}/{} loss {} auc {} {} clips/s {memory} micro-batch {}",
+            "epoch {}/{} loss {} auc {} {} clips/s {memory} {}",
             self.state.epoch + 1,
             self.config.training.epochs,
             number(tally.loss(), 4),
             number(tally.auc(), 3),
             number(tally.clips_per_sec(), 1),
-            self.stepper.guard.micro_batch(),
+            self.stepper.guard.cut(),
         )
     }
 
@@ -353,8 +378,8 @@ impl Trainer<'_> {
     fn save(&mut self, is_best: bool) -> Result<(), TrainError> {
         self.state.optimizer_step = self.stepper.optimizer.step_count();
         self.state.scaler = self.stepper.scaler.clone();
-        self.state.micro_batch = self.stepper.guard.micro_batch();
-        self.state.evaluate_micro_batch = self.evaluate_guard.micro_batch();
+        self.state.train_guard = self.stepper.guard.state();
+        self.state.evaluate_guard = self.evaluate_guard.state();
         self.state.log_bytes = self.log.bytes();
         let parameters = self.stepper.detector.parameters();
         Checkpoints::of_run(self.folder.path())
