@@ -83,6 +83,7 @@ impl Plan {
         let mut fill = || -> Result<()> {
             let unusable = self.extract(clips, stop)?;
             self.manifest.mark_unusable(unusable);
+            self.manifest.mend_splits(&self.config.data, self.config.seed);
             check_splits(&self.manifest)?;
             self.write_config(&folder)?;
             Ok(self.manifest.save(&folder.manifest())?)
