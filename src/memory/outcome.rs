@@ -14,6 +14,8 @@ pub enum Cause {
     MaybeOutOfMemory,
     /// The allocator only just found memory, several steps running.
     Thrashing,
+    /// Memory got short, and nothing else could give way.
+    Pressure,
     /// There was room for a larger size.
     Room,
 }
