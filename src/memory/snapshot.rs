@@ -49,6 +49,8 @@ pub struct ProcessMemory {
     pub rss_bytes: Option<u64>,
     /// Most that was ever resident.
     pub peak_rss_bytes: Option<u64>,
+    /// Areas of address space that it has mapped; the kernel stops at `vm.max_map_count`, usually 65,530.
+    pub maps: Option<usize>,
 }
 
 impl Snapshot {
@@ -69,6 +71,7 @@ impl Snapshot {
             process: ProcessMemory {
                 rss_bytes: status.as_deref().and_then(|text| status_bytes(text, "VmRSS")),
                 peak_rss_bytes: status.as_deref().and_then(|text| status_bytes(text, "VmHWM")),
+                maps: fs::read_to_string("/proc/self/maps").ok().map(|maps| maps.lines().count()),
             },
             gpus: reading.gpus,
             gpu_note: reading.note,
@@ -78,13 +81,22 @@ impl Snapshot {
     /// Host memory that this process may still take: what the machine has and what the cgroup allows.
     #[must_use]
     pub fn host_free_bytes(&self) -> u64 {
-        let allowed = self.cgroup.as_ref().map_or(u64::MAX, |cgroup| cgroup.free_bytes);
-        self.host.available_bytes.min(allowed)
+        free_bytes(&self.host, self.cgroup.as_ref())
     }
 }
 
+/// [`Snapshot::host_free_bytes`] alone, without a look at the GPUs.
+#[must_use]
+pub fn host_free_bytes() -> u64 {
+    free_bytes(&HostMemory::read(), CgroupMemory::read().as_ref())
+}
+
+fn free_bytes(host: &HostMemory, cgroup: Option<&CgroupMemory>) -> u64 {
+    host.available_bytes.min(cgroup.map_or(u64::MAX, |cgroup| cgroup.free_bytes))
+}
+
 impl HostMemory {
-    fn read() -> Self {
+    pub(super) fn read() -> Self {
         let mut system = System::new();
         system.refresh_memory();
         Self {
@@ -114,7 +126,7 @@ fn self_status() -> Option<String> {
 }
 
 /// A `Key:   123 kB` line of `/proc/*/status`; the kernel's kB is 1,024 bytes.
-fn status_bytes(status: &str, key: &str) -> Option<u64> {
+pub(super) fn status_bytes(status: &str, key: &str) -> Option<u64> {
     let rest = status.lines().find_map(|line| line.strip_prefix(key)?.strip_prefix(':'))?;
     rest.trim().strip_suffix("kB")?.trim().parse::<u64>().ok()?.checked_mul(1024)
 }

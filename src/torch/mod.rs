@@ -1,17 +1,23 @@
-//! What tch lacks: CUDA loaded at run time, autocast for every device, one thread's share of cores, allocator cache and
-//! peak.
+//! What tch lacks: CUDA loaded at run time, autocast for every device, one thread's share of cores, the caching allocator.
 //!
-//! The only room with `unsafe`, all of it in `ffi.rs`; the C++ side is `shim.cpp`.
+//! The only room with `unsafe`, all of it in `ffi.rs`; the C++ side is `shim.cpp`. States of random generators are not
+//! saved and put back here: each step seeds them anew, so nothing would use it.
 
+mod allocator;
 mod ffi;
 
 use std::marker::PhantomData;
 use std::sync::OnceLock;
 
 use serde::Serialize;
-use tch::{Device, TchError};
+use tch::{Device, TchError, Tensor};
 
 use crate::config::Precision;
+
+pub use allocator::{
+    AllocatorStats, allocator_stats, device_memory, limit_device_memory, peak_allocated_bytes, release_cached_memory,
+    reset_peak_stats, trim_heap,
+};
 
 /// What libtorch calls give back; out-of-memory comes as `Err` like everything else.
 pub type Result<T> = std::result::Result<T, TchError>;
@@ -155,24 +161,20 @@ impl Drop for OneThread {
     }
 }
 
-/// Gives memory that libtorch and the C heap keep for later back to the device and the system.
+/// Adds to the gradients of all that `tensor` was made of, where `gradient` is that of `tensor` itself.
 ///
 /// # Errors
-/// The device is in a state that nothing can be asked of it.
-pub fn release_cached_memory() -> Result<()> {
-    ffi::trim_heap();
-    ffi::empty_cache()
+/// Out of memory, or `tensor` has no graph.
+pub fn backward(tensor: &Tensor, gradient: &Tensor) -> Result<()> {
+    ffi::backward(tensor, gradient)
 }
 
-/// Most bytes that tensors took on a CUDA device since the start; `None` on the CPU or where it is not known.
-#[must_use]
-pub fn peak_allocated_bytes(device: Device) -> Option<u64> {
-    match device {
-        Device::Cuda(index) => {
-            ffi::peak_allocated_bytes(i32::try_from(index).ok()?).ok().and_then(|bytes| u64::try_from(bytes).ok())
-        }
-        _ => None,
-    }
+/// Moves the numbers of a tensor to the CPU, for all who share it; its gradient is dropped.
+///
+/// # Errors
+/// The host has no memory for them.
+pub fn move_to_cpu(tensor: &Tensor) -> Result<()> {
+    ffi::move_to_cpu(&mut tensor.shallow_clone())
 }
 
 /// Tests that draw random numbers hold this: libtorch's generator is one for the whole process.
@@ -185,7 +187,7 @@ pub(crate) fn generator_lock() -> std::sync::MutexGuard<'static, ()> {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use tch::{Kind, Tensor};
+    use tch::Kind;
 
     fn product_kind() -> Kind {
         let a = Tensor::ones([4, 4], (Kind::Float, Device::Cpu));
@@ -214,6 +216,26 @@ mod tests {
     }
 
     #[test]
+    fn backward_goes_on_from_a_gradient_of_any_shape() {
+        let x = Tensor::from_slice(&[1.0, 2.0, 3.0]).set_requires_grad(true);
+        backward(&(&x * &x), &Tensor::from_slice(&[1.0, 0.5, -1.0])).unwrap();
+        assert_eq!(Vec::<f64>::try_from(x.grad()).unwrap(), [2.0, 2.0, -6.0]);
+        assert!(backward(&x.detach(), &x).is_err(), "nothing to go back through");
+    }
+
+    #[test]
+    fn moving_keeps_the_numbers_for_all_who_share_them_and_drops_the_gradient() {
+        let x = Tensor::from_slice(&[1.0, 2.0]).set_requires_grad(true);
+        let shared = x.shallow_clone();
+        x.sum(Kind::Double).backward();
+        move_to_cpu(&x).unwrap();
+        assert!(!shared.grad().defined());
+        shared.sum(Kind::Double).backward();
+        assert_eq!(Vec::<f64>::try_from(x.grad()).unwrap(), [1.0, 1.0]);
+        assert_eq!(Vec::<f64>::try_from(x.detach()).unwrap(), [1.0, 2.0]);
+    }
+
+    #[test]
     fn precision_resolves_by_device() {
         assert_eq!(Format::resolve(Precision::Auto, true), Format::Fp16);
         assert_eq!(Format::resolve(Precision::Bf16, true), Format::Bf16);
@@ -234,11 +256,5 @@ mod tests {
         })
         .join()
         .unwrap();
-    }
-
-    #[test]
-    fn cleaning_works_without_a_gpu() {
-        release_cached_memory().unwrap();
-        assert_eq!(peak_allocated_bytes(Device::Cpu), None);
     }
 }

@@ -2,11 +2,18 @@
 
 mod checkpoint;
 mod lines;
+mod memory;
 mod state;
 mod step;
 mod trainer;
+mod work;
+
+#[cfg(test)]
+mod tests;
 
 pub use checkpoint::{Checkpoint, CheckpointError, Checkpoints};
+pub use lines::MemoryLine;
 pub use state::{Best, EpochRecord, Plateau, Tally, TrainState};
-pub use step::{Gradients, StepReport, Stepper};
+pub use step::{StepError, StepReport, Stepper};
 pub use trainer::{Outcome, TrainError, Trainer};
+pub use work::Gradients;

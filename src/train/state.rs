@@ -2,6 +2,7 @@
 
 use serde::{Deserialize, Serialize};
 
+use crate::memory::{Cut, GuardState};
 use crate::metrics::{Metrics, auc};
 use crate::optim::LossScaler;
 
@@ -18,10 +19,10 @@ pub struct TrainState {
     pub optimizer_step: i32,
     /// The loss scale.
     pub scaler: LossScaler,
-    /// The micro-batch that held, in training and in evaluation.
-    pub micro_batch: usize,
-    /// As `micro_batch`, for forward passes alone.
-    pub evaluate_micro_batch: usize,
+    /// The size that held in training.
+    pub train_guard: GuardState,
+    /// The size that held in forward passes alone.
+    pub evaluate_guard: GuardState,
     /// The epoch under way.
     pub tally: Tally,
     /// Finished epochs.
@@ -34,8 +35,12 @@ pub struct TrainState {
     pub bad_steps: u32,
     /// Times that memory ran out.
     pub oom_events: usize,
-    /// Times that memory was given back because it had run out.
-    pub cleanups: usize,
+    /// Clean-ups of memory.
+    pub cleanups: CleanupTotals,
+    /// Times that a larger size was tried.
+    pub times_grown: usize,
+    /// Most device memory that tensors took.
+    pub gpu_peak_bytes: Option<u64>,
     /// Training time, seconds.
     pub seconds: f64,
     /// Length of `metrics.jsonl` when this was saved: what a killed run wrote after it is written again.
@@ -45,29 +50,43 @@ pub struct TrainState {
 }
 
 impl TrainState {
-    /// Before the first step: the micro-batch is the whole batch until memory says otherwise.
+    /// Before the first step: whole batches until memory says otherwise.
     #[must_use]
     pub fn new(scaler: LossScaler, batch_size: usize) -> Self {
+        let whole = GuardState { cut: Cut::whole(batch_size), barred: None };
         Self {
             epoch: 0,
             batches_done: 0,
             step: 0,
             optimizer_step: 0,
             scaler,
-            micro_batch: batch_size,
-            evaluate_micro_batch: batch_size,
+            train_guard: whole.clone(),
+            evaluate_guard: whole,
             tally: Tally::default(),
             history: Vec::new(),
             best: None,
             plateau: Plateau::default(),
             bad_steps: 0,
             oom_events: 0,
-            cleanups: 0,
+            cleanups: CleanupTotals::default(),
+            times_grown: 0,
+            gpu_peak_bytes: None,
             seconds: 0.0,
             log_bytes: 0,
             skipped: Vec::new(),
         }
     }
+}
+
+/// Sums over the clean-ups of a run.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Serialize, Deserialize)]
+pub struct CleanupTotals {
+    /// How many.
+    pub times: usize,
+    /// What they gave back.
+    pub freed_bytes: u64,
+    /// Time that they took, milliseconds.
+    pub ms: f64,
 }
 
 /// Sums over the epoch under way.

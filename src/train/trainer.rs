@@ -2,19 +2,20 @@
 
 use std::collections::HashSet;
 use std::io;
+use std::rc::Rc;
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::Instant;
 
 use bytesize::ByteSize;
 
 use super::checkpoint::{CheckpointError, Checkpoints};
-use super::lines::{CSV_COLUMNS, OomLine, SkipLine, StepLine, epoch_line};
+use super::lines::{CSV_COLUMNS, SkipLine, StepLine, epoch_line};
 use super::state::{Best, EpochRecord, Tally, TrainState};
-use super::step::{StepReport, Stepper};
+use super::step::{StepError, StepReport, Stepper};
 use crate::config::Config;
 use crate::data::{DataError, Draw, HostBatch, Loader, Manifest, Pass, epoch_plan};
 use crate::evaluate::{EvaluateError, Evaluation, Evaluator};
-use crate::memory::{self, Guard, GuardError};
+use crate::memory::{self, Guard, MemoryManager};
 use crate::metrics::Metrics;
 use crate::optim::CosineSchedule;
 use crate::progress::Bar;
@@ -38,7 +39,7 @@ pub enum Outcome {
 pub enum TrainError {
     /// Memory, or libtorch otherwise.
     #[error(transparent)]
-    Step(#[from] GuardError<tch::TchError>),
+    Step(#[from] StepError),
     /// Validation failed.
     #[error(transparent)]
     Evaluate(#[from] EvaluateError),
@@ -78,6 +79,8 @@ pub struct Trainer<'a> {
     pub val_videos: Vec<usize>,
     /// Where clips come from.
     pub loader: &'a Loader,
+    /// Watches memory and cleans up.
+    pub memory: Rc<MemoryManager>,
     /// Set when the user wants to stop.
     pub stop: &'a AtomicBool,
     /// Network, optimizer and guard.
@@ -142,7 +145,8 @@ impl Trainer<'_> {
             label,
         };
         let result = evaluator.run(&self.stepper.detector, videos);
-        self.log_oom(known, false)?;
+        self.log_sizes(known, false)?;
+        self.log_cleanups()?;
         let evaluation = result?;
         self.note_skipped(&evaluation.skipped);
         Ok(evaluation)
@@ -187,6 +191,7 @@ impl Trainer<'_> {
             }
             let wait_secs = started.elapsed().as_secs_f64();
             self.learn(&group, schedule.at(self.state.step), started, wait_secs)?;
+            self.look_at_memory()?;
             bar.advance(group.len() as u64, || self.progress_line());
             if self.stop.load(Ordering::Relaxed) {
                 return Ok(Outcome::Interrupted);
@@ -204,13 +209,13 @@ impl Trainer<'_> {
             let known = self.stepper.guard.events().len();
             let seed = step_seed(self.config.seed, self.state.step);
             let result = self.stepper.run(group, lr, seed);
-            self.log_oom(known, true)?;
+            self.log_sizes(known, true)?;
+            self.log_cleanups()?;
             let report = match result {
                 Ok(report) => report,
-                Err(GuardError::Other(error)) => return Err(GuardError::Other(error).into()),
-                Err(out_of_memory) => {
-                    self.save(false)?;
-                    return Err(out_of_memory.into());
+                Err(error) => {
+                    self.save_what_can_be_saved(&error);
+                    return Err(error.into());
                 }
             };
             self.note_step(group, &report, lr, started, wait_secs)?;
@@ -248,6 +253,8 @@ impl Trainer<'_> {
         if self.state.bad_steps >= MAX_BAD_STEPS {
             return Err(TrainError::Diverged { step: self.state.step });
         }
+        let gpu_peak_bytes = torch::peak_allocated_bytes(self.stepper.detector.device());
+        self.state.gpu_peak_bytes = self.state.gpu_peak_bytes.max(gpu_peak_bytes);
         let line = StepLine {
             step: self.state.step,
             epoch: self.state.epoch + 1,
@@ -256,10 +263,10 @@ impl Trainer<'_> {
             grad_norm: report.grad_norm,
             scale: self.stepper.scaler.scale(),
             clips,
-            micro_batch: self.stepper.guard.micro_batch(),
+            cut: report.cut,
             clips_per_sec: (seconds > 0.0).then(|| clips as f64 / seconds),
             data_wait_ms: (wait_secs * 1000.0) as u64,
-            gpu_peak_bytes: torch::peak_allocated_bytes(self.stepper.detector.device()),
+            gpu_peak_bytes: self.state.gpu_peak_bytes,
             rss_bytes: memory::process_rss_bytes(),
         };
         Ok(self.log.write("step", &line)?)
@@ -282,15 +289,19 @@ impl Trainer<'_> {
         }
     }
 
-    fn log_oom(&mut self, known: usize, training: bool) -> io::Result<()> {
-        let guard = if training { &self.stepper.guard } else { &self.evaluate_guard };
-        for event in &guard.events()[known..] {
-            let device = format!("{:?}", self.stepper.detector.device());
-            self.log.write("oom", &OomLine { step: self.state.step, device, event })?;
-            self.state.oom_events += 1;
-            self.state.cleanups += 1;
+    /// The run ends with `error`; what was learned since the last checkpoint is kept where it is whole.
+    fn save_what_can_be_saved(&mut self, error: &StepError) {
+        let last = Checkpoints::of_run(self.folder.path()).path("last");
+        let step = self.state.step;
+        let note = match error.can_be_saved().then(|| self.save(false)) {
+            Some(Ok(())) => format!("it is saved as it was after step {step}"),
+            Some(Err(unsaved)) => format!("it could not be saved ({unsaved})"),
+            None => "it cannot be saved as it is now".to_owned(),
+        };
+        match last.canonicalize() {
+            Ok(last) => tracing::error!("training stops: {note}; the last checkpoint is {}", last.display()),
+            Err(_) => tracing::error!("training stops: {note}; there is no checkpoint yet"),
         }
-        Ok(())
     }
 
     fn progress_line(&self) -> String {
@@ -301,13 +312,13 @@ impl Trainer<'_> {
             None => memory::process_rss_bytes().map_or(String::new(), |bytes| format!("RSS {}", ByteSize(bytes))),
         };
         format!(
-            "epoch {}/{} loss {} auc {} {} clips/s {memory} micro-batch {}",
+            "epoch {}/{} loss {} auc {} {} clips/s {memory} {}",
             self.state.epoch + 1,
             self.config.training.epochs,
             number(tally.loss(), 4),
             number(tally.auc(), 3),
             number(tally.clips_per_sec(), 1),
-            self.stepper.guard.micro_batch(),
+            self.stepper.guard.cut(),
         )
     }
 
@@ -353,8 +364,8 @@ impl Trainer<'_> {
     fn save(&mut self, is_best: bool) -> Result<(), TrainError> {
         self.state.optimizer_step = self.stepper.optimizer.step_count();
         self.state.scaler = self.stepper.scaler.clone();
-        self.state.micro_batch = self.stepper.guard.micro_batch();
-        self.state.evaluate_micro_batch = self.evaluate_guard.micro_batch();
+        self.state.train_guard = self.stepper.guard.state();
+        self.state.evaluate_guard = self.evaluate_guard.state();
         self.state.log_bytes = self.log.bytes();
         let parameters = self.stepper.detector.parameters();
         Checkpoints::of_run(self.folder.path())
