@@ -25,11 +25,11 @@ pub(super) fn detected_device(
     let visible = std::env::var("CUDA_VISIBLE_DEVICES").ok();
     let index = driver_index(cuda_index, visible.as_deref());
     match memory.gpus.iter().find(|gpu| gpu.index as usize == index) {
-        Some(gpu) => Ok(DeviceFacts {
-            name: gpu.name.clone(),
-            memory_bytes: gpu.memory_free_bytes,
-            source: DeviceSource::Detected,
-        }),
+        Some(gpu) => {
+            let allowed_bytes = allowed_bytes(config, gpu.memory_total_bytes);
+            let memory_bytes = gpu.memory_free_bytes.min(allowed_bytes);
+            Ok(DeviceFacts { name: gpu.name.clone(), memory_bytes, source: DeviceSource::Detected })
+        }
         None => Err(ConfigError {
             place: "this machine".into(),
             key: "gpu.device".into(),
@@ -37,6 +37,11 @@ pub(super) fn detected_device(
             hint: Some("`dfdetect suggest` judges another machine with --gpu NAME or --gpu-memory SIZE".into()),
         }),
     }
+}
+
+/// What `gpu.memory_fraction` leaves of a device's memory.
+pub(super) fn allowed_bytes(config: &Config, total_bytes: u64) -> u64 {
+    config.gpu.memory_fraction.map_or(total_bytes, |share| (total_bytes as f64 * share) as u64)
 }
 
 /// CUDA counts only the devices that `CUDA_VISIBLE_DEVICES` lists; the driver counts them all.

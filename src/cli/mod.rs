@@ -17,6 +17,7 @@ pub mod meminfo;
 mod pipeline;
 mod plan;
 mod preview;
+mod relief;
 pub mod suggest;
 mod suggest_text;
 pub mod train;

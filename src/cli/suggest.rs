@@ -9,7 +9,7 @@ use clap::Args;
 use serde::Serialize;
 
 use super::commented::commented_yaml;
-use super::device::{detected_device, host_facts};
+use super::device::{allowed_bytes, detected_device, host_facts};
 use super::gpus;
 use super::measure::{Bench, Measured};
 use super::suggest_text::render;
@@ -69,7 +69,7 @@ pub(super) fn run(args: &SuggestArgs) -> Result<()> {
     if let Some(out) = &args.write {
         check_target(out, args.force)?;
     }
-    let given = given_device(args)?;
+    let given = given_device(args, &config)?;
     let memory = Snapshot::take();
     let device = match given {
         Some(device) => device,
@@ -154,8 +154,12 @@ fn gpu_memory(text: &str) -> Result<ByteSize, String> {
 }
 
 /// The device that the command line names, if it does.
-fn given_device(args: &SuggestArgs) -> Result<Option<DeviceFacts>, ConfigError> {
-    let given = |name: String, memory_bytes| DeviceFacts { name, memory_bytes, source: DeviceSource::Given };
+fn given_device(args: &SuggestArgs, config: &Config) -> Result<Option<DeviceFacts>, ConfigError> {
+    let given = |name: String, bytes| DeviceFacts {
+        name,
+        memory_bytes: allowed_bytes(config, bytes),
+        source: DeviceSource::Given,
+    };
     if let Some(memory) = args.gpu_memory {
         let name = format!("a GPU with {}", memory.display().iec());
         return Ok(Some(given(name, memory.as_u64())));

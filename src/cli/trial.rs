@@ -5,7 +5,9 @@ use std::process::{Command, Stdio};
 
 use anyhow::{Context, Result, bail};
 
+use super::pipeline::limit_device_memory;
 use crate::memory;
+use crate::model::Placement;
 use crate::train::{Trial, Trialled};
 
 /// The hidden subcommand: a [`Trial`] on stdin, a [`Trialled`] on stdout, both as JSON.
@@ -13,7 +15,9 @@ pub(super) fn run() -> Result<()> {
     // Should the machine itself run out of memory, this process is the one that nobody misses.
     memory::die_first();
     let trial: Trial = serde_json::from_reader(io::stdin().lock()).context("no trial on stdin")?;
-    let trialled = trial.run().map_err(anyhow::Error::msg)?;
+    let placement = Placement::decide(&trial.config.gpu)?;
+    limit_device_memory(&trial.config.gpu, placement.device)?;
+    let trialled = trial.run(&placement).map_err(anyhow::Error::msg)?;
     writeln!(io::stdout(), "{}", serde_json::to_string(&trialled)?)?;
     Ok(())
 }

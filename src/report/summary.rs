@@ -76,8 +76,20 @@ pub struct CrossTest {
 pub struct MemorySummary {
     /// Times that memory ran out.
     pub oom_events: usize,
-    /// Times that caches were given back because of it.
+    /// Times that memory was given back: because it ran out, got short, or on schedule.
     pub cleanups: usize,
+    /// What these gave back together.
+    #[serde(default)]
+    pub cleanup_freed_bytes: u64,
+    /// Time that they took together, milliseconds.
+    #[serde(default)]
+    pub cleanup_ms: f64,
+    /// Most host memory in use, by all processes, since the run was started or resumed.
+    #[serde(default)]
+    pub host_used_peak_bytes: u64,
+    /// Mean of the same.
+    #[serde(default)]
+    pub host_used_mean_bytes: u64,
     /// Times that a larger size was tried after many good steps.
     #[serde(default)]
     pub times_grown: usize,

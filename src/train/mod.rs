@@ -2,6 +2,7 @@
 
 mod checkpoint;
 mod lines;
+mod memory;
 mod state;
 mod step;
 mod trainer;
@@ -12,6 +13,7 @@ mod work;
 mod tests;
 
 pub use checkpoint::{Checkpoint, CheckpointError, Checkpoints};
+pub use lines::MemoryLine;
 pub use state::{Best, EpochRecord, Plateau, Tally, TrainState};
 pub use step::{StepError, StepReport, Stepper};
 pub use trainer::{Outcome, TrainError, Trainer};

@@ -35,8 +35,8 @@ pub struct TrainState {
     pub bad_steps: u32,
     /// Times that memory ran out.
     pub oom_events: usize,
-    /// Times that memory was given back because it had run out.
-    pub cleanups: usize,
+    /// Clean-ups of memory.
+    pub cleanups: CleanupTotals,
     /// Times that a larger size was tried.
     pub times_grown: usize,
     /// Most device memory that tensors took.
@@ -68,7 +68,7 @@ impl TrainState {
             plateau: Plateau::default(),
             bad_steps: 0,
             oom_events: 0,
-            cleanups: 0,
+            cleanups: CleanupTotals::default(),
             times_grown: 0,
             gpu_peak_bytes: None,
             seconds: 0.0,
@@ -76,6 +76,17 @@ impl TrainState {
             skipped: Vec::new(),
         }
     }
+}
+
+/// Sums over the clean-ups of a run.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Serialize, Deserialize)]
+pub struct CleanupTotals {
+    /// How many.
+    pub times: usize,
+    /// What they gave back.
+    pub freed_bytes: u64,
+    /// Time that they took, milliseconds.
+    pub ms: f64,
 }
 
 /// Sums over the epoch under way.

@@ -2,19 +2,20 @@
 
 use std::collections::HashSet;
 use std::io;
+use std::rc::Rc;
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::Instant;
 
 use bytesize::ByteSize;
 
 use super::checkpoint::{CheckpointError, Checkpoints};
-use super::lines::{CSV_COLUMNS, OomLine, SkipLine, StepLine, epoch_line};
+use super::lines::{CSV_COLUMNS, SkipLine, StepLine, epoch_line};
 use super::state::{Best, EpochRecord, Tally, TrainState};
 use super::step::{StepError, StepReport, Stepper};
 use crate::config::Config;
 use crate::data::{DataError, Draw, HostBatch, Loader, Manifest, Pass, epoch_plan};
 use crate::evaluate::{EvaluateError, Evaluation, Evaluator};
-use crate::memory::{self, Cause, Guard};
+use crate::memory::{self, Guard, MemoryManager};
 use crate::metrics::Metrics;
 use crate::optim::CosineSchedule;
 use crate::progress::Bar;
@@ -78,6 +79,8 @@ pub struct Trainer<'a> {
     pub val_videos: Vec<usize>,
     /// Where clips come from.
     pub loader: &'a Loader,
+    /// Watches memory and cleans up.
+    pub memory: Rc<MemoryManager>,
     /// Set when the user wants to stop.
     pub stop: &'a AtomicBool,
     /// Network, optimizer and guard.
@@ -142,7 +145,8 @@ impl Trainer<'_> {
             label,
         };
         let result = evaluator.run(&self.stepper.detector, videos);
-        self.log_oom(known, false)?;
+        self.log_sizes(known, false)?;
+        self.log_cleanups()?;
         let evaluation = result?;
         self.note_skipped(&evaluation.skipped);
         Ok(evaluation)
@@ -188,6 +192,7 @@ impl Trainer<'_> {
             }
             let wait_secs = started.elapsed().as_secs_f64();
             self.learn(&group, schedule.at(self.state.step), started, wait_secs)?;
+            self.look_at_memory()?;
             bar.advance(group.len() as u64, || self.progress_line());
             if self.stop.load(Ordering::Relaxed) {
                 return Ok(Outcome::Interrupted);
@@ -205,7 +210,8 @@ impl Trainer<'_> {
             let known = self.stepper.guard.events().len();
             let seed = step_seed(self.config.seed, self.state.step);
             let result = self.stepper.run(group, lr, seed);
-            self.log_oom(known, true)?;
+            self.log_sizes(known, true)?;
+            self.log_cleanups()?;
             let report = match result {
                 Ok(report) => report,
                 Err(error) => {
@@ -282,26 +288,6 @@ impl Trainer<'_> {
                 self.state.skipped.push((*video, reason.clone()));
             }
         }
-    }
-
-    fn log_oom(&mut self, known: usize, training: bool) -> io::Result<()> {
-        let guard = if training { &self.stepper.guard } else { &self.evaluate_guard };
-        for event in &guard.events()[known..] {
-            let device = format!("{:?}", self.stepper.detector.device());
-            let line = OomLine { step: self.state.step, device, event };
-            match event.cause {
-                Cause::Room => {
-                    self.log.write("grow", &line)?;
-                    self.state.times_grown += 1;
-                }
-                _ => {
-                    self.log.write("oom", &line)?;
-                    self.state.oom_events += 1;
-                    self.state.cleanups += usize::from(event.cause != Cause::Thrashing);
-                }
-            }
-        }
-        Ok(())
     }
 
     /// The run ends with `error`; what was learned since the last checkpoint is kept where it is whole.

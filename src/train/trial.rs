@@ -11,7 +11,7 @@ use super::{StepError, Stepper};
 use crate::config::Config;
 use crate::data::{ClipSpec, HostBatch, Label};
 use crate::evaluate::{Frames, score_batch};
-use crate::memory::{self, DeviceGauge, Failure, Guard, GuardError, Ladder, classify};
+use crate::memory::{self, DeviceGauge, DeviceKind, Failure, Guard, GuardError, Ladder, classify, training_step};
 use crate::model::{Detector, Placement};
 use crate::optim::{AdamW, LossScaler};
 use crate::torch::{self, Format};
@@ -45,7 +45,8 @@ pub struct Trial {
 pub enum Trialled {
     /// All steps were done.
     Done {
-        /// Most memory taken, above what the program took before: resident on the CPU, reserved by libtorch on CUDA.
+        /// Most memory taken, above what the program took before: resident on the CPU; on CUDA, reserved by libtorch,
+        /// and CUDA's own.
         peak_bytes: u64,
         /// Mean time of a step, the first one left out where there are several.
         step_secs: f64,
@@ -58,12 +59,11 @@ pub enum Trialled {
 }
 
 impl Trial {
-    /// Makes the trial in this process, which should do nothing else before or after.
+    /// Makes the trial in this process, where `placement` says; it should do nothing else before or after.
     ///
     /// # Errors
     /// Whatever went wrong besides memory running out, in words.
-    pub fn run(&self) -> Result<Trialled, String> {
-        let placement = Placement::decide(&self.config.gpu).map_err(|error| error.to_string())?;
+    pub fn run(&self, placement: &Placement) -> Result<Trialled, String> {
         let spec = ClipSpec::of(&self.config.data);
         let batch = made_up_batch(&spec, self.config.training.batch_size.clips());
         // Threads and the libraries' own state are there before training, too.
@@ -75,10 +75,11 @@ impl Trial {
         if let Some(bytes) = self.limit_bytes {
             memory::limit_growth(bytes).map_err(|error| format!("memory cannot be limited: {error}"))?;
         }
-        match self.steps(&placement, &spec, &batch) {
+        match self.steps(placement, &spec, &batch) {
             Ok(step_secs) => {
                 let host_peak_bytes = memory::process_peak_rss_bytes().unwrap_or(base_bytes).saturating_sub(base_bytes);
-                let peak_bytes = torch::peak_allocated_bytes(placement.device).unwrap_or(host_peak_bytes);
+                let peak_bytes = torch::allocator_stats(placement.device)
+                    .map_or(host_peak_bytes, |stats| stats.reserved_peak_bytes + self.context_bytes());
                 Ok(Trialled::Done { peak_bytes, step_secs })
             }
             Err(StepError::Guard(GuardError::Forbidden { message, .. })) => Ok(Trialled::OutOfMemory { message }),
@@ -88,6 +89,11 @@ impl Trial {
                 _ => Err(error.to_string()),
             },
         }
+    }
+
+    /// CUDA's own state is outside of the allocator and counted as predicted.
+    fn context_bytes(&self) -> u64 {
+        training_step(&self.config, 1, DeviceKind::Cuda, Format::F32).breakdown.context
     }
 
     /// Mean seconds of a step.
