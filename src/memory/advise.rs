@@ -11,7 +11,7 @@ use serde_json::Value;
 use super::estimate::{DeviceKind, Estimate, decode_window_bytes};
 use super::knobs::{Suggestion, explain, proposed};
 use super::ladder::{Found, LARGEST_BATCH, Room, cuts, search, settle};
-use crate::config::{AutoBytes, BatchSize, Config};
+use crate::config::{BatchSize, Config};
 use crate::torch::Format;
 
 /// Where the device's facts come from.
@@ -256,9 +256,10 @@ fn largest_batch(best: &Config, room: &Room) -> Option<usize> {
 #[cfg(test)]
 mod tests {
     use proptest::prelude::*;
+    use serde_json::json;
 
     use super::*;
-    use crate::config::{Backbone, Precision, Switch, parse, resolve};
+    use crate::config::{AutoBytes, Backbone, Precision, Switch, parse, resolve};
     use crate::memory::DeviceKind;
 
     const GIB: u64 = 1 << 30;
