@@ -14,8 +14,8 @@ use crate::config::{AutoBytes, Config, FaceMode};
 use crate::data::decode;
 use crate::data::face::{self, CenterFace, FaceFacts};
 use crate::data::{
-    CachePlan, ClipCache, ClipReader, ClipSource, ClipSpec, DECODER_BYTES, DataError, DataSet, DiskCache, Loader, LoaderNeeds,
-    LoaderPlan, Manifest, Prepared, ReadClip, Split, free_disk_bytes, plan_cache, plan_loader, prepare,
+    CachePlan, ClipCache, ClipReader, ClipSource, ClipSpec, DECODER_BYTES, DataError, DataSet, DiskCache, Loader,
+    LoaderNeeds, LoaderPlan, Manifest, Prepared, ReadClip, Split, free_disk_bytes, plan_cache, plan_loader, prepare,
 };
 use crate::memory::Snapshot;
 
