@@ -139,11 +139,11 @@ fn failures_leave_no_trace() {
         let reports: Vec<_> = (0..3).map(step).collect();
         (weights(&stepper), reports, stepper.guard.events().len())
     };
-    // In the first step: forward of the first micro-batch, backward of the second, the second chunk of the third clip.
-    for (held, faults) in
-        [(Cut::whole(1), vec![(3, OOM), (0, OOM)]), (chunks_of(2), vec![(2 * 6 + 3, OOM), (3, OOM), (0, OOM)])]
-    {
-        let failures = faults.len();
+    // In the first step: before anything, in the second micro-batch's backward, in the third clip's backward, and in the
+    // third clip's last chunk.
+    let down = [(0, OOM), (3, OOM), (5, OOM), (2 * 6 + 5, OOM)];
+    for (failures, held) in [(2, Cut::whole(1)), (4, chunks_of(1))] {
+        let faults: Vec<_> = down[..failures].iter().rev().copied().collect();
         let (calm_weights, calm_reports, _) = run(held, vec![]);
         let (weights, reports, events) = run(Cut::whole(4), faults);
         assert_eq!(events, failures);
