@@ -129,7 +129,7 @@ impl Plan {
             }
             None => {
                 let scaler = LossScaler::new(self.placement.format == Format::Fp16);
-                TrainState::new(scaler, self.config.training.batch_size)
+                TrainState::new(scaler, self.config.training.batch_size.clips())
             }
         };
         Ok((detector, optimizer, state))

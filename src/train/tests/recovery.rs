@@ -84,7 +84,7 @@ fn three_hundred_steps_through_real_and_random_failures() {
         return;
     }
     let mut config = config(Temporal::Mean, 0.0);
-    (config.data.max_frames, config.data.frame_size, config.training.batch_size) = (2, [64, 64], 4);
+    (config.data.max_frames, config.data.frame_size, config.training.batch_size) = (2, [64, 64], BatchSize::Clips(4));
     // 8 videos, two batches an epoch; what a clip shows follows from its video.
     let videos: Vec<usize> = (0..8).collect();
     let plan: Vec<Vec<usize>> = (0..150).flat_map(|epoch| epoch_plan(&videos, 5, epoch, 4, false)).collect();
