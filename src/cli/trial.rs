@@ -5,7 +5,7 @@ use std::process::{Command, Stdio};
 
 use anyhow::{Context, Result, bail};
 
-use super::pipeline::limit_device_memory;
+use super::relief::limit_device_memory;
 use crate::memory;
 use crate::model::Placement;
 use crate::train::{Trial, Trialled};
