@@ -117,6 +117,42 @@ fn odd_time_stamps_and_edit_lists() {
     assert_eq!(check(&first), 90);
 }
 
+#[test]
+fn references_that_nothing_wanted_is_made_from_are_left_out() {
+    let folder = tempfile::tempdir().unwrap();
+    let path = folder.path().join("a.mp4");
+    let mut number = 0;
+    for preset in ["ultrafast", "veryfast", "medium"] {
+        for params in [
+            "bframes=3:b-pyramid=normal:b-adapt=0",
+            "bframes=3:b-pyramid=normal:b-adapt=0:ref=1:weightp=2",
+            "bframes=8:b-pyramid=strict:ref=2:weightp=1:keyint=30",
+            "bframes=5:b-pyramid=normal:ref=4:direct=temporal:weightb=1",
+            "bframes=4:b-pyramid=normal:ref=1:slices=3:open-gop=1:keyint=18",
+            "bframes=3:b-pyramid=normal:ref=1:interlaced=1",
+            "bframes=3:b-pyramid=normal:ref=1:fake-interlaced=1",
+            "bframes=0:ref=3",
+        ] {
+            number += 1;
+            let source = format!("-f lavfi -i testsrc2=s=96x80:r=25,noise=alls=8:allf=t,rotate=n/{}", 20 + number);
+            let settings = format!("-frames:v 75 -c:v libx264 -preset {preset} -pix_fmt yuv420p -x264-params {params}");
+            ffmpeg(&format!("{source} {settings}"), &path);
+            let all = all_frames(&path);
+            for sampling in [Sampling::Uniform, Sampling::ReferenceFrames] {
+                for wanted in [1, 2, 5, 9, 16] {
+                    let frames = clip(&path, &ClipSpec { sampling, ..spec(wanted) });
+                    let numbers: Vec<_> =
+                        frames.iter().map(|frame| all.iter().position(|full| full == frame)).collect();
+                    assert!(numbers.is_sorted() && numbers[0].is_some(), "{preset} {params}: {numbers:?}");
+                    if sampling == Sampling::Uniform {
+                        assert!(numbers.iter().flatten().copied().eq(centres(75, wanted)), "{preset} {params}");
+                    }
+                }
+            }
+        }
+    }
+}
+
 /// How many frames are decoded for these.
 fn decoded(path: &Path, sampling: Sampling, frames: usize) -> usize {
     let (spec, size) = (ClipSpec { sampling, ..spec(frames) }, FrameSize::LongSide(8));

@@ -448,8 +448,7 @@ impl RandomSet {
                 .insert("list.csv".into(), rows.into_iter().fold("path,label,group\n".into(), |text, row| text + &row));
         }
         if layout == LayoutChoice::Deepfakebench {
-            set.lists
-                .insert("list.json".into(), serde_json::json!({ "FaceForensics++": benchmark }).to_string());
+            set.lists.insert("list.json".into(), serde_json::json!({ "FaceForensics++": benchmark }).to_string());
         }
         let lists = parts.into_iter().map(|(part, list)| (part, serde_json::Value::from(list).to_string()));
         set.lists.extend(lists.map(|(part, list)| (format!("dfdc_train_part_{part}/metadata.json"), list)));

@@ -14,8 +14,8 @@ use crate::config::{AutoBytes, Config, FaceMode};
 use crate::data::decode;
 use crate::data::face::{self, CenterFace, FaceFacts};
 use crate::data::{
-    CachePlan, ClipCache, ClipReader, ClipSource, ClipSpec, DECODER_BYTES, DataError, DataSet, DiskCache, Loader, LoaderNeeds,
-    LoaderPlan, Manifest, Prepared, ReadClip, Split, free_disk_bytes, plan_cache, plan_loader, prepare,
+    CachePlan, ClipCache, ClipReader, ClipSource, ClipSpec, DECODER_BYTES, DataError, DataSet, DiskCache, Loader,
+    LoaderNeeds, LoaderPlan, Manifest, Prepared, ReadClip, Split, free_disk_bytes, plan_cache, plan_loader, prepare,
 };
 use crate::memory::Snapshot;
 
@@ -166,7 +166,7 @@ fn loader_needs(config: &Config, manifest: &Manifest, spec: &ClipSpec) -> Loader
     LoaderNeeds {
         num_workers: config.dataloader.num_workers,
         prefetch_factor: config.dataloader.prefetch_factor,
-        batch_size: config.training.batch_size,
+        batch_size: config.training.batch_size.clips(),
         held_batches: config.training.gradient_accumulation + 1,
         clip_bytes: spec.clip_bytes() as u64,
         worker_bytes: DECODER_BYTES + face_bytes,

@@ -218,8 +218,7 @@ fn write_pair(
     let mut blended = |(frame, face): (&RgbImage, &Face)| recipe.apply(frame, face, rng.random());
     let fake: Vec<_> = segment.frames.iter().zip(&segment.faces).map(&mut blended).collect();
     let [real_path, fake_path] = [REAL, FAKE].map(|class| draft(home, class, pair));
-    let settings =
-        VideoSettings { width: SIDE, height: SIDE, fps: segment.fps, crf: CRF, ..VideoSettings::default() };
+    let settings = VideoSettings { width: SIDE, height: SIDE, fps: segment.fps, crf: CRF, ..VideoSettings::default() };
     // At a constant quality, fakes take 2 to 3 % less, which gives them away where all clips are alike. So both get as
     // many bits as the real needs.
     let needed = write_video(&real_path, &segment.frames, &settings, false, stop)?;
