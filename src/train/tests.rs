@@ -6,7 +6,7 @@ use tch::{Device, TchError, Tensor};
 
 use super::step::{StepError, StepReport, Stepper};
 use super::work::Work;
-use crate::config::{Backbone, Config, Precision, Temporal};
+use crate::config::{Backbone, BatchSize, Config, Precision, Temporal};
 use crate::data::{ClipSpec, HostBatch, Label};
 use crate::memory::{Attempt, Cut, DeviceGauge, Guard, GuardError, Ladder};
 use crate::model::{Detector, Mode};
@@ -42,7 +42,7 @@ fn config(temporal: Temporal, dropout: f64) -> Config {
     let mut config = Config::default();
     (config.model.backbone, config.model.temporal, config.model.dropout) = (Backbone::Resnet18, temporal, dropout);
     (config.model.hidden_dim, config.model.attention_heads) = (16, 2);
-    (config.data.max_frames, config.data.frame_size, config.training.batch_size) = (4, [40, 40], 4);
+    (config.data.max_frames, config.data.frame_size, config.training.batch_size) = (4, [40, 40], BatchSize::Clips(4));
     config.gpu.mixed_precision = Precision::Off;
     config
 }
