@@ -129,7 +129,7 @@ impl Plan {
             }
             None => {
                 let scaler = LossScaler::new(self.placement.format == Format::Fp16);
-                TrainState::new(scaler, self.config.training.batch_size)
+                TrainState::new(scaler, self.config.training.batch_size.clips())
             }
         };
         Ok((detector, optimizer, state))
@@ -236,6 +236,7 @@ impl Plan {
                 moved_to_cpu: state.train_guard.cut.on_cpu,
                 rss_peak_bytes: memory::process_peak_rss_bytes(),
                 gpu_peak_bytes: state.gpu_peak_bytes,
+                gpu_reserved_peak_bytes: state.gpu_reserved_peak_bytes,
             },
             data: DataSummary {
                 videos: self.manifest.videos.len(),

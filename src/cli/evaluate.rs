@@ -109,7 +109,7 @@ pub(super) fn run(args: &EvaluateArgs) -> Result<()> {
     let ladder = Ladder::evaluation(&config, placement.device.is_cuda());
     let retry = config.gpu.memory_management.oom_retry;
     let mut guard = Guard::new("evaluate", ladder, Box::new(DeviceGauge(placement.device)), retry, 0);
-    let batch_size = config.training.batch_size;
+    let batch_size = config.training.batch_size.clips();
     let mut evaluator =
         Evaluator { loader: &loader, guard: &mut guard, relieve: &mut relieve, batch_size, stop: &stop, label: "" };
     let mut sets = Vec::new();

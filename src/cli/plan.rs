@@ -5,7 +5,8 @@ use std::path::Path;
 
 use anyhow::{Context, Result};
 
-use crate::config::{self, Config, ConfigError, DataConfig};
+use super::measure;
+use crate::config::{self, BatchSize, Config, ConfigError, DataConfig};
 use crate::data::{DataError, Label, Manifest, Split};
 use crate::model::{Detector, Placement};
 use crate::optim::LossScaler;
@@ -60,6 +61,21 @@ impl Plan {
         Ok(Self { config, manifest, placement, resumed: Some((folder, checkpoint)) })
     }
 
+    /// Puts a number in place of `training.batch_size: auto`: that of a resumed run, or what fits here; if `verify`,
+    /// trial steps check it.
+    pub fn settle_batch_size(&mut self, verify: bool) -> Result<()> {
+        if self.config.training.batch_size == BatchSize::Auto {
+            match &self.resumed {
+                Some((_, checkpoint)) => self.config.training.batch_size = checkpoint.config.training.batch_size,
+                None => {
+                    let videos = self.manifest.indices(Split::Train).len();
+                    self.config = measure::settle(&self.config, videos, verify)?;
+                }
+            }
+        }
+        Ok(())
+    }
+
     pub fn describe(&self) -> Result<()> {
         let detector = self.detector()?;
         for set in &self.manifest.sets {
@@ -80,8 +96,9 @@ impl Plan {
         writeln!(io::stdout(), "device     {}", self.placement.reason)?;
         writeln!(io::stdout(), "network    {} parameters to train", detector.parameters().trainable_count())?;
         let training = &self.config.training;
-        let effective = training.batch_size * training.gradient_accumulation;
-        let batches = self.manifest.indices(Split::Train).len().div_ceil(training.batch_size);
+        let batch_size = training.batch_size.clips();
+        let effective = batch_size * training.gradient_accumulation;
+        let batches = self.manifest.indices(Split::Train).len().div_ceil(batch_size);
         let steps = batches.div_ceil(training.gradient_accumulation);
         writeln!(io::stdout(), "training   {} epochs of {steps} steps, {effective} clips each", training.epochs)?;
         writeln!(io::stdout(), "nothing was written: this was a dry run")?;
@@ -114,7 +131,7 @@ impl Plan {
             (data, config.training.batch_size, config.model.clone(), config.gpu.clone())
         };
         if shape(before) != shape(&self.config) {
-            let fresh = TrainState::new(state.scaler.clone(), self.config.training.batch_size);
+            let fresh = TrainState::new(state.scaler.clone(), self.config.training.batch_size.clips());
             (state.train_guard, state.evaluate_guard) = (fresh.train_guard, fresh.evaluate_guard);
         }
         let scaling = self.placement.format == Format::Fp16;

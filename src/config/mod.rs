@@ -14,7 +14,7 @@ mod validate;
 pub use augmentation::AugmentationConfig;
 pub use data::{CacheConfig, DataConfig, FaceConfig, FaceMode, GroupBy, LayoutChoice, LoaderConfig, OnMiss, Sampling};
 pub use load::{ConfigError, Loaded, load, parse, resolve};
-pub use scalars::{AutoBytes, DeviceChoice, Methods, Precision, Roots, Switch};
+pub use scalars::{AutoBytes, BatchSize, DeviceChoice, Methods, Precision, Roots, Switch};
 pub use schema::{
     Backbone, Config, EarlyStopping, Experiment, GpuConfig, LogLevel, LoggingConfig, MemoryManagement, ModelConfig,
     OutputConfig, Temporal, TrainingConfig,

@@ -10,7 +10,7 @@ use serde::{Deserialize, Serialize};
 
 use super::augmentation::AugmentationConfig;
 use super::data::{CacheConfig, DataConfig, LoaderConfig};
-use super::scalars::{DeviceChoice, Precision, Switch};
+use super::scalars::{BatchSize, DeviceChoice, Precision, Switch};
 
 /// The whole configuration of a run.
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize, JsonSchema)]
@@ -143,8 +143,8 @@ pub enum Temporal {
 pub struct TrainingConfig {
     /// Times through the training videos.
     pub epochs: u32,
-    /// Clips in a batch.
-    pub batch_size: usize,
+    /// Clips in a batch: a number, or `auto` for as many as fit, at most 32.
+    pub batch_size: BatchSize,
     /// Batches in one optimizer step.
     pub gradient_accumulation: usize,
     /// Highest learning rate, reached after the warm-up.
@@ -163,11 +163,19 @@ pub struct TrainingConfig {
     pub limit_batches: Option<usize>,
 }
 
+impl TrainingConfig {
+    /// Clips in one optimizer step.
+    #[must_use]
+    pub fn effective_batch(&self) -> usize {
+        self.batch_size.clips() * self.gradient_accumulation
+    }
+}
+
 impl Default for TrainingConfig {
     fn default() -> Self {
         Self {
             epochs: 30,
-            batch_size: 12,
+            batch_size: BatchSize::Clips(12),
             gradient_accumulation: 1,
             learning_rate: 5e-4,
             weight_decay: 1e-4,

@@ -1,6 +1,6 @@
 //! Limits of single values and the few rules that tie two together.
 
-use super::{AutoBytes, Config, Temporal};
+use super::{AutoBytes, BatchSize, Config, Temporal};
 
 /// The first rule that a configuration breaks.
 pub(super) struct Invalid {
@@ -139,7 +139,9 @@ fn check_model(config: &Config) -> Result<(), Invalid> {
 fn check_training(config: &Config) -> Result<(), Invalid> {
     let training = &config.training;
     within("training.epochs", training.epochs, 1, 100_000)?;
-    within("training.batch_size", training.batch_size, 1, 4096)?;
+    if let BatchSize::Clips(clips) = training.batch_size {
+        within("training.batch_size", clips, 1, 4096)?;
+    }
     within("training.gradient_accumulation", training.gradient_accumulation, 1, 4096)?;
     within("training.learning_rate", training.learning_rate, 0.0, 10.0)?;
     within("training.weight_decay", training.weight_decay, 0.0, 1.0)?;

@@ -6,6 +6,7 @@ mod memory;
 mod state;
 mod step;
 mod trainer;
+mod trial;
 mod work;
 
 #[cfg(test)]
@@ -16,4 +17,5 @@ pub use lines::MemoryLine;
 pub use state::{Best, EpochRecord, Plateau, Tally, TrainState};
 pub use step::{StepError, StepReport, Stepper};
 pub use trainer::{Outcome, TrainError, Trainer};
+pub use trial::{Phase, Trial, Trialled};
 pub use work::Gradients;

@@ -140,7 +140,7 @@ impl Trainer<'_> {
             loader: self.loader,
             guard: &mut self.evaluate_guard,
             relieve: &mut self.stepper.relieve,
-            batch_size: self.config.training.batch_size,
+            batch_size: self.config.training.batch_size.clips(),
             stop: self.stop,
             label,
         };
@@ -156,7 +156,8 @@ impl Trainer<'_> {
     /// would have been, whenever it was found to be unusable.
     fn plan(&self, epoch: u32) -> Vec<Vec<usize>> {
         let (training, loader) = (&self.config.training, &self.config.dataloader);
-        let mut plan = epoch_plan(&self.train_videos, self.config.seed, epoch, training.batch_size, loader.drop_last);
+        let mut plan =
+            epoch_plan(&self.train_videos, self.config.seed, epoch, training.batch_size.clips(), loader.drop_last);
         plan.truncate(training.limit_batches.unwrap_or(usize::MAX));
         plan.iter_mut().for_each(|batch| batch.retain(|video| self.usable_videos.contains(video)));
         plan
@@ -253,8 +254,10 @@ impl Trainer<'_> {
         if self.state.bad_steps >= MAX_BAD_STEPS {
             return Err(TrainError::Diverged { step: self.state.step });
         }
-        let gpu_peak_bytes = torch::peak_allocated_bytes(self.stepper.detector.device());
-        self.state.gpu_peak_bytes = self.state.gpu_peak_bytes.max(gpu_peak_bytes);
+        let held = torch::allocator_stats(self.stepper.detector.device());
+        self.state.gpu_peak_bytes = self.state.gpu_peak_bytes.max(held.map(|held| held.allocated_peak_bytes));
+        self.state.gpu_reserved_peak_bytes =
+            self.state.gpu_reserved_peak_bytes.max(held.map(|held| held.reserved_peak_bytes));
         let line = StepLine {
             step: self.state.step,
             epoch: self.state.epoch + 1,
