@@ -122,13 +122,14 @@ def table(folder, args):
         for line in found:
             results.setdefault(line["reader"], []).append(line)
             ratios.setdefault(line["reader"], []).append(line["videos_per_sec"] / fastest)
-    print(f"\n{folder}\n\n| reader | videos a second | to the fastest other | frames decoded a clip | mean pixel |")
+    print(f"\n{os.path.relpath(folder)}\n\n| reader | videos a second | to the fastest other | frames decoded a clip | mean pixel |")
     print("| --- | --- | --- | --- | --- |")
     medians = {reader: statistics.median(line["videos_per_sec"] for line in rounds) for reader, rounds in results.items()}
     for reader, rate in sorted(medians.items(), key=lambda item: -item[1]):
         ratio = f"{statistics.median(ratios[reader]):.2f} ({min(ratios[reader]):.2f} to {max(ratios[reader]):.2f})"
         last = results[reader][-1]
-        print(f"| {reader} | {rate:.2f} | {ratio} | {last.get('decoded', 'all')} | {last['mean']:.2f} |")
+        decoded = f"{last['decoded']:.0f}" if "decoded" in last else "all"
+        print(f"| {reader} | {rate:.2f} | {ratio} | {decoded} | {last['mean']:.2f} |")
 
 
 def main():

@@ -236,6 +236,7 @@ impl Plan {
                 moved_to_cpu: state.train_guard.cut.on_cpu,
                 rss_peak_bytes: memory::process_peak_rss_bytes(),
                 gpu_peak_bytes: state.gpu_peak_bytes,
+                gpu_reserved_peak_bytes: state.gpu_reserved_peak_bytes,
             },
             data: DataSummary {
                 videos: self.manifest.videos.len(),

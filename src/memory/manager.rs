@@ -117,7 +117,17 @@ pub struct MemoryStats {
 
 type OnWarning = Box<dyn FnMut(&Warning)>;
 
-/// Watches memory for as long as it lives, and cleans up on the thread that owns it. It cannot be sent to another thread.
+/// Watches memory for as long as it lives, and cleans up on the thread that owns it. It cannot be sent to another thread:
+///
+/// ```compile_fail
+/// use dfdetect::{config::MemoryManagement, memory::{MemoryManager, MemoryPolicy, Reading}};
+///
+/// let policy = MemoryPolicy::from(&MemoryManagement::default());
+/// let manager = MemoryManager::start(&policy, || Reading::take(tch::Device::Cpu));
+/// std::thread::spawn(move || manager.safe_point(1));
+/// ```
+///
+/// `docs/memory-guide.md` shows how it is used.
 pub struct MemoryManager {
     force_cleanup_every: u64,
     watch: Arc<Watch>,
@@ -455,6 +465,17 @@ mod tests {
             manager.safe_point(step);
         }
         assert_eq!((cache.get(), manager.stats().cleanups, manager.stats().warnings), (4, 1, 1));
+    }
+
+    #[test]
+    fn what_was_seen_while_nobody_could_act_is_one_clean_up_with_its_warning() {
+        let machine = Machine::default();
+        machine.fill(90);
+        let manager = machine.manager(0);
+        (0..20).for_each(|_| manager.watch.observe());
+        manager.safe_point(1);
+        manager.safe_point(1);
+        assert_eq!((manager.stats().cleanups, manager.stats().warnings), (1, 1));
     }
 
     #[test]

@@ -107,6 +107,9 @@ pub struct MemorySummary {
     /// Most device memory that tensors took.
     #[serde(skip_serializing_if = "Option::is_none", default)]
     pub gpu_peak_bytes: Option<u64>,
+    /// Most device memory that libtorch took from the driver, free blocks included.
+    #[serde(skip_serializing_if = "Option::is_none", default)]
+    pub gpu_reserved_peak_bytes: Option<u64>,
 }
 
 /// Which videos were used.

@@ -254,8 +254,10 @@ impl Trainer<'_> {
         if self.state.bad_steps >= MAX_BAD_STEPS {
             return Err(TrainError::Diverged { step: self.state.step });
         }
-        let gpu_peak_bytes = torch::peak_allocated_bytes(self.stepper.detector.device());
-        self.state.gpu_peak_bytes = self.state.gpu_peak_bytes.max(gpu_peak_bytes);
+        let held = torch::allocator_stats(self.stepper.detector.device());
+        self.state.gpu_peak_bytes = self.state.gpu_peak_bytes.max(held.map(|held| held.allocated_peak_bytes));
+        self.state.gpu_reserved_peak_bytes =
+            self.state.gpu_reserved_peak_bytes.max(held.map(|held| held.reserved_peak_bytes));
         let line = StepLine {
             step: self.state.step,
             epoch: self.state.epoch + 1,

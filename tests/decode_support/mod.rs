@@ -9,10 +9,13 @@ use ffmpeg_next::software::scaling;
 /// When a frame is shown, where that is known.
 pub type Time = Option<i64>;
 
+/// Frames with their times, and the times of the packets.
+pub type Decoded = (Vec<(Time, Vec<u8>)>, Vec<Time>);
+
 /// Every frame with its time, decoded one after the other with nothing skipped, resized, in the order the decoder gives
 /// them; and the time of each packet in the order they are stored. Errors of the decoder are passed over; `None` is a
 /// file that cannot be opened.
-pub fn full_decode(path: &Path, width: u32, height: u32) -> Option<(Vec<(Time, Vec<u8>)>, Vec<Time>)> {
+pub fn full_decode(path: &Path, width: u32, height: u32) -> Option<Decoded> {
     let mut input = ffmpeg::format::input(path).ok()?;
     let stream = input.streams().best(ffmpeg::media::Type::Video)?;
     let index = stream.index();

@@ -225,7 +225,7 @@ pub fn room(footage: &Footage, spec: &ClipSpec) -> Result<Vec<u8>, DataError> {
 ///
 /// `draw` seeds the choice where it is random; without it, the choice is that of validation. A single picture is repeated
 /// T times and needs no `min_frames`. All frames are held in memory until the last is known to be sound. Gives back how
-/// many frames were decoded for them.
+/// many frames were decoded in the pass that they came from.
 ///
 /// # Errors
 /// [`DataError::Video`] with the reason.
@@ -277,7 +277,7 @@ struct Clip {
     frames: Vec<Frame>,
     /// Which of them is at each of the clip's T places, ascending.
     slots: Vec<usize>,
-    /// How many frames were decoded for them.
+    /// How many frames were decoded in the pass that they came from.
     decoded: usize,
 }
 

@@ -16,6 +16,9 @@ use super::passes::{Counting, Selection};
 use super::{Clip, ClipSpec, Frame, FrameSize, hardware, picks, references};
 use crate::config::Switch;
 
+/// Frames by packet number, and how many were decoded for them.
+type Selected = (BTreeMap<usize, Frame>, usize);
+
 /// Reads the frames of a clip from a file.
 pub(super) fn read(path: &Path, spec: &ClipSpec, draw: Option<u64>, size: FrameSize) -> Result<Clip, String> {
     let deadline = Deadline::after(spec.deadline_secs);
@@ -92,12 +95,7 @@ impl Video<'_> {
     }
 
     /// The wanted frames by packet number and how many were decoded, no more than needed; `None` on any doubt.
-    fn selected(
-        &self,
-        file: &VideoFile,
-        wanted: &[usize],
-        hw_decode: Switch,
-    ) -> Result<Option<(BTreeMap<usize, Frame>, usize)>, String> {
+    fn selected(&self, file: &VideoFile, wanted: &[usize], hw_decode: Switch) -> Result<Option<Selected>, String> {
         let wanted: BTreeSet<_> = wanted.iter().copied().collect();
         let converter = Converter::new(*self.spec, self.size, file.orientation);
         let mut pass = Selection::new(file.parameters(), hw_decode, converter, &wanted)?;

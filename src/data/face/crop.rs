@@ -18,9 +18,9 @@ use crate::data::manifest::Footage;
 /// Clips whose whole frames take more are read twice: small to find the face, then large to cut it out.
 const MAX_KEPT_BYTES: u64 = 64 * 1024 * 1024;
 
-/// What a thread holds while it looks for faces: whole frames, and what the network makes of four of them. Measured with
-/// 16 and 32 frames of 720p and 1080p: the process grew by 219 to 285 MiB at most.
-pub const WORKER_BYTES: u64 = 288 << 20;
+/// What a thread holds while it looks for faces, beyond what decoding takes: the network's intermediate results, and whole
+/// frames. Measured with 16 and 32 frames of 720p and 1080p: 88 to 236 MiB more than without faces, most of it the frames.
+pub const WORKER_BYTES: u64 = 240 << 20;
 
 /// A clip with its face cut out.
 #[derive(Debug, Clone, PartialEq)]

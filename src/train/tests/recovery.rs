@@ -42,12 +42,16 @@ fn limit_address_space(bytes: Option<u64>) {
     setrlimit(Resource::As, Rlimit { current: bytes, maximum: None }).unwrap();
 }
 
-/// An optimizer of few weights moves fast, and gradients of all of them are still checked by their norm.
+/// The two deep stages, nearly all of the weights, stand still: steps are fast, and the rest moves as ever.
 fn light_stepper(config: &Config) -> Stepper {
     let mut stepper = stepper(config);
-    let light = |name: &str| name.starts_with("head.") || name.contains("layer1.") || name.contains(".bn");
-    let named = stepper.detector.parameters().trainable().map(|p| (p.name.as_str(), &p.tensor));
-    stepper.optimizer = AdamW::new(named.filter(|(name, _)| light(name)), 1e-4).unwrap();
+    let deep = |name: &str| name.contains("layer3.") || name.contains("layer4.");
+    let (_, light): (Vec<_>, Vec<_>) = stepper.detector.parameters().trainable().partition(|p| deep(&p.name));
+    let optimizer = AdamW::new(light.iter().map(|p| (p.name.as_str(), &p.tensor)), 1e-4).unwrap();
+    for parameter in stepper.detector.parameters().trainable().filter(|p| deep(&p.name)) {
+        let _ = parameter.tensor.set_requires_grad(false);
+    }
+    stepper.optimizer = optimizer;
     stepper
 }
 
@@ -80,10 +84,10 @@ fn three_hundred_steps_through_real_and_random_failures() {
         return;
     }
     let mut config = config(Temporal::Mean, 0.0);
-    (config.data.max_frames, config.training.batch_size) = (2, BatchSize::Clips(8));
-    // 16 videos, two batches an epoch; what a clip shows follows from its video.
-    let videos: Vec<usize> = (0..16).collect();
-    let plan: Vec<Vec<usize>> = (0..150).flat_map(|epoch| epoch_plan(&videos, 5, epoch, 8, false)).collect();
+    (config.data.max_frames, config.data.frame_size, config.training.batch_size) = (2, [64, 64], BatchSize::Clips(4));
+    // 8 videos, two batches an epoch; what a clip shows follows from its video.
+    let videos: Vec<usize> = (0..8).collect();
+    let plan: Vec<Vec<usize>> = (0..150).flat_map(|epoch| epoch_plan(&videos, 5, epoch, 4, false)).collect();
     let clips: Vec<Vec<u8>> = videos.iter().map(|video| batch(&config, video * 97, 1).frames_bthwc).collect();
     let of_videos = |videos: &[usize]| HostBatch {
         index: 0,
@@ -92,15 +96,16 @@ fn three_hundred_steps_through_real_and_random_failures() {
         videos: videos.to_vec(),
         skipped: vec![],
     };
-    // Gradients and what libtorch sets up once are there after a step of each kind.
+    // Gradients, and what libtorch sets up once for each shape, are there after a step of each size: oneDNN does not
+    // survive a limit while it makes code.
     let warmed_up = || {
         let mut stepper = light_stepper(&config);
-        let peaks_bytes = [Cut::whole(1), Cut::whole(8)].map(|cut| {
+        let peaks_bytes = [chunks_of(1), Cut::whole(1), Cut::whole(2), Cut::whole(4)].map(|cut| {
             start_at(&mut stepper, &config, cut);
             stepper.run(&[of_videos(&plan[0])], 1e-4, 0).unwrap();
             status_bytes("VmPeak")
         });
-        (stepper, peaks_bytes)
+        (stepper, [peaks_bytes[1], peaks_bytes[3]])
     };
     let (mut disturbed, [clip_bytes, batch_bytes]) = warmed_up();
     assert!(batch_bytes > clip_bytes + (12 << 20), "{clip_bytes} and {batch_bytes} are too close to tell anything");
@@ -138,13 +143,13 @@ fn a_thousand_recoveries_leave_nothing_behind() {
     let mut config = config(Temporal::Mean, 0.0);
     (config.data.max_frames, config.data.frame_size) = (2, [33, 33]);
     let mut stepper = light_stepper(&config);
-    let clips = [batch(&config, 0, 2)];
+    let clips = [batch(&config, 0, 1)];
     let mut recoveries = 0;
     let mut level_bytes = 0;
     while recoveries < 1000 {
-        // Two sizes, and both fail.
-        stepper.guard = Guard::new("train", Ladder::new(2, 2, 2), Box::new(DeviceGauge(Device::Cpu)), true, 0);
-        FAULTS.set(vec![(1, OOM); 2]);
+        // The only size there is.
+        stepper.guard = Guard::new("train", Ladder::new(1, 2, 2), Box::new(DeviceGauge(Device::Cpu)), true, 0);
+        FAULTS.set(vec![(1, OOM)]);
         let error = stepper.run(&clips, 1e-4, 0).unwrap_err();
         assert!(matches!(error, StepError::Guard(GuardError::Exhausted { .. })), "{error}");
         recoveries += stepper.guard.events().len();
@@ -153,7 +158,7 @@ fn a_thousand_recoveries_leave_nothing_behind() {
         }
     }
     let grown_bytes = status_bytes("VmRSS").saturating_sub(level_bytes);
-    // What one pass keeps is 2 to 4 MB.
+    // What one pass keeps is 2 MB.
     assert!(grown_bytes < 1 << 20, "{grown_bytes} bytes more after 900 recoveries");
 }
 
