@@ -46,7 +46,8 @@ pub(super) fn render(
         text += &wrapped(&format!("note: {note}"), "      ");
     }
     if advice.ranked.len() > 1 {
-        writeln!(text, "\nsettings that fit and learn the same, the fastest first:\n{}", ranked_table(advice))?;
+        writeln!(text, "\nthe same learning (batch x accumulation) that fits, the fastest first:")?;
+        writeln!(text, "{}", ranked_table(advice))?;
     }
     if let Some(measured) = measured {
         text += &measured_lines(measured, advice);
@@ -107,15 +108,16 @@ fn change_lines(change: &Suggestion) -> String {
 
 fn ranked_table(advice: &Advice) -> Table {
     let mut table = Table::new();
-    let header = ["batch x accumulation", "clip", "format", "peak", "expected speed"];
+    let header = ["batch", "clip", "format", "peak", "expected speed"];
     table.load_preset(presets::UTF8_BORDERS_ONLY).set_header(header);
     for ranked in advice.ranked.iter().take(RANKED_ROWS) {
         let (training, data) = (&ranked.config.training, &ranked.config.data);
         let [height, width] = data.frame_size;
+        let recomputes = ranked.config.model.activation_checkpointing;
         table.add_row([
             format!("{} x {}", training.batch_size, training.gradient_accumulation),
             format!("{} of {height}x{width}", data.max_frames),
-            ranked.format.name().into(),
+            format!("{}{}", ranked.format.name(), if recomputes { ", checkpointing" } else { "" }),
             size(ranked.peak_bytes),
             format!("{:.0}%", ranked.speed * 100.0),
         ]);
@@ -131,17 +133,17 @@ fn measured_lines(measured: &Measured, advice: &Advice) -> String {
         let verdict = if tried.holds { "fits" } else { "does not fit" };
         text += &format!("  {:3} clips, {} steps: {peak}, {verdict}\n", tried.batch_size, tried.steps);
     }
-    let (Some(clips), Some(peak_bytes)) = (measured.batch_size, measured.peak_bytes) else {
+    let Some(peak_bytes) = measured.peak_bytes else {
         return text + "  none of them holds\n";
     };
     let predicted_bytes = advice.recommended_estimate.peak_bytes;
     let off = (predicted_bytes as f64 / peak_bytes as f64 - 1.0) * 100.0;
     let (predicted, peak) = (size(predicted_bytes), size(peak_bytes));
-    text += &format!("  {clips} clips in training: predicted {predicted}, measured {peak} ({off:+.0}%)");
-    text += &measured.clips_per_sec.map_or_else(String::new, |speed| format!(", {speed:.2} clips/s"));
+    text += &measured.clips_per_sec.map_or_else(String::new, |speed| format!("  {speed:.2} clips a second\n"));
+    text += &format!("  training: predicted {predicted}, measured {peak} ({off:+.0}%)");
     if let Some(bytes) = measured.evaluation_peak_bytes {
         let predicted = size(advice.recommended_evaluation.peak_bytes);
-        text += &format!("\n  {clips} clips in evaluation: predicted {predicted}, measured {}", size(bytes));
+        text += &format!("\n  evaluation: predicted {predicted}, measured {}", size(bytes));
     }
     text + "\n"
 }

@@ -112,6 +112,7 @@ pub(super) struct Found {
 
 /// Looks for the fastest settings that fit. What fits as it is stays as it is.
 pub(super) fn search(config: &Config, room: &Room) -> Found {
+    let is_auto = config.training.batch_size == BatchSize::Auto;
     let config = &settle(config, room, usize::MAX);
     let ranked = fit_shape(config, room);
     let mut best = match ranked.first() {
@@ -119,7 +120,7 @@ pub(super) fn search(config: &Config, room: &Room) -> Found {
         Some(fastest) => fit_loader(fastest, room),
         None => fit_loader(&leanest(config, room), room),
     };
-    if room.fits(&best) {
+    if !is_auto && room.fits(&best) {
         use_room(&mut best, room);
     }
     let ranked = ranked.iter().map(|config| fit_loader(config, room)).filter(|config| room.fits(config)).collect();
