@@ -281,9 +281,9 @@ mod tests {
     /// 2-core AVX-512 CPU on 2026-11-25. The margin was fitted to other settings.
     #[test]
     fn predictions_are_within_15_percent_of_measured_peaks() {
-        use Backbone::{Resnet18, Resnet34, Resnet50, Resnet101};
+        use Backbone::{Resnet18, Resnet50};
         use Format::{Bf16, F32};
-        use Temporal::{LstmAttention, Mean};
+        use Temporal::Mean;
         for (backbone, clips, frames, side, format, temporal, measured_mib) in
             [(Resnet18, 2, 8, 224, F32, Mean, 684), (Resnet50, 2, 8, 224, Bf16, Mean, 1470)]
         {
