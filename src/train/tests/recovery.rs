@@ -108,7 +108,7 @@ fn three_hundred_steps_through_real_and_random_failures() {
         (stepper, [peaks_bytes[1], peaks_bytes[3]])
     };
     let (mut disturbed, [clip_bytes, batch_bytes]) = warmed_up();
-    assert!(batch_bytes > clip_bytes + (12 << 20), "{clip_bytes} and {batch_bytes} are too close to tell anything");
+    assert!(batch_bytes > clip_bytes + (4 << 20), "{clip_bytes} and {batch_bytes} are too close to tell anything");
     limit_address_space(Some(clip_bytes + (batch_bytes - clip_bytes) / 2));
 
     disturbed.guard = Guard::new("train", Ladder::training(&config, false), Box::new(Roomy), true, 40);
