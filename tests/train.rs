@@ -140,6 +140,32 @@ fn assert_same_training(run: &Path, straight: &Path) {
     assert_eq!(epochs(run), epochs(straight));
 }
 
+/// 32 videos leave about 20 to train on, so that eight steps an epoch allow batches of 2.
+#[test]
+fn an_automatic_batch_is_settled_once_and_kept() {
+    let _alone = alone();
+    let data = noise_videos(16);
+    let output = tempfile::tempdir().unwrap();
+    let sets = ["training.batch_size=auto", "training.epochs=1"];
+    let planned = succeed(train(data.path(), output.path(), &sets).arg("--dry-run"));
+    let said = String::from_utf8(planned.stderr).unwrap();
+    assert!(said.contains("training.batch_size: auto is 2 (") && said.contains("predicted peak"), "{said}");
+
+    let trained = succeed(&mut train(data.path(), output.path(), &sets));
+    let said = String::from_utf8(trained.stderr).unwrap();
+    assert!(said.contains("trial: 5 steps of 2 clips: peak"), "{said}");
+    assert!(said.contains("training.batch_size: auto is 2 (") && said.contains("measured peak"), "{said}");
+    let run = only_run(output.path());
+    let config = || fs::read_to_string(run.join("config.yaml")).unwrap();
+    assert!(config().contains("batch_size: 2\n"), "{}", config());
+    assert_eq!(log_lines(&run, "step")[0]["clips"], 2);
+
+    let mut longer = resume(&run);
+    let said = succeed(longer.args(["--epochs", "2", "--batch-size", "auto"])).stderr;
+    assert!(!String::from_utf8(said).unwrap().contains("trial:"));
+    assert!(config().contains("batch_size: 2\n") && config().contains("epochs: 2\n"), "{}", config());
+}
+
 #[test]
 fn a_run_leaves_what_the_guide_promises_and_evaluate_repeats_its_test() {
     let _alone = alone();
