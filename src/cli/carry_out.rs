@@ -12,18 +12,26 @@ use anyhow::{Context, Result};
 use super::Interrupted;
 use super::pipeline::{Clips, NamedSet, OWN_TEST, decide_faces, extract, stop_flag, test_sets};
 use super::plan::{Plan, check_splits};
-use crate::data::{ClipSource, ClipSpec, DataError, Loader, Split, unusable};
+use crate::data::{ClipSource, DataError, Label, Loader, Sampler, Split, unusable};
 use crate::evaluate::EvaluateError;
 use crate::files;
 use crate::memory::{self, Guard};
 use crate::metrics::Metrics;
 use crate::model::Detector;
-use crate::optim::{AdamW, LossScaler};
+use crate::optim::{self, Loss, LossScaler, Optimizer, ParameterGroups};
 use crate::report::{
     CrossTest, DataSummary, FaceSummary, MemorySummary, Report, RunFolder, RunLog, Status, Throughput, Versions,
 };
 use crate::torch::{self, Format};
-use crate::train::{Checkpoint, Checkpoints, Outcome, Stepper, TrainError, TrainState, Trainer};
+use crate::train::{Average, Checkpoint, Checkpoints, Outcome, Stepper, TrainError, TrainState, Trainer};
+
+/// What learns.
+struct Learner {
+    detector: Detector,
+    average: Option<Average>,
+    optimizer: Box<dyn Optimizer>,
+    state: TrainState,
+}
 
 /// How training ended, and the metrics of each test set that was reached.
 type Tested = (Outcome, Vec<(String, Metrics)>);
@@ -110,43 +118,66 @@ impl Plan {
         check_splits(&left)
     }
 
-    /// Network, optimizer and state: new ones, or those of the checkpoint.
-    fn learner(&self) -> Result<(Detector, AdamW, TrainState)> {
+    /// Network, average, optimizer and state: new ones, or those of the checkpoint.
+    fn learner(&self) -> Result<Learner> {
+        let training = &self.config.training;
         let detector = self.detector()?;
-        let named = detector.parameters().trainable().map(|parameter| (parameter.name.as_str(), &parameter.tensor));
-        let mut optimizer =
-            AdamW::new(named, self.config.training.weight_decay).context("the optimizer cannot be built")?;
+        let parameters = detector.parameters();
+        let average = match training.ema_decay {
+            Some(decay) => Some(Average::new(self.detector()?, parameters, decay).context("no average can be kept")?),
+            None => None,
+        };
+        let named = parameters.trainable().map(|parameter| (parameter.name.as_str(), &parameter.tensor));
+        let groups = ParameterGroups::new(named, training.weight_decay, training.backbone_lr_scale);
+        let mut optimizer = optim::optimizer(training.optimizer, groups).context("the optimizer cannot be built")?;
         let state = match &self.resumed {
             Some((_, checkpoint)) => {
-                checkpoint.load_weights(detector.parameters())?;
-                let mut state = checkpoint.load_training(&mut optimizer)?;
+                self.check_same_optimizer(&checkpoint.config)?;
+                let average = average.as_ref().map(|average| average.detector.parameters());
+                let mut state = checkpoint.load_training(parameters, average, &mut *optimizer)?;
                 self.adapt(&mut state, &checkpoint.config)?;
                 state
             }
             None => {
                 let scaler = LossScaler::new(self.placement.format == Format::Fp16);
-                TrainState::new(scaler, self.config.training.batch_size)
+                TrainState::new(scaler, training.batch_size)
             }
         };
-        Ok((detector, optimizer, state))
+        Ok(Learner { detector, average, optimizer, state })
+    }
+
+    fn loss(&self, sampler: &Sampler) -> Loss {
+        let (mut real, mut fake) = (0, 0);
+        for video in sampler.plan(self.config.seed, 0, 1, false).concat() {
+            match self.manifest.videos[video].label {
+                Label::Real => real += 1,
+                Label::Fake => fake += 1,
+            }
+        }
+        Loss::new(&self.config.loss, [real, fake])
     }
 
     fn trainer<'a>(
         &'a self,
-        (detector, optimizer, state): (Detector, AdamW, TrainState),
+        learner: Learner,
         folder: &RunFolder,
         source: &Arc<ClipSource>,
         loader: &'a Loader,
         stop: &'a AtomicBool,
     ) -> Result<Trainer<'a>> {
+        let Learner { detector, average, optimizer, state } = learner;
+        let sampler = Sampler::new(self.config.data.sampler, &self.manifest)?;
+        tracing::info!("sampler: {}", sampler.describe());
         let retry = self.config.gpu.memory_management.oom_retry;
         let cache = source.clone();
         let stepper = Stepper {
             optimizer,
+            loss: self.loss(&sampler),
+            average,
             scaler: state.scaler.clone(),
             guard: Guard::new("train", state.micro_batch, retry),
             clip_norm: self.config.training.gradient_clip_norm,
-            spec: ClipSpec::of(&self.config.data),
+            spec: *source.training_spec(),
             pin_memory: self.config.dataloader.pin_memory,
             relieve: match detector.device().is_cuda() {
                 // Frames in host memory do not crowd the device.
@@ -158,7 +189,7 @@ impl Plan {
         Ok(Trainer {
             config: &self.config,
             manifest: &self.manifest,
-            train_videos: self.manifest.members(Split::Train),
+            sampler,
             usable_videos: self.manifest.indices(Split::Train).into_iter().collect(),
             val_videos: self.manifest.indices(Split::Val),
             loader,
@@ -248,15 +279,16 @@ fn cannot_write(path: &Path) -> String {
     format!("{}: cannot be written\n  hint: free some space, or allow writing there", path.display())
 }
 
-/// Trains, then looks at each test set once, with the weights of the best epoch.
+/// Trains, then looks at each test set once, with the weights of the best epoch or, where those are not wanted back, of
+/// the last.
 fn train_and_test(trainer: &mut Trainer, sets: &[NamedSet]) -> Result<Tested> {
     let mut tested = Vec::new();
     if trainer.fit()? == Outcome::Interrupted {
         return Ok((Outcome::Interrupted, tested));
     }
     if !sets.is_empty() {
-        let best = Checkpoints::of_run(trainer.folder.path()).path("best");
-        Checkpoint::open(&best)?.load_weights(trainer.stepper.detector.parameters())?;
+        let tested = Checkpoints::of_run(trainer.folder.path()).tested(trainer.config);
+        Checkpoint::open(&tested)?.load_tested(trainer.stepper.tested().parameters())?;
     }
     for (name, videos) in sets {
         match trainer.evaluate(name, videos) {

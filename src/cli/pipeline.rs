@@ -46,7 +46,9 @@ impl Clips {
         }
         let memory_bytes = if once { 0 } else { loader.cache_bytes };
         let cache = open_cache(config, manifest, &spec, memory_bytes);
-        let mut source = ClipSource::new(manifest, spec, Arc::new(cache)).with_augmentation(&config.augmentation);
+        let mut source = ClipSource::new(manifest, spec, Arc::new(cache))
+            .with_augmentation(&config.augmentation)
+            .with_training_frames(config.data.training_frames());
         let misses = Arc::new(Misses::default());
         if manifest.sets.iter().any(|set| set.crop_faces) {
             let key = |set: &DataSet| if set.crop_faces { face::crop_key(&config.data.faces) } else { String::new() };

@@ -6,7 +6,7 @@ use std::path::Path;
 use anyhow::{Context, Result};
 
 use crate::config::{self, Config, ConfigError, DataConfig};
-use crate::data::{DataError, Label, Manifest, Split};
+use crate::data::{DataError, Label, Manifest, Sampler, Split};
 use crate::model::{Detector, Placement};
 use crate::optim::LossScaler;
 use crate::report::RunFolder;
@@ -81,8 +81,11 @@ impl Plan {
         writeln!(io::stdout(), "network    {} parameters to train", detector.parameters().trainable_count())?;
         let training = &self.config.training;
         let effective = training.batch_size * training.gradient_accumulation;
-        let batches = self.manifest.indices(Split::Train).len().div_ceil(training.batch_size);
+        let sampler = Sampler::new(self.config.data.sampler, &self.manifest)?;
+        let batches = sampler.plan(0, 0, training.batch_size, self.config.dataloader.drop_last).len();
+        let batches = batches.min(training.limit_batches.unwrap_or(usize::MAX));
         let steps = batches.div_ceil(training.gradient_accumulation);
+        writeln!(io::stdout(), "sampler    {}", sampler.describe())?;
         writeln!(io::stdout(), "training   {} epochs of {steps} steps, {effective} clips each", training.epochs)?;
         writeln!(io::stdout(), "nothing was written: this was a dry run")?;
         Ok(())
@@ -95,22 +98,33 @@ impl Plan {
             .context("the network cannot be built")
     }
 
+    /// What one optimizer remembers says nothing to another.
+    pub(super) fn check_same_optimizer(&self, before: &Config) -> Result<(), ConfigError> {
+        let [before, now] = [before, &self.config].map(|config| config.training.optimizer);
+        if before == now {
+            return Ok(());
+        }
+        let problem = format!("the run was started with {before:?}, and its optimizer's state cannot become {now:?}'s");
+        Err(unresumable("training.optimizer", &problem.to_lowercase(), "start a new run to change it"))
+    }
+
     /// What a resumed run may not take over as it was, because its settings were changed since.
     pub(super) fn adapt(&self, state: &mut TrainState, before: &Config) -> Result<(), ConfigError> {
         let cut = |config: &Config| {
             let training = &config.training;
             let sizes = (training.batch_size, training.gradient_accumulation, training.limit_batches);
-            (sizes, config.dataloader.drop_last)
+            (sizes, config.dataloader.drop_last, config.data.sampler)
         };
         if cut(before) != cut(&self.config) && state.batches_done > 0 {
             let problem = "the run stands in the middle of an epoch, whose batches cannot be cut anew; batch_size, \
-                           gradient_accumulation, limit_batches and dataloader.drop_last must stay";
+                           gradient_accumulation, limit_batches, dataloader.drop_last and data.sampler must stay";
             let hint = "resume without the change, and make it after the epoch";
             return Err(unresumable("training", problem, hint));
         }
         // A micro-batch that held says nothing of other sizes, networks or devices.
         let shape = |config: &Config| {
-            (config.data.max_frames, config.data.frame_size, config.training.batch_size, config.gpu.clone())
+            let data = &config.data;
+            ((data.max_frames, data.frames_per_epoch, data.frame_size), config.training.batch_size, config.gpu.clone())
         };
         if shape(before) != shape(&self.config) {
             let batch_size = self.config.training.batch_size;

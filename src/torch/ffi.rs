@@ -16,7 +16,7 @@ unsafe extern "C" {
 }
 
 /// Turns a message from the shim into a result and frees it.
-fn check(message: *mut c_char) -> Result<(), TchError> {
+pub(super) fn check(message: *mut c_char) -> Result<(), TchError> {
     if message.is_null() {
         return Ok(());
     }

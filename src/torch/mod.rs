@@ -1,9 +1,10 @@
 //! What tch lacks: CUDA loaded at run time, autocast for every device, one thread's share of cores, allocator cache and
 //! peak.
 //!
-//! The only room with `unsafe`, all of it in `ffi.rs`; the C++ side is `shim.cpp`.
+//! The only room with `unsafe`, all of it in `ffi.rs` and `foreach.rs`; the C++ side is `shim.cpp` and `foreach.cpp`.
 
 mod ffi;
+pub mod foreach;
 
 use std::marker::PhantomData;
 use std::sync::OnceLock;

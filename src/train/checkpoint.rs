@@ -12,14 +12,17 @@ use std::io::{self, ErrorKind, Write};
 use std::path::{Path, PathBuf};
 
 use safetensors::tensor::{Dtype, SafeTensorError, SafeTensors, View};
+use serde::Deserialize;
 use tch::{Device, Kind, TchError, Tensor};
 
-use super::state::TrainState;
+use super::state::{FORMAT, TrainState};
 use crate::config::{self, Config};
 use crate::model::Parameters;
-use crate::optim::AdamW;
+use crate::optim::Optimizer;
 
 const MODEL: &str = "model.safetensors";
+/// The running average of the weights, where one is kept: what is validated and tested.
+const AVERAGE: &str = "model_ema.safetensors";
 const OPTIMIZER: &str = "optimizer.safetensors";
 const STATE: &str = "state.json";
 /// Under this key, the configuration as YAML is in the metadata of [`MODEL`].
@@ -97,6 +100,17 @@ fn io_error(verb: &'static str, path: &Path) -> impl FnOnce(io::Error) -> Checkp
     }
 }
 
+/// What training has learned so far.
+#[derive(Debug, Clone, Copy)]
+pub struct Learned<'a> {
+    /// Weights and running statistics.
+    pub parameters: &'a Parameters,
+    /// Their running average, where one is kept.
+    pub average: Option<&'a Parameters>,
+    /// Its tensors are saved, its count of steps is a part of the state.
+    pub optimizer: &'a dyn Optimizer,
+}
+
 /// The `checkpoints` folder of a run.
 #[derive(Debug, Clone)]
 pub struct Checkpoints {
@@ -116,14 +130,19 @@ impl Checkpoints {
         self.folder.join(name)
     }
 
+    /// The one that tests look at, of a run with this configuration.
+    #[must_use]
+    pub fn tested(&self, config: &Config) -> PathBuf {
+        self.path(if config.training.early_stopping.restore_best_weights { "best" } else { "last" })
+    }
+
     /// Saves everything and moves `last`, and `best` where this is the best, to it.
     ///
     /// # Errors
     /// The disk is full or does not allow writing; then what was there before is still there.
     pub fn save(
         &self,
-        parameters: &Parameters,
-        optimizer: &AdamW,
+        learned: &Learned,
         state: &TrainState,
         config: &Config,
         is_best: bool,
@@ -133,9 +152,11 @@ impl Checkpoints {
         let partial = partial.map_err(io_error("written", &self.folder))?;
 
         let yaml = serde_yaml::to_string(config).map_err(|error| invalid(&self.folder, error.to_string()))?;
-        let weights = parameters.iter().map(|parameter| (parameter.name.clone(), &parameter.tensor));
-        write_tensors(&partial.path().join(MODEL), weights, Some(yaml))?;
-        write_tensors(&partial.path().join(OPTIMIZER), named_moments(optimizer), None)?;
+        write_tensors(&partial.path().join(MODEL), named(learned.parameters), Some(yaml))?;
+        if let Some(average) = learned.average {
+            write_tensors(&partial.path().join(AVERAGE), named(average), None)?;
+        }
+        write_tensors(&partial.path().join(OPTIMIZER), learned.optimizer.state(), None)?;
         let json = serde_json::to_vec(state).map_err(|error| invalid(&self.folder, error.to_string()))?;
         write_file(&partial.path().join(STATE), &json)?;
         sync_folder(partial.path())?;
@@ -212,38 +233,72 @@ impl Checkpoint {
         Ok(Self { folder: folder.to_owned(), config })
     }
 
-    /// Puts the weights and running statistics into a network.
+    /// Puts the weights that are tested into a network: the running average where one was kept.
     ///
     /// # Errors
     /// The network has another architecture; what differs is named, and the network is unchanged.
-    pub fn load_weights(&self, parameters: &Parameters) -> Result<(), CheckpointError> {
-        let targets: Vec<_> = parameters.iter().map(|p| (p.name.clone(), &p.tensor)).collect();
-        let path = self.folder.join(MODEL);
-        // Read again rather than kept: a resumed run would carry the file's bytes to its end.
-        load_tensors(&path, &read_file(&path)?, &targets)
+    pub fn load_tested(&self, parameters: &Parameters) -> Result<(), CheckpointError> {
+        match self.folder.join(AVERAGE).exists() {
+            true => self.load(AVERAGE, &named(parameters)),
+            false => self.load(MODEL, &named(parameters)),
+        }
     }
 
-    /// Puts the moments into an optimizer and gives back where the run stood.
+    /// Where the run stood.
+    ///
+    /// # Errors
+    /// The file is missing, damaged or of another version.
+    pub fn state(&self) -> Result<TrainState, CheckpointError> {
+        #[derive(Deserialize)]
+        struct Version {
+            /// What has none is of the first.
+            #[serde(default = "first_format")]
+            format: u32,
+        }
+        let path = self.folder.join(STATE);
+        let bytes = read_file(&path)?;
+        let no_state = |error| invalid(&path, format!("this is not the state of a run ({error})"));
+        let Version { format } = serde_json::from_slice(&bytes).map_err(no_state)?;
+        if format != FORMAT {
+            let problem = format!("it is of format {format}, this program goes on with format {FORMAT}");
+            let hint = "evaluate it as it is, or train again; a run goes on with the version that started it";
+            return Err(CheckpointError::Invalid { path, problem, hint });
+        }
+        serde_json::from_slice(&bytes).map_err(no_state)
+    }
+
+    /// Puts weights, average and the optimizer's tensors back, and gives back where the run stood. An average that the
+    /// checkpoint does not have starts from its weights.
     ///
     /// # Errors
     /// Files are missing, damaged or of another architecture.
-    pub fn load_training(&self, optimizer: &mut AdamW) -> Result<TrainState, CheckpointError> {
-        let path = self.folder.join(STATE);
-        let state: TrainState = serde_json::from_slice(&read_file(&path)?)
-            .map_err(|error| invalid(&path, format!("this is not the state of a run ({error})")))?;
-        let path = self.folder.join(OPTIMIZER);
-        load_tensors(&path, &read_file(&path)?, &named_moments(optimizer).collect::<Vec<_>>())?;
+    pub fn load_training(
+        &self,
+        parameters: &Parameters,
+        average: Option<&Parameters>,
+        optimizer: &mut dyn Optimizer,
+    ) -> Result<TrainState, CheckpointError> {
+        let state = self.state()?;
+        self.load(MODEL, &named(parameters))?;
+        average.map_or(Ok(()), |average| self.load_tested(average))?;
+        self.load(OPTIMIZER, &optimizer.state())?;
         optimizer.set_step_count(state.optimizer_step);
         Ok(state)
     }
+
+    /// Read anew each time rather than kept: a resumed run would carry the file's bytes to its end.
+    fn load(&self, file: &str, targets: &[(String, &Tensor)]) -> Result<(), CheckpointError> {
+        let path = self.folder.join(file);
+        load_tensors(&path, &read_file(&path)?, targets)
+    }
 }
 
-/// The optimizer's tensors with the names they are saved under.
-fn named_moments(optimizer: &AdamW) -> impl Iterator<Item = (String, &Tensor)> {
-    optimizer.moments().iter().flat_map(|moments| {
-        let name = &moments.name;
-        [(format!("{name}.exp_avg"), &moments.exp_avg), (format!("{name}.exp_avg_sq"), &moments.exp_avg_sq)]
-    })
+fn first_format() -> u32 {
+    1
+}
+
+fn named(parameters: &Parameters) -> Vec<(String, &Tensor)> {
+    parameters.iter().map(|parameter| (parameter.name.clone(), &parameter.tensor)).collect()
 }
 
 /// A tensor on its way into a file: copied to the host when its turn comes, so that only one copy lives at a time.
@@ -292,11 +347,11 @@ impl View for Outgoing<'_> {
 
 fn write_tensors<'t>(
     path: &Path,
-    tensors: impl Iterator<Item = (String, &'t Tensor)>,
+    tensors: Vec<(String, &'t Tensor)>,
     config_yaml: Option<String>,
 ) -> Result<(), CheckpointError> {
     let failure = RefCell::new(None);
-    let outgoing = tensors.map(|(name, tensor)| {
+    let outgoing = tensors.into_iter().map(|(name, tensor)| {
         let shape = tensor.size().iter().map(|size| *size as usize).collect();
         (name, Outgoing { tensor, shape, failure: &failure })
     });

@@ -2,14 +2,16 @@
 //!
 //! Forward and backward run inside the guard and leave no trace when they fail; the update is outside of it.
 
-use tch::{Kind, Tensor};
+use tch::Kind;
 
+use super::average::Average;
+use super::checkpoint::Learned;
 use crate::data::{ClipSpec, HostBatch, Label};
 use crate::evaluate::{clips_to_device, probabilities};
 use crate::memory::{Guard, GuardError};
-use crate::model::{Detector, Parameters};
-use crate::optim::{AdamW, LossScaler};
-use crate::torch::{self, Result as TorchResult};
+use crate::model::Detector;
+use crate::optim::{Loss, LossScaler, Optimizer};
+use crate::torch::{self, Result as TorchResult, foreach};
 
 /// What one forward and backward over the effective batch gave.
 #[derive(Debug, Clone, Default, PartialEq)]
@@ -36,7 +38,11 @@ pub struct Stepper {
     /// The network.
     pub detector: Detector,
     /// Its optimizer.
-    pub optimizer: AdamW,
+    pub optimizer: Box<dyn Optimizer>,
+    /// What is minimised.
+    pub loss: Loss,
+    /// The running average of the weights, where one is kept.
+    pub average: Option<Average>,
     /// The factor on the loss.
     pub scaler: LossScaler,
     /// Cuts batches where memory is short.
@@ -65,11 +71,11 @@ impl Stepper {
         learning_rate: f64,
         seed: i64,
     ) -> Result<StepReport, GuardError<tch::TchError>> {
-        let Self { detector, optimizer, scaler, guard, clip_norm, spec, pin_memory, relieve } = self;
+        let Self { detector, optimizer, loss, average, scaler, guard, clip_norm, spec, pin_memory, relieve } = self;
         let parameters = detector.parameters();
         let statistics = parameters.copy_buffers().map_err(GuardError::Other)?;
         let largest = batches.iter().map(|batch| batch.labels.len()).max().unwrap_or(0);
-        let work = Work { detector, batches, spec: *spec, scale: scaler.scale(), seed, pin_memory: *pin_memory };
+        let work = Work { detector, loss, batches, spec: *spec, scale: scaler.scale(), seed, pin_memory: *pin_memory };
         let recover = || {
             parameters.restore_buffers(&statistics)?;
             relieve();
@@ -77,23 +83,50 @@ impl Stepper {
         };
         let gradients = guard.run(largest, |micro_batch| work.forward_backward(micro_batch), recover)?;
 
-        let grad_norm = global_norm(parameters).map_err(GuardError::Other)? / scaler.scale();
-        let updated = grad_norm.is_finite() && gradients.loss.is_finite();
+        let grads = parameters.gradients().map_err(GuardError::Other)?;
+        let grads: Vec<_> = grads.iter().collect();
+        let finite = scaler.unscale(&grads).map_err(GuardError::Other)?;
+        let grad_norm = foreach::global_norm(&grads).map_err(GuardError::Other)?;
+        let updated = finite && grad_norm.is_finite() && gradients.loss.is_finite();
         if updated {
-            let clip = if *clip_norm > 0.0 { (*clip_norm / (grad_norm + 1e-6)).min(1.0) } else { 1.0 };
-            optimizer.step(learning_rate, clip / scaler.scale()).map_err(GuardError::Other)?;
+            if *clip_norm > 0.0 && grad_norm + 1e-6 > *clip_norm {
+                foreach::scale(&grads, *clip_norm / (grad_norm + 1e-6)).map_err(GuardError::Other)?;
+            }
+            optimizer.step(learning_rate).map_err(GuardError::Other)?;
+            if let Some(average) = average {
+                average.ema.update(optimizer.step_count()).map_err(GuardError::Other)?;
+            }
         } else {
             // What a batch with infinities did to the running statistics would outlive it.
             parameters.restore_buffers(&statistics).map_err(GuardError::Other)?;
         }
-        scaler.update(updated);
+        scaler.update(updated).map_err(GuardError::Other)?;
         Ok(StepReport { gradients, grad_norm, updated })
+    }
+}
+
+impl Stepper {
+    /// What validation and tests look at: the average of the weights where one is kept.
+    #[must_use]
+    pub fn tested(&self) -> &Detector {
+        self.average.as_ref().map_or(&self.detector, |average| &average.detector)
+    }
+
+    /// What a checkpoint keeps.
+    #[must_use]
+    pub fn learned(&self) -> Learned<'_> {
+        Learned {
+            parameters: self.detector.parameters(),
+            average: self.average.as_ref().map(|average| average.detector.parameters()),
+            optimizer: &*self.optimizer,
+        }
     }
 }
 
 /// The part of a step that is run again when memory runs out.
 struct Work<'a> {
     detector: &'a Detector,
+    loss: &'a Loss,
     batches: &'a [HostBatch],
     spec: ClipSpec,
     scale: f64,
@@ -125,30 +158,13 @@ impl Work<'_> {
         fault()?;
         let frames_bthwc = clips_to_device(batch, &self.spec, range.clone(), device, self.pin_memory)?;
         let is_fake: Vec<bool> = batch.labels[range].iter().map(|label| *label == Label::Fake).collect();
-        let targets: Vec<f32> = is_fake.iter().map(|fake| f32::from(u8::from(*fake))).collect();
-        let targets_b = Tensor::f_from_slice(&targets)?.f_to_device(device)?;
         let logits_b = self.detector.forward(&frames_bthwc, true)?.clips_b.f_to_kind(Kind::Float)?;
-        let sum = tch::Reduction::Sum;
-        let loss = logits_b.f_binary_cross_entropy_with_logits(&targets_b, None::<Tensor>, None::<Tensor>, sum)?;
-        let loss = loss.f_div_scalar(clips as f64)?;
+        let loss = self.loss.sum(&logits_b, &is_fake)?.f_div_scalar(clips as f64)?;
         fault()?;
         loss.f_mul_scalar(self.scale)?.f_backward()?;
         let scores = probabilities(&logits_b)?.into_iter().zip(is_fake).collect();
         Ok(Gradients { loss: loss.f_double_value(&[])?, scores })
     }
-}
-
-/// Global L2 norm of all gradients.
-fn global_norm(parameters: &Parameters) -> TorchResult<f64> {
-    let _no_grad = tch::no_grad_guard();
-    let mut norms = Vec::new();
-    for parameter in parameters.trainable() {
-        let gradient = parameter.tensor.f_grad()?;
-        if gradient.defined() {
-            norms.push(gradient.f_norm()?);
-        }
-    }
-    Tensor::f_stack(&norms, 0)?.f_norm()?.f_double_value(&[])
 }
 
 /// A place where tests make memory run out.
@@ -163,10 +179,11 @@ use tests::fault;
 mod tests {
     use std::cell::RefCell;
 
-    use tch::{Device, TchError};
+    use tch::{Device, TchError, Tensor};
 
     use super::*;
-    use crate::config::{Backbone, Config, Temporal};
+    use crate::config::{Backbone, Config, LossConfig, OptimizerChoice, Temporal};
+    use crate::optim::{self, ParameterGroups};
     use crate::torch::{Format, generator_lock};
 
     thread_local! {
@@ -202,7 +219,9 @@ mod tests {
         let detector = Detector::new(&config, Device::Cpu, Format::F32, true).unwrap();
         let named = detector.parameters().trainable().map(|p| (p.name.as_str(), &p.tensor));
         Stepper {
-            optimizer: AdamW::new(named, 1e-4).unwrap(),
+            optimizer: optim::optimizer(OptimizerChoice::Adamw, ParameterGroups::new(named, 1e-4, 1.0)).unwrap(),
+            loss: Loss::new(&LossConfig::default(), [1, 1]),
+            average: None,
             scaler: LossScaler::new(false),
             guard: Guard::new("train", micro_batch, true),
             clip_norm: 1.0,
@@ -257,8 +276,15 @@ mod tests {
         // Running statistics instead of the batch's own: batch norm couples the clips of a forward pass otherwise.
         let gradients = |batches: &[HostBatch], micro_batch: usize| {
             let stepper = stepper(Temporal::Mean, 0.0, 8);
-            let work =
-                Work { detector: &stepper.detector, batches, spec: spec(), scale: 1.0, seed: 0, pin_memory: false };
+            let work = Work {
+                detector: &stepper.detector,
+                loss: &stepper.loss,
+                batches,
+                spec: spec(),
+                scale: 1.0,
+                seed: 0,
+                pin_memory: false,
+            };
             stepper.detector.parameters().zero_gradients().unwrap();
             let clips: usize = batches.iter().map(|b| b.labels.len()).sum();
             let mut loss = 0.0;
@@ -279,7 +305,8 @@ mod tests {
                     loss += part.double_value(&[]);
                 }
             }
-            let norm = global_norm(stepper.detector.parameters()).unwrap();
+            let gradients = stepper.detector.parameters().gradients().unwrap();
+            let norm = foreach::global_norm(&gradients.iter().collect::<Vec<_>>()).unwrap();
             (loss, norm)
         };
         let (whole_loss, whole_norm) = gradients(&[batch(0, 5)], 5);
