@@ -20,8 +20,7 @@ use dfdetect::data::{
     Manifest, Sampler, plan_loader, prepare,
 };
 use dfdetect::demo::{VideoSettings, VideoWriter};
-use dfdetect::evaluate::clips_to_device;
-use dfdetect::model::Detector;
+use dfdetect::model::{Detector, Mode};
 use dfdetect::optim::{Adam, Optimizer, ParameterGroups};
 use dfdetect::torch::Format;
 use image::imageops::FilterType;
@@ -224,9 +223,11 @@ fn train(loader: &Loader, videos: &[usize]) -> (u32, f64, f64) {
         let started = Instant::now();
         let Some(batch) = pass.next_batch().unwrap() else { break };
         let waited_secs = started.elapsed().as_secs_f64();
-        let frames_bthwc = clips_to_device(&batch, loader.spec(), 0..batch.labels.len(), Device::Cpu, false).unwrap();
+        let spec = loader.spec();
+        let shape = [batch.labels.len(), spec.frames, spec.height, spec.width, 3].map(|size| size as i64);
+        let frames_bthwc = Tensor::from_data_size(&batch.frames_bthwc, &shape, Kind::Uint8);
         parameters.zero_gradients().unwrap();
-        let logits_b = detector.forward(&frames_bthwc, true).unwrap().clips_b;
+        let logits_b = detector.forward(&frames_bthwc, Mode::Train).unwrap().clips_b;
         let targets_b = Tensor::from_slice(&batch.labels.iter().map(|label| *label as u8).collect::<Vec<_>>());
         let targets_b = targets_b.to_kind(Kind::Float);
         let (no_weights, mean) = (None::<Tensor>, Reduction::Mean);

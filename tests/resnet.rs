@@ -5,7 +5,7 @@
 use std::collections::BTreeMap;
 
 use dfdetect::config::{Backbone, Config, Temporal};
-use dfdetect::model::{Detector, Parameter};
+use dfdetect::model::{Detector, Mode, Parameter};
 use dfdetect::torch::Format;
 use serde::Deserialize;
 use tch::{Device, Kind, Tensor};
@@ -90,9 +90,9 @@ fn resnets_equal_torchvision() {
         for channels_last in [true, false] {
             let detector = detector(case.depth, channels_last);
             let what = format!("resnet{}, channels last {channels_last}", case.depth);
-            assert_near(&detector.features(&images_nchw, false).unwrap(), &case.evaluated, &what);
+            assert_near(&detector.features(&images_nchw, Mode::Evaluate).unwrap(), &case.evaluated, &what);
 
-            let features_nf = detector.features(&images_nchw, true).unwrap();
+            let features_nf = detector.features(&images_nchw, Mode::Train).unwrap();
             assert_near(&features_nf, &case.trained, &what);
             let weights_nf = pattern(features_nf.numel(), 2).view(features_nf.size().as_slice()).to_kind(Kind::Float);
             (features_nf * weights_nf).sum(Kind::Float).backward();

@@ -15,23 +15,14 @@ use super::plan::{Plan, check_splits};
 use crate::data::{ClipSource, DataError, Label, Loader, Sampler, Split, unusable};
 use crate::evaluate::EvaluateError;
 use crate::files;
-use crate::memory::{self, Guard};
+use crate::memory::{self, DeviceGauge, Guard, Ladder};
 use crate::metrics::Metrics;
-use crate::model::Detector;
-use crate::optim::{self, Loss, LossScaler, Optimizer, ParameterGroups};
+use crate::optim::{Loss, LossScaler};
 use crate::report::{
     CrossTest, DataSummary, FaceSummary, MemorySummary, Report, RunFolder, RunLog, Status, Throughput, Versions,
 };
 use crate::torch::{self, Format};
-use crate::train::{Average, Checkpoint, Checkpoints, Outcome, Stepper, TrainError, TrainState, Trainer};
-
-/// What learns.
-struct Learner {
-    detector: Detector,
-    average: Option<Average>,
-    optimizer: Box<dyn Optimizer>,
-    state: TrainState,
-}
+use crate::train::{Checkpoint, Checkpoints, Learner, Outcome, Stepper, TrainError, TrainState, Trainer};
 
 /// How training ended, and the metrics of each test set that was reached.
 type Tested = (Outcome, Vec<(String, Metrics)>);
@@ -119,22 +110,14 @@ impl Plan {
     }
 
     /// Network, average, optimizer and state: new ones, or those of the checkpoint.
-    fn learner(&self) -> Result<Learner> {
+    fn learner(&self) -> Result<(Learner, TrainState)> {
         let training = &self.config.training;
-        let detector = self.detector()?;
-        let parameters = detector.parameters();
-        let average = match training.ema_decay {
-            Some(decay) => Some(Average::new(self.detector()?, parameters, decay).context("no average can be kept")?),
-            None => None,
-        };
-        let named = parameters.trainable().map(|parameter| (parameter.name.as_str(), &parameter.tensor));
-        let groups = ParameterGroups::new(named, training.weight_decay, training.backbone_lr_scale);
-        let mut optimizer = optim::optimizer(training.optimizer, groups).context("the optimizer cannot be built")?;
+        let average = training.ema_decay.map(|_| self.detector()).transpose()?;
+        let mut learner = Learner::new(training, self.detector()?, average).context("the optimizer cannot be built")?;
         let state = match &self.resumed {
             Some((_, checkpoint)) => {
                 self.check_same_optimizer(&checkpoint.config)?;
-                let average = average.as_ref().map(|average| average.detector.parameters());
-                let mut state = checkpoint.load_training(parameters, average, &mut *optimizer)?;
+                let mut state = checkpoint.load_training(&mut learner)?;
                 self.adapt(&mut state, &checkpoint.config)?;
                 state
             }
@@ -143,7 +126,7 @@ impl Plan {
                 TrainState::new(scaler, training.batch_size)
             }
         };
-        Ok(Learner { detector, average, optimizer, state })
+        Ok((learner, state))
     }
 
     fn loss(&self, sampler: &Sampler) -> Loss {
@@ -159,33 +142,31 @@ impl Plan {
 
     fn trainer<'a>(
         &'a self,
-        learner: Learner,
+        (learner, state): (Learner, TrainState),
         folder: &RunFolder,
         source: &Arc<ClipSource>,
         loader: &'a Loader,
         stop: &'a AtomicBool,
     ) -> Result<Trainer<'a>> {
-        let Learner { detector, average, optimizer, state } = learner;
-        let sampler = Sampler::new(self.config.data.sampler, &self.manifest)?;
+        let config = &self.config;
+        let sampler = Sampler::new(config.data.sampler, &self.manifest)?;
         tracing::info!("sampler: {}", sampler.describe());
-        let retry = self.config.gpu.memory_management.oom_retry;
-        let cache = source.clone();
-        let stepper = Stepper {
-            optimizer,
-            loss: self.loss(&sampler),
-            average,
-            scaler: state.scaler.clone(),
-            guard: Guard::new("train", state.micro_batch, retry),
-            clip_norm: self.config.training.gradient_clip_norm,
-            spec: *source.training_spec(),
-            pin_memory: self.config.dataloader.pin_memory,
-            relieve: match detector.device().is_cuda() {
-                // Frames in host memory do not crowd the device.
-                true => Box::new(|| {}),
-                false => Box::new(move || cache.cache().shrink()),
-            },
-            detector,
+        let device = learner.detector.device();
+        let guard = |phase, ladder| {
+            let keys = &config.gpu.memory_management;
+            Guard::new(phase, ladder, Box::new(DeviceGauge(device)), keys.oom_retry, keys.grow_after)
         };
+        let train_guard = guard("train", Ladder::training(config, device.is_cuda())).resume(&state.train_guard);
+        let evaluate_ladder = Ladder::evaluation(config, device.is_cuda());
+        let evaluate_guard = guard("evaluate", evaluate_ladder).resume(&state.evaluate_guard);
+        let cache = source.clone();
+        let relieve: Box<dyn FnMut()> = match device.is_cuda() {
+            // Frames in host memory do not crowd the device.
+            true => Box::new(|| {}),
+            false => Box::new(move || cache.cache().shrink()),
+        };
+        let stepper = Stepper::new(config, learner, self.loss(&sampler), state.scaler.clone(), train_guard, relieve)
+            .context("there is no memory to begin with")?;
         Ok(Trainer {
             config: &self.config,
             manifest: &self.manifest,
@@ -195,7 +176,7 @@ impl Plan {
             loader,
             stop,
             stepper,
-            evaluate_guard: Guard::new("evaluate", state.evaluate_micro_batch, retry),
+            evaluate_guard,
             log: RunLog::open(&folder.log(), state.log_bytes).with_context(|| cannot_write(&folder.log()))?,
             folder: folder.clone(),
             state,
@@ -245,9 +226,12 @@ impl Plan {
             memory: MemorySummary {
                 oom_events: state.oom_events,
                 cleanups: state.cleanups,
-                micro_batch_final: state.micro_batch,
+                times_grown: state.times_grown,
+                micro_batch_final: state.train_guard.cut.micro_batch,
+                chunk_frames_final: state.train_guard.cut.chunk_frames,
+                moved_to_cpu: state.train_guard.cut.on_cpu,
                 rss_peak_bytes: memory::process_peak_rss_bytes(),
-                gpu_peak_bytes: torch::peak_allocated_bytes(self.placement.device),
+                gpu_peak_bytes: state.gpu_peak_bytes,
             },
             data: DataSummary {
                 videos: self.manifest.videos.len(),
@@ -288,7 +272,7 @@ fn train_and_test(trainer: &mut Trainer, sets: &[NamedSet]) -> Result<Tested> {
     }
     if !sets.is_empty() {
         let tested = Checkpoints::of_run(trainer.folder.path()).tested(trainer.config);
-        Checkpoint::open(&tested)?.load_tested(trainer.stepper.tested().parameters())?;
+        Checkpoint::open(&tested)?.load_tested(trainer.stepper.learner.tested().parameters())?;
     }
     for (name, videos) in sets {
         match trainer.evaluate(name, videos) {

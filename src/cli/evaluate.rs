@@ -13,7 +13,7 @@ use super::{Interrupted, overrides_of};
 use crate::config::{self, DataConfig, LayoutChoice, Methods, Roots};
 use crate::data::{DataError, Manifest, SkippedVideo, Split, VideoRecord};
 use crate::evaluate::{EvaluateError, Evaluation, Evaluator};
-use crate::memory::Guard;
+use crate::memory::{DeviceGauge, Guard, Ladder};
 use crate::metrics::Metrics;
 use crate::model::{Detector, Placement};
 use crate::progress;
@@ -101,7 +101,9 @@ pub(super) fn run(args: &EvaluateArgs) -> Result<()> {
     checkpoint.load_tested(detector.parameters())?;
 
     let loader = Clips::new(&config, &manifest, true)?.loader();
-    let mut guard = Guard::new("evaluate", config.training.batch_size, config.gpu.memory_management.oom_retry);
+    let ladder = Ladder::evaluation(&config, placement.device.is_cuda());
+    let retry = config.gpu.memory_management.oom_retry;
+    let mut guard = Guard::new("evaluate", ladder, Box::new(DeviceGauge(placement.device)), retry, 0);
     let batch_size = config.training.batch_size;
     let mut evaluator =
         Evaluator { loader: &loader, guard: &mut guard, relieve: &mut || {}, batch_size, stop: &stop, label: "" };

@@ -121,14 +121,14 @@ impl Plan {
             let hint = "resume without the change, and make it after the epoch";
             return Err(unresumable("training", problem, hint));
         }
-        // A micro-batch that held says nothing of other sizes, networks or devices.
+        // A size that held says nothing of other clips, networks or devices.
         let shape = |config: &Config| {
-            let data = &config.data;
-            ((data.max_frames, data.frames_per_epoch, data.frame_size), config.training.batch_size, config.gpu.clone())
+            let data = (config.data.max_frames, config.data.frames_per_epoch, config.data.frame_size);
+            (data, config.training.batch_size, config.model.clone(), config.gpu.clone())
         };
         if shape(before) != shape(&self.config) {
-            let batch_size = self.config.training.batch_size;
-            (state.micro_batch, state.evaluate_micro_batch) = (batch_size, batch_size);
+            let fresh = TrainState::new(state.scaler.clone(), self.config.training.batch_size);
+            (state.train_guard, state.evaluate_guard) = (fresh.train_guard, fresh.evaluate_guard);
         }
         let scaling = self.placement.format == Format::Fp16;
         if state.scaler.is_enabled() != scaling {

@@ -10,7 +10,7 @@ use serde::{Deserialize, Serialize};
 
 use super::augmentation::AugmentationConfig;
 use super::data::{CacheConfig, DataConfig, LoaderConfig};
-use super::scalars::{DeviceChoice, Precision};
+use super::scalars::{DeviceChoice, Precision, Switch};
 use super::training::{LossConfig, TrainingConfig};
 
 /// The whole configuration of a run.
@@ -98,6 +98,8 @@ pub struct ModelConfig {
     pub use_attention: bool,
     /// Heads of that attention; must divide 2 x `hidden_dim`.
     pub attention_heads: usize,
+    /// Keep only what enters each stage of the backbone, and compute the rest again in backward: less memory, a third more time.
+    pub activation_checkpointing: bool,
 }
 
 impl Default for ModelConfig {
@@ -110,6 +112,7 @@ impl Default for ModelConfig {
             dropout: 0.3,
             use_attention: true,
             attention_heads: 8,
+            activation_checkpointing: false,
         }
     }
 }
@@ -150,6 +153,10 @@ pub struct GpuConfig {
     pub channels_last: bool,
     /// Let cuDNN time its algorithms; faster when shapes repeat.
     pub cudnn_benchmark: bool,
+    /// Make floats of pixels on the GPU; `auto` moves that to the host where not even one frame fits.
+    pub gpu_preprocessing: Switch,
+    /// Go on with training on the CPU where the GPU's memory holds not even one frame.
+    pub fallback_cpu: bool,
     /// What happens when memory runs out.
     pub memory_management: MemoryManagement,
 }
@@ -161,6 +168,8 @@ impl Default for GpuConfig {
             mixed_precision: Precision::Auto,
             channels_last: true,
             cudnn_benchmark: true,
+            gpu_preprocessing: Switch::Auto,
+            fallback_cpu: true,
             memory_management: MemoryManagement::default(),
         }
     }
@@ -170,13 +179,15 @@ impl Default for GpuConfig {
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize, JsonSchema)]
 #[serde(default, deny_unknown_fields)]
 pub struct MemoryManagement {
-    /// Run the same samples again in smaller micro-batches instead of stopping.
+    /// Run the same samples again in smaller pieces instead of stopping.
     pub oom_retry: bool,
+    /// Good steps after which a larger size is tried, where the measured peak leaves room; 0 = never.
+    pub grow_after: u64,
 }
 
 impl Default for MemoryManagement {
     fn default() -> Self {
-        Self { oom_retry: true }
+        Self { oom_retry: true, grow_after: 200 }
     }
 }
 

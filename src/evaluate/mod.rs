@@ -2,14 +2,18 @@
 //!
 //! Has its own guard, so that memory running out here never shrinks training.
 
+mod frames;
+
 use std::sync::atomic::{AtomicBool, Ordering};
 
 use tch::{Device, Kind, Tensor};
 
-use crate::data::{ClipSpec, DataError, HostBatch, Label, Loader, sequential_plan};
-use crate::memory::{Guard, GuardError};
+pub use frames::Frames;
+
+use crate::data::{DataError, Label, Loader, sequential_plan};
+use crate::memory::{Attempt, Cut, Guard, GuardError};
 use crate::metrics::{self, Metrics};
-use crate::model::Detector;
+use crate::model::{Detector, Mode};
 use crate::progress::Bar;
 use crate::torch::{self, Result as TorchResult};
 
@@ -80,13 +84,10 @@ impl Evaluator<'_> {
             if self.stop.load(Ordering::Relaxed) {
                 return Err(EvaluateError::Interrupted);
             }
-            let attempt = |micro_batch| score_batch(detector, &spec, &batch, micro_batch);
-            let recover = || {
-                (self.relieve)();
-                torch::release_cached_memory()
-            };
-            let scores = self.guard.run(batch.labels.len(), attempt, recover)?;
-            evaluation.videos.extend(scores);
+            let frames = Frames { batch: &batch, spec: &spec, pin_memory: false };
+            let mut scoring = Scoring { detector, frames, relieve: self.relieve };
+            evaluation.videos.extend(self.guard.run(batch.labels.len(), &mut scoring)?);
+            self.guard.step_done();
             bar.advance((batch.labels.len() + batch.skipped.len()) as u64, String::new);
             evaluation.skipped.extend(batch.skipped);
         }
@@ -94,52 +95,44 @@ impl Evaluator<'_> {
     }
 }
 
-fn score_batch(
-    detector: &Detector,
-    spec: &ClipSpec,
-    batch: &HostBatch,
-    micro_batch: usize,
-) -> TorchResult<Vec<VideoScore>> {
-    let _no_grad = tch::no_grad_guard();
-    let mut scores = Vec::with_capacity(batch.labels.len());
-    for start in (0..batch.labels.len()).step_by(micro_batch) {
-        let range = start..(start + micro_batch).min(batch.labels.len());
-        let frames_bthwc = clips_to_device(batch, spec, range.clone(), detector.device(), false)?;
-        let logits = detector.forward(&frames_bthwc, false)?;
-        let clips = probabilities(&logits.clips_b)?;
-        let frames = probabilities(&logits.frames_bt)?;
-        let frames_a_clip = frames.len() / clips.len();
-        for (offset, clip) in range.enumerate() {
-            scores.push(VideoScore {
-                video: batch.videos[clip],
-                label: batch.labels[clip],
-                score: clips[offset],
-                frame_scores: frames[offset * frames_a_clip..(offset + 1) * frames_a_clip].to_vec(),
-            });
-        }
-    }
-    Ok(scores)
+/// The forward passes of one batch.
+struct Scoring<'a> {
+    detector: &'a Detector,
+    frames: Frames<'a>,
+    relieve: &'a mut dyn FnMut(),
 }
 
-/// Some clips of a batch as a u8 tensor `[B, T, H, W, 3]` on `device`, through page-locked memory if `pin`.
-///
-/// # Errors
-/// Out of memory.
-pub fn clips_to_device(
-    batch: &HostBatch,
-    spec: &ClipSpec,
-    clips: std::ops::Range<usize>,
-    device: Device,
-    pin: bool,
-) -> TorchResult<Tensor> {
-    let clip_bytes = spec.clip_bytes();
-    let bytes = &batch.frames_bthwc[clips.start * clip_bytes..clips.end * clip_bytes];
-    let shape = [clips.len(), spec.frames, spec.height, spec.width, 3].map(|size| size as i64);
-    let frames_bthwc = Tensor::f_from_data_size(bytes, &shape, Kind::Uint8)?;
-    if pin && device.is_cuda() {
-        return frames_bthwc.f_pin_memory(device)?.f_to_device_(device, Kind::Uint8, true, false);
+impl Attempt for Scoring<'_> {
+    type Output = Vec<VideoScore>;
+    type Error = tch::TchError;
+
+    /// Frames know nothing of each other in the backbone, so that cutting a clip along time changes no score.
+    fn attempt(&mut self, cut: Cut) -> TorchResult<Vec<VideoScore>> {
+        let _no_grad = tch::no_grad_guard();
+        let batch = self.frames.batch;
+        let mut scores = Vec::with_capacity(batch.labels.len());
+        for clips in cut.micro_batches(batch.labels.len()) {
+            let passes = cut.passes(self.frames.of_clips(&clips)).map(|pass| {
+                let images_nchw = self.frames.images(self.detector, pass, cut)?;
+                self.detector.features(&images_nchw, Mode::Evaluate)
+            });
+            let features_nf = Tensor::f_cat(&passes.collect::<TorchResult<Vec<_>>>()?, 0)?;
+            let features_btf = features_nf.f_view([clips.len() as i64, self.frames.spec.frames as i64, -1])?;
+            let logits = self.detector.logits(&features_btf, Mode::Evaluate)?;
+            let scores_b = probabilities(&logits.clips_b)?;
+            let scores_bt = probabilities(&logits.frames_bt)?;
+            for ((clip, score), frame_scores) in clips.zip(scores_b).zip(scores_bt.chunks(self.frames.spec.frames)) {
+                let (video, label) = (batch.videos[clip], batch.labels[clip]);
+                scores.push(VideoScore { video, label, score, frame_scores: frame_scores.to_vec() });
+            }
+        }
+        Ok(scores)
     }
-    frames_bthwc.f_to_device(device)
+
+    fn recover(&mut self, _next: Cut) -> TorchResult<()> {
+        (self.relieve)();
+        torch::release_cached_memory()
+    }
 }
 
 /// Sigmoid of logits of any shape, flattened.
@@ -172,4 +165,48 @@ fn metrics_of<'v>(videos: impl Iterator<Item = &'v VideoScore> + Clone) -> Metri
     let frame_is_fake: Vec<_> =
         videos.flat_map(|video| std::iter::repeat_n(video.label == Label::Fake, video.frame_scores.len())).collect();
     Metrics { frame_auc: metrics::auc(&frames, &frame_is_fake), ..Metrics::of_videos(&scores, &is_fake) }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::config::{Backbone, Config};
+    use crate::data::{ClipSpec, HostBatch};
+    use crate::torch::{Format, generator_lock};
+
+    /// Cutting a batch, or a clip along time, or making floats on the host, changes no score.
+    #[test]
+    fn every_cut_gives_the_same_scores() {
+        let _alone = generator_lock();
+        let mut config = Config::default();
+        (config.model.backbone, config.model.hidden_dim) = (Backbone::Resnet18, 16);
+        (config.data.max_frames, config.data.frame_size) = (5, [32, 32]);
+        tch::manual_seed(5);
+        let detector = Detector::new(&config.model, Device::Cpu, Format::F32, true).unwrap();
+        let spec = ClipSpec::of(&config.data);
+        let batch = HostBatch {
+            index: 0,
+            frames_bthwc: (0..3 * spec.clip_bytes()).map(|i| (i * 7919 % 251) as u8).collect(),
+            labels: vec![Label::Real, Label::Fake, Label::Real],
+            videos: vec![4, 7, 9],
+            skipped: vec![],
+        };
+        let mut scoring = Scoring {
+            detector: &detector,
+            frames: Frames { batch: &batch, spec: &spec, pin_memory: false },
+            relieve: &mut || {},
+        };
+        let whole = scoring.attempt(Cut::whole(3)).unwrap();
+        assert_eq!(whole.iter().map(|score| score.video).collect::<Vec<_>>(), batch.videos);
+        let chunks = |frames: usize| Cut { chunk_frames: Some(frames), ..Cut::whole(1) };
+        let on_host = Cut { host_preprocessing: true, ..chunks(1) };
+        for cut in [Cut::whole(2), Cut::whole(1), chunks(2), chunks(1), on_host] {
+            for (score, expected) in scoring.attempt(cut).unwrap().iter().zip(&whole) {
+                assert_eq!((score.video, score.label, score.frame_scores.len()), (expected.video, expected.label, 5));
+                assert!((score.score - expected.score).abs() < 1e-6, "{cut}");
+                let near = |(a, b): (&f64, &f64)| (a - b).abs() < 1e-6;
+                assert!(score.frame_scores.iter().zip(&expected.frame_scores).all(near), "{cut}");
+            }
+        }
+    }
 }

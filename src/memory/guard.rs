@@ -1,27 +1,77 @@
-//! Runs work in micro-batches and, when memory runs out, runs the same work again in smaller ones.
+//! Runs work in pieces and, when memory runs out, runs the same work again in smaller ones.
 //!
-//! Knows nothing of tensors or models: the caller says what an attempt is and how to put things back after a failed
-//! one. Training and evaluation each have their own guard, so that one does not shrink the other.
+//! Knows nothing of tensors or models: the caller says what an attempt is and how to put things back after a failed one.
+//! Training and evaluation each have their own guard, so that one does not shrink the other.
 
 use std::fmt::Display;
 use std::time::Instant;
 
 use serde::{Deserialize, Serialize};
 
-use super::classify::is_out_of_memory;
+use super::classify::{Failure, classify, requested_bytes};
+use super::cut::{Cut, Ladder};
+use super::gauge::Gauge;
 
-/// What happened once when memory ran out.
+/// Steps running in which the allocator had to empty its cache: then it is slow, and shortly before the end.
+const THRASHING_STEPS: u32 = 2;
+/// A larger size is tried where its predicted peak is below this share of what the process can have.
+const ROOM: f64 = 0.9;
+
+/// Work that can be cut, and run again.
+pub trait Attempt {
+    /// What it gives.
+    type Output;
+    /// How it fails; the text says whether memory ran out.
+    type Error: Display;
+
+    /// Does all of the work, cut like this. What it made must be gone when it comes back with an error.
+    ///
+    /// # Errors
+    /// Whatever went wrong.
+    fn attempt(&mut self, cut: Cut) -> Result<Self::Output, Self::Error>;
+
+    /// Puts back what a failed attempt changed, frees what can be freed, and makes ready for the next one, cut like `next`.
+    ///
+    /// # Errors
+    /// That cannot be done; then there is no next attempt.
+    fn recover(&mut self, next: Cut) -> Result<(), Self::Error>;
+}
+
+/// Why the size was changed.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case")]
+pub enum Cause {
+    /// Memory ran out.
+    OutOfMemory,
+    /// An error that may mean that, while memory was short.
+    MaybeOutOfMemory,
+    /// The allocator only just found memory, several steps running.
+    Thrashing,
+    /// There was room for a larger size.
+    Room,
+}
+
+/// A change of size.
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
 pub struct OomEvent {
     /// `train` or `evaluate`.
     pub phase: String,
-    /// Clips a forward pass before.
-    pub micro_batch_before: usize,
-    /// Clips a forward pass from here on.
-    pub micro_batch_after: usize,
+    /// Why.
+    pub cause: Cause,
+    /// The size before.
+    pub before: Cut,
+    /// The size from here on.
+    pub after: Cut,
+    /// What the allocator was asked for, where it says so.
+    #[serde(skip_serializing_if = "Option::is_none", default)]
+    pub requested_bytes: Option<u64>,
+    /// What this process held less after the clean-up, where it is known.
+    #[serde(skip_serializing_if = "Option::is_none", default)]
+    pub freed_bytes: Option<u64>,
     /// Time that the failed attempt and the clean-up cost.
     pub lost_ms: u64,
     /// The allocator's first line.
+    #[serde(skip_serializing_if = "String::is_empty", default)]
     pub message: String,
 }
 
@@ -30,176 +80,524 @@ pub struct OomEvent {
 pub enum GuardError<E> {
     /// Memory ran out and the work cannot be cut smaller.
     #[error(
-        "out of memory with a single clip in the {phase} pass ({message})\n  hint: fewer or smaller frames need less: \
-         data.max_frames, data.frame_size, or a smaller model.backbone"
+        "out of memory in the {phase} pass at the smallest size, {cut} ({message})\n  hint: smaller frames or a smaller \
+         network need less: data.frame_size, model.backbone, model.activation_checkpointing: true; on a GPU, \
+         gpu.fallback_cpu: true goes on without it"
     )]
     Exhausted {
         /// `train` or `evaluate`.
         phase: String,
+        /// The smallest size.
+        cut: Cut,
         /// The allocator's first line.
         message: String,
     },
     /// Memory ran out and retrying is switched off.
     #[error(
-        "out of memory with {micro_batch} clips in the {phase} pass ({message})\n  hint: set \
-         gpu.memory_management.oom_retry: true, or a smaller training.batch_size"
+        "out of memory in the {phase} pass with {cut} ({message})\n  hint: set gpu.memory_management.oom_retry: true, or \
+         a smaller training.batch_size"
     )]
     Forbidden {
         /// `train` or `evaluate`.
         phase: String,
-        /// Clips a forward pass.
-        micro_batch: usize,
+        /// The size.
+        cut: Cut,
         /// The allocator's first line.
         message: String,
+    },
+    /// Memory ran out and what the failed attempt changed could not be put back.
+    #[error(
+        "after running out of memory in the {phase} pass ({message}): {error}\n  hint: go on from the last checkpoint"
+    )]
+    NotRecovered {
+        /// `train` or `evaluate`.
+        phase: String,
+        /// The allocator's first line.
+        message: String,
+        /// What went wrong then.
+        error: E,
+    },
+    /// The device cannot be used any more by this process; it was not retried.
+    #[error(
+        "the device failed in the {phase} pass: {error}\n  hint: nothing more can be read from it; go on from the last \
+         checkpoint, and if it happens again at the same step, report it with the output of CUDA_LAUNCH_BLOCKING=1"
+    )]
+    DeviceBroken {
+        /// `train` or `evaluate`.
+        phase: String,
+        /// What it said.
+        error: E,
     },
     /// Something else went wrong; it was not retried.
     #[error("{0}")]
     Other(E),
 }
 
+/// Where a guard stands, for a checkpoint.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct GuardState {
+    /// The size that holds.
+    pub cut: Cut,
+    /// The smallest size that was grown to and ran out; neither it nor a larger one is grown to again.
+    #[serde(skip_serializing_if = "Option::is_none", default)]
+    pub barred: Option<Cut>,
+}
+
 /// The size that holds, and what happened on the way to it.
-#[derive(Debug)]
 pub struct Guard {
     phase: &'static str,
-    micro_batch: usize,
+    ladder: Ladder,
+    gauge: Box<dyn Gauge>,
     retry: bool,
+    /// Good steps before a larger size is tried; 0 = never.
+    grow_after: u64,
+    rung: usize,
+    barred: Option<usize>,
+    /// The rung was reached by growing, and may be too large.
+    grown: bool,
+    good_steps: u64,
+    /// The last failure was an unsure one: the next unsure one is final.
+    unsure: bool,
+    thrashing_steps: u32,
+    alloc_retries: Option<u64>,
     events: Vec<OomEvent>,
 }
 
 impl Guard {
-    /// Starts with `micro_batch` clips a forward pass; without `retry` the first failure is final.
+    /// Starts at the top of the ladder; without `retry` the first failure is final, with a `grow_after` of 0 nothing
+    /// grows.
     #[must_use]
-    pub fn new(phase: &'static str, micro_batch: usize, retry: bool) -> Self {
-        Self { phase, micro_batch: micro_batch.max(1), retry, events: Vec::new() }
+    pub fn new(phase: &'static str, ladder: Ladder, gauge: Box<dyn Gauge>, retry: bool, grow_after: u64) -> Self {
+        let alloc_retries = gauge.alloc_retries();
+        Self {
+            phase,
+            ladder,
+            gauge,
+            retry,
+            grow_after,
+            rung: 0,
+            barred: None,
+            grown: false,
+            good_steps: 0,
+            unsure: false,
+            thrashing_steps: 0,
+            alloc_retries,
+            events: Vec::new(),
+        }
     }
 
-    /// Clips a forward pass, at most.
+    /// Goes on where an earlier part of the run stood, as far as the ladder has the same sizes.
     #[must_use]
-    pub fn micro_batch(&self) -> usize {
-        self.micro_batch
+    pub fn resume(mut self, state: &GuardState) -> Self {
+        self.rung = self.ladder.find(state.cut).unwrap_or(0);
+        self.barred = state.barred.and_then(|cut| self.ladder.find(cut));
+        self
     }
 
-    /// Every time memory ran out so far.
+    /// Where it stands.
+    #[must_use]
+    pub fn state(&self) -> GuardState {
+        GuardState { cut: self.cut(), barred: self.barred.map(|rung| self.ladder.cut(rung)) }
+    }
+
+    /// The size now.
+    #[must_use]
+    pub fn cut(&self) -> Cut {
+        self.ladder.cut(self.rung)
+    }
+
+    /// Every change of size so far.
     #[must_use]
     pub fn events(&self) -> &[OomEvent] {
         &self.events
     }
 
-    /// Runs `attempt` with micro-batches that fit.
+    /// Does `work` on a batch of `clips` in pieces that fit.
     ///
-    /// `clips` is the most that one forward pass could see (the batch), so that halving always makes a difference.
-    /// After an out-of-memory error everything that the attempt made is gone; then `recover` puts back what it changed
-    /// and frees what can be freed; then the same work runs again, halved.
+    /// After an out-of-memory error everything that the attempt made is gone; then [`Attempt::recover`] puts back what it
+    /// changed and frees what can be freed; then the same work runs again, cut smaller.
     ///
     /// # Errors
-    /// [`GuardError::Exhausted`] when one clip does not fit; any other error of `attempt` or `recover` as it came.
-    pub fn run<T, E: Display>(
-        &mut self,
-        clips: usize,
-        mut attempt: impl FnMut(usize) -> Result<T, E>,
-        mut recover: impl FnMut() -> Result<(), E>,
-    ) -> Result<T, GuardError<E>> {
+    /// See [`GuardError`]; what is no out-of-memory comes back as it came.
+    pub fn run<A: Attempt>(&mut self, clips: usize, work: &mut A) -> Result<A::Output, GuardError<A::Error>> {
         loop {
             let started = Instant::now();
-            let micro_batch = self.micro_batch.min(clips.max(1));
-            let error = match attempt(micro_batch) {
-                Ok(value) => return Ok(value),
+            let error = match work.attempt(self.cut().of_batch(clips)) {
+                Ok(output) => {
+                    self.unsure = false;
+                    return Ok(output);
+                }
                 Err(error) => error,
             };
             let message = error.to_string();
-            if !is_out_of_memory(&message) {
-                return Err(GuardError::Other(error));
-            }
+            let cause = match classify(&message) {
+                Failure::OutOfMemory => Cause::OutOfMemory,
+                Failure::MaybeOutOfMemory if !self.unsure && self.gauge.is_low() => Cause::MaybeOutOfMemory,
+                Failure::DeviceBroken => {
+                    return Err(GuardError::DeviceBroken { phase: self.phase.to_owned(), error });
+                }
+                Failure::MaybeOutOfMemory | Failure::Other => return Err(GuardError::Other(error)),
+            };
+            self.unsure = cause == Cause::MaybeOutOfMemory;
             // The error may hold what libtorch said, nothing more; still, nothing of the attempt lives on.
             drop(error);
-            recover().map_err(GuardError::Other)?;
-            let phase = self.phase.to_owned();
-            let message = message.lines().next().unwrap_or_default().to_owned();
-            let micro_batch_after = if self.retry { (micro_batch / 2).max(1) } else { micro_batch };
-            let event = OomEvent {
-                phase: phase.clone(),
-                micro_batch_before: micro_batch,
-                micro_batch_after,
-                lost_ms: u64::try_from(started.elapsed().as_millis()).unwrap_or(u64::MAX),
-                message: message.clone(),
-            };
-            self.events.push(event);
-            if !self.retry {
-                return Err(GuardError::Forbidden { phase, micro_batch, message });
-            }
-            if micro_batch == 1 {
-                return Err(GuardError::Exhausted { phase, message });
-            }
-            self.micro_batch = micro_batch_after;
-            tracing::warn!(
-                "out of memory in the {phase} pass: micro-batch {micro_batch} -> {micro_batch_after}, the same clips run \
-                 again ({} ms lost)",
-                started.elapsed().as_millis()
-            );
+            self.step_down(clips, work, cause, &message, started)?;
         }
+    }
+
+    /// Cleans up after a failed attempt and goes to the next smaller size.
+    fn step_down<A: Attempt>(
+        &mut self,
+        clips: usize,
+        work: &mut A,
+        cause: Cause,
+        message: &str,
+        started: Instant,
+    ) -> Result<(), GuardError<A::Error>> {
+        let phase = self.phase.to_owned();
+        let first_line = message.lines().next().unwrap_or_default().to_owned();
+        let before = self.cut().of_batch(clips);
+        let lower = if self.retry { self.ladder.below(self.rung, clips) } else { None };
+        let after = lower.map_or(before, |rung| self.ladder.cut(rung).of_batch(clips));
+
+        let used_bytes = self.gauge.used_bytes();
+        if let Err(error) = work.recover(after) {
+            return Err(GuardError::NotRecovered { phase, message: first_line, error });
+        }
+        self.events.push(OomEvent {
+            phase: phase.clone(),
+            cause,
+            before,
+            after,
+            requested_bytes: requested_bytes(message),
+            freed_bytes: used_bytes.zip(self.gauge.used_bytes()).map(|(before, after)| before.saturating_sub(after)),
+            lost_ms: u64::try_from(started.elapsed().as_millis()).unwrap_or(u64::MAX),
+            message: first_line.clone(),
+        });
+        let Some(lower) = lower else {
+            let (cut, message) = (before, first_line);
+            return Err(match self.retry {
+                true => GuardError::Exhausted { phase, cut, message },
+                false => GuardError::Forbidden { phase, cut, message },
+            });
+        };
+        tracing::warn!(
+            "out of memory in the {phase} pass: {before} -> {after}, the same clips run again ({} ms lost)",
+            started.elapsed().as_millis()
+        );
+        if self.grown {
+            self.barred = Some(lower - 1);
+        }
+        self.go_to(lower);
+        Ok(())
+    }
+
+    /// Takes note of a step that is done, its update included: a size that only just holds is left for a smaller one, and
+    /// after many good steps with room to spare a larger one is tried.
+    pub fn step_done(&mut self) {
+        self.good_steps += 1;
+        if self.is_thrashing() {
+            let lower = self.ladder.below(self.rung, usize::MAX);
+            if let Some(lower) = lower.filter(|lower| self.ladder.cut(*lower).on_cpu == self.cut().on_cpu) {
+                self.change(Cause::Thrashing, lower);
+            }
+        } else if self.may_grow() {
+            self.change(Cause::Room, self.rung - 1);
+            self.grown = true;
+        }
+    }
+
+    fn is_thrashing(&mut self) -> bool {
+        let before = std::mem::replace(&mut self.alloc_retries, self.gauge.alloc_retries());
+        let retried = before.zip(self.alloc_retries).is_some_and(|(before, now)| now > before);
+        self.thrashing_steps = if retried { self.thrashing_steps + 1 } else { 0 };
+        self.retry && self.thrashing_steps >= THRASHING_STEPS
+    }
+
+    fn may_grow(&mut self) -> bool {
+        if self.grow_after == 0 || self.good_steps < self.grow_after || self.rung == 0 {
+            return false;
+        }
+        // Asked again only after as many good steps more: reading memory is not free.
+        self.good_steps = 0;
+        if self.barred.is_some_and(|barred| barred >= self.rung - 1) {
+            return false;
+        }
+        let growth = self.ladder.growth(self.rung);
+        let limit = self.gauge.used_bytes().zip(self.gauge.free_bytes()).map(|(used, free)| (used + free) as f64);
+        let peak = self.gauge.peak_bytes().map(|bytes| bytes as f64);
+        matches!((growth, peak, limit), (Some(growth), Some(peak), Some(limit)) if peak * growth < ROOM * limit)
+    }
+
+    fn change(&mut self, cause: Cause, rung: usize) {
+        let (phase, before, after) = (self.phase, self.cut(), self.ladder.cut(rung));
+        match cause {
+            Cause::Room => tracing::info!("{phase}: memory has room, {before} -> {after}"),
+            _ => tracing::warn!("{phase}: the allocator only just finds memory, {before} -> {after}"),
+        }
+        self.events.push(OomEvent {
+            phase: phase.to_owned(),
+            cause,
+            before,
+            after,
+            requested_bytes: None,
+            freed_bytes: None,
+            lost_ms: 0,
+            message: String::new(),
+        });
+        self.go_to(rung);
+    }
+
+    fn go_to(&mut self, rung: usize) {
+        self.rung = rung;
+        (self.grown, self.good_steps, self.thrashing_steps) = (false, 0, 0);
+        // What a failed attempt counted says nothing of the new size.
+        self.alloc_retries = self.gauge.alloc_retries();
+        self.gauge.reset_peak();
     }
 }
 
 #[cfg(test)]
 mod tests {
+    use std::cell::Cell;
+    use std::rc::Rc;
+
     use super::*;
 
-    const OOM: &str = "CUDA out of memory. Tried to allocate 2 GiB\nmore lines";
+    const OOM: &str = "CUDA out of memory. Tried to allocate 2.00 GiB. GPU 0\nmore lines";
+    const UNSURE: &str = "cuDNN error: CUDNN_STATUS_INTERNAL_ERROR";
 
-    /// Fits at most `room` clips a forward pass.
-    fn attempt(room: usize) -> impl FnMut(usize) -> Result<usize, String> {
-        move |micro_batch| if micro_batch <= room { Ok(micro_batch) } else { Err(OOM.into()) }
+    /// Fits at most `room` frames at once, or always fails with `message`.
+    struct Fake {
+        room: usize,
+        message: &'static str,
+        attempts: Vec<Cut>,
+        recovered: Vec<Cut>,
+        recovery: Result<(), String>,
+    }
+
+    impl Fake {
+        fn new(room: usize) -> Self {
+            Self { room, message: OOM, attempts: vec![], recovered: vec![], recovery: Ok(()) }
+        }
+    }
+
+    impl Attempt for Fake {
+        type Output = Cut;
+        type Error = String;
+
+        fn attempt(&mut self, cut: Cut) -> Result<Cut, String> {
+            self.attempts.push(cut);
+            if cut.frames_at_once(FRAMES) <= self.room { Ok(cut) } else { Err(self.message.into()) }
+        }
+
+        fn recover(&mut self, next: Cut) -> Result<(), String> {
+            self.recovered.push(next);
+            self.recovery.clone()
+        }
+    }
+
+    /// A device whose readings the test moves.
+    #[derive(Clone, Default)]
+    struct FakeGauge(Rc<[Cell<u64>; 4]>);
+
+    impl FakeGauge {
+        fn set(&self, used: u64, free: u64, peak: u64) {
+            [used, free, peak].into_iter().zip(self.0.iter()).for_each(|(value, cell)| cell.set(value));
+        }
+
+        fn retry(&self) {
+            self.0[3].set(self.0[3].get() + 1);
+        }
+    }
+
+    impl Gauge for FakeGauge {
+        fn used_bytes(&self) -> Option<u64> {
+            Some(self.0[0].get())
+        }
+        fn free_bytes(&self) -> Option<u64> {
+            Some(self.0[1].get())
+        }
+        fn peak_bytes(&self) -> Option<u64> {
+            Some(self.0[2].get())
+        }
+        fn reset_peak(&self) {}
+        fn alloc_retries(&self) -> Option<u64> {
+            Some(self.0[3].get())
+        }
+    }
+
+    const FRAMES: usize = 4;
+
+    fn guard(retry: bool) -> (Guard, FakeGauge) {
+        let gauge = FakeGauge::default();
+        gauge.set(50, 50, 50);
+        (Guard::new("train", Ladder::new(12, FRAMES, 1), Box::new(gauge.clone()), retry, 3), gauge)
     }
 
     #[test]
-    fn halves_until_it_fits_and_stays_there() {
-        let mut guard = Guard::new("train", 12, true);
-        let mut recovered = 0;
-        let mut recover = || {
-            recovered += 1;
-            Ok(())
-        };
-        assert_eq!(guard.run(12, attempt(3), &mut recover).unwrap(), 3);
-        assert_eq!(guard.run(12, attempt(3), &mut recover).unwrap(), 3);
-        assert_eq!((guard.micro_batch(), guard.events().len(), recovered), (3, 2, 2));
-        assert_eq!((guard.events()[0].micro_batch_before, guard.events()[0].micro_batch_after), (12, 6));
-        assert_eq!(guard.events()[0].message, "CUDA out of memory. Tried to allocate 2 GiB");
+    fn goes_down_until_it_fits_and_stays_there() {
+        let (mut guard, gauge) = guard(true);
+        gauge.set(70, 30, 70);
+        let mut work = Fake::new(3 * FRAMES);
+        assert_eq!(guard.run(12, &mut work).unwrap(), Cut::whole(3));
+        assert_eq!(guard.run(12, &mut work).unwrap(), Cut::whole(3));
+        assert_eq!(work.attempts, [12, 6, 3, 3].map(Cut::whole));
+        assert_eq!(work.recovered, [6, 3].map(Cut::whole), "each is told what comes next");
+        let event = &guard.events()[0];
+        assert_eq!((event.before, event.after), (Cut::whole(12), Cut::whole(6)));
+        assert_eq!((event.requested_bytes, event.freed_bytes), (Some(2 << 30), Some(0)));
+        assert_eq!(event.message, "CUDA out of memory. Tried to allocate 2.00 GiB. GPU 0");
     }
 
     #[test]
-    fn a_short_batch_is_halved_from_what_it_really_was() {
-        let mut guard = Guard::new("train", 12, true);
-        assert_eq!(guard.run(5, attempt(2), || Ok(())).unwrap(), 2);
-        assert_eq!(guard.events().len(), 1);
+    fn below_one_clip_it_goes_on_along_time() {
+        let (mut guard, _) = guard(true);
+        let cut = guard.run(5, &mut Fake::new(1)).unwrap();
+        assert_eq!(cut, Cut { chunk_frames: Some(1), ..Cut::whole(1) });
+        assert_eq!(guard.events().len(), 4, "5 clips, 3 clips, a clip, 2 frames");
     }
 
     #[test]
-    fn one_clip_that_does_not_fit_is_the_end() {
-        let mut recovered = 0;
-        let recover = || {
-            recovered += 1;
-            Ok(())
-        };
-        let error = Guard::new("train", 4, true).run(4, attempt(0), recover).unwrap_err();
-        assert!(matches!(error, GuardError::Exhausted { .. }) && error.to_string().contains("hint:"));
-        assert_eq!(recovered, 3, "also the last failure is cleaned up after");
+    fn the_bottom_is_the_end_and_also_cleaned_up_after() {
+        let (mut guard, _) = guard(true);
+        let mut work = Fake::new(0);
+        let error = guard.run(12, &mut work).unwrap_err();
+        assert!(matches!(error, GuardError::Exhausted { .. }) && error.to_string().contains("hint:"), "{error}");
+        assert_eq!((work.attempts.len(), work.recovered.len(), guard.events().len()), (6, 6, 6));
     }
 
     #[test]
     fn retrying_can_be_switched_off() {
-        let error = Guard::new("train", 4, false).run(4, attempt(2), || Ok(())).unwrap_err();
-        assert!(matches!(error, GuardError::Forbidden { micro_batch: 4, .. }));
+        let mut work = Fake::new(FRAMES);
+        let error = guard(false).0.run(12, &mut work).unwrap_err();
+        assert!(matches!(error, GuardError::Forbidden { cut, .. } if cut == Cut::whole(12)));
+        assert_eq!((work.attempts.len(), work.recovered.len()), (1, 1));
     }
 
     #[test]
-    fn a_bug_is_not_retried() {
-        let mut calls = 0;
-        let bug = |_| -> Result<(), String> {
-            calls += 1;
-            Err("shape mismatch".into())
+    fn bugs_and_broken_devices_are_neither_retried_nor_recovered_from() {
+        for (message, broken) in [("shape mismatch", false), ("CUDA error: device-side assert triggered", true)] {
+            let mut work = Fake { message, ..Fake::new(0) };
+            let error = guard(true).0.run(12, &mut work).unwrap_err();
+            assert_eq!(matches!(error, GuardError::DeviceBroken { .. }), broken, "{error}");
+            assert_eq!(matches!(error, GuardError::Other(_)), !broken, "{error}");
+            assert_eq!((work.attempts.len(), work.recovered.len()), (1, 0));
+        }
+    }
+
+    #[test]
+    fn what_cannot_be_put_back_is_the_end_and_both_errors_are_told() {
+        let mut work = Fake { recovery: Err("the heap is gone".into()), ..Fake::new(FRAMES) };
+        let error = guard(true).0.run(12, &mut work).unwrap_err().to_string();
+        assert!(error.contains("Tried to allocate 2.00 GiB") && error.contains("the heap is gone"), "{error}");
+        assert_eq!(work.attempts.len(), 1);
+    }
+
+    #[test]
+    fn unsure_errors_count_once_and_only_where_memory_is_short() {
+        let run = |free: u64, room: usize| {
+            let (mut guard, gauge) = guard(true);
+            gauge.set(100 - free, free, 100 - free);
+            let mut work = Fake { message: UNSURE, ..Fake::new(room) };
+            let ended = guard.run(12, &mut work).is_ok();
+            (ended, work.attempts.len(), guard.events().first().map(|event| event.cause))
         };
-        let error = Guard::new("train", 4, true).run(4, bug, || panic!("must not recover")).unwrap_err();
-        assert!(matches!(error, GuardError::Other(_)));
-        assert_eq!(calls, 1);
+        assert_eq!(run(5, 6 * FRAMES), (true, 2, Some(Cause::MaybeOutOfMemory)));
+        assert_eq!(run(5, 3 * FRAMES), (false, 2, Some(Cause::MaybeOutOfMemory)), "one retry");
+        assert_eq!(run(50, 6 * FRAMES), (false, 1, None), "memory was not short");
+    }
+
+    #[test]
+    fn thrashing_two_steps_running_is_as_good_as_running_out() {
+        let (mut guard, gauge) = guard(true);
+        let mut step = |retries: bool| {
+            if retries {
+                gauge.retry();
+            }
+            guard.step_done();
+            guard.cut().micro_batch
+        };
+        assert_eq!([step(true), step(false), step(true)], [12, 12, 12], "once may happen");
+        assert_eq!([step(true), step(false), step(true)], [6, 6, 6]);
+        assert_eq!(guard.events()[0].cause, Cause::Thrashing);
+    }
+
+    #[test]
+    fn retries_of_a_failed_attempt_are_no_thrashing() {
+        let (mut guard, gauge) = guard(true);
+        gauge.retry();
+        guard.step_done();
+        gauge.retry();
+        guard.run(12, &mut Fake::new(6 * FRAMES)).unwrap();
+        guard.step_done();
+        assert_eq!(guard.cut(), Cut::whole(6));
+    }
+
+    /// Three good steps, then what the size is.
+    fn after_good_steps(guard: &mut Guard) -> usize {
+        (0..3).for_each(|_| guard.step_done());
+        guard.cut().micro_batch
+    }
+
+    #[test]
+    fn grows_after_good_steps_where_the_peak_leaves_room() {
+        let (mut guard, gauge) = guard(true);
+        guard.run(12, &mut Fake::new(3 * FRAMES)).unwrap();
+        gauge.set(40, 60, 46);
+        assert_eq!(after_good_steps(&mut guard), 3, "twice 46 is more than nine tenths of 100");
+        gauge.set(40, 60, 44);
+        guard.step_done();
+        assert_eq!(guard.cut().micro_batch, 3, "not at once");
+        guard.step_done();
+        guard.step_done();
+        assert_eq!(guard.cut().micro_batch, 6);
+        assert_eq!(guard.events().last().unwrap().cause, Cause::Room);
+    }
+
+    #[test]
+    fn a_size_that_ran_out_after_growing_is_never_tried_again() {
+        let (mut guard, gauge) = guard(true);
+        gauge.set(10, 90, 10);
+        let mut work = Fake::new(3 * FRAMES);
+        guard.run(12, &mut work).unwrap();
+        assert_eq!(after_good_steps(&mut guard), 6);
+        guard.run(12, &mut work).unwrap();
+        assert_eq!(after_good_steps(&mut guard), 3);
+        let state = guard.state();
+        assert_eq!((state.cut, state.barred), (Cut::whole(3), Some(Cut::whole(6))));
+
+        let gauge = Box::new(gauge);
+        let mut resumed = Guard::new("train", Ladder::new(12, FRAMES, 1), gauge, true, 3).resume(&state);
+        assert_eq!(resumed.cut(), Cut::whole(3));
+        assert_eq!(after_good_steps(&mut resumed), 3, "nor after a resume");
+    }
+
+    #[test]
+    fn nothing_grows_where_it_is_off_or_nothing_is_known() {
+        struct Blind;
+        impl Gauge for Blind {
+            fn used_bytes(&self) -> Option<u64> {
+                None
+            }
+            fn free_bytes(&self) -> Option<u64> {
+                None
+            }
+            fn peak_bytes(&self) -> Option<u64> {
+                None
+            }
+            fn reset_peak(&self) {}
+            fn alloc_retries(&self) -> Option<u64> {
+                None
+            }
+        }
+        let free = FakeGauge::default();
+        free.set(0, 100, 1);
+        let gauges: [(Box<dyn Gauge>, u64); 2] = [(Box::new(Blind), 1), (Box::new(free), 0)];
+        for (gauge, grow_after) in gauges {
+            let mut guard = Guard::new("train", Ladder::new(12, FRAMES, 1), gauge, true, grow_after);
+            guard.run(12, &mut Fake::new(FRAMES)).unwrap();
+            assert_eq!(after_good_steps(&mut guard), 1);
+        }
     }
 }

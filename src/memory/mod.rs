@@ -7,7 +7,9 @@
 mod advise;
 mod cgroup;
 mod classify;
+mod cut;
 mod estimate;
+mod gauge;
 mod gpu;
 mod guard;
 mod ladder;
@@ -16,9 +18,11 @@ mod snapshot;
 
 pub use advise::{Advice, DeviceFacts, DeviceSource, HostAdvice, HostFacts, Suggestion, advise};
 pub use cgroup::CgroupMemory;
-pub use classify::is_out_of_memory;
+pub use classify::{Failure, classify};
+pub use cut::{Cut, Ladder};
 pub use estimate::{Breakdown, DeviceKind, Estimate, decode_window_bytes, evaluation_step, training_step};
+pub use gauge::{DeviceGauge, Gauge};
 pub use gpu::{DeviceMemory, GpuMemory, GpuProcess, GpuReading, Nvml};
-pub use guard::{Guard, GuardError, OomEvent};
+pub use guard::{Attempt, Cause, Guard, GuardError, GuardState, OomEvent};
 pub use layers::parameter_count;
 pub use snapshot::{HostMemory, ProcessMemory, Snapshot, process_peak_rss_bytes, process_rss_bytes};

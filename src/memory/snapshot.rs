@@ -78,9 +78,18 @@ impl Snapshot {
     /// Host memory that this process may still take: what the machine has and what the cgroup allows.
     #[must_use]
     pub fn host_free_bytes(&self) -> u64 {
-        let allowed = self.cgroup.as_ref().map_or(u64::MAX, |cgroup| cgroup.free_bytes);
-        self.host.available_bytes.min(allowed)
+        free_bytes(&self.host, self.cgroup.as_ref())
     }
+}
+
+/// [`Snapshot::host_free_bytes`] alone, without a look at the GPUs.
+#[must_use]
+pub fn host_free_bytes() -> u64 {
+    free_bytes(&HostMemory::read(), CgroupMemory::read().as_ref())
+}
+
+fn free_bytes(host: &HostMemory, cgroup: Option<&CgroupMemory>) -> u64 {
+    host.available_bytes.min(cgroup.map_or(u64::MAX, |cgroup| cgroup.free_bytes))
 }
 
 impl HostMemory {

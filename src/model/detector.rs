@@ -2,11 +2,12 @@
 
 use tch::{Device, Kind, Tensor};
 
+use super::mode::Mode;
 use super::parameters::{Parameters, Scope};
-use super::resnet::ResNet;
+use super::resnet::{PARTS, ResNet};
 use super::temporal::Head;
 use crate::config::ModelConfig;
-use crate::torch::{Autocast, Format, Result};
+use crate::torch::{self, Autocast, Format, Result};
 
 /// ImageNet's channel means and standard deviations, for pixels in 0..1.
 const MEAN: [f32; 3] = [0.485, 0.456, 0.406];
@@ -24,7 +25,9 @@ pub struct Logits {
 /// A deepfake detector for clips of T frames.
 #[derive(Debug)]
 pub struct Detector {
-    backbone: ResNet,
+    pub(super) backbone: ResNet,
+    /// Of the backbone's parts, so many are run again together in backward.
+    pub(super) parts_a_segment: usize,
     head: Head,
     parameters: Parameters,
     mean_c: Tensor,
@@ -51,6 +54,7 @@ impl Detector {
         };
         Ok(Self {
             backbone,
+            parts_a_segment: if config.activation_checkpointing { 1 } else { PARTS },
             head,
             mean_c: constant(MEAN)?,
             std_c: constant(STD)?,
@@ -73,33 +77,65 @@ impl Detector {
         self.device
     }
 
+    /// The format of the backbone's forward pass.
+    #[must_use]
+    pub fn format(&self) -> Format {
+        self.format
+    }
+
     /// Logits of u8 RGB frames `[B, T, H, W, 3]` on the detector's device.
-    ///
-    /// `train` takes batch norm's statistics from this batch (and updates the running ones) and turns dropout on.
     ///
     /// # Errors
     /// Out of memory, or shapes that do not fit.
-    pub fn forward(&self, frames_bthwc: &Tensor, train: bool) -> Result<Logits> {
+    pub fn forward(&self, frames_bthwc: &Tensor, mode: Mode) -> Result<Logits> {
         let (b, t) = (frames_bthwc.size()[0], frames_bthwc.size()[1]);
-        let images_nchw = self.normalise(&frames_bthwc.f_flatten(0, 1)?)?;
-        let features_nf = self.features(&images_nchw, train)?;
-        self.head.forward(&features_nf.f_view([b, t, -1])?, train)
+        let images_nchw = self.images(&frames_bthwc.f_flatten(0, 1)?)?;
+        self.logits(&self.features(&images_nchw, mode)?.f_view([b, t, -1])?, mode)
     }
 
     /// The backbone's float32 features `[N, F]` of normalised images `[N, 3, H, W]`.
     ///
     /// # Errors
     /// Out of memory, or shapes that do not fit.
-    pub fn features(&self, images_nchw: &Tensor, train: bool) -> Result<Tensor> {
+    pub fn features(&self, images_nchw: &Tensor, mode: Mode) -> Result<Tensor> {
         let _autocast = Autocast::enter(self.device, self.format)?;
-        self.backbone.forward(images_nchw, train)?.f_to_kind(Kind::Float)
+        self.backbone.forward_parts(0..PARTS, images_nchw, mode)?.f_to_kind(Kind::Float)
     }
 
-    /// u8 `[N, H, W, 3]` to float `[N, 3, H, W]` with ImageNet's mean and deviation; NHWC in memory if so configured.
-    fn normalise(&self, pixels_nhwc: &Tensor) -> Result<Tensor> {
+    /// The head's logits of features `[B, T, F]`.
+    ///
+    /// # Errors
+    /// Out of memory, or shapes that do not fit.
+    pub fn logits(&self, features_btf: &Tensor, mode: Mode) -> Result<Logits> {
+        self.head.forward(features_btf, mode)
+    }
+
+    /// u8 RGB frames `[N, H, W, 3]` to float `[N, 3, H, W]` with ImageNet's mean and deviation, NHWC in memory if so
+    /// configured. The work is done where the frames are; the images are on the detector's device.
+    ///
+    /// # Errors
+    /// Out of memory, or other shapes.
+    pub fn images(&self, pixels_nhwc: &Tensor) -> Result<Tensor> {
+        let constant = |values_c11: &Tensor| values_c11.f_to_device(pixels_nhwc.device());
         let images_nchw = pixels_nhwc.f_permute([0, 3, 1, 2])?.f_to_kind(Kind::Float)?;
         let mut images_nchw = if self.channels_last { images_nchw } else { images_nchw.f_contiguous()? };
-        images_nchw.f_sub_(&self.mean_c)?.f_div_(&self.std_c)
+        let images_nchw = images_nchw.f_sub_(&constant(&self.mean_c)?)?.f_div_(&constant(&self.std_c)?)?;
+        images_nchw.f_to_device(self.device)
+    }
+
+    /// Moves the network to the CPU, where it goes on in `format`. Gradients are lost.
+    ///
+    /// # Errors
+    /// The host has no memory for it; then it may be in both places, and of no use.
+    pub fn move_to_cpu(&mut self, format: Format) -> Result<()> {
+        for parameter in self.parameters.iter() {
+            torch::move_to_cpu(&parameter.tensor)?;
+        }
+        for constant in [&self.mean_c, &self.std_c] {
+            torch::move_to_cpu(constant)?;
+        }
+        (self.device, self.format) = (Device::Cpu, format);
+        Ok(())
     }
 }
 
@@ -126,7 +162,7 @@ mod tests {
     fn logits_have_one_entry_a_clip_and_a_frame() {
         let _alone = generator_lock();
         for temporal in [Temporal::Mean, Temporal::LstmAttention] {
-            let logits = detector(temporal, true).forward(&clips(), true).unwrap();
+            let logits = detector(temporal, true).forward(&clips(), Mode::Train).unwrap();
             assert_eq!((logits.clips_b.size(), logits.frames_bt.size()), (vec![2], vec![2, 3]));
             assert!(logits.clips_b.requires_grad());
         }
@@ -135,8 +171,8 @@ mod tests {
     #[test]
     fn memory_order_changes_nothing_but_rounding() {
         let _alone = generator_lock();
-        let [a, b] =
-            [true, false].map(|last| detector(Temporal::LstmAttention, last).forward(&clips(), false).unwrap());
+        let [a, b] = [true, false]
+            .map(|last| detector(Temporal::LstmAttention, last).forward(&clips(), Mode::Evaluate).unwrap());
         let difference = (&a.clips_b - &b.clips_b).abs().max().double_value(&[]);
         assert!(difference < 1e-5, "{difference} between {:?} and {:?}", a.clips_b, b.clips_b);
     }
@@ -147,13 +183,13 @@ mod tests {
         let network = detector(Temporal::Mean, true);
         let black = Tensor::zeros([1, 2, 2, 3], (Kind::Uint8, Device::Cpu));
         let first = f64::from(-MEAN[0] / STD[0]);
-        assert!((network.normalise(&black).unwrap().double_value(&[0, 0, 1, 1]) - first).abs() < 1e-6);
+        assert!((network.images(&black).unwrap().double_value(&[0, 0, 1, 1]) - first).abs() < 1e-6);
     }
 
     #[test]
     fn shapes_that_do_not_fit_are_errors_not_panics() {
         let _alone = generator_lock();
         let wrong = Tensor::zeros([1, 2, 2, 4], (Kind::Uint8, Device::Cpu));
-        assert!(detector(Temporal::Mean, true).forward(&wrong, false).is_err());
+        assert!(detector(Temporal::Mean, true).forward(&wrong, Mode::Evaluate).is_err());
     }
 }

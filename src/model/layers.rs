@@ -2,6 +2,7 @@
 
 use tch::{Kind, Tensor};
 
+use super::mode::Mode;
 use super::parameters::{Init, Scope};
 use crate::torch::Result;
 
@@ -49,10 +50,12 @@ impl BatchNorm {
         })
     }
 
-    pub fn forward(&self, x_nchw: &Tensor, train: bool) -> Result<Tensor> {
+    pub fn forward(&self, x_nchw: &Tensor, mode: Mode) -> Result<Tensor> {
         let (weight, bias) = (Some(&self.weight), Some(&self.bias));
-        let (mean, var) = (Some(&self.running_mean), Some(&self.running_var));
-        x_nchw.f_batch_norm(weight, bias, mean, var, train, 0.1, 1e-5, true)
+        // Without running statistics to move, a batch's own are used all the same.
+        let running = |statistic| if mode == Mode::Again { None } else { Some(statistic) };
+        let (mean, var) = (running(&self.running_mean), running(&self.running_var));
+        x_nchw.f_batch_norm(weight, bias, mean, var, mode.is_training(), 0.1, 1e-5, true)
     }
 }
 
@@ -127,11 +130,12 @@ impl BiLstm {
         Ok(Self { weights, hidden, layers, dropout })
     }
 
-    pub fn forward(&self, x_bti: &Tensor, train: bool) -> Result<Tensor> {
+    pub fn forward(&self, x_bti: &Tensor, mode: Mode) -> Result<Tensor> {
         let start = Tensor::f_zeros([2 * self.layers, x_bti.size()[0], self.hidden], (Kind::Float, x_bti.device()))?;
         // Dropout stands between layers: with a single one there is no place for it.
         let dropout = if self.layers > 1 { self.dropout } else { 0.0 };
         let weights: Vec<_> = self.weights.iter().collect();
+        let train = mode.is_training();
         let (y_bth, _, _) = x_bti.f_lstm(&[&start, &start], &weights, true, self.layers, dropout, train, true, true)?;
         Ok(y_bth)
     }

@@ -5,11 +5,15 @@
 
 mod detector;
 mod layers;
+mod mode;
 mod parameters;
 mod placement;
+mod recompute;
 mod resnet;
 mod temporal;
 
 pub use detector::{Detector, Logits};
+pub use mode::Mode;
 pub use parameters::{Parameter, Parameters};
 pub use placement::Placement;
+pub use recompute::SegmentInputs;

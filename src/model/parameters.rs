@@ -47,6 +47,18 @@ impl Parameters {
         self.all.iter().filter(|parameter| !parameter.trainable).map(|p| p.tensor.f_detach_copy()).collect()
     }
 
+    /// Takes the running statistics anew into `copies`, which [`Parameters::copy_buffers`] made. Needs no memory.
+    ///
+    /// # Errors
+    /// The copies are not those of this network.
+    pub fn copy_buffers_into(&self, copies: &[Tensor]) -> Result<()> {
+        let _no_grad = tch::no_grad_guard();
+        for (parameter, copy) in self.all.iter().filter(|parameter| !parameter.trainable).zip(copies) {
+            copy.shallow_clone().f_copy_(&parameter.tensor)?;
+        }
+        Ok(())
+    }
+
     /// Puts back what [`Parameters::copy_buffers`] gave.
     ///
     /// # Errors

@@ -1,9 +1,12 @@
 //! ResNet-18/34/50/101 without the last layer: one feature vector a frame (He et al. 2015, stride in the 3x3
 //! convolution as in torchvision).
 
+use std::ops::Range;
+
 use tch::Tensor;
 
 use super::layers::{BatchNorm, Conv};
+use super::mode::Mode;
 use super::parameters::Scope;
 use crate::config::Backbone;
 use crate::torch::Result;
@@ -21,8 +24,8 @@ impl ConvNorm {
         Ok(Self { conv, norm: BatchNorm::new(scope, names.1, channels.1)? })
     }
 
-    fn forward(&self, x_nchw: &Tensor, train: bool) -> Result<Tensor> {
-        self.norm.forward(&self.conv.forward(x_nchw)?, train)
+    fn forward(&self, x_nchw: &Tensor, mode: Mode) -> Result<Tensor> {
+        self.norm.forward(&self.conv.forward(x_nchw)?, mode)
     }
 }
 
@@ -56,27 +59,30 @@ impl Block {
         Ok(Self { path, shortcut })
     }
 
-    fn forward(&self, x_nchw: &Tensor, train: bool) -> Result<Tensor> {
+    fn forward(&self, x_nchw: &Tensor, mode: Mode) -> Result<Tensor> {
         let mut y_nchw = x_nchw.shallow_clone();
         for (index, layer) in self.path.iter().enumerate() {
-            y_nchw = layer.forward(&y_nchw, train)?;
+            y_nchw = layer.forward(&y_nchw, mode)?;
             if index + 1 < self.path.len() {
                 y_nchw = y_nchw.f_relu_()?;
             }
         }
         let straight_nchw = match &self.shortcut {
-            Some(projection) => projection.forward(x_nchw, train)?,
+            Some(projection) => projection.forward(x_nchw, mode)?,
             None => x_nchw.shallow_clone(),
         };
         y_nchw.f_add_(&straight_nchw)?.f_relu_()
     }
 }
 
+/// The stem with its pooling and the four stages; the last includes the mean over the picture.
+pub(super) const PARTS: usize = 5;
+
 /// The backbone: `[N, 3, H, W]` to `[N, features]`.
 #[derive(Debug)]
 pub(super) struct ResNet {
     stem: ConvNorm,
-    blocks: Vec<Block>,
+    stages: Vec<Vec<Block>>,
     /// Width of the feature vector: 512, or 2048 with bottlenecks.
     pub features: i64,
 }
@@ -90,26 +96,44 @@ impl ResNet {
             Backbone::Resnet101 => ([3, 4, 23, 3], true),
         };
         let stem = ConvNorm::new(scope, ("conv1", "bn1"), (3, 64), 7, 2)?;
-        let mut blocks = Vec::new();
+        let mut stages = Vec::new();
         let mut inputs = 64;
         for (stage, depth) in depths.into_iter().enumerate() {
             let width = 64 << stage;
             let mut scope = scope.part(&format!("layer{}", stage + 1));
+            let mut blocks = Vec::new();
             for index in 0..depth {
                 let stride = if stage > 0 && index == 0 { 2 } else { 1 };
                 blocks.push(Block::new(&mut scope.part(&index.to_string()), inputs, width, stride, bottleneck)?);
                 inputs = if bottleneck { 4 * width } else { width };
             }
+            stages.push(blocks);
         }
-        Ok(Self { stem, blocks, features: inputs })
+        Ok(Self { stem, stages, features: inputs })
     }
 
-    pub fn forward(&self, x_nchw: &Tensor, train: bool) -> Result<Tensor> {
-        let y_nchw = self.stem.forward(x_nchw, train)?.f_relu_()?;
-        let mut y_nchw = y_nchw.f_max_pool2d([3, 3], [2, 2], [1, 1], [1, 1], false)?;
-        for block in &self.blocks {
-            y_nchw = block.forward(&y_nchw, train)?;
+    /// Runs some of its [`PARTS`]: what the first of them takes to what the last of them gives.
+    pub fn forward_parts(&self, parts: Range<usize>, x: &Tensor, mode: Mode) -> Result<Tensor> {
+        let mut y = x.shallow_clone();
+        for part in parts {
+            y = match part.checked_sub(1) {
+                None => self.stem(&y, mode)?,
+                Some(stage) => self.stage(stage, y, mode)?,
+            };
         }
-        y_nchw.f_adaptive_avg_pool2d([1, 1])?.f_flatten(1, -1)
+        Ok(y)
+    }
+
+    fn stem(&self, x_nchw: &Tensor, mode: Mode) -> Result<Tensor> {
+        let y_nchw = self.stem.forward(x_nchw, mode)?.f_relu_()?;
+        y_nchw.f_max_pool2d([3, 3], [2, 2], [1, 1], [1, 1], false)
+    }
+
+    fn stage(&self, stage: usize, mut y_nchw: Tensor, mode: Mode) -> Result<Tensor> {
+        for block in &self.stages[stage] {
+            y_nchw = block.forward(&y_nchw, mode)?;
+        }
+        let is_last = stage + 1 == self.stages.len();
+        if is_last { y_nchw.f_adaptive_avg_pool2d([1, 1])?.f_flatten(1, -1) } else { Ok(y_nchw) }
     }
 }

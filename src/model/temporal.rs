@@ -6,6 +6,7 @@ use tch::Tensor;
 
 use super::detector::Logits;
 use super::layers::{BiLstm, LayerNorm, Linear};
+use super::mode::Mode;
 use super::parameters::{Init, Scope};
 use crate::config::{ModelConfig, Temporal};
 use crate::torch::Result;
@@ -37,12 +38,12 @@ impl Attention {
         })
     }
 
-    fn forward(&self, x_btd: &Tensor, train: bool) -> Result<Tensor> {
+    fn forward(&self, x_btd: &Tensor, mode: Mode) -> Result<Tensor> {
         let (b, t, d) = x_btd.size3()?;
         let projected = x_btd.f_linear(&self.in_proj_weight, Some(&self.in_proj_bias))?;
         let by_head = projected.f_view([b, t, 3, self.heads, d / self.heads])?.f_permute([2, 0, 3, 1, 4])?;
         let (q, k, v) = (by_head.f_select(0, 0)?, by_head.f_select(0, 1)?, by_head.f_select(0, 2)?);
-        let dropout = if train { self.dropout } else { 0.0 };
+        let dropout = if mode.is_training() { self.dropout } else { 0.0 };
         let mixed = Tensor::f_scaled_dot_product_attention(&q, &k, &v, None::<Tensor>, dropout, false, None, false)?;
         let mixed_btd = mixed.f_transpose(1, 2)?.f_reshape([b, t, d])?;
         self.norm.forward(&self.out_proj.forward(&mixed_btd)?.f_add(x_btd)?)
@@ -92,34 +93,34 @@ impl Head {
     }
 
     /// Features `[B, T, F]` in float32 to logits.
-    pub fn forward(&self, features_btf: &Tensor, train: bool) -> Result<Logits> {
+    pub fn forward(&self, features_btf: &Tensor, mode: Mode) -> Result<Logits> {
         match self {
             Self::Mean(fc) => {
                 let frames_bt = fc.forward(features_btf)?.f_squeeze_dim(-1)?;
                 Ok(Logits { clips_b: frames_bt.f_mean_dim(1, false, None)?, frames_bt })
             }
-            Self::LstmAttention(head) => head.forward(features_btf, train),
+            Self::LstmAttention(head) => head.forward(features_btf, mode),
         }
     }
 }
 
 impl LstmAttention {
-    fn forward(&self, features_btf: &Tensor, train: bool) -> Result<Logits> {
-        let mut states_btd = self.lstm.forward(features_btf, train)?;
+    fn forward(&self, features_btf: &Tensor, mode: Mode) -> Result<Logits> {
+        let mut states_btd = self.lstm.forward(features_btf, mode)?;
         if let Some(attention) = &self.attention {
-            states_btd = attention.forward(&states_btd, train)?;
+            states_btd = attention.forward(&states_btd, mode)?;
         }
         let pooled_bd = states_btd.f_mean_dim(1, false, None)?;
         // Frame scores are read, never learned from: without a graph they cost next to nothing.
         let frames_bt = {
             let _no_grad = tch::no_grad_guard();
-            self.classify(&states_btd, false)?
+            self.classify(&states_btd, Mode::Evaluate)?
         };
-        Ok(Logits { clips_b: self.classify(&pooled_bd, train)?, frames_bt })
+        Ok(Logits { clips_b: self.classify(&pooled_bd, mode)?, frames_bt })
     }
 
-    fn classify(&self, x: &Tensor, train: bool) -> Result<Tensor> {
-        let hidden = self.hidden.forward(x)?.f_relu_()?.f_dropout(self.dropout, train)?;
+    fn classify(&self, x: &Tensor, mode: Mode) -> Result<Tensor> {
+        let hidden = self.hidden.forward(x)?.f_relu_()?.f_dropout(self.dropout, mode.is_training())?;
         self.output.forward(&hidden)?.f_squeeze_dim(-1)
     }
 }

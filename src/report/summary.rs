@@ -78,8 +78,17 @@ pub struct MemorySummary {
     pub oom_events: usize,
     /// Times that caches were given back because of it.
     pub cleanups: usize,
-    /// Clips a forward pass at the end.
+    /// Times that a larger size was tried after many good steps.
+    #[serde(default)]
+    pub times_grown: usize,
+    /// Clips in a forward pass at the end.
     pub micro_batch_final: usize,
+    /// Frames in a pass of the backbone at the end, where a clip had to be cut along time.
+    #[serde(skip_serializing_if = "Option::is_none", default)]
+    pub chunk_frames_final: Option<usize>,
+    /// Training had to move from the device to the CPU.
+    #[serde(default)]
+    pub moved_to_cpu: bool,
     /// Most host memory this process took.
     #[serde(skip_serializing_if = "Option::is_none", default)]
     pub rss_peak_bytes: Option<u64>,
@@ -178,10 +187,13 @@ impl fmt::Display for Report {
         match self.memory.oom_events {
             0 => writeln!(f, "memory held: it never ran out")?,
             times => {
-                let micro_batch = self.memory.micro_batch_final;
+                let MemorySummary { micro_batch_final, chunk_frames_final, moved_to_cpu, .. } = self.memory;
+                let chunks =
+                    chunk_frames_final.map_or(String::new(), |frames| format!(" in chunks of {frames} frames"));
+                let place = if moved_to_cpu { ", on the CPU" } else { "" };
                 writeln!(
                     f,
-                    "memory ran out {}, no clip was lost; micro-batch now {micro_batch}",
+                    "memory ran out {}, no clip was lost; micro-batch now {micro_batch_final}{chunks}{place}",
                     plural(times, "time")
                 )?;
             }

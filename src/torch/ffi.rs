@@ -1,9 +1,9 @@
 //! Declarations of `shim.cpp` and of the few C library calls, each behind a safe function.
 #![expect(unsafe_code, reason = "this file is the border to C and C++")]
 
-use std::ffi::{CStr, c_char, c_int};
+use std::ffi::{CStr, c_char, c_int, c_void};
 
-use tch::TchError;
+use tch::{TchError, Tensor};
 
 unsafe extern "C" {
     fn dfd_free_message(message: *mut c_char);
@@ -11,6 +11,8 @@ unsafe extern "C" {
     fn dfd_autocast_get(device_type: c_int, enabled: *mut bool, scalar_type: *mut c_int) -> *mut c_char;
     fn dfd_autocast_enter(device_type: c_int, scalar_type: c_int) -> *mut c_char;
     fn dfd_autocast_leave(device_type: c_int, enabled: bool, scalar_type: c_int) -> *mut c_char;
+    fn dfd_backward(tensor: *const c_void, gradient: *const c_void) -> *mut c_char;
+    fn dfd_move_to_cpu(tensor: *mut c_void) -> *mut c_char;
     fn dfd_empty_cache() -> *mut c_char;
     fn dfd_peak_allocated_bytes(device_index: c_int, bytes: *mut i64) -> *mut c_char;
 }
@@ -53,6 +55,18 @@ pub(super) fn autocast_enter(device_type: c_int, scalar_type: c_int) -> Result<(
 pub(super) fn autocast_leave(device_type: c_int, state: (bool, c_int)) -> Result<(), TchError> {
     // SAFETY: plain values; the shim catches every exception.
     check(unsafe { dfd_autocast_leave(device_type, state.0, state.1) })
+}
+
+/// Backward from `tensor`, whose own gradient is `gradient`.
+pub(super) fn backward(tensor: &Tensor, gradient: &Tensor) -> Result<(), TchError> {
+    // SAFETY: both point to the at::Tensor that tch owns for as long as the references live; the shim changes neither.
+    check(unsafe { dfd_backward(tensor.as_ptr().cast(), gradient.as_ptr().cast()) })
+}
+
+/// Puts the CPU's copy of a tensor's numbers in their place.
+pub(super) fn move_to_cpu(tensor: &mut Tensor) -> Result<(), TchError> {
+    // SAFETY: points to the at::Tensor that tch owns; it stays the same tensor, only its storage is another.
+    check(unsafe { dfd_move_to_cpu(tensor.as_mut_ptr().cast()) })
 }
 
 /// Empties the accelerator's allocator cache.

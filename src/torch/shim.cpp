@@ -3,6 +3,7 @@
 
 #include <ATen/DeviceAccelerator.h>
 #include <ATen/autocast_mode.h>
+#include <ATen/core/Tensor.h>
 #include <c10/core/CachingDeviceAllocator.h>
 
 #include <torch/version.h>
@@ -42,6 +43,20 @@ char* dfd_autocast_leave(int device_type, bool enabled, int scalar_type) {
     if (at::autocast::decrement_nesting() == 0) at::autocast::clear_cache();
     at::autocast::set_autocast_enabled(type, enabled);
     at::autocast::set_autocast_dtype(type, static_cast<at::ScalarType>(scalar_type));
+  });
+}
+
+// Backward from a tensor with the gradient that it has; tch only knows scalars. Both are at::Tensor of the caller.
+char* dfd_backward(const void* tensor, const void* gradient) {
+  return guarded([&] { static_cast<const at::Tensor*>(tensor)->backward(*static_cast<const at::Tensor*>(gradient)); });
+}
+
+// Puts the CPU's copy of a tensor's numbers in their place, for all who share the tensor. Its gradient is dropped.
+char* dfd_move_to_cpu(void* tensor) {
+  return guarded([&] {
+    auto& moved = *static_cast<at::Tensor*>(tensor);
+    moved.mutable_grad() = at::Tensor();
+    moved.set_data(moved.detach().to(at::kCPU));
   });
 }
 

@@ -15,10 +15,10 @@ use safetensors::tensor::{Dtype, SafeTensorError, SafeTensors, View};
 use serde::Deserialize;
 use tch::{Device, Kind, TchError, Tensor};
 
+use super::learner::Learner;
 use super::state::{FORMAT, TrainState};
 use crate::config::{self, Config};
 use crate::model::Parameters;
-use crate::optim::Optimizer;
 
 const MODEL: &str = "model.safetensors";
 /// The running average of the weights, where one is kept: what is validated and tested.
@@ -100,17 +100,6 @@ fn io_error(verb: &'static str, path: &Path) -> impl FnOnce(io::Error) -> Checkp
     }
 }
 
-/// What training has learned so far.
-#[derive(Debug, Clone, Copy)]
-pub struct Learned<'a> {
-    /// Weights and running statistics.
-    pub parameters: &'a Parameters,
-    /// Their running average, where one is kept.
-    pub average: Option<&'a Parameters>,
-    /// Its tensors are saved, its count of steps is a part of the state.
-    pub optimizer: &'a dyn Optimizer,
-}
-
 /// The `checkpoints` folder of a run.
 #[derive(Debug, Clone)]
 pub struct Checkpoints {
@@ -142,7 +131,7 @@ impl Checkpoints {
     /// The disk is full or does not allow writing; then what was there before is still there.
     pub fn save(
         &self,
-        learned: &Learned,
+        learner: &Learner,
         state: &TrainState,
         config: &Config,
         is_best: bool,
@@ -152,11 +141,11 @@ impl Checkpoints {
         let partial = partial.map_err(io_error("written", &self.folder))?;
 
         let yaml = serde_yaml::to_string(config).map_err(|error| invalid(&self.folder, error.to_string()))?;
-        write_tensors(&partial.path().join(MODEL), named(learned.parameters), Some(yaml))?;
-        if let Some(average) = learned.average {
+        write_tensors(&partial.path().join(MODEL), named(learner.detector.parameters()), Some(yaml))?;
+        if let Some(average) = learner.average() {
             write_tensors(&partial.path().join(AVERAGE), named(average), None)?;
         }
-        write_tensors(&partial.path().join(OPTIMIZER), learned.optimizer.state(), None)?;
+        write_tensors(&partial.path().join(OPTIMIZER), learner.optimizer.state(), None)?;
         let json = serde_json::to_vec(state).map_err(|error| invalid(&self.folder, error.to_string()))?;
         write_file(&partial.path().join(STATE), &json)?;
         sync_folder(partial.path())?;
@@ -272,17 +261,12 @@ impl Checkpoint {
     ///
     /// # Errors
     /// Files are missing, damaged or of another architecture.
-    pub fn load_training(
-        &self,
-        parameters: &Parameters,
-        average: Option<&Parameters>,
-        optimizer: &mut dyn Optimizer,
-    ) -> Result<TrainState, CheckpointError> {
+    pub fn load_training(&self, learner: &mut Learner) -> Result<TrainState, CheckpointError> {
         let state = self.state()?;
-        self.load(MODEL, &named(parameters))?;
-        average.map_or(Ok(()), |average| self.load_tested(average))?;
-        self.load(OPTIMIZER, &optimizer.state())?;
-        optimizer.set_step_count(state.optimizer_step);
+        self.load(MODEL, &named(learner.detector.parameters()))?;
+        learner.average().map_or(Ok(()), |average| self.load_tested(average))?;
+        self.load(OPTIMIZER, &learner.optimizer.state())?;
+        learner.optimizer.set_step_count(state.optimizer_step);
         Ok(state)
     }
 

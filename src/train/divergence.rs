@@ -40,9 +40,7 @@ impl Trainer<'_> {
             ));
         }
         let checkpoint = self.good_checkpoint()?.ok_or_else(|| diverged("and there is no checkpoint to go back to"))?;
-        let average = self.stepper.average.as_ref().map(|average| average.detector.parameters());
-        let parameters = self.stepper.detector.parameters();
-        let state = checkpoint.load_training(parameters, average, &mut *self.stepper.optimizer)?;
+        let state = checkpoint.load_training(&mut self.stepper.learner)?;
         // What happened on the way has happened.
         let before = std::mem::replace(&mut self.state, state);
         self.state = TrainState {

@@ -3,7 +3,7 @@
 use serde::Serialize;
 
 use super::state::EpochRecord;
-use crate::memory::OomEvent;
+use crate::memory::{Cut, OomEvent};
 
 /// Columns of `metrics.csv`: keys of an [`EpochRecord`].
 pub(super) const CSV_COLUMNS: &[&str] = &[
@@ -36,7 +36,8 @@ pub(super) struct StepLine {
     pub grad_norm: f64,
     pub scale: f64,
     pub clips: usize,
-    pub micro_batch: usize,
+    #[serde(flatten)]
+    pub cut: Cut,
     #[serde(skip_serializing_if = "Option::is_none")]
     pub clips_per_sec: Option<f64>,
     pub data_wait_ms: u64,
@@ -46,7 +47,7 @@ pub(super) struct StepLine {
     pub rss_bytes: Option<u64>,
 }
 
-/// Memory ran out.
+/// Memory ran out, or a larger size is tried.
 #[derive(Serialize)]
 pub(super) struct OomLine<'a> {
     pub step: u64,

@@ -1,15 +1,20 @@
 //! Training: the fit loop, one step under the memory guard, where a run stands, and checkpoints of it.
 
-mod average;
 mod checkpoint;
 mod divergence;
+mod learner;
 mod lines;
 mod state;
 mod step;
 mod trainer;
+mod work;
 
-pub use average::Average;
-pub use checkpoint::{Checkpoint, CheckpointError, Checkpoints, Learned};
+#[cfg(test)]
+mod tests;
+
+pub use checkpoint::{Checkpoint, CheckpointError, Checkpoints};
+pub use learner::Learner;
 pub use state::{Best, EpochRecord, Patience, Tally, TrainState};
-pub use step::{Gradients, StepReport, Stepper};
+pub use step::{StepError, StepReport, Stepper};
 pub use trainer::{Outcome, TrainError, Trainer};
+pub use work::Gradients;

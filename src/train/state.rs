@@ -3,6 +3,7 @@
 use serde::{Deserialize, Serialize};
 
 use crate::config::Monitor;
+use crate::memory::{Cut, GuardState};
 use crate::metrics::{Metrics, auc};
 use crate::optim::{LossScaler, PlateauState};
 
@@ -24,10 +25,10 @@ pub struct TrainState {
     pub optimizer_step: i32,
     /// The loss scale.
     pub scaler: LossScaler,
-    /// The micro-batch that held, in training and in evaluation.
-    pub micro_batch: usize,
-    /// As `micro_batch`, for forward passes alone.
-    pub evaluate_micro_batch: usize,
+    /// The size that held in training.
+    pub train_guard: GuardState,
+    /// The size that held in forward passes alone.
+    pub evaluate_guard: GuardState,
     /// The epoch under way.
     pub tally: Tally,
     /// Finished epochs.
@@ -46,6 +47,10 @@ pub struct TrainState {
     pub oom_events: usize,
     /// Times that memory was given back because it had run out.
     pub cleanups: usize,
+    /// Times that a larger size was tried.
+    pub times_grown: usize,
+    /// Most device memory that tensors took.
+    pub gpu_peak_bytes: Option<u64>,
     /// Training time, seconds.
     pub seconds: f64,
     /// Length of `metrics.jsonl` when this was saved: what a killed run wrote after it is written again.
@@ -55,9 +60,10 @@ pub struct TrainState {
 }
 
 impl TrainState {
-    /// Before the first step: the micro-batch is the whole batch until memory says otherwise.
+    /// Before the first step: whole batches until memory says otherwise.
     #[must_use]
     pub fn new(scaler: LossScaler, batch_size: usize) -> Self {
+        let whole = GuardState { cut: Cut::whole(batch_size), barred: None };
         Self {
             format: FORMAT,
             epoch: 0,
@@ -65,8 +71,8 @@ impl TrainState {
             step: 0,
             optimizer_step: 0,
             scaler,
-            micro_batch: batch_size,
-            evaluate_micro_batch: batch_size,
+            train_guard: whole.clone(),
+            evaluate_guard: whole,
             tally: Tally::default(),
             history: Vec::new(),
             best: None,
@@ -76,6 +82,8 @@ impl TrainState {
             lr_factor: 1.0,
             oom_events: 0,
             cleanups: 0,
+            times_grown: 0,
+            gpu_peak_bytes: None,
             seconds: 0.0,
             log_bytes: 0,
             skipped: Vec::new(),

@@ -11,11 +11,11 @@ use super::checkpoint::{CheckpointError, Checkpoints};
 use super::divergence::MAX_BAD_STEPS;
 use super::lines::{CSV_COLUMNS, OomLine, StepLine, epoch_line};
 use super::state::{Best, EpochRecord, Tally, TrainState};
-use super::step::{StepReport, Stepper};
+use super::step::{StepError, StepReport, Stepper};
 use crate::config::{Config, Scheduler};
 use crate::data::{DataError, Draw, HostBatch, Loader, Manifest, Pass, Sampler};
 use crate::evaluate::{EvaluateError, Evaluation, Evaluator};
-use crate::memory::{self, Guard, GuardError};
+use crate::memory::{self, Cause, Guard};
 use crate::metrics::Metrics;
 use crate::optim::Schedule;
 use crate::progress::Bar;
@@ -36,7 +36,7 @@ pub enum Outcome {
 pub enum TrainError {
     /// Memory, or libtorch otherwise.
     #[error(transparent)]
-    Step(#[from] GuardError<tch::TchError>),
+    Step(#[from] StepError),
     /// Validation failed.
     #[error(transparent)]
     Evaluate(#[from] EvaluateError),
@@ -154,7 +154,6 @@ impl Trainer<'_> {
     /// Interrupted, or not even one clip fits.
     pub fn evaluate(&mut self, label: &str, videos: &[usize]) -> Result<Evaluation, TrainError> {
         let known = self.evaluate_guard.events().len();
-        let tested = self.stepper.average.as_ref().map_or(&self.stepper.detector, |average| &average.detector);
         let mut evaluator = Evaluator {
             loader: self.loader,
             guard: &mut self.evaluate_guard,
@@ -163,7 +162,7 @@ impl Trainer<'_> {
             stop: self.stop,
             label,
         };
-        let result = evaluator.run(tested, videos);
+        let result = evaluator.run(self.stepper.learner.tested(), videos);
         self.log_oom(known, false)?;
         let evaluation = result?;
         self.note_skipped(&evaluation.skipped);
@@ -239,10 +238,9 @@ impl Trainer<'_> {
             self.log_oom(known, true)?;
             let report = match result {
                 Ok(report) => report,
-                Err(GuardError::Other(error)) => return Err(GuardError::Other(error).into()),
-                Err(out_of_memory) => {
-                    self.save(false)?;
-                    return Err(out_of_memory.into());
+                Err(error) => {
+                    self.save_what_can_be_saved(&error);
+                    return Err(error.into());
                 }
             };
             self.note_step(group, &report, lr, started, wait_secs)?;
@@ -273,18 +271,20 @@ impl Trainer<'_> {
         } else {
             self.note_bad_step(group, report.gradients.loss)?;
         }
+        let gpu_peak_bytes = torch::peak_allocated_bytes(self.stepper.learner.detector.device());
+        self.state.gpu_peak_bytes = self.state.gpu_peak_bytes.max(gpu_peak_bytes);
         let line = StepLine {
             step: self.state.step,
             epoch: self.state.epoch + 1,
             loss: report.gradients.loss,
             lr,
-            grad_norm: report.grad_norm,
+            grad_norm: report.gradients.norm,
             scale: self.stepper.scaler.scale(),
             clips,
-            micro_batch: self.stepper.guard.micro_batch(),
+            cut: report.cut,
             clips_per_sec: (seconds > 0.0).then(|| clips as f64 / seconds),
             data_wait_ms: (wait_secs * 1000.0) as u64,
-            gpu_peak_bytes: torch::peak_allocated_bytes(self.stepper.detector.device()),
+            gpu_peak_bytes: self.state.gpu_peak_bytes,
             rss_bytes: memory::process_rss_bytes(),
         };
         Ok(self.log.write("step", &line)?)
@@ -302,29 +302,53 @@ impl Trainer<'_> {
     fn log_oom(&mut self, known: usize, training: bool) -> io::Result<()> {
         let guard = if training { &self.stepper.guard } else { &self.evaluate_guard };
         for event in &guard.events()[known..] {
-            let device = format!("{:?}", self.stepper.detector.device());
-            self.log.write("oom", &OomLine { step: self.state.step, device, event })?;
-            self.state.oom_events += 1;
-            self.state.cleanups += 1;
+            let device = format!("{:?}", self.stepper.learner.detector.device());
+            let line = OomLine { step: self.state.step, device, event };
+            match event.cause {
+                Cause::Room => {
+                    self.log.write("grow", &line)?;
+                    self.state.times_grown += 1;
+                }
+                _ => {
+                    self.log.write("oom", &line)?;
+                    self.state.oom_events += 1;
+                    self.state.cleanups += usize::from(event.cause != Cause::Thrashing);
+                }
+            }
         }
         Ok(())
+    }
+
+    /// The run ends with `error`; what was learned since the last checkpoint is kept where it is whole.
+    fn save_what_can_be_saved(&mut self, error: &StepError) {
+        let last = Checkpoints::of_run(self.folder.path()).path("last");
+        let step = self.state.step;
+        let note = match error.can_be_saved().then(|| self.save(false)) {
+            Some(Ok(())) => format!("it is saved as it was after step {step}"),
+            Some(Err(unsaved)) => format!("it could not be saved ({unsaved})"),
+            None => "it cannot be saved as it is now".to_owned(),
+        };
+        match last.canonicalize() {
+            Ok(last) => tracing::error!("training stops: {note}; the last checkpoint is {}", last.display()),
+            Err(_) => tracing::error!("training stops: {note}; there is no checkpoint yet"),
+        }
     }
 
     fn progress_line(&self) -> String {
         let tally = &self.state.tally;
         let number = |value: Option<f64>, digits: usize| value.map_or("-".into(), |v| format!("{v:.digits$}"));
-        let memory = match torch::peak_allocated_bytes(self.stepper.detector.device()) {
+        let memory = match torch::peak_allocated_bytes(self.stepper.learner.detector.device()) {
             Some(bytes) => format!("GPU {}", ByteSize(bytes)),
             None => memory::process_rss_bytes().map_or(String::new(), |bytes| format!("RSS {}", ByteSize(bytes))),
         };
         format!(
-            "epoch {}/{} loss {} auc {} {} clips/s {memory} micro-batch {}",
+            "epoch {}/{} loss {} auc {} {} clips/s {memory} {}",
             self.state.epoch + 1,
             self.config.training.epochs,
             number(tally.loss(), 4),
             number(tally.auc(), 3),
             number(tally.clips_per_sec(), 1),
-            self.stepper.guard.micro_batch(),
+            self.stepper.guard.cut(),
         )
     }
 
@@ -373,13 +397,13 @@ impl Trainer<'_> {
     }
 
     pub(super) fn save(&mut self, is_best: bool) -> Result<(), TrainError> {
-        self.state.optimizer_step = self.stepper.optimizer.step_count();
+        self.state.optimizer_step = self.stepper.learner.optimizer.step_count();
         self.state.scaler = self.stepper.scaler.clone();
-        self.state.micro_batch = self.stepper.guard.micro_batch();
-        self.state.evaluate_micro_batch = self.evaluate_guard.micro_batch();
+        self.state.train_guard = self.stepper.guard.state();
+        self.state.evaluate_guard = self.evaluate_guard.state();
         self.state.log_bytes = self.log.bytes();
         Checkpoints::of_run(self.folder.path())
-            .save(&self.stepper.learned(), &self.state, self.config, is_best)
+            .save(&self.stepper.learner, &self.state, self.config, is_best)
             .map_err(TrainError::from)
     }
 }

@@ -1,0 +1,76 @@
+//! Backward through the backbone without having kept its activations: it is cut into segments, of which only the inputs
+//! are kept, and each is run again with a graph when its turn comes, last first (Chen et al. 2016).
+//!
+//! Activation checkpointing has a segment for each stage; a clip that is cut along time has the whole backbone in one.
+//! Batch norm normalises alike both times, and only the first time moves its running statistics.
+
+use tch::{Kind, Tensor};
+
+use super::detector::Detector;
+use super::mode::Mode;
+use super::resnet::PARTS;
+use crate::torch::{self, Autocast, Result};
+
+/// What each segment of the backbone gets as its input, first to last.
+#[derive(Debug)]
+pub struct SegmentInputs(Vec<Tensor>);
+
+impl Detector {
+    /// Whether stages are recomputed in backward, so that a step needs [`Detector::backward`].
+    #[must_use]
+    pub fn recomputes(&self) -> bool {
+        self.parts_a_segment < PARTS
+    }
+
+    /// Runs all segments but the last on normalised images `[N, 3, H, W]`, without a graph.
+    ///
+    /// # Errors
+    /// Out of memory, or shapes that do not fit.
+    pub fn segment_inputs(&self, images_nchw: Tensor, mode: Mode) -> Result<SegmentInputs> {
+        let _no_grad = tch::no_grad_guard();
+        let mut inputs = vec![images_nchw];
+        for segment in 0..PARTS.div_ceil(self.parts_a_segment) - 1 {
+            inputs.push(self.segment(segment, &inputs[segment], mode)?);
+        }
+        Ok(SegmentInputs(inputs))
+    }
+
+    /// Runs the last segment, without a graph: the backbone's float32 features `[N, F]`.
+    ///
+    /// # Errors
+    /// Out of memory.
+    pub fn features_of(&self, SegmentInputs(inputs): &SegmentInputs, mode: Mode) -> Result<Tensor> {
+        let _no_grad = tch::no_grad_guard();
+        self.segment(inputs.len() - 1, &inputs[inputs.len() - 1], mode)
+    }
+
+    /// Adds to the weights' gradients what `gradient_nf`, that of the features, makes of them. Each segment runs once
+    /// more, and its input is let go with it.
+    ///
+    /// # Errors
+    /// Out of memory.
+    pub fn backward(&self, SegmentInputs(inputs): SegmentInputs, gradient_nf: &Tensor, mode: Mode) -> Result<()> {
+        let mut gradient = gradient_nf.shallow_clone();
+        for (segment, input) in inputs.into_iter().enumerate().rev() {
+            let is_first = segment == 0;
+            let input = input.f_detach()?.f_set_requires_grad(!is_first)?;
+            let output = self.segment(segment, &input, mode.again())?;
+            torch::backward(&output, &gradient)?;
+            if !is_first {
+                gradient = input.f_grad()?;
+            }
+        }
+        Ok(())
+    }
+
+    fn segment(&self, segment: usize, x: &Tensor, mode: Mode) -> Result<Tensor> {
+        // One autocast region a segment: the low-precision copies of weights that it keeps have a graph or have none, as
+        // the first use of them had.
+        let _autocast = Autocast::enter(self.device(), self.format())?;
+        let first = segment * self.parts_a_segment;
+        let parts = first..(first + self.parts_a_segment).min(PARTS);
+        let is_last = parts.end == PARTS;
+        let y = self.backbone.forward_parts(parts, x, mode)?;
+        if is_last { y.f_to_kind(Kind::Float) } else { Ok(y) }
+    }
+}

@@ -1,0 +1,345 @@
+//! Steps under the guard, with memory made to run out at chosen places.
+
+use std::cell::RefCell;
+
+use tch::{Device, TchError, Tensor};
+
+use super::learner::Learner;
+use super::step::{StepError, StepReport, Stepper};
+use super::work::Work;
+use crate::config::{Backbone, Config, Precision, Temporal};
+use crate::data::{ClipSpec, HostBatch, Label};
+use crate::memory::{Attempt, Cut, DeviceGauge, Guard, GuardError, Ladder};
+use crate::model::{Detector, Mode};
+use crate::optim::{Loss, LossScaler};
+use crate::torch::{Format, Result, generator_lock};
+
+mod recovery;
+
+thread_local! {
+    /// Places to pass until memory runs out, one entry a failure, the last one first.
+    static FAULTS: RefCell<Vec<(usize, &'static str)>> = const { RefCell::new(Vec::new()) };
+}
+
+pub(super) fn fault() -> Result<()> {
+    FAULTS.with_borrow_mut(|faults| match faults.last_mut() {
+        Some((0, message)) => {
+            let error = TchError::Torch((*message).to_owned());
+            faults.pop();
+            Err(error)
+        }
+        Some((left, _)) => {
+            *left -= 1;
+            Ok(())
+        }
+        None => Ok(()),
+    })
+}
+
+const OOM: &str = "DefaultCPUAllocator: can't allocate memory: you tried to allocate 1 bytes";
+
+/// Clips of 4 frames of 40 x 40 through ResNet-18, 4 in a batch, in float32.
+fn config(temporal: Temporal, dropout: f64) -> Config {
+    let mut config = Config::default();
+    (config.model.backbone, config.model.temporal, config.model.dropout) = (Backbone::Resnet18, temporal, dropout);
+    (config.model.hidden_dim, config.model.attention_heads) = (16, 2);
+    (config.data.max_frames, config.data.frame_size, config.training.batch_size) = (4, [40, 40], 4);
+    config.gpu.mixed_precision = Precision::Off;
+    config
+}
+
+fn guard(config: &Config) -> Guard {
+    Guard::new("train", Ladder::training(config, false), Box::new(DeviceGauge(Device::Cpu)), true, 0)
+}
+
+/// Draws weights: hold [`generator_lock`].
+fn stepper(config: &Config) -> Stepper {
+    tch::manual_seed(3);
+    let format = Format::resolve(config.gpu.mixed_precision, false);
+    let detector = Detector::new(&config.model, Device::Cpu, format, config.gpu.channels_last).unwrap();
+    let learner = Learner::new(&config.training, detector, None).unwrap();
+    let loss = Loss::new(&config.loss, [1, 1]);
+    Stepper::new(config, learner, loss, LossScaler::new(false), guard(config), Box::new(|| {})).unwrap()
+}
+
+/// A guard that starts at this size.
+fn start_at(stepper: &mut Stepper, config: &Config, cut: Cut) {
+    let state = crate::memory::GuardState { cut, barred: None };
+    stepper.guard = guard(config).resume(&state);
+    assert_eq!(stepper.guard.cut(), cut, "no such size");
+}
+
+fn chunks_of(frames: usize) -> Cut {
+    Cut { chunk_frames: Some(frames), ..Cut::whole(1) }
+}
+
+fn batch(config: &Config, index: usize, clips: usize) -> HostBatch {
+    let clip_bytes = ClipSpec::of(&config.data).clip_bytes();
+    let pixel = |i: usize| (i * 7919 % 251) as u8 ^ (i / clip_bytes * 31 + i / 4800 * 13 + index) as u8;
+    HostBatch {
+        index,
+        frames_bthwc: (0..clips * clip_bytes).map(pixel).collect(),
+        labels: (0..clips).map(|clip| if clip % 2 == 0 { Label::Real } else { Label::Fake }).collect(),
+        videos: (0..clips).collect(),
+        skipped: Vec::new(),
+    }
+}
+
+fn weights(stepper: &Stepper) -> Vec<Tensor> {
+    stepper.learner.detector.parameters().iter().map(|parameter| parameter.tensor.detach().copy()).collect()
+}
+
+fn gradients(stepper: &Stepper) -> Vec<Tensor> {
+    stepper.learner.detector.parameters().trainable().map(|p| p.tensor.grad().copy()).collect()
+}
+
+#[track_caller]
+fn assert_same(a: &[Tensor], b: &[Tensor]) {
+    assert!(a.len() == b.len() && a.iter().zip(b).all(|(a, b)| a.equal(b)), "weights, statistics or gradients differ");
+}
+
+/// Every tensor differs from the other by at most `tolerance` of its own norm.
+#[track_caller]
+fn assert_near(a: &[Tensor], b: &[Tensor], tolerance: f64) {
+    assert_eq!(a.len(), b.len());
+    for (a, b) in a.iter().zip(b) {
+        let (difference, norm) = ((a - b).norm().double_value(&[]), b.norm().double_value(&[]));
+        assert!(difference <= tolerance * norm, "{difference} of {norm}");
+    }
+}
+
+/// Forward and backward alone, in one cut; gradients stay in the parameters.
+fn forward_backward(stepper: &mut Stepper, config: &Config, batches: &[HostBatch], cut: Cut, mode: Mode) -> f64 {
+    let statistics = stepper.learner.detector.parameters().copy_buffers().unwrap();
+    let mut work = Work {
+        learner: &mut stepper.learner,
+        loss: &Loss::new(&config.loss, [1, 1]),
+        scaler: &stepper.scaler,
+        statistics: &statistics,
+        relieve: &mut || {},
+        batches,
+        spec: &ClipSpec::of(&config.data),
+        pin_memory: false,
+        seed: 7,
+        precision: Precision::Off,
+        mode,
+    };
+    work.attempt(cut).unwrap().loss
+}
+
+/// The promise of the guard: a run with failures ends with the same bits as one that was never disturbed.
+#[test]
+fn failures_leave_no_trace() {
+    let _alone = generator_lock();
+    let config = config(Temporal::LstmAttention, 0.3);
+    let run = |cut: Cut, faults: Vec<(usize, &'static str)>| {
+        let mut stepper = stepper(&config);
+        start_at(&mut stepper, &config, cut);
+        FAULTS.set(faults);
+        let step = |step: usize| stepper.run(&[batch(&config, step, 4)], 1e-3, step as i64).unwrap();
+        let reports: Vec<_> = (0..3).map(step).collect();
+        (weights(&stepper), reports, stepper.guard.events().len())
+    };
+    // In the first step: forward of the first micro-batch, backward of the second, the second chunk of the third clip.
+    for (held, faults) in
+        [(Cut::whole(1), vec![(3, OOM), (0, OOM)]), (chunks_of(2), vec![(2 * 6 + 3, OOM), (3, OOM), (0, OOM)])]
+    {
+        let failures = faults.len();
+        let (calm_weights, calm_reports, _) = run(held, vec![]);
+        let (weights, reports, events) = run(Cut::whole(4), faults);
+        assert_eq!(events, failures);
+        assert_eq!(reports, calm_reports);
+        assert_same(&weights, &calm_weights);
+    }
+}
+
+/// With batch norm frozen, how a batch is cut changes no gradient.
+#[test]
+fn every_cut_gives_the_gradients_of_the_whole() {
+    let _alone = generator_lock();
+    for (temporal, checkpointing) in
+        [(Temporal::Mean, false), (Temporal::LstmAttention, false), (Temporal::LstmAttention, true)]
+    {
+        let plain = config(temporal, 0.3);
+        let mut config = plain.clone();
+        config.model.activation_checkpointing = checkpointing;
+        let of = |config: &Config, cut: Cut| {
+            let mut stepper = stepper(config);
+            // Two batches of different sizes are one effective batch.
+            let batches = [batch(config, 0, 3), batch(config, 1, 2)];
+            let loss = forward_backward(&mut stepper, config, &batches, cut, Mode::Evaluate);
+            (loss, gradients(&stepper))
+        };
+        let (whole_loss, whole) = of(&plain, Cut::whole(4));
+        for cut in [Cut::whole(4), Cut::whole(2), Cut::whole(1), chunks_of(2), chunks_of(3), chunks_of(1)] {
+            let (loss, cut_gradients) = of(&config, cut);
+            assert!((loss - whole_loss).abs() < 1e-5 * whole_loss, "{cut}: {loss} {whole_loss}");
+            assert_near(&cut_gradients, &whole, 1e-5);
+        }
+    }
+}
+
+/// Through the two passes of a cut along time go the same numbers as through one: dropout, batch norm by the frames it
+/// sees, its running statistics, which move once.
+#[test]
+fn a_clip_in_one_chunk_is_the_clip() {
+    let _alone = generator_lock();
+    for (precision, scaled, channels_last) in
+        [(Precision::Off, false, true), (Precision::Off, true, false), (Precision::Bf16, true, true)]
+    {
+        let mut config = config(Temporal::LstmAttention, 0.3);
+        (config.gpu.mixed_precision, config.gpu.channels_last) = (precision, channels_last);
+        let of = |cut: Cut| {
+            let mut stepper = stepper(&config);
+            stepper.scaler = LossScaler::new(scaled);
+            let loss = forward_backward(&mut stepper, &config, &[batch(&config, 0, 3)], cut, Mode::Train);
+            (loss, gradients(&stepper), weights(&stepper))
+        };
+        let (loss, plain, statistics) = of(Cut::whole(1));
+        let (chunk_loss, chunked, chunk_statistics) = of(chunks_of(4));
+        assert_eq!(loss, chunk_loss);
+        assert_near(&chunked, &plain, 1e-6);
+        assert_same(&chunk_statistics, &statistics);
+    }
+}
+
+#[test]
+fn activation_checkpointing_changes_neither_gradients_nor_statistics() {
+    let _alone = generator_lock();
+    for precision in [Precision::Off, Precision::Bf16] {
+        let of = |checkpointing: bool, cut: Cut| {
+            let mut config = config(Temporal::LstmAttention, 0.3);
+            config.model.activation_checkpointing = checkpointing;
+            config.gpu.mixed_precision = precision;
+            let mut stepper = stepper(&config);
+            let loss = forward_backward(&mut stepper, &config, &[batch(&config, 0, 4)], cut, Mode::Train);
+            (loss, gradients(&stepper), weights(&stepper))
+        };
+        for cut in [Cut::whole(4), chunks_of(2)] {
+            let (loss, plain, statistics) = of(false, cut);
+            let (checkpointed_loss, checkpointed, checkpointed_statistics) = of(true, cut);
+            assert_eq!(loss, checkpointed_loss);
+            assert_near(&checkpointed, &plain, 1e-6);
+            assert_same(&checkpointed_statistics, &statistics);
+        }
+    }
+}
+
+#[test]
+fn accumulated_batches_are_one_effective_batch() {
+    let _alone = generator_lock();
+    let config = config(Temporal::Mean, 0.0);
+    let learn = |batches: &[HostBatch]| {
+        let mut stepper = stepper(&config);
+        start_at(&mut stepper, &config, Cut::whole(1));
+        let report = stepper.run(batches, 1e-3, 0).unwrap();
+        (report, weights(&stepper))
+    };
+    // Clip by clip the forward passes are the same, whichever batch a clip came in.
+    let whole = batch(&config, 0, 3);
+    let clip_bytes = whole.frames_bthwc.len() / 3;
+    let part = |from: usize, to: usize| HostBatch {
+        frames_bthwc: whole.frames_bthwc[from * clip_bytes..to * clip_bytes].to_vec(),
+        labels: whole.labels[from..to].to_vec(),
+        videos: whole.videos[from..to].to_vec(),
+        ..batch(&config, 0, 0)
+    };
+    let (one, one_weights) = learn(std::slice::from_ref(&whole));
+    let (two, two_weights) = learn(&[part(0, 2), part(2, 3)]);
+    assert_eq!(one, two);
+    assert_same(&one_weights, &two_weights);
+}
+
+#[test]
+fn what_is_no_out_of_memory_is_not_retried_and_moves_nothing() {
+    let _alone = generator_lock();
+    let config = config(Temporal::Mean, 0.0);
+    for (message, can_be_saved) in [
+        ("CUDA error: an illegal memory access was encountered", false),
+        ("CUDA error: device-side assert triggered", false),
+        ("mat1 and mat2 shapes cannot be multiplied", true),
+    ] {
+        let mut stepper = stepper(&config);
+        let before = weights(&stepper);
+        // After a forward pass, which has moved running statistics.
+        FAULTS.set(vec![(1, message)]);
+        let error = stepper.run(&[batch(&config, 0, 4)], 1e-3, 0).unwrap_err();
+        assert!(FAULTS.take().is_empty() && error.to_string().contains(message), "{error}");
+        assert_eq!(error.can_be_saved(), can_be_saved, "{error}");
+        assert_eq!(stepper.guard.events().len(), 0);
+        if can_be_saved {
+            assert_same(&weights(&stepper), &before);
+        }
+    }
+}
+
+#[test]
+fn a_run_that_cannot_go_on_is_as_it_was_before_the_step() {
+    let _alone = generator_lock();
+    let config = config(Temporal::Mean, 0.0);
+    let mut stepper = stepper(&config);
+    let before = weights(&stepper);
+    FAULTS.set(vec![(1, OOM); 5]);
+    let error = stepper.run(&[batch(&config, 0, 4)], 1e-3, 0).unwrap_err();
+    assert!(matches!(error, StepError::Guard(GuardError::Exhausted { cut, .. }) if cut == chunks_of(1)), "{error}");
+    assert!(error.can_be_saved());
+    assert_same(&weights(&stepper), &before);
+}
+
+#[test]
+fn gradients_that_are_not_finite_move_nothing() {
+    let _alone = generator_lock();
+    let config = config(Temporal::Mean, 0.0);
+    let mut stepper = stepper(&config);
+    stepper.scaler = LossScaler::new(true);
+    {
+        let _no_grad = tch::no_grad_guard();
+        let bias = stepper.learner.detector.parameters().iter().find(|p| p.name == "head.fc.bias").unwrap();
+        let _ = bias.tensor.shallow_clone().fill_(f64::INFINITY);
+    }
+    let before = weights(&stepper);
+    let report = stepper.run(&[batch(&config, 0, 4)], 1e-3, 0).unwrap();
+    assert!(!report.updated);
+    assert_same(&weights(&stepper), &before);
+    assert_eq!((stepper.scaler.scale(), stepper.learner.optimizer.step_count()), (32768.0, 0));
+}
+
+#[test]
+fn the_scale_of_the_loss_changes_only_rounding() {
+    let _alone = generator_lock();
+    let config = config(Temporal::Mean, 0.0);
+    for cut in [Cut::whole(4), chunks_of(2)] {
+        let norm = |enabled| {
+            let mut stepper = stepper(&config);
+            start_at(&mut stepper, &config, cut);
+            stepper.scaler = LossScaler::new(enabled);
+            stepper.run(&[batch(&config, 0, 4)], 1e-3, 0).unwrap().gradients.norm
+        };
+        assert!((norm(true) - norm(false)).abs() < 1e-5 * norm(false));
+    }
+}
+
+/// The ladder of a GPU, walked down on the CPU: the same step goes on there, in its own size, with its moments.
+#[test]
+fn training_goes_on_on_the_cpu_where_the_device_holds_not_even_a_frame() {
+    let _alone = generator_lock();
+    let config = config(Temporal::LstmAttention, 0.0);
+    let on_device = || {
+        let mut stepper = stepper(&config);
+        let gauge = Box::new(DeviceGauge(Device::Cpu));
+        stepper.guard = Guard::new("train", Ladder::training(&config, true), gauge, true, 0);
+        stepper
+    };
+    let report = |stepper: &mut Stepper, step: usize| -> StepReport {
+        stepper.run(&[batch(&config, step, 4)], 1e-3, step as i64).unwrap()
+    };
+    let mut fallen = on_device();
+    report(&mut fallen, 0);
+    // 4, 2 and 1 clips, 2 frames, 1 frame, 1 frame prepared on the host.
+    FAULTS.set(vec![(0, OOM); 6]);
+    report(&mut fallen, 1);
+    assert_eq!(fallen.guard.cut(), Cut { on_cpu: true, ..Cut::whole(4) });
+    let mut calm = on_device();
+    (0..2).for_each(|step| drop(report(&mut calm, step)));
+    assert_same(&weights(&fallen), &weights(&calm));
+}
