@@ -1,9 +1,11 @@
-//! What the loader costs: `cargo bench --bench loader -- augment|memory|decoders|epoch`.
+//! What the loader costs: `cargo bench --bench loader -- augment|memory|decoders|faces|epoch`.
 //!
 //! - `augment [IN.png OUT.png]`: milliseconds a clip with the default augmentations on one core; a contact sheet of them.
 //! - `memory`: 200 clips of 720p, 4 workers, a budget of 512 MiB: peak of the resident memory over the base.
 //! - `decoders`: what one thread more adds to the resident memory while it decodes, at 720p and 1080p.
-//! - `epoch`: ResNet-18 at 112 px, 16 frames, batches of 8 from a full cache: the share of a step spent waiting.
+//! - `faces`: milliseconds that the face detector takes for a frame on one core, and what looking for faces in one video
+//!   adds to the resident memory.
+//! - `epoch`: ResNet-18 at 112 px in the format that training would choose, 16 frames, batches of 8 from a full cache: the share of a step spent waiting.
 #![expect(clippy::unwrap_used, reason = "a benchmark fails by panicking")]
 
 use std::fs;
@@ -14,7 +16,8 @@ use std::sync::atomic::AtomicBool;
 use std::thread;
 use std::time::{Duration, Instant};
 
-use dfdetect::config::{AugmentationConfig, Backbone, DataConfig, ModelConfig, Roots};
+use dfdetect::config::{AugmentationConfig, Backbone, DataConfig, FaceConfig, ModelConfig, OnMiss, Precision, Roots};
+use dfdetect::data::face::{CenterFace, FaceDetector, read_face_clip};
 use dfdetect::data::{
     Augmentation, ClipCache, ClipSource, ClipSpec, DECODER_BYTES, DiskCache, Draw, Loader, LoaderNeeds, LoaderPlan,
     Manifest, Sampler, plan_loader, prepare,
@@ -22,7 +25,7 @@ use dfdetect::data::{
 use dfdetect::demo::{VideoSettings, VideoWriter};
 use dfdetect::model::{Detector, Mode};
 use dfdetect::optim::{Adam, Optimizer, ParameterGroups};
-use dfdetect::torch::Format;
+use dfdetect::torch::{Format, release_cached_memory};
 use image::imageops::FilterType;
 use tch::{Device, Kind, Reduction, Tensor};
 use tempfile::TempDir;
@@ -36,11 +39,13 @@ fn main() {
         "augment" => augment(&args[1..]),
         "memory" => memory(),
         "decoders" => decoders(),
+        "faces" => faces(),
         "epoch" => epoch(),
         _ => {
             augment(&[]);
             memory();
             decoders();
+            faces();
             epoch();
         }
     }
@@ -189,6 +194,36 @@ fn decoders() {
     }
 }
 
+fn faces() {
+    let detector = CenterFace::load().unwrap();
+    for (width, height) in [(320, 180), (1280, 720), (480, 480)] {
+        let frames: Vec<_> = (0..16)
+            .map(|time| {
+                let bytes = picture(width, height, time);
+                image::RgbImage::from_raw(width as u32, height as u32, bytes).unwrap()
+            })
+            .collect();
+        detector.detect(&frames[..2]).unwrap();
+        let started = Instant::now();
+        detector.detect(&frames).unwrap();
+        let ms = started.elapsed().as_secs_f64() * 1e3 / frames.len() as f64;
+        println!("faces: {ms:.1} ms a frame of {width} x {height}");
+    }
+    let faces = FaceConfig { on_miss: OnMiss::WholeFrame, ..FaceConfig::default() };
+    for (width, height) in [(1280, 720), (1920, 1080)] {
+        let (_root, manifest) = dataset(width, height, 60, 2, 1);
+        for frames in [16, 32] {
+            fs::write("/proc/self/clear_refs", "5").unwrap();
+            let base = rss_bytes("VmRSS");
+            let spec = ClipSpec::uniform(frames, 224, 224, 8);
+            read_face_clip(&manifest.footage(0), &spec, None, &faces, &detector).unwrap();
+            let added = (rss_bytes("VmHWM") - base) as f64 / MIB;
+            println!("faces: {frames} frames of {width}x{height} add {added:.0} MiB to {:.0} MiB", base as f64 / MIB);
+            release_cached_memory().unwrap();
+        }
+    }
+}
+
 /// From each level of the cache in turn.
 fn epoch() {
     let (_root, manifest) = dataset(256, 256, 40, 8, 10);
@@ -212,7 +247,7 @@ fn epoch() {
 /// Steps after the first, and milliseconds that a step waited and took.
 fn train(loader: &Loader, videos: &[usize]) -> (u32, f64, f64) {
     let model = ModelConfig { backbone: Backbone::Resnet18, ..ModelConfig::default() };
-    let detector = Detector::new(&model, Device::Cpu, Format::F32, false).unwrap();
+    let detector = Detector::new(&model, Device::Cpu, Format::resolve(Precision::Auto, false), true).unwrap();
     let parameters = detector.parameters();
     let named = parameters.trainable().map(|parameter| (parameter.name.as_str(), &parameter.tensor));
     let mut optimizer = Adam::adamw(ParameterGroups::new(named, 0.01, 1.0)).unwrap();

@@ -353,6 +353,19 @@ fn some_broken_videos_are_named_and_the_rest_is_learned_from() {
 }
 
 #[test]
+fn a_side_of_broken_videos_is_filled_with_others() {
+    let case = trained();
+    let videos = json(case.path("run/manifest.json"))["videos"].clone();
+    let tested = videos.as_array().unwrap().iter().filter(|video| video["split"] == "test");
+    tested.for_each(|video| case.write(&format!("data/{}", video["path"].as_str().unwrap()), "no video"));
+    let output = case.train(&["--data", "data"]);
+    succeeds(&output);
+    assert!(stderr(&output).contains("(test): those that can be used are divided anew"), "{}", stderr(&output));
+    let report = json(case.runs().remove(0).join("report.json"));
+    assert!(report["test"]["video_auc"].is_number(), "{report}");
+}
+
+#[test]
 fn a_class_of_broken_videos_alone() {
     let case = trained();
     case.data("broken", twelve());

@@ -279,8 +279,10 @@ fn where_memory_is_short_fewer_clips_are_ahead_and_fewer_threads_at_work() {
     let loader = Loader::new(Arc::new(source.with_reader(reader, vec![String::new()])), &LoaderPlan::fixed(4, 8));
     let mut pass = loader.pass(vec![vec![0]; 200], None);
     let mut taken = 0;
-    let mut state = |changes: &[fn(&Loader)]| {
-        changes.iter().for_each(|change| change(&loader));
+    let mut state = |changes: &[fn(&Loader) -> bool]| {
+        changes.iter().for_each(|change| {
+            change(&loader);
+        });
         for clips in [8, 8] {
             // What was begun before the change may end.
             peak.store(0, Ordering::SeqCst);
@@ -295,13 +297,17 @@ fn where_memory_is_short_fewer_clips_are_ahead_and_fewer_threads_at_work() {
     };
     let (ahead, threads) = state(&[]);
     assert!(ahead == 8 && (2..=4).contains(&threads), "{ahead} {threads}");
+    // First fewer clips ahead, down to one a thread; then fewer threads.
+    let (ahead, threads) = state(&[Loader::shrink]);
+    assert!(ahead == 4 && (2..=4).contains(&threads), "{ahead} {threads}");
     let (ahead, threads) = state(&[Loader::shrink]);
     assert!(ahead == 4 && threads <= 2, "{ahead} {threads}");
-    assert_eq!(state(&[Loader::shrink]), (2, 1));
-    assert_eq!(state(&[Loader::shrink as fn(&Loader); 4]), (1, 1), "no less than one of each");
+    assert_eq!(state(&[Loader::shrink as fn(&Loader) -> bool; 9]), (1, 1), "no less than one of each");
+    assert!(!loader.shrink());
     assert_eq!(state(&[Loader::grow]), (2, 1));
-    let (ahead, threads) = state(&[Loader::grow as fn(&Loader); 4]);
+    let (ahead, threads) = state(&[Loader::grow as fn(&Loader) -> bool; 9]);
     assert!(ahead == 8 && (2..=4).contains(&threads), "{ahead} {threads}");
+    assert!(!loader.grow());
 }
 
 #[test]

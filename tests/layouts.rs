@@ -403,7 +403,7 @@ impl RandomSet {
     fn new(layout: LayoutChoice, swaps: &[(u32, u32, usize)]) -> Self {
         let mut set = Self { layout, people_of: BTreeMap::new(), lists: BTreeMap::new() };
         let mut parts: BTreeMap<u32, serde_json::Map<String, serde_json::Value>> = BTreeMap::new();
-        let mut rows = BTreeSet::new();
+        let (mut rows, mut benchmark) = (BTreeSet::new(), serde_json::json!({}));
         for (a, b, kind) in swaps {
             let method = FFPP_METHODS[*kind];
             let (real, fake) = match layout {
@@ -426,6 +426,15 @@ impl RandomSet {
                     list.insert(fake.clone(), serde_json::json!({ "label": "FAKE", "original": real.clone() }));
                     (format!("dfdc_train_part_{part}/{real}"), format!("dfdc_train_part_{part}/{fake}"))
                 }
+                LayoutChoice::Deepfakebench => {
+                    let at = |method: &str, name: &str| format!("FaceForensics++/{method}/c23/frames/{name}");
+                    let (real, fake) = (at("youtube", &format!("{a:03}")), at(method, &format!("{a:03}_{b:03}")));
+                    for (label, path) in [("FF-real", &real), (method, &fake)] {
+                        benchmark[label]["all"]["c23"][path.rsplit('/').next().unwrap()] =
+                            serde_json::json!({ "label": label, "frames": [format!("/elsewhere/{path}/000.png")] });
+                    }
+                    (real, fake)
+                }
                 _ => (format!("clips/{a}.mp4"), format!("clips/{b}/{kind}/swap of {a}.mp4")),
             };
             rows.insert(format!("{real},real,person {a}\n"));
@@ -438,13 +447,18 @@ impl RandomSet {
             set.lists
                 .insert("list.csv".into(), rows.into_iter().fold("path,label,group\n".into(), |text, row| text + &row));
         }
+        if layout == LayoutChoice::Deepfakebench {
+            set.lists.insert("list.json".into(), serde_json::json!({ "FaceForensics++": benchmark }).to_string());
+        }
         let lists = parts.into_iter().map(|(part, list)| (part, serde_json::Value::from(list).to_string()));
         set.lists.extend(lists.map(|(part, list)| (format!("dfdc_train_part_{part}/metadata.json"), list)));
         set
     }
 
     fn write(&self) -> TempDir {
-        let root = tree(self.people_of.keys());
+        // A video of DeepfakeBench is a folder of frames.
+        let frame = if self.layout == LayoutChoice::Deepfakebench { "/000.png" } else { "" };
+        let root = tree(self.people_of.keys().map(|video| format!("{video}{frame}")));
         self.lists.iter().for_each(|(name, text)| put(&root, name, text));
         root
     }
@@ -462,9 +476,9 @@ impl RandomSet {
 
 /// Few people know one another, or all would be one group that cannot be divided.
 fn random_set() -> impl Strategy<Value = RandomSet> {
-    use LayoutChoice::{Celebdf, Csv, Dfdc, Ffpp, FfppKaggle, Folders};
+    use LayoutChoice::{Celebdf, Csv, Deepfakebench, Dfdc, Ffpp, FfppKaggle, Folders};
     let swaps = vec((0_u32..40, 0_u32..4, 0_usize..3), 12..60);
-    let layouts = proptest::sample::select(vec![Folders, Ffpp, FfppKaggle, Celebdf, Dfdc, Csv]);
+    let layouts = proptest::sample::select(vec![Folders, Ffpp, FfppKaggle, Celebdf, Dfdc, Deepfakebench, Csv]);
     (layouts, swaps).prop_map(|(layout, mut swaps)| {
         swaps.iter_mut().for_each(|(a, b, _)| *b += *a / 4 * 4);
         RandomSet::new(layout, &swaps)

@@ -290,6 +290,44 @@ fn training_goes_to_its_end_through_a_real_out_of_memory() {
     assert_eq!(clips(&limited), clips(&straight));
 }
 
+/// Host memory of any machine is more than 5% full, so the reading that crosses the threshold is a real one.
+#[test]
+fn real_pressure_empties_the_cache_and_changes_nothing_that_is_learned() {
+    let _alone = alone();
+    let data = noise_videos(8);
+    let run = |sets: &[&str]| {
+        let output = tempfile::tempdir().unwrap();
+        let log = succeed(&mut train(data.path(), output.path(), &[&["logging.memory_log_interval=1"], sets].concat()));
+        (only_run(output.path()), output, String::from_utf8(log.stderr).unwrap())
+    };
+    let (calm, _calm, _) = run(&["gpu.memory_management.cpu_threshold=1.0"]);
+    let (pressed, _pressed, log) = run(&[
+        "gpu.memory_management.cpu_threshold=0.05",
+        "gpu.memory_management.auto_cleanup_interval=0.1",
+        "gpu.memory_management.force_cleanup_every=4",
+    ]);
+    assert_same_training(&pressed, &calm);
+
+    let cleanups = log_lines(&pressed, "cleanup");
+    let of = |reason: &str| cleanups.iter().filter(|line| line["reason"] == reason).collect::<Vec<_>>();
+    let first = of("host_pressure")[0];
+    assert!(first["changes"][0].as_str().unwrap().starts_with("frame cache: "), "{first}");
+    assert!(first["before"]["rss_bytes"].is_u64() && first["ms"].is_f64(), "{first}");
+    assert!(log.contains("frame cache: ") && log.contains(", because host memory is "), "{log}");
+    assert_eq!(of("scheduled").len(), 1, "ten or eleven clips in batches of four, twice: step 4 of six");
+    let cached = |run: &Path| -> Vec<u64> {
+        log_lines(run, "memory").iter().map(|line| line["cache_bytes"].as_u64().unwrap()).collect()
+    };
+    let (kept, left) = (cached(&calm), cached(&pressed));
+    assert!(kept[0] > 0 && kept[0] == kept[5], "{kept:?}");
+    assert!(left.last() < kept.last(), "{left:?} of {kept:?}");
+
+    let memory = json(&pressed.join("report.json"))["memory"].clone();
+    assert_eq!(memory["cleanups"].as_u64().unwrap() as usize, cleanups.len());
+    assert!(memory["cleanup_ms"].as_f64().unwrap() > 0.0 && memory["host_used_peak_bytes"].is_u64(), "{memory}");
+    assert_eq!(json(&calm.join("report.json"))["memory"]["cleanups"], 0);
+}
+
 /// Links every video of `source` into `real/` or `fake/` by a coin that knows nothing of what it shows.
 fn shuffled_labels(source: &Path) -> TempDir {
     let mut videos: Vec<PathBuf> = ["real", "fake/faceswap"]
@@ -463,10 +501,11 @@ fn a_run_that_diverges_is_taken_back_once_and_then_stops() {
     let output = tempfile::tempdir().unwrap();
     succeed(&mut train(data.path(), output.path(), &settings));
     let run = only_run(output.path());
-    assert_eq!(json(&run.join("report.json"))["epochs"], 24);
+    let report = json(&run.join("report.json"));
+    assert_eq!((&report["epochs"], &report["taken_back"]), (&24.into(), &true.into()));
 
     let skips = log_lines(&run, "skip");
-    assert!(skips.len() >= 20, "{} steps were skipped", skips.len());
+    assert!(skips.len() >= 20 && report["skipped_steps"] == skips.len(), "{} steps were skipped", skips.len());
     assert!(skips[0]["videos"].as_array().unwrap().iter().all(|video| video.as_str().unwrap().ends_with(".mp4")));
     let [back] = &log_lines(&run, "taken_back")[..] else { panic!("it was taken back once") };
     let (from, to) = (back["step"].as_u64().unwrap(), back["to_step"].as_u64().unwrap());

@@ -4,7 +4,7 @@ use std::collections::BTreeMap;
 use std::fs;
 use std::io::{self, Write};
 use std::path::Path;
-use std::sync::Arc;
+use std::rc::Rc;
 use std::sync::atomic::AtomicBool;
 
 use anyhow::{Context, Result};
@@ -12,10 +12,11 @@ use anyhow::{Context, Result};
 use super::Interrupted;
 use super::pipeline::{Clips, NamedSet, OWN_TEST, decide_faces, extract, stop_flag, test_sets};
 use super::plan::{Plan, check_splits};
-use crate::data::{ClipSource, DataError, Label, Loader, Sampler, Split, unusable};
+use super::relief::{limit_device_memory, memory_manager};
+use crate::data::{DataError, Label, Loader, Sampler, Split, unusable};
 use crate::evaluate::EvaluateError;
 use crate::files;
-use crate::memory::{self, DeviceGauge, Guard, Ladder};
+use crate::memory::{self, DeviceGauge, Guard, Ladder, MemoryManager, Reason};
 use crate::metrics::Metrics;
 use crate::optim::{Loss, LossScaler};
 use crate::report::{
@@ -31,6 +32,7 @@ impl Plan {
     pub fn carry_out(mut self) -> Result<()> {
         let stop = stop_flag()?;
         tracing::info!("device: {}", self.placement.reason);
+        limit_device_memory(&self.config.gpu, self.placement.device)?;
         // First what takes seconds: a network that cannot be built or loaded should not wait for thousands of videos.
         let learner = self.learner()?;
         if self.resumed.is_none() {
@@ -45,14 +47,15 @@ impl Plan {
             }
             None => self.make_folder(&clips, &stop)?,
         };
-        let loader = clips.loader();
-        let mut trainer = self.trainer(learner, &folder, &clips.source, &loader, &stop)?;
+        let loader = Rc::new(clips.loader());
+        let memory = memory_manager(&self.config.gpu, self.placement.device, &clips.source, &loader);
+        let mut trainer = self.trainer(learner, &folder, &loader, &memory, &stop)?;
         tracing::info!("run folder: {}", folder.path().display());
 
         let result = train_and_test(&mut trainer, &test_sets(&self.manifest));
         let state = trainer.state;
         self.manifest.mark_unusable(state.skipped.iter().cloned());
-        let report = self.report(&folder, &clips, &state, &result);
+        let report = self.report(&folder, &clips, &state, &memory, &result);
         let saved = report.save(&folder.report());
         let listed = self.manifest.save(&folder.manifest());
         // Where training failed, its own error says more than that these could not be written either.
@@ -79,6 +82,7 @@ impl Plan {
         let mut fill = || -> Result<()> {
             let unusable = self.extract(clips, stop)?;
             self.manifest.mark_unusable(unusable);
+            self.manifest.mend_splits(&self.config.data, self.config.seed);
             check_splits(&self.manifest)?;
             self.write_config(&folder)?;
             Ok(self.manifest.save(&folder.manifest())?)
@@ -144,13 +148,13 @@ impl Plan {
         &'a self,
         (learner, state): (Learner, TrainState),
         folder: &RunFolder,
-        source: &Arc<ClipSource>,
         loader: &'a Loader,
+        memory: &Rc<MemoryManager>,
         stop: &'a AtomicBool,
     ) -> Result<Trainer<'a>> {
         let config = &self.config;
         let sampler = Sampler::new(config.data.sampler, &self.manifest)?;
-        tracing::info!("sampler: {}", sampler.describe());
+        tracing::debug!("sampler: {}", sampler.describe());
         let device = learner.detector.device();
         let guard = |phase, ladder| {
             let keys = &config.gpu.memory_management;
@@ -159,12 +163,10 @@ impl Plan {
         let train_guard = guard("train", Ladder::training(config, device.is_cuda())).resume(&state.train_guard);
         let evaluate_ladder = Ladder::evaluation(config, device.is_cuda());
         let evaluate_guard = guard("evaluate", evaluate_ladder).resume(&state.evaluate_guard);
-        let cache = source.clone();
-        let relieve: Box<dyn FnMut()> = match device.is_cuda() {
-            // Frames in host memory do not crowd the device.
-            true => Box::new(|| {}),
-            false => Box::new(move || cache.cache().shrink()),
-        };
+        let relief = memory.clone();
+        let relieve = Box::new(move || {
+            relief.clean(Reason::OutOfMemory);
+        });
         let stepper = Stepper::new(config, learner, self.loss(&sampler), state.scaler.clone(), train_guard, relieve)
             .context("there is no memory to begin with")?;
         Ok(Trainer {
@@ -174,6 +176,7 @@ impl Plan {
             usable_videos: self.manifest.indices(Split::Train).into_iter().collect(),
             val_videos: self.manifest.indices(Split::Val),
             loader,
+            memory: memory.clone(),
             stop,
             stepper,
             evaluate_guard,
@@ -199,7 +202,14 @@ impl Plan {
         Some(FaceSummary { missed: missed.len(), missed_by_method, missed_videos })
     }
 
-    fn report(&self, folder: &RunFolder, clips: &Clips, state: &TrainState, result: &Result<Tested>) -> Report {
+    fn report(
+        &self,
+        folder: &RunFolder,
+        clips: &Clips,
+        state: &TrainState,
+        memory: &MemoryManager,
+        result: &Result<Tested>,
+    ) -> Report {
         let status = match result {
             Ok((Outcome::Completed, _)) => Status::Completed,
             Ok((Outcome::Interrupted, _)) => Status::Interrupted,
@@ -209,6 +219,7 @@ impl Plan {
         let own = |(name, _): &&(String, Metrics)| name == OWN_TEST;
         let cross = tested.iter().filter(|set| !own(set));
         let cache = clips.source.cache().stats();
+        let history = memory.history();
         let train_secs: f64 = state.history.iter().map(|epoch| epoch.seconds).sum();
         let waited_secs: f64 = state.history.iter().map(|epoch| epoch.seconds * epoch.data_wait_share).sum();
         let learned: usize = state.history.iter().map(|epoch| epoch.train_clips).sum();
@@ -218,6 +229,8 @@ impl Plan {
             error: result.as_ref().err().map(|error| format!("{error:#}")),
             epochs: state.epoch,
             steps: state.step,
+            skipped_steps: state.skipped_steps,
+            taken_back: state.lr_factor < 1.0,
             best_epoch: state.best.as_ref().map(|best| best.epoch),
             seconds: state.seconds,
             validation: state.best.as_ref().map(|best| best.validation.clone()),
@@ -225,7 +238,11 @@ impl Plan {
             cross_tests: cross.map(|(name, test)| CrossTest { name: name.clone(), test: test.clone() }).collect(),
             memory: MemorySummary {
                 oom_events: state.oom_events,
-                cleanups: state.cleanups,
+                cleanups: state.cleanups.times,
+                cleanup_freed_bytes: state.cleanups.freed_bytes,
+                cleanup_ms: state.cleanups.ms,
+                host_used_peak_bytes: history.host.peak_bytes,
+                host_used_mean_bytes: history.host.mean_bytes as u64,
                 times_grown: state.times_grown,
                 micro_batch_final: state.train_guard.cut.micro_batch,
                 chunk_frames_final: state.train_guard.cut.chunk_frames,

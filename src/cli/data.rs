@@ -150,6 +150,9 @@ fn scan(args: &ScanArgs) -> Result<()> {
     if stop.load(Ordering::Relaxed) {
         return Err(Interrupted(None).into());
     }
+    if split_problem.is_none() {
+        manifest.mend_splits(&config.data, config.seed);
+    }
     let mut scan = summarise(&manifest, &infos, split_problem);
     if let Some(path) = &args.preview {
         preview::draw(&config, &mut manifest, path, &stop)?;

@@ -3,17 +3,19 @@
 use std::collections::BTreeMap;
 use std::io::{self, Write};
 use std::path::{Path, PathBuf};
+use std::rc::Rc;
 
 use anyhow::{Context, Result};
 use clap::{Args, ValueEnum};
 use serde::Serialize;
 
 use super::pipeline::{Clips, NamedSet, decide_faces, stop_flag, test_sets};
+use super::relief::{limit_device_memory, memory_manager};
 use super::{Interrupted, overrides_of};
 use crate::config::{self, DataConfig, LayoutChoice, Methods, Roots};
 use crate::data::{DataError, Manifest, SkippedVideo, Split, VideoRecord};
 use crate::evaluate::{EvaluateError, Evaluation, Evaluator};
-use crate::memory::{DeviceGauge, Guard, Ladder};
+use crate::memory::{DeviceGauge, Guard, Ladder, Reason};
 use crate::metrics::Metrics;
 use crate::model::{Detector, Placement};
 use crate::progress;
@@ -96,17 +98,23 @@ pub(super) fn run(args: &EvaluateArgs) -> Result<()> {
 
     let placement = Placement::decide(&config.gpu)?;
     tracing::info!("checkpoint: {}, device: {}", folder.display(), placement.reason);
+    limit_device_memory(&config.gpu, placement.device)?;
     let detector = Detector::new(&config.model, placement.device, placement.format, config.gpu.channels_last)
         .context("the network cannot be built")?;
     checkpoint.load_tested(detector.parameters())?;
 
-    let loader = Clips::new(&config, &manifest, true)?.loader();
+    let clips = Clips::new(&config, &manifest, true)?;
+    let loader = Rc::new(clips.loader());
+    let memory = memory_manager(&config.gpu, placement.device, &clips.source, &loader);
+    let mut relieve = || {
+        memory.clean(Reason::OutOfMemory);
+    };
     let ladder = Ladder::evaluation(&config, placement.device.is_cuda());
     let retry = config.gpu.memory_management.oom_retry;
     let mut guard = Guard::new("evaluate", ladder, Box::new(DeviceGauge(placement.device)), retry, 0);
     let batch_size = config.training.batch_size;
     let mut evaluator =
-        Evaluator { loader: &loader, guard: &mut guard, relieve: &mut || {}, batch_size, stop: &stop, label: "" };
+        Evaluator { loader: &loader, guard: &mut guard, relieve: &mut relieve, batch_size, stop: &stop, label: "" };
     let mut sets = Vec::new();
     for (name, videos) in &asked {
         evaluator.label = name;

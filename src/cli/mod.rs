@@ -13,6 +13,7 @@ pub mod meminfo;
 mod pipeline;
 mod plan;
 mod preview;
+mod relief;
 pub mod suggest;
 pub mod train;
 

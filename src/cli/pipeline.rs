@@ -5,6 +5,7 @@ use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::{Arc, Mutex, PoisonError};
 
 use anyhow::{Context, Result};
+use bytesize::ByteSize;
 use signal_hook::consts::{SIGINT, SIGTERM};
 use signal_hook::flag;
 
@@ -13,8 +14,8 @@ use crate::config::{AutoBytes, Config, FaceMode};
 use crate::data::decode;
 use crate::data::face::{self, CenterFace, FaceFacts};
 use crate::data::{
-    ClipCache, ClipReader, ClipSource, ClipSpec, DECODER_BYTES, DataError, DataSet, DiskCache, Loader, LoaderNeeds,
-    LoaderPlan, Manifest, Prepared, ReadClip, Split, free_disk_bytes, plan_cache, plan_loader, prepare,
+    CachePlan, ClipCache, ClipReader, ClipSource, ClipSpec, DECODER_BYTES, DataError, DataSet, DiskCache, Loader,
+    LoaderNeeds, LoaderPlan, Manifest, Prepared, ReadClip, Split, free_disk_bytes, plan_cache, plan_loader, prepare,
 };
 use crate::memory::Snapshot;
 
@@ -45,8 +46,10 @@ impl Clips {
             tracing::warn!("loader: {why}");
         }
         let memory_bytes = if once { 0 } else { loader.cache_bytes };
-        let cache = open_cache(config, manifest, &spec, memory_bytes);
-        let mut source = ClipSource::new(manifest, spec, Arc::new(cache))
+        let plan = plan_clip_cache(config, manifest, &spec, memory_bytes);
+        tracing::info!("clip cache: {}", plan.why);
+        let cache = Arc::new(ClipCache::new(plan.memory_bytes, open_disk(config, &plan)));
+        let mut source = ClipSource::new(manifest, spec, cache)
             .with_augmentation(&config.augmentation)
             .with_training_frames(config.data.training_frames());
         let misses = Arc::new(Misses::default());
@@ -69,7 +72,11 @@ pub(super) fn decide_faces(config: &Config, manifest: &mut Manifest, stop: &Atom
     match faces.mode {
         FaceMode::Off => manifest.sets.iter_mut().for_each(|set| set.crop_faces = false),
         FaceMode::Crop => manifest.sets.iter_mut().for_each(|set| set.crop_faces = true),
-        FaceMode::Auto => face::decide(manifest, faces, &ClipSpec::of(&config.data), &load_detector()?, stop)?,
+        FaceMode::Auto => {
+            let spec = ClipSpec::of(&config.data);
+            let cache = ClipCache::new(0, open_disk(config, &plan_clip_cache(config, manifest, &spec, 0)));
+            face::decide(manifest, faces, &spec, &cache, &load_detector()?, stop)?;
+        }
     }
     match stop.load(Ordering::Relaxed) {
         true => Err(Interrupted(None).into()),
@@ -143,9 +150,16 @@ pub(super) fn extract(
 }
 
 fn host_memory_budget_bytes(config: &Config) -> u64 {
+    let free_bytes = Snapshot::take().host_free_bytes();
     match config.dataloader.host_memory_budget {
-        AutoBytes::Auto => Snapshot::take().host_free_bytes() / 2,
-        AutoBytes::Bytes(bytes) => bytes,
+        AutoBytes::Auto => free_bytes / 2,
+        AutoBytes::Bytes(bytes) => {
+            if bytes > free_bytes {
+                let [asked, free] = [bytes, free_bytes].map(|bytes| ByteSize(bytes).to_string());
+                tracing::warn!("dataloader.host_memory_budget is {asked}, only {free} are free: that is what counts");
+            }
+            bytes.min(free_bytes)
+        }
     }
 }
 
@@ -161,17 +175,18 @@ fn loader_needs(config: &Config, manifest: &Manifest, spec: &ClipSpec) -> Loader
     }
 }
 
-fn open_cache(config: &Config, manifest: &Manifest, spec: &ClipSpec, memory_bytes: u64) -> ClipCache {
+fn plan_clip_cache(config: &Config, manifest: &Manifest, spec: &ClipSpec, memory_bytes: u64) -> CachePlan {
     let directory = &config.cache.directory;
     let needed_bytes = (manifest.videos.len() * spec.clip_bytes()) as u64;
     let free_bytes = free_disk_bytes(directory).unwrap_or_else(|error| {
         tracing::warn!("{}: nothing is cached on disk: {error}", directory.display());
         0
     });
-    let plan = plan_cache(&config.cache, needed_bytes, free_bytes, memory_bytes);
-    tracing::info!("clip cache: {}", plan.why);
-    let disk = (plan.disk_bytes > 0).then(|| DiskCache::open(directory, plan.disk_bytes));
-    ClipCache::new(plan.memory_bytes, disk)
+    plan_cache(&config.cache, needed_bytes, free_bytes, memory_bytes)
+}
+
+fn open_disk(config: &Config, plan: &CachePlan) -> Option<DiskCache> {
+    (plan.disk_bytes > 0).then(|| DiskCache::open(&config.cache.directory, plan.disk_bytes))
 }
 
 /// What a run's own test videos are called where sets are listed by name.

@@ -153,11 +153,13 @@ pub struct GpuConfig {
     pub channels_last: bool,
     /// Let cuDNN time its algorithms; faster when shapes repeat.
     pub cudnn_benchmark: bool,
+    /// Share of a CUDA device's memory that this process may take, above 0 to 1; beyond it memory counts as run out.
+    pub memory_fraction: Option<f64>,
     /// Make floats of pixels on the GPU; `auto` moves that to the host where not even one frame fits.
     pub gpu_preprocessing: Switch,
     /// Go on with training on the CPU where the GPU's memory holds not even one frame.
     pub fallback_cpu: bool,
-    /// What happens when memory runs out.
+    /// What happens when memory gets short, and when it runs out.
     pub memory_management: MemoryManagement,
 }
 
@@ -168,6 +170,7 @@ impl Default for GpuConfig {
             mixed_precision: Precision::Auto,
             channels_last: true,
             cudnn_benchmark: true,
+            memory_fraction: None,
             gpu_preprocessing: Switch::Auto,
             fallback_cpu: true,
             memory_management: MemoryManagement::default(),
@@ -175,10 +178,20 @@ impl Default for GpuConfig {
     }
 }
 
-/// What happens when memory runs out.
+/// What happens when memory gets short, and when it runs out.
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize, JsonSchema)]
 #[serde(default, deny_unknown_fields)]
 pub struct MemoryManagement {
+    /// Share of the GPU's memory in use from which on it is cleaned up, 0.05 to 1.
+    pub gpu_threshold: f64,
+    /// Share of host memory (or of the container's limit) in use from which on caches and queues shrink, 0.05 to 1.
+    pub cpu_threshold: f64,
+    /// Seconds between two looks at memory.
+    pub auto_cleanup_interval: f64,
+    /// Look at memory while a run goes on.
+    pub enable_monitoring: bool,
+    /// Clean up after every so many steps, however much memory is free; 0 = never.
+    pub force_cleanup_every: u64,
     /// Run the same samples again in smaller pieces instead of stopping.
     pub oom_retry: bool,
     /// Good steps after which a larger size is tried, where the measured peak leaves room; 0 = never.
@@ -187,7 +200,15 @@ pub struct MemoryManagement {
 
 impl Default for MemoryManagement {
     fn default() -> Self {
-        Self { oom_retry: true, grow_after: 200 }
+        Self {
+            gpu_threshold: 0.85,
+            cpu_threshold: 0.80,
+            auto_cleanup_interval: 30.0,
+            enable_monitoring: true,
+            force_cleanup_every: 0,
+            oom_retry: true,
+            grow_after: 200,
+        }
     }
 }
 
@@ -213,11 +234,13 @@ pub struct LoggingConfig {
     pub level: LogLevel,
     /// Steps between two progress lines when stderr is not a terminal.
     pub log_interval: u64,
+    /// Steps between two `memory` lines in `metrics.jsonl`; 0 = none.
+    pub memory_log_interval: u64,
 }
 
 impl Default for LoggingConfig {
     fn default() -> Self {
-        Self { level: LogLevel::Info, log_interval: 20 }
+        Self { level: LogLevel::Info, log_interval: 20, memory_log_interval: 10 }
     }
 }
 

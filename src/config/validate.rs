@@ -25,6 +25,7 @@ pub(super) fn check(config: &Config) -> Result<(), Invalid> {
     check_training(config)?;
     check_loss(config)?;
     check_augmentation(config)?;
+    check_memory(config)?;
     within("dataloader.num_workers", config.dataloader.num_workers, 0, 256)?;
     within("dataloader.prefetch_factor", config.dataloader.prefetch_factor, 1, 64)?;
     within("logging.log_interval", config.logging.log_interval, 1, 1_000_000)?;
@@ -113,6 +114,16 @@ fn check_augmentation(config: &Config) -> Result<(), Invalid> {
     within("augmentation.random_resized_crop", augmentation.random_resized_crop, 0.05, 1.0)
 }
 
+fn check_memory(config: &Config) -> Result<(), Invalid> {
+    if let Some(fraction) = config.gpu.memory_fraction {
+        within("gpu.memory_fraction", fraction, 0.01, 1.0)?;
+    }
+    let memory = &config.gpu.memory_management;
+    within("gpu.memory_management.gpu_threshold", memory.gpu_threshold, 0.05, 1.0)?;
+    within("gpu.memory_management.cpu_threshold", memory.cpu_threshold, 0.05, 1.0)?;
+    within("gpu.memory_management.auto_cleanup_interval", memory.auto_cleanup_interval, 0.1, 86_400.0)
+}
+
 fn check_model(config: &Config) -> Result<(), Invalid> {
     let model = &config.model;
     within("model.hidden_dim", model.hidden_dim, 1, 8192)?;
@@ -182,6 +193,8 @@ mod tests {
             ("data.max_frames=0", "data.max_frames", "found 0"),
             ("data={max_frames: 1, frame_size: [32, 32]}", "data.max_frames", "batch norm"),
             ("training.learning_rate=.nan", "training.learning_rate", "NaN"),
+            ("gpu.memory_management.cpu_threshold=80", "gpu.memory_management.cpu_threshold", "found 80"),
+            ("gpu.memory_fraction=0", "gpu.memory_fraction", "found 0"),
             ("training.epochs=0", "training.epochs", "found 0"),
             ("data.frames_per_epoch=33", "data.frames_per_epoch", "found 33, allowed is 1 to 32"),
             ("data={frames_per_epoch: 1, frame_size: [32, 32]}", "data.frames_per_epoch", "batch norm"),

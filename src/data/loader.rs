@@ -2,8 +2,8 @@
 //!
 //! The caller's thread hands out jobs, at most a window of clips ahead of what it has taken; threads answer in any order
 //! and the caller puts the answers in order. So memory is bounded by the window, and the number of threads changes
-//! nothing but the speed. Where memory runs short, window and threads are halved; see [`Loader::shrink`]. Knows nothing
-//! of tensors.
+//! nothing but the speed. Where memory runs short, the window is halved and then the threads; see [`Loader::shrink`].
+//! Knows nothing of tensors.
 
 use std::collections::{HashMap, VecDeque};
 use std::sync::atomic::{AtomicBool, Ordering};
@@ -41,6 +41,15 @@ pub struct Loader {
     /// Empty where the caller's thread decodes.
     threads: Vec<JoinHandle<()>>,
     window_clips: usize,
+}
+
+/// How large a loader is at the moment.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct LoaderSize {
+    /// Threads that may work; 0 = the caller's thread decodes.
+    pub threads: usize,
+    /// Clips that are begun and not yet taken, at most.
+    pub clips_ahead: usize,
 }
 
 struct Job {
@@ -86,20 +95,56 @@ impl Loader {
         self.source.spec()
     }
 
-    /// Halves the clips that are decoded ahead and the threads at work, down to one of each: for when memory runs short.
-    /// Nothing is thrown away; it shows as clips are taken.
-    pub fn shrink(&self) {
-        let mut state = self.queue.lock();
-        if self.threads.len() >> state.halvings > 1 || self.window_clips >> state.halvings > 1 {
-            state.halvings += 1;
+    /// Bytes of clips that are kept in memory besides.
+    #[must_use]
+    pub fn cached_bytes(&self) -> u64 {
+        self.source.cache().stats().bytes
+    }
+
+    /// How large it is at the moment.
+    #[must_use]
+    pub fn size(&self) -> LoaderSize {
+        self.size_of(&self.queue.lock())
+    }
+
+    fn size_of(&self, state: &QueueState) -> LoaderSize {
+        LoaderSize {
+            threads: halved(self.threads.len(), state.thread_halvings).max(self.threads.len().min(1)),
+            clips_ahead: halved(self.window_clips, state.window_halvings).max(1),
         }
     }
 
-    /// Takes one [`shrink`](Self::shrink) back.
-    pub fn grow(&self) {
+    /// Halves the clips that are decoded ahead, and where these are no more than the threads at work, the threads; down to
+    /// one of each: for when memory runs short. Nothing is thrown away; it shows as clips are taken. Says whether there
+    /// was anything left to halve.
+    pub fn shrink(&self) -> bool {
         let mut state = self.queue.lock();
-        state.halvings = state.halvings.saturating_sub(1);
+        let size = self.size_of(&state);
+        if size.clips_ahead > size.threads.max(1) {
+            state.window_halvings += 1;
+        } else if size.threads > 1 {
+            state.thread_halvings += 1;
+        } else {
+            return false;
+        }
+        true
+    }
+
+    /// Takes one [`shrink`](Self::shrink) back. Says whether there was one.
+    pub fn grow(&self) -> bool {
+        let mut state = self.queue.lock();
+        let more_threads = halved(self.threads.len(), state.thread_halvings.saturating_sub(1));
+        let threads_next = state.thread_halvings > 0 && more_threads <= self.size_of(&state).clips_ahead;
+        if threads_next || state.window_halvings == 0 {
+            if state.thread_halvings == 0 {
+                return false;
+            }
+            state.thread_halvings -= 1;
+        } else {
+            state.window_halvings -= 1;
+        }
         self.queue.changed.notify_all();
+        true
     }
 
     /// Starts on a plan: the videos of each batch, varied where there is a draw. Batches come in its order; a pass may be
@@ -145,8 +190,10 @@ struct Queue {
 #[derive(Default)]
 struct QueueState {
     jobs: VecDeque<Job>,
-    /// How often window and threads were halved.
-    halvings: u32,
+    /// How often the window was halved.
+    window_halvings: u32,
+    /// How often the threads were.
+    thread_halvings: u32,
     closed: bool,
 }
 
@@ -163,7 +210,7 @@ impl Queue {
             if state.closed {
                 return None;
             }
-            if worker < (workers >> state.halvings).max(1)
+            if worker < halved(workers, state.thread_halvings).max(1)
                 && let Some(job) = state.jobs.pop_front()
             {
                 return Some(job);
@@ -171,6 +218,10 @@ impl Queue {
             state = self.changed.wait(state).unwrap_or_else(PoisonError::into_inner);
         }
     }
+}
+
+fn halved(count: usize, times: u32) -> usize {
+    count.checked_shr(times).unwrap_or(0)
 }
 
 fn work(worker: usize, workers: usize, source: &ClipSource, queue: &Queue) {
@@ -258,7 +309,7 @@ impl Pass<'_> {
             return;
         }
         let mut queue = self.loader.queue.lock();
-        let window = (self.loader.window_clips >> queue.halvings).max(1);
+        let window = self.loader.size_of(&queue).clips_ahead;
         while self.sent < self.turns.len() && self.sent < self.taken + window {
             let (turn, (video, draw)) = (self.sent, self.job(self.sent));
             queue.jobs.push_back(Job { turn, video, draw, pass: self.pass.clone() });

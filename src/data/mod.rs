@@ -25,7 +25,7 @@ pub use augment::Augmentation;
 pub use budget::{DECODER_BYTES, LoaderNeeds, LoaderPlan, plan_loader};
 pub use cache::{CachePlan, CacheStats, ClipCache, DiskCache, ReadClip, free_disk_bytes, plan_cache};
 pub use decode::ClipSpec;
-pub use loader::{HostBatch, Loader, Pass};
+pub use loader::{HostBatch, Loader, LoaderSize, Pass};
 pub use manifest::{DataSet, Footage, Label, Manifest, Media, SkippedVideo, Split, VideoRecord};
 pub use plan::{Draw, sequential_plan, shard};
 pub use sampler::Sampler;

@@ -30,7 +30,7 @@ const BAR: u32 = 6;
 const GLYPH: u32 = 8;
 const TITLE: u32 = 2 * GLYPH;
 /// Title, legend and the columns' names.
-const HEADER: u32 = TITLE + 12 + GLYPH + 16 + GLYPH + 6;
+const HEADER: u32 = TITLE + 12 + GLYPH + 16 + GLYPH + 10;
 const PAPER: Rgb<u8> = Rgb([246, 245, 242]);
 const EMPTY: Rgb<u8> = Rgb([229, 227, 222]);
 const INK: Rgb<u8> = Rgb([44, 44, 48]);
@@ -68,7 +68,7 @@ pub fn preview(
     let width = cuts_left() + SHOWN as u32 * (cut_width + GAP) - GAP + MARGIN;
     let height = MARGIN + HEADER + videos.len() as u32 * (ROW + GAP) - GAP + MARGIN;
     let mut sheet = RgbImage::from_pixel(width, height, PAPER);
-    header(&mut sheet, manifest, &spec);
+    header(&mut sheet, manifest, &spec, detector.is_some());
     let bar = Bar::new("preview", videos.len() as u64, 4);
     for (row, video) in videos.into_iter().enumerate() {
         if stop.load(Ordering::Relaxed) {
@@ -95,14 +95,15 @@ const fn cuts_left() -> u32 {
     picture_left() + PICTURE + GAP
 }
 
-fn header(sheet: &mut RgbImage, manifest: &Manifest, spec: &ClipSpec) {
+fn header(sheet: &mut RgbImage, manifest: &Manifest, spec: &ClipSpec, cropping: bool) {
     let names: Vec<_> = manifest.sets.iter().map(super::DataSet::name).collect();
     let most = (sheet.width().saturating_sub(2 * MARGIN) / TITLE) as usize;
     write(sheet, [MARGIN, MARGIN], &shortened(&names.join(", "), most), 2, INK);
 
     let top = MARGIN + TITLE + 12;
     let mut left = MARGIN;
-    for (color, meaning) in [(REAL, "real"), (FAKE, "fake"), (MARK, "what is cut out; dots: eyes, nose, mouth")] {
+    let legend = [(REAL, "real"), (FAKE, "fake"), (MARK, "what is cut out; dots: eyes, nose, mouth")];
+    for (color, meaning) in legend.into_iter().take(if cropping { 3 } else { 2 }) {
         if color == MARK {
             frame(sheet, [left, top - 1, GLYPH + 2, GLYPH + 2], color);
         } else {

@@ -23,6 +23,8 @@ type Counts = [usize; 2];
 const EMPTY: f64 = 1e3;
 /// Smaller gains are rounding errors.
 const LEAST_GAIN: f64 = 1e-9;
+/// All but those of data sets to test on.
+const OWN_SIDES: [Split; 3] = [Split::Train, Split::Val, Split::Test];
 const TORN: &str = "its people are on two sides of the official split";
 
 /// How finely videos are grouped.
@@ -52,6 +54,8 @@ impl Manifest {
     /// and room is seen), and how many people are on two sides is said once. Where all sides are official, a video that
     /// would join two of them is not used.
     ///
+    /// Videos that are known to be unusable count for nothing and stay where they are.
+    ///
     /// Names mean the same people in data sets of one family (FaceForensics++ and its Kaggle copy, Celeb-DF, DFDC), and
     /// different ones in all others. How many people of a data set to test on are trained on too is said as well.
     ///
@@ -59,16 +63,10 @@ impl Manifest {
     /// [`DataError::Unusable`] where there are too few groups for that; the splits are then as they were.
     pub fn assign_splits(&mut self, data: &DataConfig, seed: u64) -> Result<(), DataError> {
         let mut by_namespace: BTreeMap<Namespace, Vec<usize>> = BTreeMap::new();
-        for (index, video) in self.videos.iter().enumerate().filter(|(_, video)| video.split != Split::CrossTest) {
-            by_namespace.entry(Namespace::of(self, video.set)).or_default().push(index);
+        for index in OWN_SIDES.map(|side| self.indices(side)).concat() {
+            by_namespace.entry(Namespace::of(self, self.videos[index].set)).or_default().push(index);
         }
-        let shares = [
-            (Split::Train, 1.0 - data.val_split - data.test_split),
-            (Split::Val, data.val_split),
-            (Split::Test, data.test_split),
-        ];
-        let shares: Shares =
-            shares.into_iter().filter(|(split, share)| *split == Split::Train || *share > 0.0).collect();
+        let shares = shares(data);
         let mut result = self.clone();
         let mut groups = 0;
         for members in by_namespace.values() {
@@ -82,6 +80,24 @@ impl Manifest {
             overlap::warnings(self).iter().for_each(|warning| tracing::warn!("{warning}"));
         }
         Ok(())
+    }
+
+    /// Divides anew what can be used, where unusable videos have left a side without reals or fakes; otherwise the split
+    /// stays as it is. Says so, and which sides are lacking all the same (official ones, say).
+    pub fn mend_splits(&mut self, data: &DataConfig, seed: u64) {
+        let lacking = |manifest: &Self| {
+            let sides = shares(data).into_iter().map(|(side, _)| side);
+            named(sides.filter(|side| manifest.held(*side).contains(&0)))
+        };
+        let emptied = lacking(self);
+        if !emptied.is_empty() && self.assign_splits(data, seed).is_ok() {
+            let found = "unusable videos had left a side of the split without real or without fake ones";
+            tracing::warn!("{found} ({emptied}): those that can be used are divided anew");
+        }
+        let still = lacking(self);
+        if !still.is_empty() {
+            tracing::warn!("without a usable real or a usable fake video: {still}; there is no AUC of that");
+        }
     }
 
     /// Splits videos whose people have nothing to do with those of others; gives back how many groups there were.
@@ -180,9 +196,8 @@ impl Manifest {
     }
 
     fn indivisible(&self, shares: &Shares, groups: usize, group_by: GroupBy) -> DataError {
-        let names: Vec<_> = shares.iter().map(|(side, _)| format!("{side:?}").to_lowercase()).collect();
-        let own = self.videos.iter().filter(|video| video.split != Split::CrossTest);
-        let [reals, fakes] = count(own.map(|video| video.label));
+        let [reals, fakes] =
+            OWN_SIDES.map(|side| self.held(side)).into_iter().fold([0, 0], |[a, b], [c, d]| [a + c, b + d]);
         let (together, hint) = match group_by {
             GroupBy::Identity => (
                 format!(" (groups that share no person: {groups})"),
@@ -195,11 +210,21 @@ impl Manifest {
             root: self.root().to_owned(),
             problem: format!(
                 "{reals} real and {fakes} fake videos{together} cannot be split into {}: each needs a real and a fake one",
-                names.join(", ")
+                named(shares.iter().map(|(side, _)| *side))
             ),
             hint: hint.into(),
         }
     }
+}
+
+/// The sides that are asked for.
+fn shares(data: &DataConfig) -> Shares {
+    let all = OWN_SIDES.into_iter().zip([1.0 - data.val_split - data.test_split, data.val_split, data.test_split]);
+    all.filter(|(side, share)| *side == Split::Train || *share > 0.0).collect()
+}
+
+fn named(sides: impl Iterator<Item = Split>) -> String {
+    sides.map(|side| format!("{side:?}").to_lowercase()).collect::<Vec<_>>().join(", ")
 }
 
 /// One side of the split while it is filled.
@@ -380,8 +405,8 @@ mod tests {
         manifest(&videos)
     }
 
-    fn sides(manifest: &Manifest) -> BTreeMap<&std::path::Path, Split> {
-        manifest.videos.iter().map(|video| (video.path.as_path(), video.split)).collect()
+    fn sides(manifest: &Manifest) -> BTreeMap<std::path::PathBuf, Split> {
+        manifest.videos.iter().map(|video| (video.path.clone(), video.split)).collect()
     }
 
     fn worst_deviation(manifest: &Manifest, val: f64, test: f64) -> f64 {
@@ -506,6 +531,35 @@ mod tests {
         let mut few = manifest_of_groups(&[[1, 1], [1, 1]]);
         assert!(few.assign_splits(&asked(0.15, 0.15, GroupBy::Identity), 0).is_err());
         few.assign_splits(&asked(0.15, 0.0, GroupBy::Identity), 0).unwrap();
+    }
+
+    #[test]
+    fn a_side_that_unusable_videos_emptied_is_filled_anew_and_one_that_was_not_stays() {
+        let data = asked(0.2, 0.2, GroupBy::Identity);
+        let mut split = manifest_of_groups(&[[1, 1]; 10]);
+        split.assign_splits(&data, 1).unwrap();
+        let before = sides(&split);
+        let val = split.members(Split::Val);
+        let unusable = |split: &mut Manifest, videos: &[usize]| {
+            split.mark_unusable(videos.iter().map(|video| (*video, "broken".into())));
+            split.mend_splits(&data, 1);
+        };
+        unusable(&mut split, &val[..1]);
+        assert_eq!(sides(&split), before, "there is a real and a fake one left");
+        unusable(&mut split, &val);
+        for side in [Split::Train, Split::Val, Split::Test] {
+            assert!(!split.held(side).contains(&0), "{side:?}");
+        }
+        let usable = [Split::Train, Split::Val, Split::Test].map(|side| split.indices(side));
+        let people = usable.map(|videos| {
+            videos.iter().flat_map(|video| split.videos[*video].source_ids.clone()).collect::<BTreeSet<_>>()
+        });
+        assert_eq!(people.iter().map(BTreeSet::len).sum::<usize>(), 8, "each on one side: {people:?}");
+        // Where nothing can be done, nothing is.
+        let all: Vec<_> = (0..20).collect();
+        let before = sides(&split);
+        unusable(&mut split, &all);
+        assert_eq!(sides(&split), before);
     }
 
     #[test]

@@ -18,6 +18,12 @@ pub(super) struct Measured {
     pub brightness: f64,
 }
 
+impl Measured {
+    pub fn bits_per_sec(&self) -> u32 {
+        (self.file_bytes as f64 * 8.0 / self.secs) as u32
+    }
+}
+
 /// How well one cue alone tells the classes apart.
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
 pub struct Cue {

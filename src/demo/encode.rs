@@ -23,8 +23,10 @@ pub struct VideoSettings {
     pub height: u32,
     /// Frames a second.
     pub fps: u32,
-    /// Constant rate factor of x264: 0 (best) to 51.
+    /// Constant rate factor of x264: 0 (best) to 51; counts for nothing where there is a bit rate.
     pub crf: u32,
+    /// This many bits for every second, neither more nor less; otherwise as many as the quality takes.
+    pub bits_per_sec: Option<u32>,
     /// Most frames from one key frame to the next.
     pub gop: u32,
     /// Most B-frames in a row.
@@ -33,7 +35,7 @@ pub struct VideoSettings {
 
 impl Default for VideoSettings {
     fn default() -> Self {
-        Self { width: 256, height: 256, fps: 25, crf: 23, gop: 12, b_frames: 2 }
+        Self { width: 256, height: 256, fps: 25, crf: 23, bits_per_sec: None, gop: 12, b_frames: 2 }
     }
 }
 
@@ -159,6 +161,9 @@ fn check(settings: &VideoSettings) -> Result<(), String> {
     if !(1..=1000).contains(&settings.fps) {
         return Err(format!("{} frames a second, allowed are 1 to 1000", settings.fps));
     }
+    if settings.bits_per_sec.is_some_and(|bits| !(1_000..=1_000_000_000).contains(&bits)) {
+        return Err(format!("{:?} bits a second, allowed are 1000 to 1000000000", settings.bits_per_sec));
+    }
     if settings.crf > 51 || settings.gop == 0 || settings.gop > 10_000 || settings.b_frames > 16 {
         return Err(format!("no such H.264: {settings:?}"));
     }
@@ -203,7 +208,16 @@ fn open_encoder(codec: ffmpeg::Codec, settings: &VideoSettings) -> Result<encode
     encoder.set_flags(codec::Flags::GLOBAL_HEADER | codec::Flags::CLOSED_GOP);
     let mut options = Dictionary::new();
     options.set("preset", "veryfast");
-    options.set("crf", &settings.crf.to_string());
+    match settings.bits_per_sec {
+        Some(bits) => {
+            // A buffer of a second; what a simple picture does not need is filled up.
+            for key in ["b", "minrate", "maxrate", "bufsize"] {
+                options.set(key, &bits.to_string());
+            }
+            options.set("nal-hrd", "cbr");
+        }
+        None => options.set("crf", &settings.crf.to_string()),
+    }
     // The same frames must give the same bytes: with more threads they depend on the number of cores, and the
     // macroblock tree of x264 core 164 differs from run to run on processors with AVX-512.
     options.set("threads", "1");
@@ -267,6 +281,26 @@ mod tests {
         write(&a, &VideoSettings::default(), 20).unwrap();
         write(&b, &VideoSettings::default(), 20).unwrap();
         assert!(fs::read(a).unwrap() == fs::read(b).unwrap());
+    }
+
+    #[test]
+    fn a_bit_rate_is_kept_whatever_the_pictures() {
+        let folder = tempfile::tempdir().unwrap();
+        let size = |name: &str, divisor: u8, bits_per_sec| {
+            let path = folder.path().join(name);
+            let settings = VideoSettings { width: 96, height: 64, bits_per_sec, ..VideoSettings::default() };
+            let mut writer = VideoWriter::create(&path, &settings).unwrap();
+            for frame in frames(&settings, 50) {
+                writer.write(&frame.iter().map(|byte| byte / divisor).collect::<Vec<_>>()).unwrap();
+            }
+            writer.finish().unwrap();
+            fs::metadata(path).unwrap().len() as f64
+        };
+        let [rich, poor] = [1, 8].map(|divisor| size("a.mp4", divisor, None));
+        assert!(poor < 0.8 * rich, "{poor} {rich}");
+        let [rich, poor] = [1, 8].map(|divisor| size("b.mp4", divisor, Some(400_000)));
+        // Two seconds.
+        assert!((poor / rich - 1.0).abs() < 0.05 && (rich / 100_000.0 - 1.0).abs() < 0.2, "{poor} {rich}");
     }
 
     #[test]

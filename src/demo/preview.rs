@@ -35,8 +35,8 @@ pub(super) fn still(width: u32, height: u32, rgb: Vec<u8>) -> Still {
 pub(super) fn write(path: &Path, rows: &[[Vec<Still>; 2]]) -> Result<(), DemoError> {
     let block_width = STILLS as u32 * (CELL + GAP) - GAP;
     let width = 2 * (block_width + 2 * FRAME) + FRAME;
-    let height = HEADER + rows.len() as u32 * (CELL + GAP) - GAP + 2 * FRAME;
-    let mut sheet = RgbImage::from_pixel(width, height + FRAME, PAPER);
+    let height = HEADER + rows.len() as u32 * (CELL + GAP) - GAP + FRAME;
+    let mut sheet = RgbImage::from_pixel(width, height + FRAME / 2, PAPER);
     for (side, (label, color)) in [("REAL", REAL), ("FAKE", FAKE)].into_iter().enumerate() {
         let left = FRAME / 2 + side as u32 * (block_width + 2 * FRAME);
         fill(&mut sheet, [left, FRAME / 2, block_width + FRAME, height - FRAME / 2], color);

@@ -31,20 +31,34 @@ pub struct DeviceGauge(pub Device);
 
 impl Gauge for DeviceGauge {
     fn used_bytes(&self) -> Option<u64> {
-        if self.0.is_cuda() { None } else { process_rss_bytes() }
+        if self.0.is_cuda() {
+            torch::allocator_stats(self.0).map(|stats| stats.allocated_bytes)
+        } else {
+            process_rss_bytes()
+        }
     }
 
+    /// On a GPU, what its driver can give and what libtorch keeps unused.
     fn free_bytes(&self) -> Option<u64> {
-        if self.0.is_cuda() { None } else { Some(host_free_bytes()) }
+        if !self.0.is_cuda() {
+            return Some(host_free_bytes());
+        }
+        let stats = torch::allocator_stats(self.0)?;
+        let (free_bytes, _) = torch::device_memory(self.0)?;
+        Some(free_bytes + stats.reserved_bytes.saturating_sub(stats.allocated_bytes))
     }
 
     fn peak_bytes(&self) -> Option<u64> {
         if self.0.is_cuda() { torch::peak_allocated_bytes(self.0) } else { process_peak_rss_bytes() }
     }
 
-    fn reset_peak(&self) {}
+    fn reset_peak(&self) {
+        if let Err(error) = torch::reset_peak_stats(self.0) {
+            tracing::debug!("the device's peak goes on from before: {error}");
+        }
+    }
 
     fn alloc_retries(&self) -> Option<u64> {
-        None
+        torch::allocator_stats(self.0).map(|stats| stats.alloc_retries)
     }
 }

@@ -25,6 +25,10 @@ pub struct GpuMemory {
     pub utilization_percent: Option<u32>,
     /// Core temperature in degrees Celsius.
     pub temperature_c: Option<u32>,
+    /// Power drawn now, watts.
+    pub power_w: Option<f64>,
+    /// Most that the driver lets it draw, watts.
+    pub power_limit_w: Option<f64>,
     /// Processes that hold memory on it, as far as this user may see them.
     pub processes: Vec<GpuProcess>,
 }
@@ -112,8 +116,14 @@ fn read_device(nvml: &nvml_wrapper::Nvml, device: &Device, index: u32) -> Result
         memory_free_bytes: memory.free,
         utilization_percent: device.utilization_rates().ok().map(|rates| rates.gpu),
         temperature_c: device.temperature(TemperatureSensor::Gpu).ok(),
+        power_w: device.power_usage().ok().map(watts),
+        power_limit_w: device.enforced_power_limit().ok().map(watts),
         processes: processes.collect(),
     })
+}
+
+fn watts(milliwatts: u32) -> f64 {
+    f64::from(milliwatts) / 1000.0
 }
 
 fn reason(error: &NvmlError) -> String {
@@ -148,6 +158,8 @@ pub(super) mod tests {
             memory_free_bytes: total_bytes - used_bytes,
             utilization_percent: None,
             temperature_c: None,
+            power_w: None,
+            power_limit_w: None,
             processes: vec![GpuProcess { pid: 7, used_bytes: None, name: None }],
         }
     }

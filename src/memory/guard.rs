@@ -47,6 +47,8 @@ pub enum Cause {
     MaybeOutOfMemory,
     /// The allocator only just found memory, several steps running.
     Thrashing,
+    /// Memory got short, and nothing else could give way.
+    Pressure,
     /// There was room for a larger size.
     Room,
 }
@@ -297,13 +299,25 @@ impl Guard {
     pub fn step_done(&mut self) {
         self.good_steps += 1;
         if self.is_thrashing() {
-            let lower = self.ladder.below(self.rung, usize::MAX);
-            if let Some(lower) = lower.filter(|lower| self.ladder.cut(*lower).on_cpu == self.cut().on_cpu) {
-                self.change(Cause::Thrashing, lower);
-            }
+            self.leave_for_smaller(Cause::Thrashing);
         } else if self.may_grow() {
             self.change(Cause::Room, self.rung - 1);
             self.grown = true;
+        }
+    }
+
+    /// Goes to the next smaller micro-batch because memory is short, although it has not run out. What is slower than
+    /// that waits until it has.
+    pub fn shrink(&mut self) {
+        if self.retry && self.cut().micro_batch > 1 {
+            self.leave_for_smaller(Cause::Pressure);
+        }
+    }
+
+    fn leave_for_smaller(&mut self, cause: Cause) {
+        let lower = self.ladder.below(self.rung, usize::MAX);
+        if let Some(lower) = lower.filter(|lower| self.ladder.cut(*lower).on_cpu == self.cut().on_cpu) {
+            self.change(cause, lower);
         }
     }
 
@@ -333,6 +347,9 @@ impl Guard {
         let (phase, before, after) = (self.phase, self.cut(), self.ladder.cut(rung));
         match cause {
             Cause::Room => tracing::info!("{phase}: memory has room, {before} -> {after}"),
+            Cause::Pressure => {
+                tracing::warn!("{phase}: memory is short and nothing else gives way, {before} -> {after}")
+            }
             _ => tracing::warn!("{phase}: the allocator only just finds memory, {before} -> {after}"),
         }
         self.events.push(OomEvent {
@@ -521,6 +538,17 @@ mod tests {
         assert_eq!([step(true), step(false), step(true)], [12, 12, 12], "once may happen");
         assert_eq!([step(true), step(false), step(true)], [6, 6, 6]);
         assert_eq!(guard.events()[0].cause, Cause::Thrashing);
+    }
+
+    #[test]
+    fn pressure_halves_the_micro_batch_and_stops_at_one_clip() {
+        let (mut guard, _) = guard(true);
+        let sizes = [(); 6].map(|()| {
+            guard.shrink();
+            guard.cut()
+        });
+        assert_eq!(sizes.map(|cut| cut.micro_batch), [6, 3, 1, 1, 1, 1]);
+        assert_eq!((sizes[5], guard.events().len(), guard.events()[0].cause), (Cut::whole(1), 3, Cause::Pressure));
     }
 
     #[test]

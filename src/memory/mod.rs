@@ -12,8 +12,14 @@ mod estimate;
 mod gauge;
 mod gpu;
 mod guard;
+mod history;
 mod ladder;
 mod layers;
+mod manager;
+mod monitor;
+mod pressure;
+mod processes;
+mod reading;
 mod snapshot;
 
 pub use advise::{Advice, DeviceFacts, DeviceSource, HostAdvice, HostFacts, Suggestion, advise};
@@ -24,5 +30,9 @@ pub use estimate::{Breakdown, DeviceKind, Estimate, decode_window_bytes, evaluat
 pub use gauge::{DeviceGauge, Gauge};
 pub use gpu::{DeviceMemory, GpuMemory, GpuProcess, GpuReading, Nvml};
 pub use guard::{Attempt, Cause, Guard, GuardError, GuardState, OomEvent};
+pub use history::{History, Trend};
 pub use layers::parameter_count;
+pub use manager::{Cleanup, Elastic, MemoryManager, MemoryPolicy, MemoryStats, Reason, Warning};
+pub use processes::{ProcessUse, largest_processes};
+pub use reading::{Reading, Usage};
 pub use snapshot::{HostMemory, ProcessMemory, Snapshot, process_peak_rss_bytes, process_rss_bytes};

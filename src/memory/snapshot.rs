@@ -49,6 +49,8 @@ pub struct ProcessMemory {
     pub rss_bytes: Option<u64>,
     /// Most that was ever resident.
     pub peak_rss_bytes: Option<u64>,
+    /// Areas of address space that it has mapped; the kernel stops at `vm.max_map_count`, usually 65,530.
+    pub maps: Option<usize>,
 }
 
 impl Snapshot {
@@ -69,6 +71,7 @@ impl Snapshot {
             process: ProcessMemory {
                 rss_bytes: status.as_deref().and_then(|text| status_bytes(text, "VmRSS")),
                 peak_rss_bytes: status.as_deref().and_then(|text| status_bytes(text, "VmHWM")),
+                maps: fs::read_to_string("/proc/self/maps").ok().map(|maps| maps.lines().count()),
             },
             gpus: reading.gpus,
             gpu_note: reading.note,
@@ -93,7 +96,7 @@ fn free_bytes(host: &HostMemory, cgroup: Option<&CgroupMemory>) -> u64 {
 }
 
 impl HostMemory {
-    fn read() -> Self {
+    pub(super) fn read() -> Self {
         let mut system = System::new();
         system.refresh_memory();
         Self {
@@ -123,7 +126,7 @@ fn self_status() -> Option<String> {
 }
 
 /// A `Key:   123 kB` line of `/proc/*/status`; the kernel's kB is 1,024 bytes.
-fn status_bytes(status: &str, key: &str) -> Option<u64> {
+pub(super) fn status_bytes(status: &str, key: &str) -> Option<u64> {
     let rest = status.lines().find_map(|line| line.strip_prefix(key)?.strip_prefix(':'))?;
     rest.trim().strip_suffix("kB")?.trim().parse::<u64>().ok()?.checked_mul(1024)
 }

@@ -38,9 +38,19 @@ impl RunFolder {
     /// The run below `output` that was written to last and has a checkpoint.
     #[must_use]
     pub fn latest(output: &Path) -> Option<Self> {
+        Self::newest(output, "checkpoints/last/state.json")
+    }
+
+    /// The run below `output` whose log was written to last: the one that is going on, where one is.
+    #[must_use]
+    pub fn last_heard_of(output: &Path) -> Option<Self> {
+        Self::newest(output, "metrics.jsonl")
+    }
+
+    fn newest(output: &Path, file: &str) -> Option<Self> {
         let runs = fs::read_dir(output).ok()?.flatten().map(|entry| entry.path());
-        let saved = |run: &PathBuf| fs::metadata(run.join("checkpoints/last/state.json"))?.modified();
-        let newest = runs.filter_map(|run| saved(&run).ok().map(|time| (time, run))).max()?;
+        let written = |run: &PathBuf| fs::metadata(run.join(file))?.modified();
+        let newest = runs.filter_map(|run| written(&run).ok().map(|time| (time, run))).max()?;
         Some(Self { path: newest.1 })
     }
 

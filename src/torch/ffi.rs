@@ -14,7 +14,24 @@ unsafe extern "C" {
     fn dfd_backward(tensor: *const c_void, gradient: *const c_void) -> *mut c_char;
     fn dfd_move_to_cpu(tensor: *mut c_void) -> *mut c_char;
     fn dfd_empty_cache() -> *mut c_char;
-    fn dfd_peak_allocated_bytes(device_index: c_int, bytes: *mut i64) -> *mut c_char;
+    fn dfd_read_allocator(device_index: c_int, stats: *mut RawAllocatorStats) -> *mut c_char;
+    fn dfd_reset_peaks(device_index: c_int) -> *mut c_char;
+    fn dfd_device_memory(device_index: c_int, free_bytes: *mut u64, total_bytes: *mut u64) -> *mut c_char;
+    fn dfd_limit_device_memory(fraction: f64) -> *mut c_char;
+}
+
+/// `dfd_allocator_stats` of the shim.
+#[repr(C)]
+#[derive(Default)]
+pub(super) struct RawAllocatorStats {
+    pub allocated_bytes: i64,
+    pub allocated_peak_bytes: i64,
+    pub reserved_bytes: i64,
+    pub reserved_peak_bytes: i64,
+    pub active_bytes: i64,
+    pub active_peak_bytes: i64,
+    pub alloc_retries: i64,
+    pub ooms: i64,
 }
 
 /// Turns a message from the shim into a result and frees it.
@@ -75,12 +92,32 @@ pub(super) fn empty_cache() -> Result<(), TchError> {
     check(unsafe { dfd_empty_cache() })
 }
 
-/// Most bytes that tensors took on a CUDA device.
-pub(super) fn peak_allocated_bytes(device_index: c_int) -> Result<i64, TchError> {
-    let mut bytes = 0;
-    // SAFETY: the pointer is valid for the call and the shim does not keep it.
-    check(unsafe { dfd_peak_allocated_bytes(device_index, &raw mut bytes) })?;
-    Ok(bytes)
+/// What the caching allocator holds on an accelerator.
+pub(super) fn read_allocator(device_index: c_int) -> Result<RawAllocatorStats, TchError> {
+    let mut stats = RawAllocatorStats::default();
+    // SAFETY: the struct has the shim's layout, the pointer is valid for the call and the shim does not keep it.
+    check(unsafe { dfd_read_allocator(device_index, &raw mut stats) })?;
+    Ok(stats)
+}
+
+/// Lets the allocator's peaks start again.
+pub(super) fn reset_peaks(device_index: c_int) -> Result<(), TchError> {
+    // SAFETY: a plain value; the shim catches every exception.
+    check(unsafe { dfd_reset_peaks(device_index) })
+}
+
+/// Free and installed bytes of an accelerator.
+pub(super) fn device_memory(device_index: c_int) -> Result<(u64, u64), TchError> {
+    let (mut free_bytes, mut total_bytes) = (0, 0);
+    // SAFETY: both pointers are valid for the call and the shim keeps neither.
+    check(unsafe { dfd_device_memory(device_index, &raw mut free_bytes, &raw mut total_bytes) })?;
+    Ok((free_bytes, total_bytes))
+}
+
+/// Caps the share of a device's memory that this process may take.
+pub(super) fn limit_device_memory(fraction: f64) -> Result<(), TchError> {
+    // SAFETY: a plain value; the shim catches every exception.
+    check(unsafe { dfd_limit_device_memory(fraction) })
 }
 
 /// Gives free pages of the C heap back to the system.

@@ -1,14 +1,17 @@
-// What tch does not bind, in plain C: autocast by device and type, and the caching allocator.
+// What tch does not bind, in plain C: autocast by device and type, and the caching allocator. No CUDA headers are needed.
 // No exception crosses the border: each function that can fail returns a message to be freed, or null.
 
 #include <ATen/DeviceAccelerator.h>
 #include <ATen/autocast_mode.h>
+#include <c10/core/AllocatorConfig.h>
 #include <ATen/core/Tensor.h>
 #include <c10/core/CachingDeviceAllocator.h>
 
 #include <torch/version.h>
 
 #include "guarded.h"
+
+#include <string>
 
 extern "C" {
 
@@ -67,11 +70,49 @@ char* dfd_empty_cache() {
   });
 }
 
-// Most bytes that tensors took on the device since the start.
-char* dfd_peak_allocated_bytes(int device_index, int64_t* bytes) {
+// What the caching allocator holds on one device, as `ffi.rs` declares it.
+struct dfd_allocator_stats {
+  int64_t allocated_bytes, allocated_peak_bytes;
+  int64_t reserved_bytes, reserved_peak_bytes;
+  int64_t active_bytes, active_peak_bytes;
+  int64_t alloc_retries, ooms;
+};
+
+char* dfd_read_allocator(int device_index, dfd_allocator_stats* out) {
   return guarded([&] {
     const auto stats = at::accelerator::getDeviceStats(static_cast<c10::DeviceIndex>(device_index));
-    *bytes = stats.allocated_bytes[static_cast<size_t>(c10::CachingAllocator::StatType::AGGREGATE)].peak;
+    const auto all = static_cast<size_t>(c10::CachingAllocator::StatType::AGGREGATE);
+    *out = {stats.allocated_bytes[all].current, stats.allocated_bytes[all].peak,
+            stats.reserved_bytes[all].current,  stats.reserved_bytes[all].peak,
+            stats.active_bytes[all].current,    stats.active_bytes[all].peak,
+            stats.num_alloc_retries,            stats.num_ooms};
+  });
+}
+
+// Peaks start again from what is held now.
+char* dfd_reset_peaks(int device_index) {
+  return guarded([&] { at::accelerator::resetPeakStats(static_cast<c10::DeviceIndex>(device_index)); });
+}
+
+// Free and installed memory of the device, by its driver.
+char* dfd_device_memory(int device_index, uint64_t* free_bytes, uint64_t* total_bytes) {
+  return guarded([&] {
+    const auto memory = at::accelerator::getMemoryInfo(static_cast<c10::DeviceIndex>(device_index));
+    *free_bytes = memory.first;
+    *total_bytes = memory.second;
+  });
+}
+
+// Caps what this process's allocators take of their devices. They read it when they are made, with the first tensor on
+// any device. A later setting replaces an earlier one as a whole, so those of the environment are said again.
+char* dfd_limit_device_memory(double fraction) {
+  return guarded([&] {
+    const std::string key = "per_process_memory_fraction";
+    const auto& known = c10::CachingAllocator::AcceleratorAllocatorConfig::getKeys();
+    TORCH_CHECK(known.count(key) > 0, key, ": libtorch's CUDA part is not loaded");
+    const std::string before = c10::CachingAllocator::getAllocatorSettings();
+    const std::string cap = key + ":" + std::to_string(fraction);
+    c10::CachingAllocator::setAllocatorSettings(before.empty() ? cap : before + "," + cap);
   });
 }
 }

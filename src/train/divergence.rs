@@ -26,6 +26,7 @@ impl Trainer<'_> {
         let videos = group.iter().flat_map(|batch| &batch.videos);
         let videos: Vec<_> = videos.map(|video| self.manifest.video_name(*video)).collect();
         let reason = if loss.is_finite() { "gradients are not finite" } else { "the loss is not finite" };
+        self.state.skipped_steps += 1;
         tracing::warn!("step {step}: {reason}; no weight was moved. Clips: {}", videos.join(", "));
         self.log.write("skip", &SkipLine { step, reason, videos })
     }
@@ -47,6 +48,9 @@ impl Trainer<'_> {
             lr_factor: LR_FACTOR,
             oom_events: before.oom_events,
             cleanups: before.cleanups,
+            times_grown: before.times_grown,
+            gpu_peak_bytes: before.gpu_peak_bytes,
+            skipped_steps: before.skipped_steps,
             skipped: before.skipped,
             seconds: before.seconds,
             ..self.state.clone()

@@ -1,9 +1,9 @@
 //! What training writes down: the lines of `metrics.jsonl`, the columns of `metrics.csv`, an epoch in words.
 
-use serde::Serialize;
+use serde::{Deserialize, Serialize};
 
 use super::state::EpochRecord;
-use crate::memory::{Cut, OomEvent};
+use crate::memory::{Cleanup, Cut, OomEvent, Reading};
 
 /// Columns of `metrics.csv`: keys of an [`EpochRecord`].
 pub(super) const CSV_COLUMNS: &[&str] = &[
@@ -54,6 +54,33 @@ pub(super) struct OomLine<'a> {
     pub device: String,
     #[serde(flatten)]
     pub event: &'a OomEvent,
+}
+
+/// A `memory` line of `metrics.jsonl`: how a run stands with memory.
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+pub struct MemoryLine {
+    /// Steps that are done.
+    pub step: u64,
+    /// How batches are cut.
+    #[serde(flatten)]
+    pub cut: Cut,
+    /// Clips that are decoded ahead, at most.
+    pub clips_ahead: usize,
+    /// Threads that decode.
+    pub threads: usize,
+    /// Clips kept in memory.
+    pub cache_bytes: u64,
+    /// Host, process and device.
+    #[serde(flatten)]
+    pub reading: Reading,
+}
+
+/// Memory was given back.
+#[derive(Serialize)]
+pub(super) struct CleanupLine<'a> {
+    pub step: u64,
+    #[serde(flatten)]
+    pub cleanup: &'a Cleanup,
 }
 
 /// A step that moved no weight.

@@ -2,10 +2,13 @@
 
 mod checkpoint;
 mod divergence;
+mod epoch;
 mod learner;
 mod lines;
+mod memory;
 mod state;
 mod step;
+mod tensors;
 mod trainer;
 mod work;
 
@@ -14,6 +17,7 @@ mod tests;
 
 pub use checkpoint::{Checkpoint, CheckpointError, Checkpoints};
 pub use learner::Learner;
+pub use lines::MemoryLine;
 pub use state::{Best, EpochRecord, Patience, Tally, TrainState};
 pub use step::{StepError, StepReport, Stepper};
 pub use trainer::{Outcome, TrainError, Trainer};

@@ -41,12 +41,15 @@ pub struct TrainState {
     pub plateau: PlateauState,
     /// Steps in a row whose loss or gradients were not finite.
     pub bad_steps: u32,
+    /// Steps so far that moved no weight because loss or gradients were not finite, without those that only lowered the
+    /// loss scale.
+    pub skipped_steps: u64,
     /// Factor on the learning rate; smaller than 1 once the run has diverged and was taken back.
     pub lr_factor: f64,
     /// Times that memory ran out.
     pub oom_events: usize,
-    /// Times that memory was given back because it had run out.
-    pub cleanups: usize,
+    /// Clean-ups of memory.
+    pub cleanups: CleanupTotals,
     /// Times that a larger size was tried.
     pub times_grown: usize,
     /// Most device memory that tensors took.
@@ -79,9 +82,10 @@ impl TrainState {
             patience: Patience::default(),
             plateau: PlateauState::default(),
             bad_steps: 0,
+            skipped_steps: 0,
             lr_factor: 1.0,
             oom_events: 0,
-            cleanups: 0,
+            cleanups: CleanupTotals::default(),
             times_grown: 0,
             gpu_peak_bytes: None,
             seconds: 0.0,
@@ -89,6 +93,17 @@ impl TrainState {
             skipped: Vec::new(),
         }
     }
+}
+
+/// Sums over the clean-ups of a run.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Serialize, Deserialize)]
+pub struct CleanupTotals {
+    /// How many.
+    pub times: usize,
+    /// What they gave back.
+    pub freed_bytes: u64,
+    /// Time that they took, milliseconds.
+    pub ms: f64,
 }
 
 /// Sums over the epoch under way.

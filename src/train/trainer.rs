@@ -2,6 +2,7 @@
 
 use std::collections::HashSet;
 use std::io;
+use std::rc::Rc;
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::Instant;
 
@@ -9,17 +10,16 @@ use bytesize::ByteSize;
 
 use super::checkpoint::{CheckpointError, Checkpoints};
 use super::divergence::MAX_BAD_STEPS;
-use super::lines::{CSV_COLUMNS, OomLine, StepLine, epoch_line};
-use super::state::{Best, EpochRecord, Tally, TrainState};
+use super::lines::StepLine;
+use super::state::TrainState;
 use super::step::{StepError, StepReport, Stepper};
-use crate::config::{Config, Scheduler};
+use crate::config::Config;
 use crate::data::{DataError, Draw, HostBatch, Loader, Manifest, Pass, Sampler};
-use crate::evaluate::{EvaluateError, Evaluation, Evaluator};
-use crate::memory::{self, Cause, Guard};
-use crate::metrics::Metrics;
+use crate::evaluate::EvaluateError;
+use crate::memory::{self, Guard, MemoryManager};
 use crate::optim::Schedule;
 use crate::progress::Bar;
-use crate::report::{RunFolder, RunLog, write_csv};
+use crate::report::{RunFolder, RunLog};
 use crate::torch;
 
 /// How training ended.
@@ -87,6 +87,8 @@ pub struct Trainer<'a> {
     pub val_videos: Vec<usize>,
     /// Where clips come from.
     pub loader: &'a Loader,
+    /// Watches memory and cleans up.
+    pub memory: Rc<MemoryManager>,
     /// Set when the user wants to stop.
     pub stop: &'a AtomicBool,
     /// Network, optimizer and guard.
@@ -115,8 +117,7 @@ impl Trainer<'_> {
         }
         while self.state.epoch < self.config.training.epochs {
             if self.state.patience.is_exhausted(stopping.patience) {
-                let (monitor, epochs) = (stopping.monitor, stopping.patience);
-                tracing::info!("{monitor:?} has not got better for {epochs} epochs: stopping early");
+                tracing::info!("validation has not got better for {} epochs: stopping early", stopping.patience);
                 break;
             }
             match self.train_epoch()? {
@@ -148,27 +149,6 @@ impl Trainer<'_> {
         Ok(Outcome::Completed)
     }
 
-    /// Scores videos with the weights as they are.
-    ///
-    /// # Errors
-    /// Interrupted, or not even one clip fits.
-    pub fn evaluate(&mut self, label: &str, videos: &[usize]) -> Result<Evaluation, TrainError> {
-        let known = self.evaluate_guard.events().len();
-        let mut evaluator = Evaluator {
-            loader: self.loader,
-            guard: &mut self.evaluate_guard,
-            relieve: &mut self.stepper.relieve,
-            batch_size: self.config.training.batch_size,
-            stop: self.stop,
-            label,
-        };
-        let result = evaluator.run(self.stepper.learner.tested(), videos);
-        self.log_oom(known, false)?;
-        let evaluation = result?;
-        self.note_skipped(&evaluation.skipped);
-        Ok(evaluation)
-    }
-
     /// The batches of an epoch follow from seed, epoch and the data set alone: an unusable video leaves a hole where it
     /// would have been, whenever it was found to be unusable.
     fn plan(&self, epoch: u32) -> Vec<Vec<usize>> {
@@ -179,7 +159,7 @@ impl Trainer<'_> {
         plan
     }
 
-    fn schedule(&self) -> Schedule {
+    pub(super) fn schedule(&self) -> Schedule {
         let training = &self.config.training;
         let steps_an_epoch = self.plan(0).len().div_ceil(training.gradient_accumulation) as u64;
         Schedule {
@@ -192,7 +172,7 @@ impl Trainer<'_> {
     }
 
     /// Of step `step`, counted from 0.
-    fn learning_rate(&self, schedule: &Schedule, step: u64) -> f64 {
+    pub(super) fn learning_rate(&self, schedule: &Schedule, step: u64) -> f64 {
         self.state.lr_factor * schedule.at(step, self.state.plateau.factor)
     }
 
@@ -215,6 +195,7 @@ impl Trainer<'_> {
             let wait_secs = started.elapsed().as_secs_f64();
             let lr = self.learning_rate(&schedule, self.state.step);
             self.learn(&group, lr, started, wait_secs)?;
+            self.look_at_memory()?;
             bar.advance(group.len() as u64, || self.progress_line());
             if self.state.bad_steps >= MAX_BAD_STEPS {
                 return Ok(EpochEnd::Diverged);
@@ -235,7 +216,8 @@ impl Trainer<'_> {
             let known = self.stepper.guard.events().len();
             let seed = step_seed(self.config.seed, self.state.step);
             let result = self.stepper.run(group, lr, seed);
-            self.log_oom(known, true)?;
+            self.log_sizes(known, true)?;
+            self.log_cleanups()?;
             let report = match result {
                 Ok(report) => report,
                 Err(error) => {
@@ -290,33 +272,13 @@ impl Trainer<'_> {
         Ok(self.log.write("step", &line)?)
     }
 
-    fn note_skipped(&mut self, skipped: &[(usize, String)]) {
+    pub(super) fn note_skipped(&mut self, skipped: &[(usize, String)]) {
         for (video, reason) in skipped {
             if self.state.skipped.iter().all(|(known, _)| known != video) {
                 tracing::warn!("{} is skipped: {reason}", self.manifest.video_name(*video));
                 self.state.skipped.push((*video, reason.clone()));
             }
         }
-    }
-
-    fn log_oom(&mut self, known: usize, training: bool) -> io::Result<()> {
-        let guard = if training { &self.stepper.guard } else { &self.evaluate_guard };
-        for event in &guard.events()[known..] {
-            let device = format!("{:?}", self.stepper.learner.detector.device());
-            let line = OomLine { step: self.state.step, device, event };
-            match event.cause {
-                Cause::Room => {
-                    self.log.write("grow", &line)?;
-                    self.state.times_grown += 1;
-                }
-                _ => {
-                    self.log.write("oom", &line)?;
-                    self.state.oom_events += 1;
-                    self.state.cleanups += usize::from(event.cause != Cause::Thrashing);
-                }
-            }
-        }
-        Ok(())
     }
 
     /// The run ends with `error`; what was learned since the last checkpoint is kept where it is whole.
@@ -350,50 +312,6 @@ impl Trainer<'_> {
             number(tally.clips_per_sec(), 1),
             self.stepper.guard.cut(),
         )
-    }
-
-    fn finish_epoch(&mut self, evaluation: &Evaluation) -> Result<(), TrainError> {
-        let stopping = &self.config.training.early_stopping;
-        let mut record = self.record(evaluation.metrics());
-        let value = record.monitored(stopping.monitor);
-        let epoch = Best { epoch: record.epoch, value, validation: record.validation.clone() };
-        record.is_best = Best::beats(&epoch, self.state.best.as_ref());
-        let is_best = record.is_best;
-        tracing::info!("{}", epoch_line(&record, self.config.training.epochs));
-        self.log.write("epoch", &record)?;
-
-        let state = &mut self.state;
-        state.history.push(record);
-        state.epoch += 1;
-        state.batches_done = 0;
-        state.tally = Tally::default();
-        state.patience.update(value, stopping.min_delta);
-        if self.config.training.scheduler == Scheduler::Plateau {
-            state.plateau.update(value, stopping.min_delta);
-        }
-        if is_best {
-            state.best = Some(epoch);
-        }
-        write_csv(&self.folder.csv(), CSV_COLUMNS, &self.state.history)?;
-        self.save(is_best)
-    }
-
-    fn record(&self, validation: Metrics) -> EpochRecord {
-        let tally = &self.state.tally;
-        EpochRecord {
-            epoch: self.state.epoch + 1,
-            step: self.state.step,
-            train_loss: tally.loss(),
-            train_auc: tally.auc(),
-            val_loss: validation.log_loss,
-            validation,
-            lr: self.learning_rate(&self.schedule(), self.state.step.saturating_sub(1)),
-            seconds: tally.seconds,
-            data_wait_share: if tally.seconds > 0.0 { tally.wait_secs / tally.seconds } else { 0.0 },
-            train_clips: tally.clips(),
-            clips_per_sec: tally.clips_per_sec(),
-            is_best: false,
-        }
     }
 
     pub(super) fn save(&mut self, is_best: bool) -> Result<(), TrainError> {

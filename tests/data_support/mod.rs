@@ -5,7 +5,8 @@ use std::path::Path;
 use dfdetect::demo::{VideoSettings, VideoWriter};
 
 /// Small enough to be quick, odd enough that rows are padded after resizing.
-pub const SETTINGS: VideoSettings = VideoSettings { width: 96, height: 64, fps: 25, crf: 28, gop: 12, b_frames: 2 };
+pub const SETTINGS: VideoSettings =
+    VideoSettings { width: 96, height: 64, fps: 25, crf: 28, bits_per_sec: None, gop: 12, b_frames: 2 };
 
 /// A frame that no other resembles: a moving bar on a gradient, with `salt` telling videos apart.
 fn picture(settings: &VideoSettings, frame: usize, salt: usize) -> Vec<u8> {

@@ -143,16 +143,26 @@ impl ClipCache {
         count(&self.counts.bypassed);
     }
 
-    /// Halves what is kept in memory: for when that runs short.
-    pub fn shrink(&self) {
-        self.memory.set_budget(self.memory.bytes() / 2);
+    /// What may be kept in memory at the moment.
+    #[must_use]
+    pub fn budget_bytes(&self) -> u64 {
+        self.memory.budget_bytes()
     }
 
-    /// Doubles what may be kept in memory, up to what was configured.
-    pub fn grow(&self) {
+    /// Halves what is kept in memory: for when that runs short. Says whether that was anything.
+    pub fn shrink(&self) -> bool {
+        let before = self.memory.budget_bytes();
+        self.memory.set_budget(self.memory.bytes() / 2);
+        before > 0
+    }
+
+    /// Doubles what may be kept in memory, up to what was configured. Says whether that is more than before.
+    pub fn grow(&self) -> bool {
         // A cache that was shrunk to nothing has to start somewhere.
         const LEAST_BYTES: u64 = 64 << 20;
-        self.memory.set_budget(self.memory.budget_bytes().saturating_mul(2).max(LEAST_BYTES));
+        let before = self.memory.budget_bytes();
+        self.memory.set_budget(before.saturating_mul(2).max(LEAST_BYTES));
+        self.memory.budget_bytes() > before
     }
 
     /// What it did so far.

@@ -29,9 +29,6 @@ pub(super) const LONG_SIDE: u32 = 480;
 const MULTIPLE: u32 = 32;
 /// Pixels from one place that the network judges to the next.
 const STRIDE: f32 = 4.0;
-/// Frames in one forward pass; about 60 MiB of intermediate results each, at most.
-const BATCH: usize = 4;
-
 /// The detector. Threads share its weights; each call computes on the calling thread alone.
 #[derive(Debug)]
 pub struct CenterFace {
@@ -49,27 +46,22 @@ impl CenterFace {
         Ok(Self { network: Mutex::new(network) })
     }
 
-    fn detect_batch(network: &Network, frames: &[RgbImage]) -> Result<Vec<Vec<Face>>, String> {
-        let (width, height) = frames[0].dimensions();
-        let [to_width, to_height] = network_size(width, height);
-        let mut nhwc = Vec::with_capacity(frames.len() * (to_width * to_height * 3) as usize);
-        for frame in frames {
-            nhwc.extend_from_slice(&stretched(frame, to_width, to_height)?);
+    /// One frame a pass: what the network computes on the way then stays in the processor's cache. Four at once take half
+    /// as long again, and four times the memory.
+    fn detect_on(network: &Network, frame: &RgbImage) -> Result<Vec<Face>, String> {
+        let (width, height) = frame.dimensions();
+        if width == 0 || height == 0 {
+            return Ok(Vec::new());
         }
-        let shape = [frames.len() as i64, i64::from(to_height), i64::from(to_width), 3];
-        let outputs = network.run(&nhwc, shape).map_err(|error| format!("the face detector failed: {error}"))?;
+        let [to_width, to_height] = network_size(width, height);
+        let hwc = stretched(frame, to_width, to_height)?;
+        let shape = [1, i64::from(to_height), i64::from(to_width), 3];
+        let outputs = network.run(&hwc, shape).map_err(|error| format!("the face detector failed: {error}"))?;
         let grid = [to_width / MULTIPLE * 8, to_height / MULTIPLE * 8].map(|side| side as usize);
         let to_frame = [width as f32 / to_width as f32, height as f32 / to_height as f32];
-        let faces = |frame| {
-            let planes = outputs.each_ref().map(|output| {
-                let size = output.len() / frames.len();
-                &output[frame * size..(frame + 1) * size]
-            });
-            let kept = without_overlaps(decoded(planes, grid));
-            let within = |face: Face| clamped(face.scaled(to_frame), width as f32, height as f32);
-            kept.into_iter().map(within).collect()
-        };
-        Ok((0..frames.len()).map(faces).collect())
+        let kept = without_overlaps(decoded(outputs.each_ref().map(Vec::as_slice), grid));
+        let within = |face: Face| clamped(face.scaled(to_frame), width as f32, height as f32);
+        Ok(kept.into_iter().map(within).collect())
     }
 }
 
@@ -78,17 +70,7 @@ impl FaceDetector for CenterFace {
         let network = self.network.lock().unwrap_or_else(PoisonError::into_inner).shared();
         // Threads that decode already use all cores; libtorch's own would only spin beside them.
         let _one_thread = torch::OneThread::enter();
-        let mut found = Vec::with_capacity(frames.len());
-        for alike in frames.chunk_by(|a, b| a.dimensions() == b.dimensions()) {
-            if alike[0].width() == 0 || alike[0].height() == 0 {
-                found.extend(alike.iter().map(|_| Vec::new()));
-                continue;
-            }
-            for batch in alike.chunks(BATCH) {
-                found.extend(tch::no_grad(|| Self::detect_batch(&network, batch))?);
-            }
-        }
-        Ok(found)
+        tch::no_grad(|| frames.iter().map(|frame| Self::detect_on(&network, frame)).collect())
     }
 }
 
@@ -162,6 +144,8 @@ struct Step {
     output: String,
     /// Values that no later step needs.
     done: Vec<String>,
+    /// Whether the first input is one of them, so that it may be changed.
+    in_place: bool,
 }
 
 #[derive(Debug)]
@@ -192,8 +176,9 @@ impl Network {
                 let later = graph.nodes[i + 1..].iter().any(|node| node.inputs.contains(name));
                 later || weights.contains_key(name) || OUTPUTS.contains(&name.as_str())
             };
-            let done = node.inputs.iter().filter(|name| !needed(name)).cloned().collect();
-            steps.push(Step { op: Op::of(node)?, inputs: node.inputs.clone(), output, done });
+            let done: Vec<_> = node.inputs.iter().filter(|name| !needed(name)).cloned().collect();
+            let in_place = node.inputs.first().is_some_and(|first| done.contains(first));
+            steps.push(Step { op: Op::of(node)?, inputs: node.inputs.clone(), output, done, in_place });
         }
         Ok(Self { input: input.name.clone(), steps: steps.into(), weights })
     }
@@ -218,8 +203,9 @@ impl Network {
     fn outputs(&self, nhwc: &[u8], shape: [i64; 4]) -> Result<Vec<Tensor>, String> {
         let text = |error: tch::TchError| error.to_string();
         let frames_bhwc = Tensor::f_from_slice(nhwc).and_then(|flat| flat.f_reshape(shape)).map_err(text)?;
+        // The channels stay last in memory, as the convolutions prefer.
         let frames_bchw = frames_bhwc.f_permute([0, 3, 1, 2]).and_then(|frames| frames.f_to_kind(Kind::Float));
-        let frames_bchw = frames_bchw.and_then(|frames| frames.f_contiguous()).map_err(text)?;
+        let frames_bchw = frames_bchw.map_err(text)?;
         let mut values = HashMap::from([(self.input.as_str(), frames_bchw)]);
         for step in &*self.steps {
             let inputs = step.inputs.iter().map(|name| {
@@ -227,7 +213,7 @@ impl Network {
                 value.ok_or_else(|| format!("there is no {name}"))
             });
             let inputs = inputs.collect::<Result<Vec<_>, _>>()?;
-            let output = step.op.apply(&inputs).map_err(text)?;
+            let output = step.op.apply(&inputs, step.in_place).map_err(text)?;
             values.insert(&step.output, output);
             for name in &step.done {
                 values.remove(name.as_str());
@@ -273,7 +259,8 @@ impl Op {
         Ok(Self::Conv { stride: pair("strides", 1)?, padding, dilation: pair("dilations", 1)?, groups, transposed })
     }
 
-    fn apply(&self, inputs: &[&Tensor]) -> torch::Result<Tensor> {
+    /// Changes the first input where it may: a result in new memory costs as much as the convolution before it.
+    fn apply(&self, inputs: &[&Tensor], in_place: bool) -> torch::Result<Tensor> {
         let x = inputs[0];
         match self {
             Self::Conv { stride, padding, dilation, groups, transposed } => {
@@ -288,7 +275,9 @@ impl Op {
                 let [weight, bias, mean, variance] = [1, 2, 3, 4].map(|i| Some(inputs[i]));
                 x.f_batch_norm(weight, bias, mean, variance, false, 0.0, *epsilon, false)
             }
+            Self::Relu if in_place => x.shallow_clone().f_relu_(),
             Self::Relu => x.f_relu(),
+            Self::Add if in_place => x.shallow_clone().f_add_(inputs[1]),
             Self::Add => x.f_add(inputs[1]),
             Self::Sigmoid => x.f_sigmoid(),
         }

@@ -1,13 +1,14 @@
 //! `data.faces.mode: auto`: a look at a few videos of each data set says whether its faces are to be cut out.
 
+use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
 
 use super::FaceDetector;
 use super::track::longest_track;
 use crate::config::{FaceConfig, FaceMode};
-use crate::data::DataError;
 use crate::data::decode::{self, ClipSpec, FrameSize};
-use crate::data::manifest::{Label, Manifest};
+use crate::data::manifest::{Footage, Label, Manifest};
+use crate::data::{ClipCache, DataError, ReadClip};
 
 /// Videos that are looked at, of both classes alike.
 const SAMPLE: usize = 12;
@@ -16,7 +17,8 @@ const FRAMES: usize = 3;
 /// Where faces take more than this of the shorter side of the frame, the frames are face crops already.
 const CROPS_ALREADY: f64 = 0.45;
 
-/// Sets `crop_faces` of every data set, as configured or, for `auto`, from a sample of its videos.
+/// Sets `crop_faces` of every data set, as configured or, for `auto`, from a sample of its videos. What was seen of a video
+/// is kept in the cache, so that a run on a full cache opens none.
 ///
 /// # Errors
 /// The detector itself fails. Videos that cannot be read count for nothing here; they are reported when they are used.
@@ -24,15 +26,22 @@ pub fn decide(
     manifest: &mut Manifest,
     config: &FaceConfig,
     spec: &ClipSpec,
+    cache: &ClipCache,
     detector: &dyn FaceDetector,
     stop: &AtomicBool,
 ) -> Result<(), DataError> {
+    let looks = Looks { min_size: config.min_size, spec, cache, detector };
     for set in 0..manifest.sets.len() {
         manifest.sets[set].crop_faces = match config.mode {
             FaceMode::Crop => true,
             FaceMode::Off => false,
             FaceMode::Auto => {
-                let sides = look(manifest, set, config, spec, detector, stop)?;
+                let mut sides = Vec::new();
+                for video in sample(manifest, set, SAMPLE) {
+                    if !stop.load(Ordering::Relaxed) {
+                        sides.extend(looks.at(video, &manifest.footage(video))?);
+                    }
+                }
                 verdict(&manifest.sets[set].name(), sides)
             }
         };
@@ -40,48 +49,62 @@ pub fn decide(
     Ok(())
 }
 
-/// Of each video of the sample that can be read: the face's side in shorter sides of the frame, if there is a face.
-fn look(
-    manifest: &Manifest,
-    set: usize,
-    config: &FaceConfig,
-    spec: &ClipSpec,
-    detector: &dyn FaceDetector,
-    stop: &AtomicBool,
-) -> Result<Vec<Option<f64>>, DataError> {
-    let spec = ClipSpec { frames: FRAMES, quality_threshold: 0.0, duplicate_threshold: 0.0, ..*spec };
-    let mut sides = Vec::new();
-    for video in sample(manifest, set, SAMPLE) {
-        if stop.load(Ordering::Relaxed) {
-            break;
+/// The face's side in shorter sides of the frame, if there is a face.
+type Side = Option<f64>;
+
+/// How a video of the sample is looked at.
+struct Looks<'a> {
+    min_size: usize,
+    spec: &'a ClipSpec,
+    cache: &'a ClipCache,
+    detector: &'a dyn FaceDetector,
+}
+
+impl Looks<'_> {
+    /// None where the video cannot be read.
+    fn at(&self, video: usize, footage: &Footage) -> Result<Option<Side>, DataError> {
+        // To the cache it is a clip without frames.
+        let nothing = ClipSpec { frames: 0, ..*self.spec };
+        let key = format!("look 1, centerface 1, least {}", self.min_size);
+        let kept = self.cache.preload(video, footage, &nothing, &key);
+        if let Some(side) = kept.and_then(|bytes| serde_json::from_slice(&bytes).ok()) {
+            return Ok(Some(side));
         }
-        let footage = manifest.footage(video);
+        let side = self.look(footage)?;
+        if let Some(Ok(meta)) = side.as_ref().map(serde_json::to_vec) {
+            let look = Arc::new(ReadClip { thwc: Vec::new(), meta });
+            self.cache.insert(video, &look, footage, &nothing, &key);
+        }
+        Ok(side)
+    }
+
+    fn look(&self, footage: &Footage) -> Result<Option<Side>, DataError> {
+        let spec = ClipSpec { frames: FRAMES, quality_threshold: 0.0, duplicate_threshold: 0.0, ..*self.spec };
         let mut frames = Vec::new();
         let size = FrameSize::LongSide(super::centerface::LONG_SIDE as usize);
-        let read = decode::probe(&footage, &spec).and_then(|info| {
-            decode::read_frames(&footage, &spec, None, size, &mut |frame| frames.push(frame)).map(|()| info)
+        let read = decode::probe(footage, &spec).and_then(|info| {
+            decode::read_frames(footage, &spec, None, size, &mut |frame| frames.push(frame)).map(|()| info)
         });
         let info = match read {
             Ok(info) => info,
             Err(error) => {
                 tracing::debug!("not looked at for faces: {error}");
-                continue;
+                return Ok(None);
             }
         };
         let failed = |reason| DataError::Video { path: footage.path.clone(), reason };
-        let found = detector.detect(&frames).map_err(failed)?;
+        let found = self.detector.detect(&frames).map_err(failed)?;
         let shorter = frames.first().map_or(1, |frame| frame.width().min(frame.height()));
         // The smallest face that counts is told in pixels of the video.
         let scale = f64::from(info.width.min(info.height)) / f64::from(shorter.max(1));
         let track = longest_track(&found.into_iter().enumerate().collect::<Vec<_>>());
-        let track = track.filter(|track| track.side() * scale >= config.min_size as f64);
-        sides.push(track.map(|track| track.side() / f64::from(shorter.max(1))));
+        let track = track.filter(|track| track.side() * scale >= self.min_size as f64);
+        Ok(Some(track.map(|track| track.side() / f64::from(shorter.max(1)))))
     }
-    Ok(sides)
 }
 
 /// Whether to cut, said in one line.
-fn verdict(name: &str, sides: Vec<Option<f64>>) -> bool {
+fn verdict(name: &str, sides: Vec<Side>) -> bool {
     let looked_at = sides.len();
     let mut sides: Vec<f64> = sides.into_iter().flatten().collect();
     sides.sort_by(f64::total_cmp);
@@ -128,10 +151,13 @@ pub fn sample(manifest: &Manifest, set: usize, count: usize) -> Vec<usize> {
 
 #[cfg(test)]
 mod tests {
+    use std::fs;
+
     use image::RgbImage;
 
     use super::*;
     use crate::config::LayoutChoice;
+    use crate::data::DiskCache;
     use crate::data::face::Face;
     use crate::data::manifest::{DataSet, VideoRecord};
     use crate::demo::{VideoSettings, VideoWriter};
@@ -173,8 +199,19 @@ mod tests {
         let mut manifest = manifest(folder.path(), levels);
         manifest.sets[0].crop_faces = config.mode == FaceMode::Off;
         let spec = ClipSpec::uniform(8, 64, 64, 1);
-        decide(&mut manifest, config, &spec, &OnBright(share), &AtomicBool::new(false)).unwrap();
-        manifest.sets[0].crop_faces
+        let cache = ClipCache::new(0, Some(DiskCache::open(&folder.path().join("cache"), u64::MAX)));
+        decide(&mut manifest, config, &spec, &cache, &OnBright(share), &AtomicBool::new(false)).unwrap();
+        let first = manifest.sets[0].crop_faces;
+        // What was seen is known without the videos' content.
+        for level in 0..levels.len() {
+            let path = folder.path().join(format!("{level}.mp4"));
+            let (bytes, modified) = (fs::read(&path).unwrap().len(), fs::metadata(&path).unwrap().modified().unwrap());
+            fs::write(&path, vec![0; bytes]).unwrap();
+            fs::File::options().write(true).open(&path).unwrap().set_modified(modified).unwrap();
+        }
+        decide(&mut manifest, config, &spec, &cache, &OnBright(share), &AtomicBool::new(false)).unwrap();
+        assert_eq!(manifest.sets[0].crop_faces, first);
+        first
     }
 
     #[test]

@@ -1,0 +1,95 @@
+//! What a well-known clip would take, and how many of them would fit: a feeling for what free memory is worth.
+
+use std::fmt;
+
+use serde::Serialize;
+
+use super::size;
+use crate::config::{Backbone, Config};
+use crate::memory::{DeviceKind, Snapshot, training_step};
+use crate::torch::Format;
+
+/// Frames of the example clip.
+const FRAMES: usize = 20;
+/// More clips than this are not looked for.
+const MOST_CLIPS: usize = 4096;
+
+/// The prediction for one device. For a configuration of one's own there is `dfdetect suggest`.
+#[derive(Debug, Clone, PartialEq, Serialize)]
+pub(super) struct Headroom {
+    device: String,
+    format: Format,
+    frames: usize,
+    frame_size: [usize; 2],
+    backbone: Backbone,
+    /// Peak of a training step on one clip.
+    one_clip_bytes: u64,
+    /// Clips whose training step fits what is free now, with the reserve that `suggest` keeps.
+    clips_that_fit: usize,
+}
+
+/// For each GPU, or for the CPU where there is none.
+pub(super) fn of(memory: &Snapshot) -> Vec<Headroom> {
+    if memory.gpus.is_empty() {
+        return vec![Headroom::new("the CPU".into(), DeviceKind::Cpu, memory.host_free_bytes())];
+    }
+    let of_gpu = |gpu: &crate::memory::GpuMemory| {
+        Headroom::new(format!("GPU {}", gpu.index), DeviceKind::Cuda, gpu.memory_free_bytes)
+    };
+    memory.gpus.iter().map(of_gpu).collect()
+}
+
+impl Headroom {
+    fn new(device: String, kind: DeviceKind, free_bytes: u64) -> Self {
+        let mut config = Config::default();
+        (config.model.backbone, config.data.max_frames) = (Backbone::Resnet18, FRAMES);
+        let format = Format::resolve(config.gpu.mixed_precision, kind == DeviceKind::Cuda);
+        let needs = |clips: usize| training_step(&config, clips, kind, format).peak_bytes;
+        let usable_bytes = free_bytes - free_bytes / 10;
+        let fits = (1..=MOST_CLIPS).take_while(|clips| needs(*clips) <= usable_bytes);
+        Self {
+            device,
+            format,
+            frames: FRAMES,
+            frame_size: config.data.frame_size,
+            backbone: config.model.backbone,
+            one_clip_bytes: needs(1),
+            clips_that_fit: fits.last().unwrap_or(0),
+        }
+    }
+}
+
+impl fmt::Display for Headroom {
+    fn fmt(&self, f: &mut fmt::Formatter) -> fmt::Result {
+        let [height, width] = self.frame_size;
+        write!(
+            f,
+            "on {}: training on a clip of {} frames of {height}x{width} with ResNet-18 in {} needs about {}; {} would fit",
+            self.device,
+            self.frames,
+            self.format.name(),
+            size(self.one_clip_bytes),
+            match self.clips_that_fit {
+                0 => "not even one".into(),
+                1 => "one".into(),
+                clips => format!("{clips} at once"),
+            }
+        )
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn more_memory_holds_more_clips_and_none_is_said_so() {
+        let of = |free_bytes| Headroom::new("GPU 0".into(), DeviceKind::Cuda, free_bytes);
+        let (small, large) = (of(4 << 30), of(12 << 30));
+        assert!(small.clips_that_fit >= 1 && large.clips_that_fit > 2 * small.clips_that_fit, "{small:?} {large:?}");
+        assert_eq!(small.one_clip_bytes, large.one_clip_bytes);
+        let text = large.to_string();
+        assert!(text.contains("20 frames") && text.contains("in fp16 needs about"), "{text}");
+        assert!(of(1 << 20).to_string().ends_with("not even one would fit"));
+    }
+}

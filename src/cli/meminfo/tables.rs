@@ -1,0 +1,163 @@
+//! The tables of `meminfo`, and how numbers are written in them.
+
+use bytesize::ByteSize;
+use comfy_table::{CellAlignment, Table, presets};
+
+use super::Report;
+use super::watch::Trails;
+use crate::memory::{GpuMemory, ProcessUse, Snapshot};
+
+/// One line of the first table.
+pub(super) struct Row {
+    pub name: String,
+    pub used: u64,
+    pub total: u64,
+    pub free: u64,
+}
+
+/// Everything, with how it went where `trails` know.
+pub(super) fn render(report: &Report, trails: Option<&Trails>) -> String {
+    let memory = &report.memory;
+    let mut text = format!("{}\n", memory_table(memory, trails));
+    if !memory.gpus.is_empty() {
+        text += &format!("{}\n", gpu_table(&memory.gpus, trails));
+    }
+    if let Some(processes) = &report.processes {
+        text += &format!("{}\n", process_table(processes));
+    }
+    if let Some(run) = &report.run {
+        text += &format!("{run}\n");
+    }
+    if let Some(note) = &memory.gpu_note {
+        let what = if memory.gpus.is_empty() { "no NVIDIA GPU: " } else { "" };
+        text += &format!("{what}{note}\n");
+    }
+    let cuda = if report.torch.cuda_available { "uses CUDA" } else { "without CUDA" };
+    text += &format!("libtorch {} {cuda}\n", report.torch.version);
+    for headroom in &report.headroom {
+        text += &format!("{headroom}\n");
+    }
+    text + &free_line(memory) + "\n"
+}
+
+/// Host, swap, limit and GPUs.
+pub(super) fn rows(memory: &Snapshot) -> Vec<Row> {
+    let row = |name: &str, used, total, free| Row { name: name.into(), used, total, free };
+    let host = &memory.host;
+    let mut rows = vec![row("host", host.used_bytes, host.total_bytes, host.available_bytes)];
+    if host.swap_total_bytes > 0 {
+        let free = host.swap_total_bytes.saturating_sub(host.swap_used_bytes);
+        rows.push(row("swap", host.swap_used_bytes, host.swap_total_bytes, free));
+    }
+    if let Some(cgroup) = &memory.cgroup {
+        rows.push(row("cgroup limit", cgroup.used_bytes, cgroup.limit_bytes, cgroup.free_bytes));
+    }
+    for gpu in &memory.gpus {
+        let name = format!("GPU {}", gpu.index);
+        rows.push(row(&name, gpu.memory_used_bytes, gpu.memory_total_bytes, gpu.memory_free_bytes));
+    }
+    rows
+}
+
+fn memory_table(memory: &Snapshot, trails: Option<&Trails>) -> Table {
+    let trail = |name: &str| trails.map_or(String::new(), |trails| trails.line(name));
+    let mut table = Table::new();
+    table.load_preset(presets::UTF8_BORDERS_ONLY);
+    table.set_header(["memory", "used", "of", "free", "", if trails.is_some() { "how it goes" } else { "" }]);
+    for Row { name, used, total, free } in rows(memory) {
+        let line = trail(&name);
+        table.add_row([name, size(used), size(total), size(free), bar(used, total), line]);
+    }
+    let process = &memory.process;
+    let maps = process.maps.map_or(String::new(), |maps| format!(", {maps} maps"));
+    let peak = format!("peak {}{maps}", known(process.peak_rss_bytes));
+    table.add_row(["this process", &known(process.rss_bytes), "", "", &peak]);
+    align_right(&mut table, 1..4);
+    table
+}
+
+fn gpu_table(gpus: &[GpuMemory], trails: Option<&Trails>) -> Table {
+    let mut table = Table::new();
+    table.load_preset(presets::UTF8_BORDERS_ONLY);
+    table.set_header(["GPU", "name", "busy", "temperature", "power", "processes"]);
+    for gpu in gpus {
+        let with_unit =
+            |value: Option<u32>, unit: &str| value.map_or_else(|| "?".into(), |value| format!("{value} {unit}"));
+        let processes = gpu.processes.iter().map(|process| {
+            let name = process.name.as_deref().unwrap_or("?");
+            format!("{} {name} {}", process.pid, known(process.used_bytes))
+        });
+        let processes = processes.collect::<Vec<_>>().join("\n");
+        let mut busy = with_unit(gpu.utilization_percent, "%");
+        if let Some(trails) = trails {
+            busy = format!("{} {busy}", trails.line(&busy_name(gpu.index)));
+        }
+        let power = match (gpu.power_w, gpu.power_limit_w) {
+            (Some(now), Some(limit)) => format!("{now:.0} of {limit:.0} W"),
+            (Some(now), None) => format!("{now:.0} W"),
+            (None, _) => "?".into(),
+        };
+        let temperature = with_unit(gpu.temperature_c, "°C");
+        table.add_row([gpu.index.to_string(), gpu.name.clone(), busy, temperature, power, processes]);
+    }
+    align_right(&mut table, 2..5);
+    table
+}
+
+/// What the trail of a GPU's load is kept under.
+pub(super) fn busy_name(index: u32) -> String {
+    format!("GPU {index} busy")
+}
+
+fn process_table(processes: &[ProcessUse]) -> Table {
+    let mut table = Table::new();
+    table.load_preset(presets::UTF8_BORDERS_ONLY).set_header(["process", "program", "resident", "on GPUs"]);
+    for process in processes {
+        let gpus = process.gpus.iter().map(|(index, held)| format!("{index}: {}", known(*held)));
+        let gpus = gpus.collect::<Vec<_>>().join(", ");
+        table.add_row([process.pid.to_string(), process.name.clone(), known(process.rss_bytes), gpus]);
+    }
+    align_right(&mut table, 2..3);
+    table
+}
+
+/// The last line: what a run could take now.
+fn free_line(memory: &Snapshot) -> String {
+    let mut parts = vec![format!("{} on the host", size(memory.host_free_bytes()))];
+    parts.extend(memory.gpus.iter().map(|gpu| format!("{} on GPU {}", size(gpu.memory_free_bytes), gpu.index)));
+    format!("free to train in: {}", parts.join(", "))
+}
+
+fn known(bytes: Option<u64>) -> String {
+    bytes.map_or_else(|| "?".into(), size)
+}
+
+pub(in crate::cli) fn size(bytes: u64) -> String {
+    ByteSize(bytes).display().iec().to_string()
+}
+
+/// A bar of 20 places with the share behind it.
+pub(in crate::cli) fn bar(part: u64, whole: u64) -> String {
+    let share = if whole == 0 { 0.0 } else { (part as f64 / whole as f64).min(1.0) };
+    let filled = (share * 20.0).round() as usize;
+    format!("{}{} {:3.0}%", "█".repeat(filled), "░".repeat(20 - filled), share * 100.0)
+}
+
+pub(in crate::cli) fn align_right(table: &mut Table, columns: std::ops::Range<usize>) {
+    for column in columns {
+        if let Some(column) = table.column_mut(column) {
+            column.set_cell_alignment(CellAlignment::Right);
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn bars_stay_within_their_width() {
+        assert_eq!(bar(0, 0), format!("{}   0%", "░".repeat(20)));
+        assert_eq!(bar(9, 3), format!("{} 100%", "█".repeat(20)));
+    }
+}

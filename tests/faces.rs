@@ -1,0 +1,156 @@
+//! Faces through the binary: a data set in which some videos show none, one of face crops, and what the report says.
+//! The face is a photograph that moves over a wall, in H.264.
+#![expect(clippy::unwrap_used, reason = "helpers of tests may panic too")]
+
+use std::fs;
+use std::path::{Path, PathBuf};
+use std::process::{Command, Output};
+
+use dfdetect::demo::{VideoSettings, VideoWriter};
+use image::imageops::{self, FilterType};
+use image::{Rgb, RgbImage};
+use serde_json::{Value, json};
+use tempfile::TempDir;
+
+const WIDTH: u32 = 320;
+const HEIGHT: u32 = 240;
+
+/// A photograph with one face of about 60 pixels around (87, 77).
+fn photograph() -> RgbImage {
+    image::load_from_memory(include_bytes!("fixtures/astronaut.png")).unwrap().into_rgb8()
+}
+
+fn write(path: &Path, frames: &[RgbImage]) {
+    fs::create_dir_all(path.parent().unwrap()).unwrap();
+    let (width, height) = frames[0].dimensions();
+    let settings = VideoSettings { width, height, ..VideoSettings::default() };
+    let mut writer = VideoWriter::create(path, &settings).unwrap();
+    frames.iter().for_each(|frame| writer.write(frame).unwrap());
+    writer.finish().unwrap();
+}
+
+/// A wall of a shade of its own, and before it the person, if there is one.
+fn film(path: &Path, shade: u8, person: Option<&RgbImage>) {
+    let frame = |i: i64| {
+        let mut frame = RgbImage::from_fn(WIDTH, HEIGHT, |x, y| Rgb([(x / 3) as u8, shade, (y / 2) as u8]));
+        person.iter().for_each(|person| imageops::replace(&mut frame, *person, 40 + 2 * i, 20));
+        frame
+    };
+    write(path, &(0..9).map(frame).collect::<Vec<_>>());
+}
+
+/// Five real videos and five fakes of each of two methods; in one real and in the `no_face` of the second method nobody
+/// is seen.
+fn people(no_face: usize) -> TempDir {
+    let root = tempfile::tempdir().unwrap();
+    let person = photograph();
+    for id in 0..5 {
+        for (class, faceless) in [("real", id == 2), ("fake/swap", false), ("fake/lips", id < no_face)] {
+            let path = root.path().join(format!("{class}/id{id}_{}.mp4", class.rsplit('/').next().unwrap()));
+            film(&path, 60 + 30 * id as u8, (!faceless).then_some(&person));
+        }
+    }
+    root
+}
+
+fn dfdetect(home: &Path, command: &[&str], data: &Path, sets: &[&str]) -> Output {
+    let config = Path::new(env!("CARGO_MANIFEST_DIR")).join("configs/quick_demo.yaml");
+    let small = [
+        "data.faces.mode=auto",
+        "data.max_frames=4",
+        "data.frame_size=[32,32]",
+        "data.val_split=0.2",
+        "data.test_split=0.2",
+        "training.epochs=1",
+        "cache.enable_cache=true",
+        "gpu.device=cpu",
+        "gpu.mixed_precision=off",
+    ];
+    let mut dfdetect = Command::new(env!("CARGO_BIN_EXE_dfdetect"));
+    dfdetect.current_dir(home).args(command).arg("--config").arg(config).arg("--data").arg(data);
+    dfdetect.env("OMP_NUM_THREADS", "1");
+    for set in small.iter().chain(sets) {
+        dfdetect.args(["--set", set]);
+    }
+    let output = dfdetect.output().unwrap();
+    assert!(output.status.success(), "{}", String::from_utf8_lossy(&output.stderr));
+    output
+}
+
+fn stderr(output: &Output) -> String {
+    String::from_utf8_lossy(&output.stderr).into_owned()
+}
+
+/// What the only run below `home` says of its data; the run is removed.
+fn data_of_the_run(home: &Path) -> Value {
+    let runs: Vec<PathBuf> = fs::read_dir(home.join("runs")).unwrap().map(|run| run.unwrap().path()).collect();
+    assert_eq!(runs.len(), 1);
+    let report: Value = serde_json::from_slice(&fs::read(runs[0].join("report.json")).unwrap()).unwrap();
+    fs::remove_dir_all(&runs[0]).unwrap();
+    report["data"].clone()
+}
+
+#[test]
+fn videos_without_a_face_are_counted_by_method_and_skipped_or_used_whole() {
+    let (home, data) = (tempfile::tempdir().unwrap(), people(2));
+    let (home, data) = (home.path(), data.path());
+    let missed = json!({
+        "missed": 3,
+        "missed_by_method": { "real": 1, "lips": 2 },
+        "missed_videos": ["fake/lips/id0_lips.mp4", "fake/lips/id1_lips.mp4", "real/id2_real.mp4"],
+    });
+
+    let extract = |args: &[&str]| {
+        let output = dfdetect(home, &[&["data", "extract"], args].concat(), data, &[]);
+        assert!(stderr(&output).contains("faces are cut out (found in"), "{}", stderr(&output));
+        String::from_utf8(output.stdout).unwrap()
+    };
+    assert_eq!(extract(&["--shard", "1/2"]), "read      6\ncached    0\nno room   0\nunusable  2\n");
+    assert_eq!(extract(&[]), "read      6\ncached    6\nno room   0\nunusable  3\n");
+    let trained = dfdetect(home, &["train"], data, &[]);
+    assert!(stderr(&trained).contains("real/id2_real.mp4 is skipped: no face was found in 4 frames"));
+    let skipped = data_of_the_run(home);
+    assert_eq!(skipped["faces"], missed);
+    assert_eq!((&skipped["videos"], &skipped["skipped"]), (&json!(15), &json!(3)));
+    assert_eq!(skipped["cache_misses"], 0, "{skipped}");
+
+    // Used whole, they are listed all the same, also where no video is opened any more.
+    for _ in 0..2 {
+        dfdetect(home, &["train"], data, &["data.faces.on_miss=whole_frame"]);
+        let whole = data_of_the_run(home);
+        assert_eq!(whole["faces"], missed);
+        assert_eq!((&whole["skipped"], &whole["cache_misses"]), (&json!(0), &json!(0)), "{whole}");
+        overwrite_with_garbage(data);
+    }
+}
+
+/// All videos keep their size and time, and nothing of their content.
+fn overwrite_with_garbage(data: &Path) {
+    for file in walkdir::WalkDir::new(data).into_iter().map(Result::unwrap).filter(|file| file.file_type().is_file()) {
+        let metadata = file.metadata().unwrap();
+        fs::write(file.path(), vec![0xAA; usize::try_from(metadata.len()).unwrap()]).unwrap();
+        let written = fs::File::options().write(true).open(file.path()).unwrap();
+        written.set_modified(metadata.modified().unwrap()).unwrap();
+    }
+}
+
+#[test]
+fn face_crops_are_not_cut_again() {
+    let (home, data) = (tempfile::tempdir().unwrap(), tempfile::tempdir().unwrap());
+    let crop = imageops::crop_imm(&photograph(), 40, 24, 96, 96).to_image();
+    for id in 0..4_u8 {
+        for class in ["real", "fake"] {
+            let side = 128 + 16 * u32::from(id);
+            let frame = imageops::resize(&crop, side, side, FilterType::Triangle);
+            write(&data.path().join(format!("{class}/id{id}_x.mp4")), &vec![frame; 9]);
+        }
+    }
+    let trained = dfdetect(home.path(), &["train"], data.path(), &[]);
+    assert!(stderr(&trained).contains("they are face crops already"), "{}", stderr(&trained));
+    assert!(data_of_the_run(home.path()).get("faces").is_none());
+    // Unless told to.
+    let too_much = "dataloader.host_memory_budget=1000TiB";
+    let insisted = dfdetect(home.path(), &["train"], data.path(), &["data.faces.mode=crop", too_much]);
+    assert!(stderr(&insisted).contains("are free: that is what counts"), "{}", stderr(&insisted));
+    assert_eq!(data_of_the_run(home.path())["faces"]["missed"], 0);
+}
