@@ -1,9 +1,10 @@
 //! Videos a second that clips are read from: `cargo bench --bench decode -- [FOLDER] [WORKERS] [FRAMES] [SIZE]`.
 //!
 //! Reads every MP4 file below FOLDER with `uniform` and with `reference_frames`, by several threads at once, and prints
-//! one JSON line each. Without a folder, it makes eight clips (1280x720, 300 frames, x264 veryfast) with the `ffmpeg`
-//! program and keeps them for the next time. `-- --open FOLDER COUNT` opens files COUNT times and prints by how much
-//! resident memory grew.
+//! one JSON line each, with the frames that were decoded for a clip. Without a folder, it makes two with the `ffmpeg`
+//! program and keeps them for the next time: eight clips (1280x720, 300 frames) by x264's preset `veryfast`, and the same
+//! eight by its default, `medium`. `-- --open FOLDER COUNT` opens files COUNT times and prints by how much resident memory
+//! grew.
 
 use std::path::{Path, PathBuf};
 use std::process::Command;
@@ -12,7 +13,9 @@ use std::time::Instant;
 
 use anyhow::{Context, Result, ensure};
 use dfdetect::config::Sampling;
+use dfdetect::data::decode::FrameSize;
 use dfdetect::data::{ClipSpec, Footage, decode};
+use image::RgbImage;
 
 fn main() -> Result<()> {
     let args: Vec<_> = std::env::args().skip(1).filter(|arg| arg != "--bench").collect();
@@ -21,26 +24,30 @@ fn main() -> Result<()> {
     {
         return open_many(&videos(Path::new(folder))?, count.parse()?);
     }
-    let folder = match args.first() {
-        Some(folder) => PathBuf::from(folder),
-        None => make_clips()?,
+    let folders = match args.first() {
+        Some(folder) => vec![PathBuf::from(folder)],
+        None => vec![make_clips("veryfast")?, make_clips("medium")?],
     };
     let number = |at: usize, default| args.get(at).map_or(Ok(default), |arg| arg.parse());
     let (workers, frames, size) = (number(1, 2)?, number(2, 16)?, number(3, 224)?);
-    let videos = videos(&folder)?;
-    for sampling in [Sampling::Uniform, Sampling::ReferenceFrames] {
-        let spec = ClipSpec { sampling, ..ClipSpec::uniform(frames, size, size, 1) };
-        let start = Instant::now();
-        let mean = read_all(&videos, workers, &spec)?;
-        let secs = start.elapsed().as_secs_f64();
-        let line = serde_json::json!({
-            "reader": format!("dfdetect {}", serde_json::to_value(sampling)?.as_str().unwrap_or_default()),
-            "videos": videos.len(),
-            "workers": workers,
-            "videos_per_sec": videos.len() as f64 / secs,
-            "mean": mean,
-        });
-        println!("{line}");
+    for folder in folders {
+        let videos = videos(&folder)?;
+        for sampling in [Sampling::Uniform, Sampling::ReferenceFrames] {
+            let spec = ClipSpec { sampling, ..ClipSpec::uniform(frames, size, size, 1) };
+            let start = Instant::now();
+            let (mean, decoded) = read_all(&videos, workers, &spec)?;
+            let secs = start.elapsed().as_secs_f64();
+            let line = serde_json::json!({
+                "reader": format!("dfdetect {}", serde_json::to_value(sampling)?.as_str().unwrap_or_default()),
+                "folder": folder,
+                "videos": videos.len(),
+                "workers": workers,
+                "videos_per_sec": videos.len() as f64 / secs,
+                "decoded": decoded,
+                "mean": mean,
+            });
+            println!("{line}");
+        }
     }
     Ok(())
 }
@@ -54,37 +61,42 @@ fn videos(folder: &Path) -> Result<Vec<PathBuf>> {
     Ok(videos)
 }
 
-/// The mean value of all pixels of all clips.
-fn read_all(videos: &[PathBuf], workers: usize, spec: &ClipSpec) -> Result<f64> {
+/// The mean value of all pixels of all clips, and how many frames were decoded for one.
+fn read_all(videos: &[PathBuf], workers: usize, spec: &ClipSpec) -> Result<(f64, f64)> {
     let next = AtomicUsize::new(0);
-    let work = || -> Result<f64> {
-        let mut sum = 0.0;
+    let work = || -> Result<[f64; 2]> {
+        let mut sums = [0.0; 2];
         while let Some(video) = videos.get(next.fetch_add(1, Ordering::Relaxed)) {
-            let clip = decode::read_clip(&Footage::video(video), spec, None)?;
-            sum += clip.iter().map(|value| u64::from(*value)).sum::<u64>() as f64 / clip.len() as f64;
+            let size = FrameSize::Exact { height: spec.height, width: spec.width };
+            let mut thwc = Vec::with_capacity(spec.clip_bytes());
+            let mut take = |frame: RgbImage| thwc.extend_from_slice(&frame);
+            let decoded = decode::read_frames(&Footage::video(video), spec, None, size, &mut take)?;
+            sums[0] += thwc.iter().map(|value| u64::from(*value)).sum::<u64>() as f64 / thwc.len() as f64;
+            sums[1] += decoded as f64;
         }
-        Ok(sum)
+        Ok(sums)
     };
     let sums = std::thread::scope(|scope| {
         let threads: Vec<_> = (0..workers).map(|_| scope.spawn(work)).collect();
         threads.into_iter().map(|thread| thread.join().expect("a reader does not panic")).collect::<Result<Vec<_>>>()
     })?;
-    Ok(sums.iter().sum::<f64>() / videos.len() as f64)
+    let [mean, decoded] = [0, 1].map(|at: usize| sums.iter().map(|sums| sums[at]).sum::<f64>() / videos.len() as f64);
+    Ok((mean, decoded))
 }
 
-fn make_clips() -> Result<PathBuf> {
-    let folder = Path::new(env!("CARGO_MANIFEST_DIR")).join(".deps/bench-clips");
+fn make_clips(preset: &str) -> Result<PathBuf> {
+    let folder = Path::new(env!("CARGO_MANIFEST_DIR")).join(".deps/bench-clips").join(preset);
     std::fs::create_dir_all(&folder)?;
     for number in 0..8 {
         let path = folder.join(format!("{number}.mp4"));
         if path.exists() {
             continue;
         }
-        // Motion everywhere and some noise: 2 to 4 Mbit/s, as cameras and re-encoded copies have.
+        // Motion everywhere and some noise: 3 to 4 Mbit/s, as cameras and re-encoded copies have.
         let source = format!("testsrc2=s=1280x720:r=30,rotate=0.00{}*n,noise=alls=14:allf=t,boxblur=1", number + 1);
         let status = Command::new("ffmpeg")
             .args(["-v", "error", "-f", "lavfi", "-i", &source, "-frames:v", "300", "-pix_fmt", "yuv420p"])
-            .args(["-c:v", "libx264", "-preset", "veryfast", "-f", "mp4", "-y"])
+            .args(["-c:v", "libx264", "-preset", preset, "-f", "mp4", "-y"])
             .arg(path.with_extension("part"))
             .status()
             .context("the program ffmpeg makes the clips\n  hint: scripts/setup.sh --tests installs it")?;

@@ -14,7 +14,7 @@ use std::process::Command;
 use std::rc::Rc;
 use std::time::{Duration, Instant};
 
-use dfdetect::config::{Backbone, Config, Precision, Temporal};
+use dfdetect::config::{Backbone, BatchSize, Config, Precision, Temporal};
 use dfdetect::data::{ClipSpec, HostBatch, Label};
 use dfdetect::memory::{Cut, DeviceGauge, Guard, GuardState, Ladder};
 use dfdetect::model::{Detector, Mode};
@@ -67,7 +67,7 @@ fn limit_address_space(bytes: Option<u64>) {
 fn small() -> Config {
     let mut config = Config::default();
     (config.model.backbone, config.model.hidden_dim) = (Backbone::Resnet18, 128);
-    (config.data.max_frames, config.data.frame_size, config.training.batch_size) = (8, [112, 112], 4);
+    (config.data.max_frames, config.data.frame_size, config.training.batch_size) = (8, [112, 112], BatchSize::Clips(4));
     (config.model.temporal, config.gpu.mixed_precision) = (Temporal::LstmAttention, Precision::Off);
     config
 }
@@ -86,7 +86,7 @@ fn guard(config: &Config, cut: Cut) -> Guard {
 
 fn stepper(config: &Config, relieve: Box<dyn FnMut()>) -> Stepper {
     let (learner, loss) = (learner(config), Loss::new(&config.loss, [1, 1]));
-    let guard = guard(config, Cut::whole(config.training.batch_size));
+    let guard = guard(config, Cut::whole(config.training.batch_size.clips()));
     Stepper::new(config, learner, loss, LossScaler::new(false), guard, relieve).unwrap()
 }
 
@@ -219,7 +219,7 @@ fn preset_step(precision: &str, clips: usize, limit_mib: u64) {
     let rest = status_bytes("VmSize");
 
     let whole = batch(&config, clips);
-    stepper.guard = guard(&config, Cut::whole(config.training.batch_size));
+    stepper.guard = guard(&config, Cut::whole(config.training.batch_size.clips()));
     if limit_mib > 0 {
         limit_address_space(Some(rest + limit_mib * MIB));
     }

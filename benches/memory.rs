@@ -105,7 +105,7 @@ fn flat() {
             }
             manager.clean(Reason::Scheduled);
             // As the trainer does: whoever lets them pile up keeps them.
-            manager.take_cleanups();
+            drop(manager.take_cleanups());
         }
     };
     work(20);

@@ -1,10 +1,13 @@
 #!/usr/bin/env python3
-"""Clips a second of dfdetect and of other readers, in turns on the same files, as one table.
+"""Clips a second of dfdetect and of other readers, in turns on the same files, as one table a folder.
 
-usage: bench_decode.py [FOLDER] [--rounds N] [--workers N] [--frames N] [--size N]
-Without a FOLDER, `cargo bench --bench decode` makes eight clips. The other readers are installed into
-.deps/bench-venv: OpenCV, PyAV, decord, torchcodec 0.11 (with torch 2.11 on the CPU).
-Every reader gives the same evenly spaced frames as RGB of SIZE x SIZE; the median of the rounds counts.
+usage: bench_decode.py [FOLDER ...] [--rounds N] [--workers N] [--frames N] [--size N]
+Without a FOLDER, `cargo bench --bench decode` makes two of eight clips: x264's presets veryfast and medium (its default).
+The other readers are installed into .deps/bench-venv: OpenCV, PyAV, decord, torchcodec 0.11 (with torch 2.11).
+Every reader gives the same evenly spaced frames as RGB of SIZE x SIZE; but `reference_frames` moves them. The medians of
+the rounds are shown, and with them the ratio to the fastest other reader of the same round: median, least and most.
+Means of all pixels differ by the colour matrix: dfdetect takes HD video that does not say for BT.709, as players do, the
+others for BT.601.
 """
 import argparse
 import datetime
@@ -107,34 +110,45 @@ def lines(command):
     return [json.loads(line) for line in done.stdout.splitlines() if line.startswith("{")]
 
 
+def table(folder, args):
+    numbers = [str(args.workers), str(args.frames), str(args.size)]
+    ours = ["cargo", "bench", "--bench", "decode", "--", str(folder), *numbers]
+    lines(ours)  # builds
+    peer = [str(VENV / "bin/python"), __file__, str(folder), "--workers", numbers[0], "--frames", numbers[1]]
+    results, ratios = {}, {}
+    for _ in range(args.rounds):
+        found = lines(ours) + [line for name in PEERS for line in lines([*peer, "--size", numbers[2], "--peer", name])]
+        fastest = max(line["videos_per_sec"] for line in found if line["reader"] in PEERS)
+        for line in found:
+            results.setdefault(line["reader"], []).append(line)
+            ratios.setdefault(line["reader"], []).append(line["videos_per_sec"] / fastest)
+    print(f"\n{os.path.relpath(folder)}\n\n| reader | videos a second | to the fastest other | frames decoded a clip | mean pixel |")
+    print("| --- | --- | --- | --- | --- |")
+    medians = {reader: statistics.median(line["videos_per_sec"] for line in rounds) for reader, rounds in results.items()}
+    for reader, rate in sorted(medians.items(), key=lambda item: -item[1]):
+        ratio = f"{statistics.median(ratios[reader]):.2f} ({min(ratios[reader]):.2f} to {max(ratios[reader]):.2f})"
+        last = results[reader][-1]
+        decoded = f"{last['decoded']:.0f}" if "decoded" in last else "all"
+        print(f"| {reader} | {rate:.2f} | {ratio} | {decoded} | {last['mean']:.2f} |")
+
+
 def main():
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
-    parser.add_argument("folder", nargs="?", default=str(ROOT / ".deps/bench-clips"))
+    parser.add_argument("folders", nargs="*", default=[ROOT / ".deps/bench-clips" / name for name in ("veryfast", "medium")])
     for name, default in (("rounds", 3), ("workers", 2), ("frames", 16), ("size", 224)):
         parser.add_argument(f"--{name}", type=int, default=default)
     parser.add_argument("--peer", help=argparse.SUPPRESS)
     args = parser.parse_args()
     if args.peer:
-        return run_peer(args.peer, args.folder, args)
+        return run_peer(args.peer, args.folders[0], args)
 
     install()
-    numbers = [str(args.workers), str(args.frames), str(args.size)]
-    made = [] if any(pathlib.Path(args.folder).rglob("*.mp4")) else ["cargo", "bench", "--bench", "decode"]
-    if made:
-        lines(made)
-    ours = ["cargo", "bench", "--bench", "decode", "--", args.folder, *numbers]
-    lines(ours)  # builds
-    peer = [str(VENV / "bin/python"), __file__, args.folder, "--workers", numbers[0], "--frames", numbers[1]]
-    results = {}
-    for _ in range(args.rounds):
-        for found in lines(ours) + [line for name in PEERS for line in lines([*peer, "--size", numbers[2], "--peer", name])]:
-            results.setdefault(found["reader"], []).append(found)
-    rates = {reader: statistics.median(found["videos_per_sec"] for found in rounds) for reader, rounds in results.items()}
-    best = max(rate for reader, rate in rates.items() if reader in PEERS)
-    print(f"{datetime.date.today()}, {platform.processor() or platform.machine()}, {os.cpu_count()} cores, {args.workers} workers")
-    print("| reader | videos a second | to the fastest other | mean pixel |\n| --- | --- | --- | --- |")
-    for reader, rate in sorted(rates.items(), key=lambda item: -item[1]):
-        print(f"| {reader} | {rate:.2f} | {rate / best:.2f} | {results[reader][0]['mean']:.2f} |")
+    if not all(any(pathlib.Path(folder).rglob("*.mp4")) for folder in args.folders):
+        lines(["cargo", "bench", "--bench", "decode"])
+    cores = f"{os.cpu_count()} cores, {args.workers} workers, {args.frames} frames, {args.rounds} rounds"
+    print(f"{datetime.date.today()}, {platform.processor() or platform.machine()}, {cores}")
+    for folder in args.folders:
+        table(folder, args)
 
 
 if __name__ == "__main__":

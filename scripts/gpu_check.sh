@@ -65,7 +65,7 @@ train_row() {
     say "$preset, $label"
     timeout "$TRAIN_LIMIT" "$DFDETECT" train --config "$BUNDLE/src/configs/$preset.yaml" --data "$work/demo" \
         --output "$run" --epochs 2 --set training.limit_batches=8 --set data.faces.mode=off \
-        --set cache.directory="$work/frames" "$@" >"$run.log" 2>&1 || say "  ended with code $?: $(grep -m 1 error "$run.log" || true)"
+        --set logging.memory_log_interval=1 --set cache.directory="$work/frames" "$@" >"$run.log" 2>&1 || say "  ended with code $?: $(grep -m 1 error "$run.log" || true)"
     python3 "$BUNDLE/scripts/gpu_row.py" "$preset" "$label" "$run"
 }
 

@@ -45,10 +45,11 @@ def row(preset, label, run):
     report = json.loads((run / "report.json").read_text())
     settings = (run / "config.yaml").read_text()
     memory, steps = report["memory"], lines(run, "step")
+    reserved = max((line["allocator"]["reserved_peak_bytes"] for line in lines(run, "memory") if "allocator" in line), default=None)
     value = lambda key: next(line.split(":")[1].strip() for line in settings.splitlines() if line.strip().startswith(key + ":"))
     ended = report["status"] if report["status"] == "completed" else report["error"].splitlines()[0][:80]
     return [preset, label, f"{value('batch_size')} x {value('max_frames')}", ended, report["steps"],
-            gib(memory.get("gpu_peak_bytes")), gib(memory.get("gpu_reserved_peak_bytes")), memory["oom_events"],
+            gib(memory.get("gpu_peak_bytes")), gib(reserved), memory["oom_events"],
             smallest(memory), *speed(steps)]
 
 

@@ -31,6 +31,11 @@
 //! `step` one optimizer update, `epoch` once through the training videos. Tensor names carry their shape
 //! (`frames_btchw`, `logits_b`), other numbers their unit (`_bytes`, `_secs`, `_ms`).
 
+// The example in the guide is compiled and run with the other documentation.
+#[cfg(doctest)]
+#[doc = include_str!("../docs/memory-guide.md")]
+struct MemoryGuide;
+
 pub mod cli;
 pub mod config;
 pub mod data;

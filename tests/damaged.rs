@@ -9,7 +9,7 @@ use std::fs;
 use std::path::Path;
 use std::sync::{Mutex, PoisonError};
 
-use decode_support::all_frames;
+use decode_support::{Time, full_decode};
 use dfdetect::data::{ClipSpec, DataError, Footage, decode};
 use ffmpeg_support::ffmpeg;
 use rand::{Rng, SeedableRng};
@@ -81,7 +81,7 @@ fn damaged_files_are_read_as_a_full_decode_reads_them_or_reported() {
     let folder = tempfile::tempdir().unwrap();
     let sound = sound(folder.path());
     let mut rng = ChaCha8Rng::seed_from_u64(3);
-    let (mut read, mut reported) = (0, 0);
+    let (mut read, mut reported, mut by_time_alone) = (0, 0, 0);
     for number in 0..FILES {
         let (extension, mut bytes) = sound[number % sound.len()].clone();
         let extension = damage(&mut rng, extension, &mut bytes);
@@ -89,13 +89,12 @@ fn damaged_files_are_read_as_a_full_decode_reads_them_or_reported() {
         fs::write(&path, bytes).unwrap();
         match decode::read_clip(&Footage::video(&path), &spec(), None) {
             Ok(clip) => {
-                let all = all_frames(&path, 48, 36).expect("what was read can be decoded");
-                let mut next = 0;
-                for (place, frame) in clip.chunks(spec().clip_bytes() / FRAMES).enumerate() {
-                    let at = (next..all.len()).find(|at| all[*at] == frame);
-                    next =
-                        at.unwrap_or_else(|| panic!("{}: frame {place} of {} is another", path.display(), all.len()));
-                }
+                let (all, times) = full_decode(&path, 48, 36).expect("what was read can be decoded");
+                let frames: Vec<_> = clip.chunks(spec().clip_bytes() / FRAMES).collect();
+                let is = |expected: Option<Vec<&[u8]>>| expected.is_some_and(|expected| expected == frames);
+                let counted = is(by_count(&all));
+                assert!(counted || is(by_time(&all, times)), "{}: not the frames of a full decode", path.display());
+                by_time_alone += usize::from(!counted);
                 read += 1;
             }
             Err(DataError::Video { reason, .. }) => {
@@ -108,6 +107,24 @@ fn damaged_files_are_read_as_a_full_decode_reads_them_or_reported() {
         fs::remove_file(path).unwrap();
     }
     assert!(read > FILES / 5 && reported > FILES / 5, "{read} were read, {reported} reported");
+    assert!(by_time_alone < read / 10, "{by_time_alone} of {read} are found by their time alone");
+}
+
+fn centres(frames: usize) -> impl Iterator<Item = usize> {
+    (0..FRAMES).map(move |part| (2 * part + 1) * frames / (2 * FRAMES))
+}
+
+/// Evenly spaced among the frames that a full decode gives.
+fn by_count(all: &[(Time, Vec<u8>)]) -> Option<Vec<&[u8]>> {
+    centres(all.len()).map(|frame| Some(all.get(frame)?.1.as_slice())).collect()
+}
+
+/// Evenly spaced among the times that the file tells: where a full decode loses a frame, the others keep their number.
+fn by_time(all: &[(Time, Vec<u8>)], times: Vec<Time>) -> Option<Vec<&[u8]>> {
+    let mut times = times.into_iter().collect::<Option<Vec<_>>>()?;
+    times.sort_unstable();
+    let frame = |time: i64| Some(all.iter().find(|(shown, _)| *shown == Some(time))?.1.as_slice());
+    centres(times.len()).map(|number| frame(*times.get(number)?)).collect()
 }
 
 #[test]

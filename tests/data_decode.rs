@@ -19,7 +19,8 @@ fn spec() -> ClipSpec {
 
 /// Every frame of a video, decoded one after the other with nothing skipped, resized.
 fn all_frames(path: &Path, spec: &ClipSpec) -> Vec<Vec<u8>> {
-    decode_support::all_frames(path, spec.width as u32, spec.height as u32).unwrap()
+    let (frames, _) = decode_support::full_decode(path, spec.width as u32, spec.height as u32).unwrap();
+    frames.into_iter().map(|(_, frame)| frame).collect()
 }
 
 /// Repacks a file without decoding: another container, the index in front, packets left out or changed.

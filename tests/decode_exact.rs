@@ -8,8 +8,9 @@ mod ffmpeg_support;
 use std::fs;
 use std::path::{Path, PathBuf};
 
-use decode_support::all_frames;
+use decode_support::full_decode;
 use dfdetect::config::Sampling;
+use dfdetect::data::decode::FrameSize;
 use dfdetect::data::{ClipSpec, DataError, Footage, Media, decode};
 use ffmpeg_support::ffmpeg;
 use image::{Rgb, RgbImage};
@@ -24,13 +25,17 @@ fn clip(path: &Path, spec: &ClipSpec) -> Vec<Vec<u8>> {
     clip.chunks(spec.clip_bytes() / spec.frames).map(<[u8]>::to_vec).collect()
 }
 
+fn all_frames(path: &Path) -> Vec<Vec<u8>> {
+    full_decode(path, 48, 36).unwrap().0.into_iter().map(|(_, frame)| frame).collect()
+}
+
 fn centres(frames: usize, wanted: usize) -> Vec<usize> {
     (0..wanted).map(|part| (2 * part + 1) * frames / (2 * wanted)).collect()
 }
 
 /// Compares clips of several lengths with the full decode, and gives back how many frames that has.
 fn check(path: &Path) -> usize {
-    let all = all_frames(path, 48, 36).unwrap();
+    let all = all_frames(path);
     for wanted in [1, 3, 7, all.len(), all.len() + 5] {
         let frames = clip(path, &spec(wanted));
         for (frame, number) in frames.iter().zip(centres(all.len(), wanted)) {
@@ -71,6 +76,8 @@ fn codecs_and_containers() {
             "-c:v libvpx-vp9 -auto-alt-ref 1 -lag-in-frames 20 -g 25 -cpu-used 8 -b:v 100k".to_owned(),
             60,
         ),
+        ("odd.webm", "63x47", "-c:v libvpx-vp9 -cpu-used 8 -g 20 -b:v 100k -pix_fmt yuv420p".to_owned(), 40),
+        ("deep.mkv", "64x64", format!("{x265}:keyint=12:bframes=3 -pix_fmt yuv420p10le"), 40),
         ("av1.mkv", "64x64", "-c:v libsvtav1 -preset 12 -g 16".to_owned(), 40),
         ("mpeg4.mp4", "64x48", "-c:v mpeg4 -bf 2 -g 12".to_owned(), 60),
         ("packed.avi", "64x48", "-c:v mpeg4 -bf 2 -g 12 -mpv_flags 0 -vtag XVID".to_owned(), 60),
@@ -99,9 +106,15 @@ fn odd_time_stamps_and_edit_lists() {
     let select = "-vf select='not(mod(n,7))+lt(n,20)' -fps_mode vfr -c:v libx264 -pix_fmt yuv420p";
     ffmpeg(&format!("{} {select}", source("64x48", 90)), &variable);
     assert!(check(&variable) > 25);
-    let negative = folder.path().join("negative.mkv");
-    ffmpeg(&format!("-i {} -c copy -output_ts_offset -1 -avoid_negative_ts disabled", path.display()), &negative);
-    check(&negative);
+    let negative = folder.path().join("negative.mov");
+    ffmpeg(&format!("-i {} -c copy -output_ts_offset -0.5 -avoid_negative_ts disabled", path.display()), &negative);
+    assert!(check(&negative) > 40);
+    // Two recordings in one file; the second starts its clock anew, before the first.
+    let (first, second) = (folder.path().join("first.ts"), folder.path().join("second.ts"));
+    ffmpeg(&format!("-i {} -c copy -output_ts_offset 20", path.display()), &first);
+    ffmpeg(&format!("{} -vf negate -c:v libx264 -g 20 -pix_fmt yuv420p", source("64x48", 30)), &second);
+    fs::write(&first, [fs::read(&first).unwrap(), fs::read(&second).unwrap()].concat()).unwrap();
+    assert_eq!(check(&first), 90);
 }
 
 #[test]
@@ -124,7 +137,7 @@ fn references_that_nothing_wanted_is_made_from_are_left_out() {
             let source = format!("-f lavfi -i testsrc2=s=96x80:r=25,noise=alls=8:allf=t,rotate=n/{}", 20 + number);
             let settings = format!("-frames:v 75 -c:v libx264 -preset {preset} -pix_fmt yuv420p -x264-params {params}");
             ffmpeg(&format!("{source} {settings}"), &path);
-            let all = all_frames(&path, 48, 36).unwrap();
+            let all = all_frames(&path);
             for sampling in [Sampling::Uniform, Sampling::ReferenceFrames] {
                 for wanted in [1, 2, 5, 9, 16] {
                     let frames = clip(&path, &ClipSpec { sampling, ..spec(wanted) });
@@ -138,6 +151,40 @@ fn references_that_nothing_wanted_is_made_from_are_left_out() {
             }
         }
     }
+}
+
+/// How many frames are decoded for these.
+fn decoded(path: &Path, sampling: Sampling, frames: usize) -> usize {
+    let (spec, size) = (ClipSpec { sampling, ..spec(frames) }, FrameSize::LongSide(8));
+    decode::read_frames(&Footage::video(path), &spec, None, size, &mut drop).unwrap()
+}
+
+#[test]
+fn no_more_is_decoded_than_needed() {
+    let folder = tempfile::tempdir().unwrap();
+    let path = folder.path().join("a.mp4");
+    let make = |settings: &str| ffmpeg(&format!("{} -pix_fmt yuv420p {settings}", source("64x64", 74)), &path);
+    // I b B b P b B b P ..: the B between the others is a reference. A P is made from the P before it.
+    let params = "b-adapt=0:bframes=3:b-pyramid=normal:scenecut=0:ref=1:weightp=0";
+    make(&format!("-c:v libx264 -x264-params {params}:keyint=250"));
+    // Frame 37: I and P up to 40, the B at 38, and itself.
+    assert_eq!(decoded(&path, Sampling::Uniform, 1), 13);
+    assert_eq!(decoded(&path, Sampling::ReferenceFrames, 1), 10, "I and P up to 36");
+    // Frames 18 and 55: I and P up to 56, the Bs at 18 and 54, frame 55.
+    assert_eq!(decoded(&path, Sampling::Uniform, 2), 18);
+    assert_eq!(decoded(&path, Sampling::Consecutive, 74), 74);
+    // Decoding starts at 36, or at 18 and at 54.
+    make(&format!("-c:v libx264 -x264-params {params}:keyint=18:open-gop=0"));
+    assert_eq!(decoded(&path, Sampling::ReferenceFrames, 1), 1);
+    assert_eq!(decoded(&path, Sampling::ReferenceFrames, 2), 2);
+    // Frames that are no reference: three of four, but for the one that is wanted.
+    make(
+        "-c:v libx265 -preset ultrafast -x265-params log-level=none:b-adapt=0:bframes=3:b-pyramid=0:scenecut=0:keyint=250",
+    );
+    assert_eq!(decoded(&path, Sampling::Uniform, 1), 12);
+    // All refer to the one before.
+    make("-c:v mpeg4 -bf 0 -g 250");
+    assert_eq!(decoded(&path, Sampling::Uniform, 1), 74);
 }
 
 proptest! {
@@ -159,7 +206,7 @@ proptest! {
             format!("-c:v libx264 -preset veryfast -x264-params b-pyramid={pyramid}:{params}")
         };
         ffmpeg(&format!("{} -pix_fmt yuv420p {settings}", source("64x64", frames)), &path);
-        let all = all_frames(&path, 48, 36).unwrap();
+        let all = all_frames(&path);
         prop_assert_eq!(all.len(), frames);
         for sampling in [Sampling::Uniform, Sampling::RandomSegment, Sampling::Consecutive, Sampling::ReferenceFrames] {
             let spec = ClipSpec { sampling, ..spec(wanted) };
@@ -229,7 +276,7 @@ fn rotated_videos_stand_upright() {
     let read = |path: &Path| {
         let mut frames = Vec::new();
         let mut take = |frame| frames.push(frame);
-        decode::read_frames(&Footage::video(path), &spec(1), None, decode::FrameSize::Full, &mut take).unwrap();
+        decode::read_frames(&Footage::video(path), &spec(1), None, FrameSize::Full, &mut take).unwrap();
         let info = decode::probe(&Footage::video(path), &spec(1)).unwrap();
         assert_eq!((info.width, info.height), frames[0].dimensions());
         (names(&frames[0]).into_iter().collect::<String>(), frames[0].dimensions())

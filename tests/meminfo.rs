@@ -110,7 +110,12 @@ fn a_run_is_shown_by_its_last_line_and_its_absence_has_a_hint() {
     let line = r#"{"kind":"memory","step":7,"micro_batch":2,"clips_ahead":4,"threads":1,"cache_bytes":1048576,"host":{"used_bytes":1,"total_bytes":2},"rss_bytes":2097152}"#;
     std::fs::write(run.path().join("metrics.jsonl"), format!("{line}\n{{\"kind\":\"step\",\"step\":8}}\n")).unwrap();
     let text = String::from_utf8(asked(path).stdout).unwrap();
-    for part in [path, "at step 7: 2.0 MiB resident, 1.0 MiB in the frame cache", "4 clips ahead", "micro-batch 2"] {
+    for part in [
+        path,
+        "at step 7:\n  2.0 MiB resident, 1.0 MiB in the frame cache",
+        "clips ahead 4, threads 1",
+        "micro-batch 2",
+    ] {
         assert!(text.contains(part), "{part} is missing in\n{text}");
     }
 }

@@ -30,7 +30,7 @@ fn the_presets_are_what_the_guide_says() {
         (
             c.model.backbone,
             c.data.max_frames,
-            c.training.batch_size,
+            c.training.batch_size.clips(),
             c.training.gradient_accumulation,
             c.model.hidden_dim,
         )

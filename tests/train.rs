@@ -40,6 +40,8 @@ fn noise_videos(pairs: u32) -> TempDir {
 }
 
 const SMALL: &[&str] = &[
+    // Equal bits, and a limit of the address space, are about the CPU.
+    "gpu.device=cpu",
     "model.backbone=resnet18",
     "model.hidden_dim=16",
     "model.attention_heads=2",

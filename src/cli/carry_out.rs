@@ -127,7 +127,7 @@ impl Plan {
             }
             None => {
                 let scaler = LossScaler::new(self.placement.format == Format::Fp16);
-                TrainState::new(scaler, training.batch_size)
+                TrainState::new(scaler, training.batch_size.clips())
             }
         };
         Ok((learner, state))
@@ -249,6 +249,7 @@ impl Plan {
                 moved_to_cpu: state.train_guard.cut.on_cpu,
                 rss_peak_bytes: memory::process_peak_rss_bytes(),
                 gpu_peak_bytes: state.gpu_peak_bytes,
+                gpu_reserved_peak_bytes: state.gpu_reserved_peak_bytes,
             },
             data: DataSummary {
                 videos: self.manifest.videos.len(),

@@ -86,7 +86,12 @@ pub(super) fn run(args: &EvaluateArgs) -> Result<()> {
     };
     let overrides = overrides_of(
         &[],
-        &[("training.batch_size", args.batch_size.map(|n| n.to_string())), ("gpu.device", args.device.clone())],
+        &[
+            ("training.batch_size", args.batch_size.map(|n| n.to_string())),
+            ("gpu.device", args.device.clone()),
+            // Pairs, which nothing is trained on here, would want an even batch.
+            ("data.sampler", Some("shuffled".to_owned())),
+        ],
     );
     let config = config::resolve(&checkpoint.config, &overrides)?;
     progress::set_level(config.logging.level);
@@ -112,7 +117,7 @@ pub(super) fn run(args: &EvaluateArgs) -> Result<()> {
     let ladder = Ladder::evaluation(&config, placement.device.is_cuda());
     let retry = config.gpu.memory_management.oom_retry;
     let mut guard = Guard::new("evaluate", ladder, Box::new(DeviceGauge(placement.device)), retry, 0);
-    let batch_size = config.training.batch_size;
+    let batch_size = config.training.batch_size.clips();
     let mut evaluator =
         Evaluator { loader: &loader, guard: &mut guard, relieve: &mut relieve, batch_size, stop: &stop, label: "" };
     let mut sets = Vec::new();

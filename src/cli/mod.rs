@@ -4,18 +4,24 @@
 //! configuration or data set, 130 interrupted by the user after a checkpoint was written.
 
 mod carry_out;
+mod commented;
 pub mod config;
 pub mod data;
 pub mod demo_data;
+mod device;
 pub mod evaluate;
 pub mod extract;
+mod gpus;
+mod measure;
 pub mod meminfo;
 mod pipeline;
 mod plan;
 mod preview;
 mod relief;
 pub mod suggest;
+mod suggest_text;
 pub mod train;
+mod trial;
 
 use std::io::{self, ErrorKind};
 use std::path::{Path, PathBuf};
@@ -72,6 +78,9 @@ enum Command {
     Data(data::DataArgs),
     /// Make a small data set of real H.264 videos and forgeries of them
     DemoData(demo_data::DemoDataArgs),
+    /// Run a few steps and say what they needed; for this program's own use
+    #[command(hide = true)]
+    TrialSteps,
 }
 
 impl Cli {
@@ -94,6 +103,7 @@ impl Cli {
             Command::Config(args) => config::run(&args),
             Command::Data(args) => data::run(&args),
             Command::DemoData(args) => demo_data::run(&args),
+            Command::TrialSteps => trial::run(),
         }
     }
 }

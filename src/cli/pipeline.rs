@@ -168,7 +168,7 @@ fn loader_needs(config: &Config, manifest: &Manifest, spec: &ClipSpec) -> Loader
     LoaderNeeds {
         num_workers: config.dataloader.num_workers,
         prefetch_factor: config.dataloader.prefetch_factor,
-        batch_size: config.training.batch_size,
+        batch_size: config.training.batch_size.clips(),
         held_batches: config.training.gradient_accumulation + 1,
         clip_bytes: spec.clip_bytes() as u64,
         worker_bytes: DECODER_BYTES + face_bytes,

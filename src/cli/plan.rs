@@ -5,7 +5,8 @@ use std::path::Path;
 
 use anyhow::{Context, Result};
 
-use crate::config::{self, Config, ConfigError, DataConfig};
+use super::measure;
+use crate::config::{self, BatchSize, Config, ConfigError, DataConfig, SamplerChoice};
 use crate::data::{DataError, Label, Manifest, Sampler, Split};
 use crate::model::{Detector, Placement};
 use crate::optim::LossScaler;
@@ -60,6 +61,30 @@ impl Plan {
         Ok(Self { config, manifest, placement, resumed: Some((folder, checkpoint)) })
     }
 
+    /// Puts a number in place of `training.batch_size: auto`: that of a resumed run, or what fits here; if `verify`,
+    /// trial steps check it.
+    pub fn settle_batch_size(&mut self, verify: bool) -> Result<()> {
+        if self.config.training.batch_size == BatchSize::Auto {
+            match &self.resumed {
+                Some((_, checkpoint)) => self.config.training.batch_size = checkpoint.config.training.batch_size,
+                None => {
+                    let videos = self.manifest.indices(Split::Train).len();
+                    self.config = measure::settle(&self.config, videos, verify)?;
+                    self.make_room_for_pairs();
+                }
+            }
+        }
+        Ok(())
+    }
+
+    /// A batch that was not chosen by the user loses its odd clip, or has at least two.
+    fn make_room_for_pairs(&mut self) {
+        let training = &mut self.config.training;
+        if self.config.data.sampler == SamplerChoice::Paired {
+            training.batch_size = BatchSize::Clips((training.batch_size.clips() / 2 * 2).max(2));
+        }
+    }
+
     pub fn describe(&self) -> Result<()> {
         let detector = self.detector()?;
         for set in &self.manifest.sets {
@@ -80,9 +105,10 @@ impl Plan {
         writeln!(io::stdout(), "device     {}", self.placement.reason)?;
         writeln!(io::stdout(), "network    {} parameters to train", detector.parameters().trainable_count())?;
         let training = &self.config.training;
-        let effective = training.batch_size * training.gradient_accumulation;
+        let batch_size = training.batch_size.clips();
+        let effective = batch_size * training.gradient_accumulation;
         let sampler = Sampler::new(self.config.data.sampler, &self.manifest)?;
-        let batches = sampler.plan(0, 0, training.batch_size, self.config.dataloader.drop_last).len();
+        let batches = sampler.plan(0, 0, batch_size, self.config.dataloader.drop_last).len();
         let batches = batches.min(training.limit_batches.unwrap_or(usize::MAX));
         let steps = batches.div_ceil(training.gradient_accumulation);
         writeln!(io::stdout(), "sampler    {}", sampler.describe())?;
@@ -127,7 +153,7 @@ impl Plan {
             (data, config.training.batch_size, config.model.clone(), config.gpu.clone())
         };
         if shape(before) != shape(&self.config) {
-            let fresh = TrainState::new(state.scaler.clone(), self.config.training.batch_size);
+            let fresh = TrainState::new(state.scaler.clone(), self.config.training.batch_size.clips());
             (state.train_guard, state.evaluate_guard) = (fresh.train_guard, fresh.evaluate_guard);
         }
         let scaling = self.placement.format == Format::Fp16;

@@ -68,7 +68,7 @@ impl Elastic for Queues {
 
     fn size(&self) -> String {
         let now = self.0.size();
-        format!("{} clips ahead, {} threads", now.clips_ahead, now.threads)
+        format!("clips ahead {}, threads {}", now.clips_ahead, now.threads)
     }
 
     fn shrink(&mut self) -> bool {

@@ -7,6 +7,7 @@ use clap::Args;
 
 use super::plan::Plan;
 use super::{overrides_of, quoted, quoted_list};
+use crate::config::BatchSize;
 use crate::progress;
 
 const EXAMPLES: &str = "Examples:
@@ -35,9 +36,9 @@ pub struct TrainArgs {
     /// Times through the training videos (training.epochs)
     #[arg(long, value_name = "N")]
     epochs: Option<u32>,
-    /// Clips in a batch (training.batch_size)
+    /// Clips in a batch, or auto (training.batch_size)
     #[arg(long, value_name = "N")]
-    batch_size: Option<usize>,
+    batch_size: Option<BatchSize>,
     /// Highest learning rate (training.learning_rate)
     #[arg(long, value_name = "X")]
     lr: Option<f64>,
@@ -61,10 +62,11 @@ pub(super) fn run(args: &TrainArgs) -> Result<()> {
             ("gpu.device", args.device.clone()),
         ],
     );
-    let plan = match &args.resume {
+    let mut plan = match &args.resume {
         Some(run) => Plan::resume(run.as_deref(), &overrides)?,
         None => Plan::fresh(args.config.as_deref().context("--config is missing")?, &overrides)?,
     };
     progress::set_level(plan.config.logging.level);
+    plan.settle_batch_size(!args.dry_run)?;
     if args.dry_run { plan.describe() } else { plan.carry_out() }
 }

@@ -17,7 +17,7 @@ pub use data::{
     CacheConfig, DataConfig, FaceConfig, FaceMode, GroupBy, LayoutChoice, LoaderConfig, OnMiss, SamplerChoice, Sampling,
 };
 pub use load::{ConfigError, Loaded, load, parse, resolve};
-pub use scalars::{AutoBytes, DeviceChoice, Methods, Precision, Roots, Switch};
+pub use scalars::{AutoBytes, BatchSize, DeviceChoice, Methods, Precision, Roots, Switch};
 pub use schema::{
     Backbone, Config, Experiment, GpuConfig, LogLevel, LoggingConfig, MemoryManagement, ModelConfig, OutputConfig,
     Temporal,

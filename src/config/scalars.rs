@@ -1,4 +1,4 @@
-//! Values that YAML writes in several ways: `auto` beside a boolean, a number of bytes, a device.
+//! Values that YAML writes in several ways: `auto` beside a boolean, a number of bytes or clips, a device.
 
 use std::fmt;
 use std::path::PathBuf;
@@ -42,6 +42,16 @@ pub enum Precision {
     Bf16,
     /// float32 throughout.
     Off,
+}
+
+/// Clips in a batch, or `auto`.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, JsonSchema)]
+#[schemars(with = "serde_json::Value")]
+pub enum BatchSize {
+    /// As many as fit; `train` settles it before the first step.
+    Auto,
+    /// This many.
+    Clips(usize),
 }
 
 /// `auto`, `cpu`, `cuda` or `cuda:N`.
@@ -167,13 +177,16 @@ macro_rules! scalar_serde {
                 match self.to_string().as_str() {
                     "true" => serializer.serialize_bool(true),
                     "false" => serializer.serialize_bool(false),
-                    text => serializer.serialize_str(text),
+                    text => match text.parse() {
+                        Ok(number) => serializer.serialize_u64(number),
+                        Err(_) => serializer.serialize_str(text),
+                    },
                 }
             }
         }
     )*};
 }
-scalar_serde!(Switch, AutoBytes, Precision, DeviceChoice);
+scalar_serde!(Switch, AutoBytes, BatchSize, Precision, DeviceChoice);
 
 impl Switch {
     const EXPECTED: &str = "expected auto, true or false";
@@ -223,6 +236,38 @@ impl fmt::Display for AutoBytes {
         match self {
             Self::Auto => f.write_str("auto"),
             Self::Bytes(bytes) => write!(f, "{bytes}"),
+        }
+    }
+}
+
+impl BatchSize {
+    const EXPECTED: &str = "expected auto or a whole number of clips";
+
+    /// The number of clips; 1 as long as `auto` is not settled, the least there can be.
+    #[must_use]
+    pub fn clips(self) -> usize {
+        match self {
+            Self::Auto => 1,
+            Self::Clips(clips) => clips,
+        }
+    }
+}
+
+impl FromStr for BatchSize {
+    type Err = String;
+    fn from_str(text: &str) -> Result<Self, String> {
+        match text {
+            "auto" => Ok(Self::Auto),
+            other => other.parse().map(Self::Clips).map_err(|_| format!("found `{other}`, {}", Self::EXPECTED)),
+        }
+    }
+}
+
+impl fmt::Display for BatchSize {
+    fn fmt(&self, f: &mut fmt::Formatter) -> fmt::Result {
+        match self {
+            Self::Auto => f.write_str("auto"),
+            Self::Clips(clips) => write!(f, "{clips}"),
         }
     }
 }

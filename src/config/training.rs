@@ -3,14 +3,16 @@
 use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 
+use super::scalars::BatchSize;
+
 /// The training loop.
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize, JsonSchema)]
 #[serde(default, deny_unknown_fields)]
 pub struct TrainingConfig {
     /// Times through the training videos.
     pub epochs: u32,
-    /// Clips in a batch.
-    pub batch_size: usize,
+    /// Clips in a batch: a number, or `auto` for as many as fit, at most 32.
+    pub batch_size: BatchSize,
     /// Batches in one optimizer step.
     pub gradient_accumulation: usize,
     /// What moves the weights.
@@ -37,11 +39,19 @@ pub struct TrainingConfig {
     pub limit_batches: Option<usize>,
 }
 
+impl TrainingConfig {
+    /// Clips in one optimizer step.
+    #[must_use]
+    pub fn effective_batch(&self) -> usize {
+        self.batch_size.clips() * self.gradient_accumulation
+    }
+}
+
 impl Default for TrainingConfig {
     fn default() -> Self {
         Self {
             epochs: 30,
-            batch_size: 12,
+            batch_size: BatchSize::Clips(12),
             gradient_accumulation: 1,
             optimizer: OptimizerChoice::Adamw,
             learning_rate: 5e-4,

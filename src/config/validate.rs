@@ -1,6 +1,6 @@
 //! Limits of single values and the few rules that tie two together.
 
-use super::{AutoBytes, ClassWeights, Config, SamplerChoice, Temporal};
+use super::{AutoBytes, BatchSize, ClassWeights, Config, SamplerChoice, Temporal};
 
 /// The first rule that a configuration breaks.
 pub(super) struct Invalid {
@@ -143,13 +143,15 @@ fn check_model(config: &Config) -> Result<(), Invalid> {
 fn check_training(config: &Config) -> Result<(), Invalid> {
     let training = &config.training;
     within("training.epochs", training.epochs, 1, 100_000)?;
-    within("training.batch_size", training.batch_size, 1, 4096)?;
-    require(
-        config.data.sampler != SamplerChoice::Paired || training.batch_size.is_multiple_of(2),
-        "training.batch_size",
-        format!("found {}, but data.sampler: paired fills batches with pairs", training.batch_size),
-        "take an even number",
-    )?;
+    if let BatchSize::Clips(clips) = training.batch_size {
+        within("training.batch_size", clips, 1, 4096)?;
+        require(
+            config.data.sampler != SamplerChoice::Paired || clips.is_multiple_of(2),
+            "training.batch_size",
+            format!("found {clips}, but data.sampler: paired fills batches with pairs"),
+            "take an even number",
+        )?;
+    }
     within("training.gradient_accumulation", training.gradient_accumulation, 1, 4096)?;
     within("training.learning_rate", training.learning_rate, 0.0, 10.0)?;
     within("training.backbone_lr_scale", training.backbone_lr_scale, 0.0, 10.0)?;

@@ -138,7 +138,7 @@ impl Look {
         let mut frames = Vec::with_capacity(spec.frames);
         let size = FrameSize::LongSide(2 * PICTURE as usize);
         let read = decode::read_frames(footage, spec, None, size, &mut |frame| frames.push(frame));
-        let clip = read.and_then(|()| match detector {
+        let clip = read.and_then(|_| match detector {
             Some(detector) => read_face_clip(footage, spec, None, &data.faces, detector),
             None => decode::read_clip(footage, spec, None).map(FaceClip::whole_frames),
         });

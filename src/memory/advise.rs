@@ -9,8 +9,8 @@ use serde::Serialize;
 use serde_json::{Value, json};
 
 use super::estimate::{DeviceKind, Estimate, decode_window_bytes};
-use super::ladder::{LARGEST_BATCH, Room, cuts, search};
-use crate::config::{AutoBytes, Config};
+use super::ladder::{Found, LARGEST_BATCH, Room, cuts, search, settle};
+use crate::config::{AutoBytes, BatchSize, Config};
 use crate::torch::Format;
 
 /// Where the device's facts come from.
@@ -68,6 +68,22 @@ pub struct Suggestion {
     pub saves_bytes: i64,
 }
 
+/// Settings that fit, and how fast they can be expected to be.
+#[derive(Debug, Clone, PartialEq, Serialize)]
+pub struct Ranked {
+    /// What differs from the configuration, by key.
+    pub settings: BTreeMap<String, Value>,
+    /// The settings as a whole.
+    #[serde(skip)]
+    pub config: Config,
+    /// The number format that they mean.
+    pub format: Format,
+    /// Predicted peak of a step.
+    pub peak_bytes: u64,
+    /// Expected clips a second, the fastest in the list being 1.
+    pub speed: f64,
+}
+
 /// Host memory that the configured run may take.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize)]
 pub struct HostAdvice {
@@ -92,8 +108,13 @@ pub struct Advice {
     pub usable_bytes: u64,
     /// The number format that the configured precision means there.
     pub format: Format,
-    /// The configured step.
+    /// The configured step; with `training.batch_size: auto`, that of the size it would become.
     pub estimate: Estimate,
+    /// The configured evaluation pass.
+    pub evaluation: Estimate,
+    /// The configuration with a number in place of `training.batch_size: auto`.
+    #[serde(skip)]
+    pub settled: Config,
     /// Whether the configured run fits, on the device and on the host.
     pub fits: bool,
     /// The host's side.
@@ -104,8 +125,15 @@ pub struct Advice {
     pub recommended: BTreeMap<String, Value>,
     /// The step with `recommended`.
     pub recommended_estimate: Estimate,
+    /// The evaluation pass with `recommended`.
+    pub recommended_evaluation: Estimate,
     /// Whether the run with `recommended` fits.
     pub recommended_fits: bool,
+    /// The configuration with `recommended`.
+    #[serde(skip)]
+    pub best: Config,
+    /// Settings that fit and learn as well as the recommended ones, the fastest first.
+    pub ranked: Vec<Ranked>,
     /// What else is worth knowing, one sentence each.
     pub notes: Vec<String>,
 }
@@ -114,30 +142,93 @@ pub struct Advice {
 #[must_use]
 pub fn advise(config: &Config, device: &DeviceFacts, host: HostFacts) -> Advice {
     let room = Room::new(device, host);
-    let best = search(config, &room);
-    let suggestions = explain(config, &best, &room);
+    let found = search(config, &room);
+    compose(config, found, device, &room)
+}
+
+/// As [`advise`], for the batch size that was found to hold by trial, whatever was predicted.
+#[must_use]
+pub fn advise_measured(config: &Config, device: &DeviceFacts, host: HostFacts, best: Config) -> Advice {
+    let room = Room::new(device, host);
+    let found = Found { best, ..search(config, &room) };
+    Advice { recommended_fits: true, ..compose(config, found, device, &room) }
+}
+
+/// The configuration for each batch size that could take the place of the one in `config`, from small to large.
+#[must_use]
+pub fn batch_sizes(config: &Config) -> Vec<Config> {
+    cuts(config).into_iter().rev().collect()
+}
+
+/// What `training.batch_size: auto` is settled to.
+#[derive(Debug, Clone, PartialEq)]
+pub struct Settled {
+    /// The configuration with a number.
+    pub config: Config,
+    /// Its predicted step.
+    pub estimate: Estimate,
+}
+
+/// Puts a number in place of `training.batch_size: auto`, at most `most_clips`, by prediction alone.
+#[must_use]
+pub fn settle_batch_size(config: &Config, device: &DeviceFacts, host: HostFacts, most_clips: usize) -> Settled {
+    let room = Room::new(device, host);
+    let config = settle(config, &room, most_clips);
+    Settled { estimate: room.step(&config), config }
+}
+
+/// What of the device's memory one step of `config` may take: without the reserve and, on the CPU, the loader.
+#[must_use]
+pub fn step_budget_bytes(config: &Config, device: &DeviceFacts, host: HostFacts) -> u64 {
+    Room::new(device, host).step_budget_bytes(config)
+}
+
+fn compose(config: &Config, found: Found, device: &DeviceFacts, room: &Room) -> Advice {
+    let Found { best, ranked } = found;
+    let settled = settle(config, room, usize::MAX);
+    let suggestions = explain(config, &settled, &best, room);
     let recommended_fits = room.fits(&best);
-    let together: &[Suggestion] = if recommended_fits { &suggestions } else { &[] };
-    let recommended = together.iter().map(|change| (change.key.clone(), change.proposed.clone())).collect();
     Advice {
         device: device.clone(),
         usable_bytes: room.device_bytes,
         format: room.format(config),
-        estimate: room.step(config),
-        fits: room.fits(config),
+        estimate: room.step(&settled),
+        evaluation: room.evaluation(&settled),
+        fits: room.fits(&settled),
         host: HostAdvice {
-            free_bytes: host.free_bytes,
-            cores: host.cores,
-            loader_bytes: decode_window_bytes(config),
-            cache_bytes: room.cache_bytes(config),
-            fits: room.host_fits(config),
+            free_bytes: room.host.free_bytes,
+            cores: room.host.cores,
+            loader_bytes: decode_window_bytes(&settled),
+            cache_bytes: room.cache_bytes(&settled),
+            fits: room.host_fits(&settled),
         },
-        notes: notes(config, &best, &room),
+        notes: notes(&settled, &best, room),
+        recommended: if recommended_fits { proposed(&suggestions) } else { BTreeMap::new() },
         suggestions,
-        recommended,
         recommended_estimate: room.step(&best),
+        recommended_evaluation: room.evaluation(&best),
         recommended_fits,
+        ranked: rank(config, ranked, room),
+        settled,
+        best,
     }
+}
+
+fn proposed(suggestions: &[Suggestion]) -> BTreeMap<String, Value> {
+    suggestions.iter().map(|change| (change.key.clone(), change.proposed.clone())).collect()
+}
+
+fn rank(config: &Config, fitting: Vec<Config>, room: &Room) -> Vec<Ranked> {
+    let fastest = fitting.first().map_or(1.0, |config| room.speed(config));
+    let settled = settle(config, room, usize::MAX);
+    let ranked = fitting.into_iter().map(|fitting| Ranked {
+        settings: proposed(&explain(config, &settled, &fitting, room)),
+        format: room.format(&fitting),
+        peak_bytes: room.step(&fitting).peak_bytes,
+        speed: room.speed(&fitting) / fastest,
+        config: fitting,
+    });
+    ranked.collect()
 }
 
 /// A key that advice may change.
@@ -151,7 +242,7 @@ struct Knob {
 }
 
 /// In the order in which a change costs quality.
-const KNOBS: [Knob; 10] = [
+const KNOBS: [Knob; 11] = [
     Knob {
         key: "gpu.mixed_precision",
         value: |config| json!(config.gpu.mixed_precision),
@@ -163,8 +254,10 @@ const KNOBS: [Knob; 10] = [
         value: |config| json!(config.training.batch_size),
         copy: |config, from| config.training.batch_size = from.training.batch_size,
         reason: |old, new| {
-            let effective = old.training.batch_size * old.training.gradient_accumulation;
-            if new.training.batch_size < old.training.batch_size {
+            let effective = old.training.effective_batch();
+            if old.training.batch_size == new.training.batch_size {
+                "the largest that is predicted to fit, at most 32".into()
+            } else if new.training.batch_size.clips() < old.training.batch_size.clips() {
                 format!("fewer clips at once; with accumulation an optimizer step still sees {effective}")
             } else {
                 format!("there is room for larger batches; an optimizer step still sees {effective} clips")
@@ -177,12 +270,18 @@ const KNOBS: [Knob; 10] = [
         copy: |config, from| config.training.gradient_accumulation = from.training.gradient_accumulation,
         reason: |_, new| {
             let training = &new.training;
-            let effective = training.batch_size * training.gradient_accumulation;
+            let effective = training.effective_batch();
             match training.gradient_accumulation {
                 1 => format!("one batch holds all {effective} clips"),
-                batches => format!("{batches} batches of {} make {effective} clips", training.batch_size),
+                batches => format!("{batches} batches of {} make {effective} clips", training.batch_size.clips()),
             }
         },
+    },
+    Knob {
+        key: "model.activation_checkpointing",
+        value: |config| json!(config.model.activation_checkpointing),
+        copy: |config, from| config.model.activation_checkpointing = from.model.activation_checkpointing,
+        reason: |_, _| "stages of the backbone run again in backward instead of being kept; costs time alone".into(),
     },
     Knob {
         key: "cache.memory_bytes",
@@ -238,12 +337,12 @@ const KNOBS: [Knob; 10] = [
     },
 ];
 
-/// What differs between `config` and `best`, knob by knob.
-fn explain(config: &Config, best: &Config, room: &Room) -> Vec<Suggestion> {
-    let mut here = config.clone();
+/// What differs between `config` (with its batch size `settled`) and `best`, knob by knob.
+fn explain(config: &Config, settled: &Config, best: &Config, room: &Room) -> Vec<Suggestion> {
+    let mut here = settled.clone();
     let mut suggestions = Vec::new();
     for knob in KNOBS {
-        let (current, proposed) = ((knob.value)(&here), (knob.value)(best));
+        let (current, proposed) = ((knob.value)(config), (knob.value)(best));
         if current == proposed {
             continue;
         }
@@ -254,7 +353,7 @@ fn explain(config: &Config, best: &Config, room: &Room) -> Vec<Suggestion> {
             0 => saves(&|config| room.host_work_bytes(config).saturating_add(room.cache_bytes(config))),
             of_the_step => of_the_step,
         };
-        let reason = (knob.reason)(config, best);
+        let reason = (knob.reason)(settled, best);
         suggestions.push(Suggestion { key: knob.key.into(), current, proposed, reason, saves_bytes });
     }
     suggestions
@@ -269,7 +368,8 @@ fn notes(config: &Config, best: &Config, room: &Room) -> Vec<String> {
     }
     let mut notes = Vec::new();
     if !room.device_fits(config) && config.gpu.memory_management.oom_retry {
-        let at_once = cuts(config).find(|cut| room.device_fits(cut)).map_or(1, |cut| cut.training.batch_size);
+        let at_once =
+            cuts(config).iter().find(|cut| room.device_fits(cut)).map_or(1, |cut| cut.training.batch_size.clips());
         notes.push(format!("as it is, training would run out of memory and go on with about {at_once} at once"));
     }
     let stays_f32 = room.format(best) == Format::F32;
@@ -292,10 +392,10 @@ fn largest_batch(best: &Config, room: &Room) -> Option<usize> {
     }
     let mut larger = best.clone();
     let fits = |batch_size: &usize| {
-        larger.training.batch_size = *batch_size;
+        larger.training.batch_size = BatchSize::Clips(*batch_size);
         room.fits(&larger)
     };
-    (best.training.batch_size + 1..=LARGEST_BATCH).take_while(fits).last()
+    (best.training.batch_size.clips() + 1..=LARGEST_BATCH).take_while(fits).last()
 }
 
 #[cfg(test)]
@@ -440,7 +540,8 @@ mod tests {
             config.model.backbone = backbone;
             config.gpu.mixed_precision = precision;
             (config.data.max_frames, config.data.frame_size) = (clip.0, [clip.1, clip.2]);
-            (config.training.batch_size, config.training.gradient_accumulation) = (batch.0, batch.1);
+            config.training.batch_size = BatchSize::Clips(batch.0);
+            config.training.gradient_accumulation = batch.1;
             (config.dataloader.num_workers, config.dataloader.prefetch_factor) = (batch.2, batch.3);
             config.cache.enable_cache = enable_cache;
             config.cache.memory_bytes = cache_bytes.map_or(AutoBytes::Auto, AutoBytes::Bytes);
@@ -462,7 +563,7 @@ mod tests {
             prop_assert!(advice.recommended_fits || !advice.fits, "what fits as it is can be recommended");
 
             let changed = applied(&config, &advice);
-            let effective = |config: &Config| config.training.batch_size * config.training.gradient_accumulation;
+            let effective = |config: &Config| config.training.effective_batch();
             prop_assert_eq!(effective(&changed), effective(&config));
             if advice.recommended_fits {
                 // Asked again about the outcome, from what a file would hold, the answer must be yes.

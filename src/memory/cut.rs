@@ -92,11 +92,11 @@ impl Ladder {
         // The deepest layers see a 32nd of the picture: of one frame, batch norm would get a single value a channel.
         let smallest = if height <= 32 && width <= 32 { 2 } else { 1 };
         let frames = config.data.training_frames();
-        let mut ladder = Self::new(config.training.batch_size, frames, smallest);
+        let mut ladder = Self::new(config.training.batch_size.clips(), frames, smallest);
         if on_device {
             ladder.prepare_pixels(config.gpu.gpu_preprocessing);
             if config.gpu.fallback_cpu {
-                let cpu = Self::new(config.training.batch_size, frames, smallest).rungs;
+                let cpu = Self::new(config.training.batch_size.clips(), frames, smallest).rungs;
                 ladder.rungs.extend(cpu.into_iter().map(|cut| Cut { on_cpu: true, ..cut }));
             }
         }
@@ -107,7 +107,7 @@ impl Ladder {
     /// nothing moves to the CPU: where training fits, they do.
     #[must_use]
     pub fn evaluation(config: &Config, on_device: bool) -> Self {
-        let mut ladder = Self::new(config.training.batch_size, config.data.max_frames, 1);
+        let mut ladder = Self::new(config.training.batch_size.clips(), config.data.max_frames, 1);
         if on_device {
             ladder.prepare_pixels(config.gpu.gpu_preprocessing);
         }

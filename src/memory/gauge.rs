@@ -18,6 +18,9 @@ pub trait Gauge {
     /// Times that the allocator had to empty its cache to serve a request.
     fn alloc_retries(&self) -> Option<u64>;
 
+    /// From here on the network is on the CPU.
+    fn move_to_cpu(&mut self);
+
     /// Whether less than a tenth of what this process can have is left; not where that is not known.
     fn is_low(&self) -> bool {
         let (used, free) = (self.used_bytes(), self.free_bytes());
@@ -60,5 +63,9 @@ impl Gauge for DeviceGauge {
 
     fn alloc_retries(&self) -> Option<u64> {
         torch::allocator_stats(self.0).map(|stats| stats.alloc_retries)
+    }
+
+    fn move_to_cpu(&mut self) {
+        self.0 = Device::Cpu;
     }
 }

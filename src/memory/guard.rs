@@ -6,11 +6,10 @@
 use std::fmt::Display;
 use std::time::Instant;
 
-use serde::{Deserialize, Serialize};
-
 use super::classify::{Failure, classify, requested_bytes};
 use super::cut::{Cut, Ladder};
 use super::gauge::Gauge;
+use super::outcome::{Cause, GuardError, GuardState, OomEvent};
 
 /// Steps running in which the allocator had to empty its cache: then it is slow, and shortly before the end.
 const THRASHING_STEPS: u32 = 2;
@@ -35,114 +34,6 @@ pub trait Attempt {
     /// # Errors
     /// That cannot be done; then there is no next attempt.
     fn recover(&mut self, next: Cut) -> Result<(), Self::Error>;
-}
-
-/// Why the size was changed.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
-#[serde(rename_all = "snake_case")]
-pub enum Cause {
-    /// Memory ran out.
-    OutOfMemory,
-    /// An error that may mean that, while memory was short.
-    MaybeOutOfMemory,
-    /// The allocator only just found memory, several steps running.
-    Thrashing,
-    /// Memory got short, and nothing else could give way.
-    Pressure,
-    /// There was room for a larger size.
-    Room,
-}
-
-/// A change of size.
-#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
-pub struct OomEvent {
-    /// `train` or `evaluate`.
-    pub phase: String,
-    /// Why.
-    pub cause: Cause,
-    /// The size before.
-    pub before: Cut,
-    /// The size from here on.
-    pub after: Cut,
-    /// What the allocator was asked for, where it says so.
-    #[serde(skip_serializing_if = "Option::is_none", default)]
-    pub requested_bytes: Option<u64>,
-    /// What this process held less after the clean-up, where it is known.
-    #[serde(skip_serializing_if = "Option::is_none", default)]
-    pub freed_bytes: Option<u64>,
-    /// Time that the failed attempt and the clean-up cost.
-    pub lost_ms: u64,
-    /// The allocator's first line.
-    #[serde(skip_serializing_if = "String::is_empty", default)]
-    pub message: String,
-}
-
-/// Why guarded work did not succeed.
-#[derive(Debug, thiserror::Error)]
-pub enum GuardError<E> {
-    /// Memory ran out and the work cannot be cut smaller.
-    #[error(
-        "out of memory in the {phase} pass at the smallest size, {cut} ({message})\n  hint: smaller frames or a smaller \
-         network need less: data.frame_size, model.backbone, model.activation_checkpointing: true; on a GPU, \
-         gpu.fallback_cpu: true goes on without it"
-    )]
-    Exhausted {
-        /// `train` or `evaluate`.
-        phase: String,
-        /// The smallest size.
-        cut: Cut,
-        /// The allocator's first line.
-        message: String,
-    },
-    /// Memory ran out and retrying is switched off.
-    #[error(
-        "out of memory in the {phase} pass with {cut} ({message})\n  hint: set gpu.memory_management.oom_retry: true, or \
-         a smaller training.batch_size"
-    )]
-    Forbidden {
-        /// `train` or `evaluate`.
-        phase: String,
-        /// The size.
-        cut: Cut,
-        /// The allocator's first line.
-        message: String,
-    },
-    /// Memory ran out and what the failed attempt changed could not be put back.
-    #[error(
-        "after running out of memory in the {phase} pass ({message}): {error}\n  hint: go on from the last checkpoint"
-    )]
-    NotRecovered {
-        /// `train` or `evaluate`.
-        phase: String,
-        /// The allocator's first line.
-        message: String,
-        /// What went wrong then.
-        error: E,
-    },
-    /// The device cannot be used any more by this process; it was not retried.
-    #[error(
-        "the device failed in the {phase} pass: {error}\n  hint: nothing more can be read from it; go on from the last \
-         checkpoint, and if it happens again at the same step, report it with the output of CUDA_LAUNCH_BLOCKING=1"
-    )]
-    DeviceBroken {
-        /// `train` or `evaluate`.
-        phase: String,
-        /// What it said.
-        error: E,
-    },
-    /// Something else went wrong; it was not retried.
-    #[error("{0}")]
-    Other(E),
-}
-
-/// Where a guard stands, for a checkpoint.
-#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
-pub struct GuardState {
-    /// The size that holds.
-    pub cut: Cut,
-    /// The smallest size that was grown to and ran out; neither it nor a larger one is grown to again.
-    #[serde(skip_serializing_if = "Option::is_none", default)]
-    pub barred: Option<Cut>,
 }
 
 /// The size that holds, and what happened on the way to it.
@@ -188,10 +79,11 @@ impl Guard {
         }
     }
 
-    /// Goes on where an earlier part of the run stood, as far as the ladder has the same sizes.
+    /// Goes on where an earlier part of the run stood, as far as the ladder has the same sizes. One that had to leave the
+    /// device tries it again from the top: what was in the way may be gone.
     #[must_use]
     pub fn resume(mut self, state: &GuardState) -> Self {
-        self.rung = self.ladder.find(state.cut).unwrap_or(0);
+        self.rung = self.ladder.find(state.cut).filter(|_| !state.cut.on_cpu).unwrap_or(0);
         self.barred = state.barred.and_then(|cut| self.ladder.find(cut));
         self
     }
@@ -368,6 +260,9 @@ impl Guard {
     fn go_to(&mut self, rung: usize) {
         self.rung = rung;
         (self.grown, self.good_steps, self.thrashing_steps) = (false, 0, 0);
+        if self.cut().on_cpu {
+            self.gauge.move_to_cpu();
+        }
         // What a failed attempt counted says nothing of the new size.
         self.alloc_retries = self.gauge.alloc_retries();
         self.gauge.reset_peak();
@@ -380,6 +275,7 @@ mod tests {
     use std::rc::Rc;
 
     use super::*;
+    use crate::config::Config;
 
     const OOM: &str = "CUDA out of memory. Tried to allocate 2.00 GiB. GPU 0\nmore lines";
     const UNSURE: &str = "cuDNN error: CUDNN_STATUS_INTERNAL_ERROR";
@@ -441,6 +337,9 @@ mod tests {
         fn reset_peak(&self) {}
         fn alloc_retries(&self) -> Option<u64> {
             Some(self.0[3].get())
+        }
+        fn move_to_cpu(&mut self) {
+            self.set(0, 100, 1);
         }
     }
 
@@ -562,6 +461,31 @@ mod tests {
         assert_eq!(guard.cut(), Cut::whole(6));
     }
 
+    #[test]
+    fn on_the_cpu_it_goes_by_the_hosts_memory_and_a_resumed_run_tries_the_device_again() {
+        let gauge = FakeGauge::default();
+        gauge.set(100, 0, 100);
+        let ladder = || Ladder::training(&Config::default(), true);
+        let mut guard = Guard::new("train", ladder(), Box::new(gauge.clone()), true, 3);
+        // Nothing fits on the device; on the CPU, half of the batch does.
+        struct Device;
+        impl Attempt for Device {
+            type Output = ();
+            type Error = String;
+            fn attempt(&mut self, cut: Cut) -> Result<(), String> {
+                if cut.on_cpu && cut.micro_batch <= 6 { Ok(()) } else { Err(OOM.into()) }
+            }
+            fn recover(&mut self, _next: Cut) -> Result<(), String> {
+                Ok(())
+            }
+        }
+        guard.run(12, &mut Device).unwrap();
+        assert_eq!(guard.cut(), Cut { on_cpu: true, ..Cut::whole(6) });
+        assert_eq!(after_good_steps(&mut guard), 12, "the host has room");
+        let resumed = Guard::new("train", ladder(), Box::new(gauge), true, 3).resume(&guard.state());
+        assert_eq!(resumed.cut(), Cut::whole(12));
+    }
+
     /// Three good steps, then what the size is.
     fn after_good_steps(guard: &mut Guard) -> usize {
         (0..3).for_each(|_| guard.step_done());
@@ -618,6 +542,7 @@ mod tests {
             fn alloc_retries(&self) -> Option<u64> {
                 None
             }
+            fn move_to_cpu(&mut self) {}
         }
         let free = FakeGauge::default();
         free.set(0, 100, 1);

@@ -1,10 +1,12 @@
 //! The search for settings that fit: the memory a run may use, and a ladder of changes, cheapest for quality first.
+//! On a rung, the settings expected to be fastest come first.
 //!
 //! Judges configurations by the estimate alone; [`super::advise()`] puts the outcome into words.
 
 use super::advise::{DeviceFacts, HostFacts};
-use super::estimate::{DeviceKind, Estimate, cache_budget_bytes, decode_window_bytes, training_step};
-use crate::config::{AutoBytes, Backbone, Config, Precision, Switch};
+use super::estimate::{DeviceKind, Estimate, cache_budget_bytes, decode_window_bytes, evaluation_step, training_step};
+use super::speed::expected_speed;
+use crate::config::{AutoBytes, Backbone, BatchSize, Config, Precision, Switch};
 use crate::torch::Format;
 
 /// Left free: estimates err, other programs move, and a GPU that drives a screen needs some.
@@ -17,6 +19,8 @@ const ROOMY_PERCENT: u64 = 60;
 const MOST_ACCUMULATION: usize = 4096;
 /// Larger batches than this are not looked for.
 pub(super) const LARGEST_BATCH: usize = 256;
+/// What `training.batch_size: auto` may become. More clips a step would ask for another learning rate.
+const AUTO_SIZES: [usize; 10] = [32, 24, 16, 12, 8, 6, 4, 3, 2, 1];
 
 /// The memory a run may use, and what a configuration takes of it.
 pub(super) struct Room {
@@ -38,7 +42,11 @@ impl Room {
     }
 
     pub(super) fn step(&self, config: &Config) -> Estimate {
-        training_step(config, config.training.batch_size, self.kind, self.format(config))
+        training_step(config, config.training.batch_size.clips(), self.kind, self.format(config))
+    }
+
+    pub(super) fn evaluation(&self, config: &Config) -> Estimate {
+        evaluation_step(config, config.training.batch_size.clips(), self.kind, self.format(config))
     }
 
     /// On the CPU the loader shares the device's memory with the step.
@@ -72,47 +80,103 @@ impl Room {
         self.device_fits(config) && self.host_fits(config)
     }
 
+    /// Expected clips a second, to compare with.
+    pub(super) fn speed(&self, config: &Config) -> f64 {
+        expected_speed(config, self.kind, self.format(config))
+    }
+
+    /// What of the device's memory one step may take.
+    pub(super) fn step_budget_bytes(&self, config: &Config) -> u64 {
+        let loader_bytes = if self.kind == DeviceKind::Cpu { decode_window_bytes(config) } else { 0 };
+        self.device_bytes.saturating_sub(loader_bytes)
+    }
+
     /// Whether much of the device's memory would lie idle.
     pub(super) fn is_roomy(&self, config: &Config) -> bool {
         self.device_need_bytes(config) < self.device_bytes / 100 * ROOMY_PERCENT
     }
 }
 
-/// The best configuration that fits, or the leanest one tried where none does.
-pub(super) fn search(config: &Config, room: &Room) -> Config {
-    let mut best = fit_shape(config, room);
-    match_cores(&mut best, room);
-    fit_host(&mut best, room);
-    if room.fits(config) {
-        use_room(&mut best, room);
-    }
-    best
+/// What the search found.
+pub(super) struct Found {
+    /// The best configuration that fits, or the leanest one tried where none does.
+    pub(super) best: Config,
+    /// All that fit and learn as well as `best`, the fastest first: they differ in what costs no quality.
+    pub(super) ranked: Vec<Config>,
 }
 
-/// Goes down the ladder to the first rung on which some cut of the effective batch fits, with the leanest loader.
-fn fit_shape(config: &Config, room: &Room) -> Config {
-    let fits = |config: &Config| room.fits(&leanest_loader(config));
-    if fits(config) {
+/// Looks for the fastest settings that fit. What fits as it is stays as it is.
+pub(super) fn search(config: &Config, room: &Room) -> Found {
+    let config = &settle(config, room, usize::MAX);
+    let ranked = fit_shape(config, room);
+    let mut best = match ranked.first() {
+        _ if room.fits(&leanest_loader(config)) => fit_loader(config, room),
+        Some(fastest) => fit_loader(fastest, room),
+        None => fit_loader(&leanest(config, room), room),
+    };
+    if room.fits(&best) {
+        use_room(&mut best, room);
+    }
+    let ranked = ranked.iter().map(|config| fit_loader(config, room)).filter(|config| room.fits(config)).collect();
+    Found { best, ranked }
+}
+
+/// With a number in place of `training.batch_size: auto`: the largest that is predicted to fit and is not above
+/// `most_clips`, or 1.
+pub(super) fn settle(config: &Config, room: &Room, most_clips: usize) -> Config {
+    if config.training.batch_size != BatchSize::Auto {
         return config.clone();
     }
+    let fits = |sized: &Config| sized.training.batch_size.clips() <= most_clips && room.fits(&fit_loader(sized, room));
+    cuts(config).into_iter().find(fits).unwrap_or_else(|| with_batch(config, 1))
+}
+
+/// Settings that fit with the leanest loader, the fastest first, on the first rung of the ladder that has some.
+fn fit_shape(config: &Config, room: &Room) -> Vec<Config> {
     let mut rung = config.clone();
+    let mut lower = lower_rungs(config).into_iter();
+    loop {
+        let mut fitting: Vec<_> =
+            equals(&rung, room).into_iter().filter(|config| room.fits(&leanest_loader(config))).collect();
+        if !fitting.is_empty() {
+            let speed = |config: &Config| room.speed(config);
+            fitting.sort_by(|a, b| speed(b).total_cmp(&speed(a)));
+            return fitting;
+        }
+        match lower.next() {
+            Some(change) => change(&mut rung),
+            None => return Vec::new(),
+        }
+    }
+}
+
+/// Settings that learn the same: other cuts of the effective batch, half precision, activation checkpointing.
+fn equals(config: &Config, room: &Room) -> Vec<Config> {
+    let mut half = config.clone();
     if room.format(config) == Format::F32 {
-        rung.gpu.mixed_precision = match room.kind {
+        half.gpu.mixed_precision = match room.kind {
             DeviceKind::Cuda => Precision::Fp16,
             DeviceKind::Cpu if crate::torch::cpu_has_bf16() => Precision::Bf16,
             DeviceKind::Cpu => config.gpu.mixed_precision,
         };
     }
-    let mut lower = lower_rungs(config).into_iter();
-    loop {
-        if let Some(cut) = cuts(&rung).find(|cut| fits(cut)) {
-            return cut;
-        }
-        match lower.next() {
-            Some(change) => change(&mut rung),
-            None => return cuts(&rung).last().unwrap_or(rung),
-        }
+    let formats = if half == *config { vec![half] } else { vec![half, config.clone()] };
+    let mut equals: Vec<_> = formats.iter().flat_map(cuts).collect();
+    if !config.model.activation_checkpointing {
+        let recomputing = equals.clone().into_iter().map(|mut config| {
+            config.model.activation_checkpointing = true;
+            config
+        });
+        equals.extend(recomputing.collect::<Vec<_>>());
     }
+    equals
+}
+
+/// The last rung in its smallest pieces, for saying how much even that needs.
+fn leanest(config: &Config, room: &Room) -> Config {
+    let mut rung = config.clone();
+    lower_rungs(config).iter().for_each(|change| change(&mut rung));
+    equals(&rung, room).into_iter().min_by_key(|config| room.step(config).peak_bytes).unwrap_or(rung)
 }
 
 fn leanest_loader(config: &Config) -> Config {
@@ -123,20 +187,28 @@ fn leanest_loader(config: &Config) -> Config {
     lean
 }
 
-/// The same effective batch in smaller and smaller pieces, from the configured one down.
-pub(super) fn cuts(config: &Config) -> impl Iterator<Item = Config> + '_ {
-    let largest = config.training.batch_size;
-    (1..=largest).rev().filter_map(|batch_size| cut(config, batch_size))
+/// The same effective batch in smaller and smaller pieces, from the configured one down. Where the size is `auto`, the
+/// pieces are batches of any size, and accumulation stays.
+pub(super) fn cuts(config: &Config) -> Vec<Config> {
+    match config.training.batch_size {
+        BatchSize::Auto => AUTO_SIZES.into_iter().map(|clips| with_batch(config, clips)).collect(),
+        BatchSize::Clips(largest) => (1..=largest).rev().filter_map(|clips| cut(config, clips)).collect(),
+    }
 }
 
-/// The same effective batch in pieces of `batch_size`, where that divides it.
-fn cut(config: &Config, batch_size: usize) -> Option<Config> {
-    let effective = config.training.batch_size * config.training.gradient_accumulation;
-    let accumulation = effective / batch_size;
-    let even = effective.is_multiple_of(batch_size) && accumulation <= MOST_ACCUMULATION;
+fn with_batch(config: &Config, clips: usize) -> Config {
+    let mut sized = config.clone();
+    sized.training.batch_size = BatchSize::Clips(clips);
+    sized
+}
+
+/// The same effective batch in pieces of `clips`, where that divides it.
+fn cut(config: &Config, clips: usize) -> Option<Config> {
+    let effective = config.training.effective_batch();
+    let accumulation = effective / clips;
+    let even = effective.is_multiple_of(clips) && accumulation <= MOST_ACCUMULATION;
     even.then(|| {
-        let mut cut = config.clone();
-        cut.training.batch_size = batch_size;
+        let mut cut = with_batch(config, clips);
         cut.training.gradient_accumulation = accumulation;
         cut
     })
@@ -172,6 +244,14 @@ fn lower_rungs(config: &Config) -> Vec<Rung> {
     // Too few to see how a face moves, but more than nothing.
     rungs.extend(frames(&[4, 2, 1]));
     rungs
+}
+
+/// As `config`, with a loader for the cores and the host memory that there are.
+fn fit_loader(config: &Config, room: &Room) -> Config {
+    let mut fitted = config.clone();
+    match_cores(&mut fitted, room);
+    fit_host(&mut fitted, room);
+    fitted
 }
 
 /// Makes cache and loader fit what the step leaves of the host's memory: less cache first, it only costs time.
@@ -213,8 +293,8 @@ fn use_room(config: &mut Config, room: &Room) {
     if config.training.gradient_accumulation == 1 || !room.is_roomy(config) {
         return;
     }
-    let effective = config.training.batch_size * config.training.gradient_accumulation;
-    let larger = (config.training.batch_size + 1..=effective.min(LARGEST_BATCH)).rev();
+    let effective = config.training.effective_batch();
+    let larger = (config.training.batch_size.clips() + 1..=effective.min(LARGEST_BATCH)).rev();
     if let Some(cut) = larger.filter_map(|batch_size| cut(config, batch_size)).find(|cut| room.fits(cut)) {
         *config = cut;
     }

@@ -11,6 +11,8 @@ pub(super) struct ConvNorm {
     in_channels: u64,
     out_channels: u64,
     kernel: u64,
+    /// 0 is the stem, then come the stages; activation checkpointing recomputes one part at a time.
+    pub part: usize,
     /// Elements that go in.
     pub in_elements: u64,
     /// Elements that come out.
@@ -25,6 +27,10 @@ impl ConvNorm {
     fn parameters(&self) -> u64 {
         self.in_channels * self.out_channels * self.kernel * self.kernel + 2 * self.out_channels
     }
+
+    fn multiplications(&self) -> u64 {
+        self.out_elements * self.in_channels * self.kernel * self.kernel
+    }
 }
 
 /// A ResNet without its last fully connected layer, seen by one frame.
@@ -33,6 +39,8 @@ pub(super) struct ResNet {
     pub convs: Vec<ConvNorm>,
     /// Elements after the max-pool behind the first convolution.
     pub pooled_elements: u64,
+    /// Elements that go into each part.
+    pub part_inputs: Vec<u64>,
     /// Features after the average pool.
     pub feature_dim: u64,
 }
@@ -67,19 +75,28 @@ impl ResNet {
         let mut convs = Vec::new();
         let frame = Plane { channels: 3, height: frame_size[0] as u64, width: frame_size[1] as u64 };
         let stem = push(&mut convs, frame, 64, 7, 2);
+        let mut part_inputs = vec![frame.elements()];
         let mut plane = stem.after(64, 2);
         let pooled_elements = plane.elements();
         for (stage, blocks) in blocks.into_iter().enumerate() {
+            part_inputs.push(plane.elements());
+            let begun = convs.len();
             for block in 0..blocks {
                 let stride = if stage > 0 && block == 0 { 2 } else { 1 };
                 plane = push_block(&mut convs, plane, 64 << stage, expansion, stride);
             }
+            convs[begun..].iter_mut().for_each(|conv| conv.part = stage + 1);
         }
-        Self { convs, pooled_elements, feature_dim: plane.channels }
+        Self { convs, pooled_elements, part_inputs, feature_dim: plane.channels }
     }
 
     fn parameters(&self) -> u64 {
         self.convs.iter().map(ConvNorm::parameters).sum()
+    }
+
+    /// Multiplications of the convolutions in a forward pass of one frame.
+    pub(super) fn multiplications(&self) -> u64 {
+        self.convs.iter().map(ConvNorm::multiplications).sum()
     }
 
     /// Running mean and variance of every batch-norm.
@@ -113,6 +130,7 @@ fn push(convs: &mut Vec<ConvNorm>, input: Plane, out_channels: u64, kernel: u64,
         in_channels: input.channels,
         out_channels,
         kernel,
+        part: 0,
         in_elements: input.elements(),
         out_elements: output.elements(),
         kept_elements: 2 * output.elements(),
@@ -194,6 +212,21 @@ mod tests {
             let head = features + 1;
             let counted = parameter_count(&model(backbone, Temporal::Mean));
             assert_eq!(counted, published - classifier + head, "{backbone:?}");
+        }
+    }
+
+    /// He et al. 2015, table 1: 1.8, 3.6, 3.8 and 7.6 billion, a ResNet-50 with the stride in its 3x3 convolution a
+    /// little more.
+    #[test]
+    fn backbones_multiply_as_often_as_published() {
+        for (backbone, billions) in [
+            (Backbone::Resnet18, 1.8),
+            (Backbone::Resnet34, 3.6),
+            (Backbone::Resnet50, 4.1),
+            (Backbone::Resnet101, 7.8),
+        ] {
+            let counted = ResNet::new(backbone, [224, 224]).multiplications() as f64 / 1e9;
+            assert!((counted - billions).abs() < 0.06, "{backbone:?}: {counted}");
         }
     }
 

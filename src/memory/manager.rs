@@ -117,7 +117,17 @@ pub struct MemoryStats {
 
 type OnWarning = Box<dyn FnMut(&Warning)>;
 
-/// Watches memory for as long as it lives, and cleans up on the thread that owns it. It cannot be sent to another thread.
+/// Watches memory for as long as it lives, and cleans up on the thread that owns it. It cannot be sent to another thread:
+///
+/// ```compile_fail
+/// use dfdetect::{config::MemoryManagement, memory::{MemoryManager, MemoryPolicy, Reading}};
+///
+/// let policy = MemoryPolicy::from(&MemoryManagement::default());
+/// let manager = MemoryManager::start(&policy, || Reading::take(tch::Device::Cpu));
+/// std::thread::spawn(move || manager.safe_point(1));
+/// ```
+///
+/// `docs/memory-guide.md` shows how it is used.
 pub struct MemoryManager {
     force_cleanup_every: u64,
     watch: Arc<Watch>,

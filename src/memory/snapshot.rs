@@ -121,6 +121,11 @@ pub fn process_peak_rss_bytes() -> Option<u64> {
     status_bytes(&self_status()?, "VmHWM")
 }
 
+/// What this process may write to: heap, stacks, anonymous maps, touched or not.
+pub(super) fn process_data_bytes() -> Option<u64> {
+    status_bytes(&self_status()?, "VmData")
+}
+
 fn self_status() -> Option<String> {
     fs::read_to_string("/proc/self/status").ok()
 }

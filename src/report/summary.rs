@@ -113,6 +113,9 @@ pub struct MemorySummary {
     /// Most device memory that tensors took.
     #[serde(skip_serializing_if = "Option::is_none", default)]
     pub gpu_peak_bytes: Option<u64>,
+    /// Most device memory that libtorch took from the driver, free blocks included.
+    #[serde(skip_serializing_if = "Option::is_none", default)]
+    pub gpu_reserved_peak_bytes: Option<u64>,
 }
 
 /// Which videos were used.
@@ -204,7 +207,11 @@ impl fmt::Display for Report {
         writeln!(f, "{} of training in {:.0} s{best}", plural(self.epochs as usize, "epoch"), self.seconds)?;
         if self.skipped_steps > 0 {
             let back = if self.taken_back { "; the run was taken back once, and went on more slowly" } else { "" };
-            writeln!(f, "{} moved no weight: numbers were not finite{back}", plural(self.skipped_steps as usize, "step"))?;
+            writeln!(
+                f,
+                "{} moved no weight: numbers were not finite{back}",
+                plural(self.skipped_steps as usize, "step")
+            )?;
         }
         match self.memory.oom_events {
             0 => writeln!(f, "memory held: it never ran out")?,

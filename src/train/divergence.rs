@@ -50,6 +50,7 @@ impl Trainer<'_> {
             cleanups: before.cleanups,
             times_grown: before.times_grown,
             gpu_peak_bytes: before.gpu_peak_bytes,
+            gpu_reserved_peak_bytes: before.gpu_reserved_peak_bytes,
             skipped_steps: before.skipped_steps,
             skipped: before.skipped,
             seconds: before.seconds,

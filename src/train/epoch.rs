@@ -19,7 +19,7 @@ impl Trainer<'_> {
             loader: self.loader,
             guard: &mut self.evaluate_guard,
             relieve: &mut self.stepper.relieve,
-            batch_size: self.config.training.batch_size,
+            batch_size: self.config.training.batch_size.clips(),
             stop: self.stop,
             label,
         };

@@ -10,6 +10,7 @@ mod state;
 mod step;
 mod tensors;
 mod trainer;
+mod trial;
 mod work;
 
 #[cfg(test)]
@@ -21,4 +22,5 @@ pub use lines::MemoryLine;
 pub use state::{Best, EpochRecord, Patience, Tally, TrainState};
 pub use step::{StepError, StepReport, Stepper};
 pub use trainer::{Outcome, TrainError, Trainer};
+pub use trial::{Phase, Trial, Trialled};
 pub use work::Gradients;

@@ -54,6 +54,8 @@ pub struct TrainState {
     pub times_grown: usize,
     /// Most device memory that tensors took.
     pub gpu_peak_bytes: Option<u64>,
+    /// Most device memory that libtorch took from the driver.
+    pub gpu_reserved_peak_bytes: Option<u64>,
     /// Training time, seconds.
     pub seconds: f64,
     /// Length of `metrics.jsonl` when this was saved: what a killed run wrote after it is written again.
@@ -88,6 +90,7 @@ impl TrainState {
             cleanups: CleanupTotals::default(),
             times_grown: 0,
             gpu_peak_bytes: None,
+            gpu_reserved_peak_bytes: None,
             seconds: 0.0,
             log_bytes: 0,
             skipped: Vec::new(),

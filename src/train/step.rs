@@ -78,7 +78,7 @@ impl Stepper {
     ) -> Result<Self, TchError> {
         Ok(Self {
             statistics: learner.detector.parameters().copy_buffers()?,
-            spec: ClipSpec { frames: config.data.training_frames(), ..ClipSpec::of(&config.data) },
+            spec: ClipSpec::of_training(&config.data),
             clip_norm: config.training.gradient_clip_norm,
             pin_memory: config.dataloader.pin_memory,
             precision: config.gpu.mixed_precision,

@@ -7,7 +7,7 @@ use tch::{Device, TchError, Tensor};
 use super::learner::Learner;
 use super::step::{StepError, StepReport, Stepper};
 use super::work::Work;
-use crate::config::{Backbone, Config, Precision, Temporal};
+use crate::config::{Backbone, BatchSize, Config, Precision, Temporal};
 use crate::data::{ClipSpec, HostBatch, Label};
 use crate::memory::{Attempt, Cut, DeviceGauge, Guard, GuardError, Ladder};
 use crate::model::{Detector, Mode};
@@ -43,7 +43,7 @@ fn config(temporal: Temporal, dropout: f64) -> Config {
     let mut config = Config::default();
     (config.model.backbone, config.model.temporal, config.model.dropout) = (Backbone::Resnet18, temporal, dropout);
     (config.model.hidden_dim, config.model.attention_heads) = (16, 2);
-    (config.data.max_frames, config.data.frame_size, config.training.batch_size) = (4, [40, 40], 4);
+    (config.data.max_frames, config.data.frame_size, config.training.batch_size) = (4, [40, 40], BatchSize::Clips(4));
     config.gpu.mixed_precision = Precision::Off;
     config
 }
@@ -140,11 +140,11 @@ fn failures_leave_no_trace() {
         let reports: Vec<_> = (0..3).map(step).collect();
         (weights(&stepper), reports, stepper.guard.events().len())
     };
-    // In the first step: forward of the first micro-batch, backward of the second, the second chunk of the third clip.
-    for (held, faults) in
-        [(Cut::whole(1), vec![(3, OOM), (0, OOM)]), (chunks_of(2), vec![(2 * 6 + 3, OOM), (3, OOM), (0, OOM)])]
-    {
-        let failures = faults.len();
+    // In the first step: before anything, in the second micro-batch's backward, in the third clip's backward, and in the
+    // third clip's last chunk.
+    let down = [(0, OOM), (3, OOM), (5, OOM), (2 * 6 + 5, OOM)];
+    for (failures, held) in [(2, Cut::whole(1)), (4, chunks_of(1))] {
+        let faults: Vec<_> = down[..failures].iter().rev().copied().collect();
         let (calm_weights, calm_reports, _) = run(held, vec![]);
         let (weights, reports, events) = run(Cut::whole(4), faults);
         assert_eq!(events, failures);

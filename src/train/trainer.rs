@@ -153,7 +153,8 @@ impl Trainer<'_> {
     /// would have been, whenever it was found to be unusable.
     fn plan(&self, epoch: u32) -> Vec<Vec<usize>> {
         let (training, loader) = (&self.config.training, &self.config.dataloader);
-        let mut plan = self.sampler.plan(self.config.seed, epoch, training.batch_size, loader.drop_last);
+        let batch_size = training.batch_size.clips();
+        let mut plan = self.sampler.plan(self.config.seed, epoch, batch_size, loader.drop_last);
         plan.truncate(training.limit_batches.unwrap_or(usize::MAX));
         plan.iter_mut().for_each(|batch| batch.retain(|video| self.usable_videos.contains(video)));
         plan
@@ -253,8 +254,10 @@ impl Trainer<'_> {
         } else {
             self.note_bad_step(group, report.gradients.loss)?;
         }
-        let gpu_peak_bytes = torch::peak_allocated_bytes(self.stepper.learner.detector.device());
-        self.state.gpu_peak_bytes = self.state.gpu_peak_bytes.max(gpu_peak_bytes);
+        let held = torch::allocator_stats(self.stepper.learner.detector.device());
+        self.state.gpu_peak_bytes = self.state.gpu_peak_bytes.max(held.map(|held| held.allocated_peak_bytes));
+        self.state.gpu_reserved_peak_bytes =
+            self.state.gpu_reserved_peak_bytes.max(held.map(|held| held.reserved_peak_bytes));
         let line = StepLine {
             step: self.state.step,
             epoch: self.state.epoch + 1,

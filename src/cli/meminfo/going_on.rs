@@ -80,8 +80,8 @@ impl fmt::Display for GoingOn {
         let resident = line.reading.rss_bytes.map_or_else(|| "?".into(), size);
         write!(
             f,
-            "{run}, {state} {age_secs} s ago, at step {}: {resident} resident, {} in the frame cache, {} clips ahead by {} \
-             threads, {}",
+            "{run}, {state} {age_secs} s ago, at step {}:\n  {resident} resident, {} in the frame cache, clips ahead {}, \
+             threads {}, {}",
             line.step,
             size(line.cache_bytes),
             line.clips_ahead,

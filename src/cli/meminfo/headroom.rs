@@ -31,7 +31,7 @@ pub(super) struct Headroom {
 /// For each GPU, or for the CPU where there is none.
 pub(super) fn of(memory: &Snapshot) -> Vec<Headroom> {
     if memory.gpus.is_empty() {
-        return vec![Headroom::new("the CPU".into(), DeviceKind::Cpu, memory.host_free_bytes())];
+        return vec![Headroom::new("CPU".into(), DeviceKind::Cpu, memory.host_free_bytes())];
     }
     let of_gpu = |gpu: &crate::memory::GpuMemory| {
         Headroom::new(format!("GPU {}", gpu.index), DeviceKind::Cuda, gpu.memory_free_bytes)
@@ -61,20 +61,10 @@ impl Headroom {
 
 impl fmt::Display for Headroom {
     fn fmt(&self, f: &mut fmt::Formatter) -> fmt::Result {
-        let [height, width] = self.frame_size;
-        write!(
-            f,
-            "on {}: training on a clip of {} frames of {height}x{width} with ResNet-18 in {} needs about {}; {} would fit",
-            self.device,
-            self.frames,
-            self.format.name(),
-            size(self.one_clip_bytes),
-            match self.clips_that_fit {
-                0 => "not even one".into(),
-                1 => "one".into(),
-                clips => format!("{clips} at once"),
-            }
-        )
+        let Self { device, format, frames, one_clip_bytes, clips_that_fit, .. } = self;
+        let (format, needs) = (format.name(), size(*one_clip_bytes));
+        let fit = if *clips_that_fit == 0 { "not even one".into() } else { clips_that_fit.to_string() };
+        write!(f, "{device}: a clip of {frames} frames with ResNet-18 in {format} needs about {needs}; {fit} would fit")
     }
 }
 

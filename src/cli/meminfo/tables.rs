@@ -60,13 +60,15 @@ pub(super) fn rows(memory: &Snapshot) -> Vec<Row> {
 }
 
 fn memory_table(memory: &Snapshot, trails: Option<&Trails>) -> Table {
-    let trail = |name: &str| trails.map_or(String::new(), |trails| trails.line(name));
     let mut table = Table::new();
     table.load_preset(presets::UTF8_BORDERS_ONLY);
-    table.set_header(["memory", "used", "of", "free", "", if trails.is_some() { "how it goes" } else { "" }]);
+    table.set_header(["memory", "used", "of", "free", if trails.is_some() { "how it goes" } else { "" }]);
     for Row { name, used, total, free } in rows(memory) {
-        let line = trail(&name);
-        table.add_row([name, size(used), size(total), size(free), bar(used, total), line]);
+        let picture = match trails {
+            Some(trails) => format!("{} {:3.0}%", trails.line(&name), used as f64 / total.max(1) as f64 * 100.0),
+            None => bar(used, total),
+        };
+        table.add_row([name, size(used), size(total), size(free), picture]);
     }
     let process = &memory.process;
     let maps = process.maps.map_or(String::new(), |maps| format!(", {maps} maps"));

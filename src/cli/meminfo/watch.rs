@@ -19,7 +19,7 @@ use crate::cli::pipeline::stop_flag;
 use crate::memory::Snapshot;
 
 /// Looks that a sparkline shows.
-const TRAIL: usize = 30;
+const TRAIL: usize = 24;
 
 /// Shares of the last looks, by what they are of.
 #[derive(Debug, Default)]

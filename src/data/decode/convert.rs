@@ -8,7 +8,7 @@ use ffmpeg_next::frame;
 use ffmpeg_next::software::scaling;
 use image::{RgbImage, imageops};
 
-use super::{FrameSize, hardware};
+use super::{ClipSpec, Frame, FrameSize, hardware};
 
 /// How a stored frame is turned to be shown: rows and columns swapped first, then mirrored.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
@@ -88,17 +88,18 @@ impl Source {
 
 /// Makes pictures of frames; keeps its tables as long as frames are alike.
 pub(super) struct Converter {
+    spec: ClipSpec,
     size: FrameSize,
     orientation: Orientation,
     scaler: Option<(Source, scaling::Context)>,
 }
 
 impl Converter {
-    pub(super) fn new(size: FrameSize, orientation: Orientation) -> Self {
-        Self { size, orientation, scaler: None }
+    pub(super) fn new(spec: ClipSpec, size: FrameSize, orientation: Orientation) -> Self {
+        Self { spec, size, orientation, scaler: None }
     }
 
-    pub(super) fn picture(&mut self, frame: &frame::Video) -> Result<RgbImage, String> {
+    pub(super) fn convert(&mut self, frame: &frame::Video) -> Result<Frame, String> {
         let source = Source::of(frame);
         let Source { format, width, height, .. } = source;
         let unusable = |error| format!("a frame of {width}x{height} {format:?} cannot be resized: {error}");
@@ -115,7 +116,7 @@ impl Converter {
             pixels.extend_from_slice(&row[..width as usize * 3]);
         }
         let picture = RgbImage::from_raw(width, height, pixels).expect("as many bytes as pixels x 3");
-        Ok(self.orientation.apply(picture))
+        Frame::new(self.orientation.apply(picture), &self.spec, self.size)
     }
 }
 

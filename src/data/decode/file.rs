@@ -74,10 +74,14 @@ pub(super) struct PacketInfo {
 }
 
 impl PacketInfo {
+    /// Whether others may be made from its frame.
+    pub(super) fn is_reference(&self) -> bool {
+        self.role.is_some_and(|role| role.reference)
+    }
+
     /// Whether others may be made from its frame, and, where that is known, it is no B-frame.
     pub(super) fn is_anchor(&self) -> bool {
-        let reference = self.role.is_some_and(|role| role.reference);
-        self.picture.as_ref().map_or(reference, h264::Picture::is_anchor)
+        self.picture.as_ref().map_or(self.is_reference(), h264::Picture::is_anchor)
     }
 }
 
@@ -86,6 +90,8 @@ pub(super) struct Packets {
     pub(super) infos: Vec<PacketInfo>,
     /// The packets themselves, numbered by their time stamps, where they are few enough to be kept.
     pub(super) kept: Option<Vec<Packet>>,
+    /// Whether times of decoding never go back, as where numbers are too short for them and start anew.
+    pub(super) in_order: bool,
 }
 
 impl Packets {
@@ -192,10 +198,13 @@ impl VideoFile {
         let codec = parameters.id();
         let mut reader =
             (keep && codec == codec::Id::H264).then(|| h264::Reader::new(hardware::extradata(&parameters)));
-        let mut packets = Packets { infos: Vec::new(), kept: keep.then(Vec::new) };
-        let (mut bytes, mut start, mut end) = (0, i64::MAX, i64::MIN);
+        let mut packets = Packets { infos: Vec::new(), kept: keep.then(Vec::new), in_order: true };
+        let (mut bytes, mut start, mut end, mut last) = (0, i64::MAX, i64::MIN, i64::MIN);
         while let Some(mut packet) = self.next_packet()? {
             let hidden = hardware::is_hidden(&packet);
+            let decoded = packet.dts().unwrap_or(last);
+            packets.in_order &= last <= decoded;
+            last = decoded;
             let sound = !packet.is_corrupt();
             if let Some(time) = packet.pts().or(packet.dts()).filter(|_| sound && !hidden) {
                 start = start.min(time);

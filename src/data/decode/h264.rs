@@ -13,6 +13,7 @@ use h264_reader::nal::slice::{
 };
 use h264_reader::nal::sps::{FrameMbsFlags, PicOrderCntType, SeqParameterSet};
 use h264_reader::nal::{Nal, RefNal, UnitType};
+use h264_reader::rbsp::{BitReader, ByteReader};
 
 use super::syntax;
 
@@ -55,6 +56,8 @@ pub(super) struct Picture {
     pub(super) marking: Marking,
     /// Of its slices, those that are alike once.
     pub(super) slices: Vec<Lists>,
+    /// Its packet without what is to be decoded: it ends with the header of the first slice.
+    pub(super) header: Vec<u8>,
 }
 
 impl Picture {
@@ -133,12 +136,14 @@ impl Reader {
         for unit in units {
             match unit[0] & 0x1f {
                 1 | 5 => {
-                    let slice = self.slice(unit)?;
+                    let (slice, header_bytes) = self.slice(unit)?;
                     let Some(picture) = &mut picture else {
-                        picture = Some(slice);
+                        let header = syntax::cut_off(packet, unit, header_bytes);
+                        picture = Some(Picture { header, ..slice });
                         continue;
                     };
-                    if *picture != (Picture { slices: picture.slices.clone(), ..slice.clone() }) {
+                    let alike = Picture { slices: picture.slices.clone(), header: picture.header.clone(), ..slice };
+                    if *picture != alike {
                         return None;
                     }
                     for lists in slice.slices {
@@ -154,11 +159,12 @@ impl Reader {
         picture
     }
 
-    /// What one slice says, as if it were all of its picture.
-    fn slice(&self, unit: &[u8]) -> Option<Picture> {
-        let nal = RefNal::new(unit, &[], true);
-        let header = nal.header().ok()?;
-        let (slice, sps, pps) = SliceHeader::from_bits(&self.context, &mut nal.rbsp_bits(), header, None).ok()?;
+    /// What one slice says, as if it were all of its picture, and how many of its bytes say it.
+    fn slice(&self, unit: &[u8]) -> Option<(Picture, usize)> {
+        let header = RefNal::new(unit, &[], true).header().ok()?;
+        let mut bits = BitReader::new(ByteReader::skipping_h264_header(unit));
+        let (slice, sps, pps) = SliceHeader::from_bits(&self.context, &mut bits, header, None).ok()?;
+        let header_bytes = unit.len() - bits.into_reader().reader().len();
         let PicOrderCntType::TypeZero { log2_max_pic_order_cnt_lsb_minus4 } = sps.pic_order_cnt else { return None };
         let plain = matches!(sps.frame_mbs_flags, FrameMbsFlags::Frames)
             && !sps.gaps_in_frame_num_value_allowed_flag
@@ -195,14 +201,16 @@ impl Reader {
                 Marking::Named(operations.iter().map(named).collect::<Option<_>>()?)
             }
         };
-        Some(Picture {
+        let picture = Picture {
             limits,
             idr: header.nal_unit_type() == UnitType::SliceLayerWithoutPartitioningIdr,
             frame_num: slice.frame_num.into(),
             order_lsb: order_lsb.into(),
             marking,
             slices: vec![lists],
-        })
+            header: Vec::new(),
+        };
+        Some((picture, header_bytes))
     }
 }
 

@@ -1,14 +1,15 @@
 //! Exact frames of a video, or of pictures that stand for one.
 //!
 //! Frames are counted, never computed from a frame rate, so variable rates and wrong headers do not matter: frame i is
-//! frame i of a full decode, bit for bit. `file` opens and reads, `syntax` looks at packets, `picks` chooses, `video`
-//! decodes, `convert` makes RGB of it, `pictures` does all that for pictures, `quality` leaves frames out. Knows nothing
-//! of labels, caches or threads.
+//! frame i of a full decode, bit for bit. `file` opens and reads, `syntax` looks at packets, `picks` chooses, `video` and
+//! `passes` decode, `convert` makes RGB of it, `pictures` does all that for pictures, `quality` leaves frames out. Knows
+//! nothing of labels, caches or threads.
 
 mod convert;
 mod file;
 mod h264;
 mod hardware;
+mod passes;
 mod picks;
 mod pictures;
 mod quality;
@@ -20,7 +21,8 @@ use std::collections::BTreeMap;
 use std::path::Path;
 
 use ffmpeg_next as ffmpeg;
-use image::RgbImage;
+use image::{GrayImage, RgbImage};
+use serde::{Deserialize, Serialize};
 
 use self::file::{Deadline, Probing, VideoFile};
 use super::DataError;
@@ -50,8 +52,19 @@ pub struct ClipSpec {
     pub hw_decode: Switch,
 }
 
+/// A square on a frame, in pixels.
+#[derive(Debug, Clone, Copy, PartialEq, Serialize, Deserialize)]
+pub struct Square {
+    /// Of its left side.
+    pub left: f64,
+    /// Of its upper side.
+    pub top: f64,
+    /// Length of each side.
+    pub side: f64,
+}
+
 /// How large frames are handed over.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+#[derive(Debug, Clone, Copy, PartialEq)]
 pub enum FrameSize {
     /// Resized to this, whatever the shape of the video.
     Exact {
@@ -64,6 +77,34 @@ pub enum FrameSize {
     Full,
     /// Made smaller, never larger, so that the longer side has this many pixels.
     LongSide(usize),
+    /// Nothing but a part of it. Only one whole frame at a time is held for it.
+    Cut(Cut),
+}
+
+/// A square of a frame, resized.
+#[derive(Debug, Clone, Copy, PartialEq)]
+pub struct Cut {
+    /// Where.
+    pub square: Square,
+    /// Width and height of the frames that the square is told in; one of another size has it at the same place.
+    pub of: [u32; 2],
+    /// In pixels.
+    pub height: usize,
+    /// In pixels.
+    pub width: usize,
+}
+
+impl Cut {
+    /// What is cut out of a whole frame.
+    ///
+    /// # Errors
+    /// The square is not on it.
+    pub fn out_of(&self, frame: &RgbImage) -> Result<RgbImage, String> {
+        let Square { left, top, side } = self.square;
+        let [x, y] =
+            [f64::from(frame.width()) / f64::from(self.of[0]), f64::from(frame.height()) / f64::from(self.of[1])];
+        pictures::resize(frame, [left * x, top * y, side * x, side * y], as_u32(self.width), as_u32(self.height))
+    }
 }
 
 impl FrameSize {
@@ -71,7 +112,7 @@ impl FrameSize {
     fn of(self, width: u32, height: u32) -> (u32, u32) {
         match self {
             Self::Exact { height, width } => (as_u32(width), as_u32(height)),
-            Self::Full => (width, height),
+            Self::Full | Self::Cut(_) => (width, height),
             Self::LongSide(side) => {
                 let scale = (side as f64 / f64::from(width.max(height))).min(1.0);
                 let scaled = |length: u32| (f64::from(length) * scale).round().max(1.0) as u32;
@@ -99,11 +140,21 @@ impl ClipSpec {
         }
     }
 
+    /// Clips as training steps see them.
+    #[must_use]
+    pub fn of_training(data: &DataConfig) -> Self {
+        Self { frames: data.training_frames(), ..Self::of(data) }
+    }
+
     /// Evenly spaced frames, with the defaults for all else.
     #[must_use]
     pub fn uniform(frames: usize, height: usize, width: usize, min_frames: usize) -> Self {
         let data = DataConfig { max_frames: frames, frame_size: [height, width], min_frames, ..DataConfig::default() };
         Self::of(&data)
+    }
+
+    fn looks_at_quality(&self) -> bool {
+        self.quality_threshold > 0.0 || self.duplicate_threshold > 0.0
     }
 
     /// Bytes of a clip: T x height x width x 3.
@@ -159,19 +210,28 @@ pub fn probe(footage: &Footage, spec: &ClipSpec) -> Result<VideoInfo, DataError>
 /// # Errors
 /// [`DataError::Video`] with the reason: the file is no video, is too short, or is damaged.
 pub fn read_clip(footage: &Footage, spec: &ClipSpec, draw: Option<u64>) -> Result<Vec<u8>, DataError> {
-    let mut thwc = Vec::new();
-    // A plain `with_capacity` ends the process where there is no memory left.
-    let reserved = thwc.try_reserve_exact(spec.clip_bytes());
-    reserved.map_err(|_| about(&footage.path)(format!("no memory for its {} bytes", spec.clip_bytes())))?;
+    let mut thwc = room(footage, spec)?;
     let size = FrameSize::Exact { height: spec.height, width: spec.width };
     read_frames(footage, spec, draw, size, &mut |frame| thwc.extend_from_slice(&frame))?;
+    Ok(thwc)
+}
+
+/// An empty vector that has room for the bytes of a clip.
+///
+/// # Errors
+/// [`DataError::Video`] where there is no memory for it; a plain `with_capacity` would end the process.
+pub fn room(footage: &Footage, spec: &ClipSpec) -> Result<Vec<u8>, DataError> {
+    let mut thwc = Vec::new();
+    let reserved = thwc.try_reserve_exact(spec.clip_bytes());
+    reserved.map_err(|_| about(&footage.path)(format!("no memory for its {} bytes", spec.clip_bytes())))?;
     Ok(thwc)
 }
 
 /// Hands over the T frames of a clip in the order they are shown; a frame that was picked twice comes twice.
 ///
 /// `draw` seeds the choice where it is random; without it, the choice is that of validation. A single picture is repeated
-/// T times and needs no `min_frames`. All frames are held in memory until the last is known to be sound.
+/// T times and needs no `min_frames`. All frames are held in memory until the last is known to be sound. Gives back how
+/// many frames were decoded in the pass that they came from.
 ///
 /// # Errors
 /// [`DataError::Video`] with the reason.
@@ -181,7 +241,7 @@ pub fn read_frames(
     draw: Option<u64>,
     size: FrameSize,
     take: &mut dyn FnMut(RgbImage),
-) -> Result<(), DataError> {
+) -> Result<usize, DataError> {
     let pictures = |paths: &[_], min_frames| pictures::read(paths, spec, min_frames, draw, size);
     let (clip, min_frames) = match &footage.media {
         Media::Video => (video::read(&footage.path, spec, draw, size), spec.min_frames),
@@ -193,45 +253,63 @@ pub fn read_frames(
         Media::Frames(paths) => (pictures(paths, spec.min_frames), spec.min_frames),
     };
     let clip = clip.and_then(|clip| quality::filter(clip, spec, min_frames)).map_err(about(&footage.path))?;
-    clip.hand_over(take);
-    Ok(())
+    Ok(clip.hand_over(take))
 }
 
 fn about(path: &Path) -> impl FnOnce(String) -> DataError {
     move |reason| DataError::Video { path: path.to_owned(), reason }
 }
 
+/// One frame of a clip, as it is handed over.
+#[derive(Debug)]
+struct Frame {
+    picture: RgbImage,
+    /// The whole frame in grey, where its quality counts.
+    grey: Option<GrayImage>,
+}
+
+impl Frame {
+    fn new(picture: RgbImage, spec: &ClipSpec, size: FrameSize) -> Result<Self, String> {
+        let grey = spec.looks_at_quality().then(|| quality::grey(&picture, spec)).transpose()?;
+        let picture = if let FrameSize::Cut(cut) = size { cut.out_of(&picture)? } else { picture };
+        Ok(Self { picture, grey })
+    }
+}
+
 /// The frames of a clip.
 #[derive(Debug)]
 struct Clip {
     /// Each frame once, in the order they are shown.
-    frames: Vec<RgbImage>,
+    frames: Vec<Frame>,
     /// Which of them is at each of the clip's T places, ascending.
     slots: Vec<usize>,
+    /// How many frames were decoded in the pass that they came from.
+    decoded: usize,
 }
 
 impl Clip {
     /// `picks` name T of the frames in the order they are shown, those that are alike one after the other.
-    fn new(picks: &[usize], mut pictures: BTreeMap<usize, RgbImage>) -> Self {
+    fn new(picks: &[usize], mut found: BTreeMap<usize, Frame>, decoded: usize) -> Self {
         let (mut frames, mut slots) = (Vec::new(), Vec::new());
         for pick in picks {
-            frames.extend(pictures.remove(pick));
+            frames.extend(found.remove(pick));
             slots.push(frames.len().saturating_sub(1));
         }
-        Self { frames, slots }
+        Self { frames, slots, decoded }
     }
 
-    fn hand_over(self, take: &mut dyn FnMut(RgbImage)) {
-        let Self { frames, slots } = self;
-        for (number, frame) in frames.into_iter().enumerate() {
+    fn hand_over(self, take: &mut dyn FnMut(RgbImage)) -> usize {
+        let Self { frames, slots, decoded } = self;
+        for (number, Frame { picture, .. }) in frames.into_iter().enumerate() {
             let times = slots.iter().filter(|slot| **slot == number).count();
             for _ in 1..times {
-                take(frame.clone());
+                take(picture.clone());
             }
             if times > 0 {
-                take(frame);
+                take(picture);
             }
         }
+        decoded
     }
 }
 

@@ -9,7 +9,7 @@ use fast_image_resize::{FilterType, PixelType, ResizeAlg, ResizeOptions, Resizer
 use image::{DynamicImage, ImageDecoder, ImageReader, Limits, RgbImage};
 
 use super::file::{Deadline, MAX_PIXELS, check_frames};
-use super::{Clip, ClipSpec, FrameSize, VideoInfo, picks};
+use super::{Clip, ClipSpec, Frame, FrameSize, VideoInfo, picks};
 
 const EXTENSIONS: [&str; 3] = ["jpg", "jpeg", "png"];
 /// More pictures are not listed.
@@ -81,10 +81,12 @@ pub(super) fn read(
         deadline.check()?;
         let picture = open(&paths[pick])?;
         let (width, height) = size.of(picture.width(), picture.height());
-        let picture = if picture.dimensions() == (width, height) { picture } else { resize(&picture, width, height)? };
-        frames.insert(pick, picture);
+        let same = picture.dimensions() == (width, height);
+        let picture = if same { picture } else { resize(&picture, whole(&picture), width, height)? };
+        frames.insert(pick, Frame::new(picture, spec, size)?);
     }
-    Ok(Clip::new(&picks, frames))
+    let decoded = frames.len();
+    Ok(Clip::new(&picks, frames, decoded))
 }
 
 fn open(path: &Path) -> Result<RgbImage, String> {
@@ -116,13 +118,23 @@ fn check_size(path: &Path, width: u32, height: u32) -> Result<(), String> {
     Ok(())
 }
 
-/// A picture of this size; averages where it gets smaller, as the scaler of videos does.
-pub(super) fn resize(picture: &RgbImage, width: u32, height: u32) -> Result<RgbImage, String> {
+/// Left, top, width and height of all of a picture.
+pub(super) fn whole(picture: &RgbImage) -> [f64; 4] {
+    [0.0, 0.0, f64::from(picture.width()), f64::from(picture.height())]
+}
+
+/// A part of a picture (left, top, width, height) in this size; averages where it gets smaller, as the scaler of videos
+/// does.
+pub(super) fn resize(picture: &RgbImage, part: [f64; 4], width: u32, height: u32) -> Result<RgbImage, String> {
     let failed = |error: &dyn std::fmt::Display| format!("it cannot be resized to {width}x{height}: {error}");
     let source = ImageRef::new(picture.width(), picture.height(), picture.as_raw(), PixelType::U8x3);
     let source = source.map_err(|error| failed(&error))?;
     let mut resized = Image::new(width, height, PixelType::U8x3);
+    let [left, top, part_width, part_height] = part;
+    // Rounding must not lead out of the picture.
+    let (right, bottom) = (f64::from(picture.width()) - left, f64::from(picture.height()) - top);
     let options = ResizeOptions::new().resize_alg(ResizeAlg::Convolution(FilterType::Bilinear));
+    let options = options.crop(left, top, part_width.min(right), part_height.min(bottom));
     Resizer::new().resize(&source, &mut resized, &options).map_err(|error| failed(&error))?;
     Ok(RgbImage::from_raw(width, height, resized.into_vec()).expect("as many bytes as pixels x 3"))
 }

@@ -6,21 +6,14 @@ use super::{Clip, ClipSpec, pictures};
 
 /// The clip without its unusable frames. With both thresholds 0, the clip as it is.
 pub(super) fn filter(mut clip: Clip, spec: &ClipSpec, min_frames: usize) -> Result<Clip, String> {
-    if spec.quality_threshold <= 0.0 && spec.duplicate_threshold <= 0.0 {
+    if !spec.looks_at_quality() {
         return Ok(clip);
     }
     let frames = clip.frames.len();
     let (mut blurred, mut repeated) = (0, 0);
     let mut last: Option<GrayImage> = None;
-    let mut error = None;
-    clip.frames.retain(|frame| {
-        let grey = match grey(frame, spec) {
-            Ok(grey) => grey,
-            Err(reason) => {
-                error = Some(reason);
-                return false;
-            }
-        };
+    clip.frames.retain_mut(|frame| {
+        let Some(grey) = frame.grey.take() else { return true };
         if spec.quality_threshold > 0.0 && sharpness(&grey) < spec.quality_threshold {
             blurred += 1;
             return false;
@@ -33,9 +26,6 @@ pub(super) fn filter(mut clip: Clip, spec: &ClipSpec, min_frames: usize) -> Resu
         last = Some(grey);
         true
     });
-    if let Some(error) = error {
-        return Err(error);
-    }
     let (usable, needed) = (clip.frames.len(), min_frames.min(spec.frames).max(1));
     if usable < needed {
         return Err(format!(
@@ -48,12 +38,12 @@ pub(super) fn filter(mut clip: Clip, spec: &ClipSpec, min_frames: usize) -> Resu
 }
 
 /// Grey levels 0 to 255 at the size of the clip, so that thresholds mean the same for all videos.
-fn grey(frame: &RgbImage, spec: &ClipSpec) -> Result<GrayImage, String> {
+pub(super) fn grey(frame: &RgbImage, spec: &ClipSpec) -> Result<GrayImage, String> {
     if (frame.width() as usize, frame.height() as usize) == (spec.width, spec.height) {
         return Ok(imageops::grayscale(frame));
     }
     let (width, height) = (super::as_u32(spec.width), super::as_u32(spec.height));
-    Ok(imageops::grayscale(&pictures::resize(frame, width, height)?))
+    Ok(imageops::grayscale(&pictures::resize(frame, pictures::whole(frame), width, height)?))
 }
 
 /// Variance of the Laplacian (four neighbours, without the border): low where a picture has no fine detail.
@@ -88,6 +78,7 @@ fn difference(a: &GrayImage, b: &GrayImage) -> f64 {
 mod tests {
     use image::{Luma, Rgb};
 
+    use super::super::Frame;
     use super::*;
 
     fn spec(quality_threshold: f64, duplicate_threshold: f64) -> ClipSpec {
@@ -100,7 +91,9 @@ mod tests {
     }
 
     fn clip(contrasts: &[u8]) -> Clip {
-        Clip { frames: contrasts.iter().map(|contrast| board(*contrast)).collect(), slots: vec![0; 6] }
+        let frame =
+            |contrast: &u8| Frame { grey: Some(imageops::grayscale(&board(*contrast))), picture: board(*contrast) };
+        Clip { frames: contrasts.iter().map(frame).collect(), slots: vec![0; 6], decoded: 0 }
     }
 
     #[test]
@@ -114,7 +107,7 @@ mod tests {
     #[test]
     fn blurred_and_repeated_frames_are_left_out_and_the_rest_spread() {
         let kept = filter(clip(&[10, 1, 30, 30, 31, 60]), &spec(20.0, 2.0), 2).unwrap();
-        let contrasts: Vec<_> = kept.frames.iter().map(|frame| frame.get_pixel(1, 0).0[0] - 100).collect();
+        let contrasts: Vec<_> = kept.frames.iter().map(|frame| frame.picture.get_pixel(1, 0).0[0] - 100).collect();
         assert_eq!(contrasts, [10, 30, 60], "1 is blurred; 30 and 31 are like the 30 before");
         assert_eq!(kept.slots, [0, 0, 1, 1, 2, 2]);
     }

@@ -1,41 +1,32 @@
 //! Which pictures of an H.264 stream must be decoded for the wanted ones: those that their lists of references can name,
-//! and those that these name in turn. Deals in headers alone.
-//!
-//! Leaving out a picture that others could refer to makes the decoder fill the gap with a copy, which takes part in the
-//! lists from then on. So the lists are made twice, with all pictures and with those that are kept, and unless every kept
-//! picture has the same lists both times, all are kept. Source: ITU-T H.264 8.2.1, 8.2.4, 8.2.5, and for gaps what
-//! FFmpeg does.
+//! and those that these name in turn. Deals in headers alone. Source: ITU-T H.264 8.2.1, 8.2.4, 8.2.5.
 
 use super::h264::{List, Marking, Picture};
 
-/// One coded video sequence, from an IDR picture to the next, in the order of decoding. Which pictures to decode; `None`
-/// where that is not certain.
+/// One coded video sequence, from an IDR picture to the next, in the order of decoding. Which pictures to decode, if the
+/// decoder hears of the others, too, and so has the same lists; `None` where that is not certain.
 pub(super) fn needed(pictures: &[&Picture], wanted: impl Fn(usize) -> bool) -> Option<Vec<bool>> {
-    let all = simulate(pictures, &vec![true; pictures.len()])?;
-    let mut keep: Vec<_> = (0..pictures.len()).map(|picture| picture == 0 || wanted(picture)).collect();
-    for picture in (0..pictures.len()).rev().filter(|picture| all[*picture].is_some()) {
-        if keep[picture] {
-            for reference in all[picture].iter().flat_map(|seen| seen.lists.iter().flatten()) {
-                keep[(*reference)?] = true;
-            }
+    let first = pictures.first().filter(|first| first.idr)?;
+    let mut buffer = Buffer { last_order: [0, first.order_lsb], ..Buffer::default() };
+    let mut named = Vec::with_capacity(pictures.len());
+    for (number, picture) in pictures.iter().enumerate() {
+        if picture.limits != first.limits || picture.idr != (number == 0) {
+            return None;
+        }
+        named.push(buffer.decode(number, picture)?);
+    }
+    let mut needed: Vec<_> = (0..pictures.len()).map(|picture| picture == 0 || wanted(picture)).collect();
+    for picture in (0..pictures.len()).rev() {
+        if needed[picture] {
+            named[picture].iter().for_each(|reference| needed[*reference] = true);
         }
     }
-    let kept = simulate(pictures, &keep)?;
-    let same = keep.iter().zip(kept.iter().zip(&all)).all(|(keep, (kept, all))| !keep || kept == all);
-    same.then_some(keep)
-}
-
-/// What a picture finds when it is decoded.
-#[derive(Debug, PartialEq, Eq)]
-struct Seen {
-    order: i64,
-    /// Pictures by number; `None` is one that fills a gap.
-    lists: Vec<Vec<Option<usize>>>,
+    Some(needed)
 }
 
 #[derive(Debug, Clone, Copy)]
 struct Reference {
-    picture: Option<usize>,
+    picture: usize,
     frame_num: i64,
     order: i64,
 }
@@ -49,29 +40,16 @@ struct Buffer {
     last_order: [i64; 2],
 }
 
-fn simulate(pictures: &[&Picture], keep: &[bool]) -> Option<Vec<Option<Seen>>> {
-    let first = pictures.first().filter(|first| first.idr)?;
-    let mut buffer = Buffer { last_order: [0, first.order_lsb], ..Buffer::default() };
-    let mut seen = Vec::with_capacity(pictures.len());
-    for (number, (picture, keep)) in pictures.iter().zip(keep).enumerate() {
-        if picture.limits != first.limits || picture.idr != (number == 0) {
-            return None;
-        }
-        seen.push(if *keep { Some(buffer.decode(number, picture)?) } else { None });
-    }
-    Some(seen)
-}
-
 impl Buffer {
-    fn decode(&mut self, number: usize, picture: &Picture) -> Option<Seen> {
-        self.fill_gap(picture)?;
-        let order = self.order(picture);
-        let lists = picture.slices.iter().flat_map(|lists| self.lists(lists, picture, order).unwrap_or_default());
-        let lists: Vec<_> = lists.collect();
-        // A list that cannot be made is missing.
-        if lists.len() != picture.slices.iter().map(Vec::len).sum::<usize>() {
+    /// The pictures that this one can be made from.
+    fn decode(&mut self, number: usize, picture: &Picture) -> Option<Vec<usize>> {
+        let gap = (picture.frame_num - self.last_frame_num).rem_euclid(picture.limits.max_frame_num) > 1;
+        if gap {
             return None;
         }
+        let order = self.order(picture);
+        let lists = picture.slices.iter().map(|lists| self.lists(lists, picture, order));
+        let named: Vec<_> = lists.collect::<Option<Vec<_>>>()?.into_iter().flatten().flatten().collect();
         match &picture.marking {
             Marking::NoReference => {}
             Marking::Sliding => self.slide(picture.limits.max_references),
@@ -84,7 +62,7 @@ impl Buffer {
             }
         }
         if picture.marking != Marking::NoReference {
-            let reference = Reference { picture: Some(number), frame_num: picture.frame_num, order };
+            let reference = Reference { picture: number, frame_num: picture.frame_num, order };
             self.references.insert(0, reference);
             let lsb = picture.order_lsb;
             self.last_order = [order - lsb, lsb];
@@ -93,23 +71,7 @@ impl Buffer {
             }
         }
         self.last_frame_num = picture.frame_num;
-        Some(Seen { order, lists })
-    }
-
-    /// Copies take the place of references whose numbers are skipped, no more than there is room for.
-    fn fill_gap(&mut self, picture: &Picture) -> Option<()> {
-        let (frame_num, max) = (picture.frame_num, picture.limits.max_frame_num);
-        let room = picture.limits.max_references as i64;
-        if (frame_num - self.last_frame_num).rem_euclid(max) > room {
-            self.last_frame_num = (frame_num - room - 1).rem_euclid(max);
-        }
-        while frame_num != self.last_frame_num && frame_num != (self.last_frame_num + 1) % max {
-            self.last_frame_num = (self.last_frame_num + 1) % max;
-            let order = self.references.first()?.order + 2;
-            self.slide(picture.limits.max_references);
-            self.references.insert(0, Reference { picture: None, frame_num: self.last_frame_num, order });
-        }
-        Some(())
+        Some(named)
     }
 
     fn slide(&mut self, room: usize) {
@@ -130,7 +92,7 @@ impl Buffer {
         }
     }
 
-    fn lists(&self, lists: &[List], picture: &Picture, order: i64) -> Option<Vec<Vec<Option<usize>>>> {
+    fn lists(&self, lists: &[List], picture: &Picture, order: i64) -> Option<Vec<Vec<usize>>> {
         let mut initial = match lists {
             [_, _] => vec![self.by_order(order, true), self.by_order(order, false)],
             _ => vec![self.references.clone(); lists.len()],
@@ -157,7 +119,7 @@ impl Buffer {
         if before_first { [before, after].concat() } else { [after, before].concat() }
     }
 
-    fn modified(&self, mut references: Vec<Reference>, list: &List, picture: &Picture) -> Option<Vec<Option<usize>>> {
+    fn modified(&self, mut references: Vec<Reference>, list: &List, picture: &Picture) -> Option<Vec<usize>> {
         references.truncate(list.length);
         let (mut frame_num, max) = (picture.frame_num, picture.limits.max_frame_num);
         if list.steps.len() > list.length {

@@ -101,6 +101,19 @@ pub(super) fn units(packet: &[u8]) -> Option<Vec<&[u8]>> {
     by_length(packet).or_else(|| by_start_code(packet))
 }
 
+/// A packet that ends after so many bytes of one of its units.
+pub(super) fn cut_off(packet: &[u8], unit: &[u8], bytes: usize) -> Vec<u8> {
+    let start = unit.as_ptr().addr() - packet.as_ptr().addr();
+    let mut cut = packet[..start + bytes].to_vec();
+    // The end of what a unit says.
+    cut.push(0x80);
+    if by_length(packet).is_some() {
+        let length = u32::try_from(bytes + 1).expect("units are shorter than 4 GiB");
+        cut[start - 4..start].copy_from_slice(&length.to_be_bytes());
+    }
+    cut
+}
+
 fn by_length(mut packet: &[u8]) -> Option<Vec<&[u8]>> {
     let mut units = Vec::new();
     while !packet.is_empty() {

@@ -3,27 +3,24 @@
 //! Looks for the face in the clip's own frames (see docs/decisions/0012) and keeps memory flat for large videos.
 
 use std::borrow::Cow;
-use std::path::Path;
 
-use fast_image_resize::images::{Image, ImageRef};
-use fast_image_resize::{FilterType, PixelType, ResizeAlg, ResizeOptions, Resizer};
 use image::RgbImage;
 use serde::{Deserialize, Serialize};
 
 use super::centerface::LONG_SIDE;
-use super::track::{Square, Track, longest_track};
+use super::track::{Track, longest_track};
 use super::{Face, FaceDetector, Landmarks};
 use crate::config::{FaceConfig, OnMiss};
 use crate::data::DataError;
-use crate::data::decode::{self, ClipSpec, FrameSize};
+use crate::data::decode::{self, ClipSpec, Cut, FrameSize, Square};
 use crate::data::manifest::Footage;
 
 /// Clips whose whole frames take more are read twice: small to find the face, then large to cut it out.
 const MAX_KEPT_BYTES: u64 = 64 * 1024 * 1024;
 
-/// What a thread holds while it looks for faces: whole frames, and what the network makes of four of them. Measured with
-/// 16 and 32 frames of 720p and 1080p: the process grew by 219 to 285 MiB at most.
-pub const WORKER_BYTES: u64 = 288 << 20;
+/// What a thread holds while it looks for faces, beyond what decoding takes: the network's intermediate results, and whole
+/// frames. Measured with 16 and 32 frames of 720p and 1080p: 88 to 236 MiB more than without faces, most of it the frames.
+pub const WORKER_BYTES: u64 = 240 << 20;
 
 /// A clip with its face cut out.
 #[derive(Debug, Clone, PartialEq)]
@@ -125,13 +122,16 @@ fn read_bounded(
         };
     };
     let square = track.square(faces.margin, width, height);
-    let thwc = match size {
-        FrameSize::Full => cut_all(&footage.path, spec, square, [width, height], |cut| frames.iter().try_for_each(cut)),
-        _ => {
-            drop(frames);
-            cut_again(footage, spec, draw, square, [width, height])
+    let cut = Cut { square, of: [width, height], height: spec.height, width: spec.width };
+    let mut thwc = decode::room(footage, spec)?;
+    if size == FrameSize::Full {
+        for frame in &frames {
+            thwc.extend_from_slice(&cut.out_of(frame).map_err(about)?);
         }
-    }?;
+    } else {
+        drop(frames);
+        decode::read_frames(footage, spec, draw, FrameSize::Cut(cut), &mut |frame| thwc.extend_from_slice(&frame))?;
+    }
     let landmarks = landmarks_on_cuts(&track, square, spec);
     Ok(FaceClip {
         thwc,
@@ -162,75 +162,6 @@ fn look(
     Ok((sample.iter().zip(found).enumerate().map(on_frame).collect(), looked_at))
 }
 
-/// The second reading of a large video.
-fn cut_again(
-    footage: &Footage,
-    spec: &ClipSpec,
-    draw: Option<u64>,
-    square: Square,
-    size: [u32; 2],
-) -> Result<Vec<u8>, DataError> {
-    let mut read = Ok(());
-    let thwc = cut_all(&footage.path, spec, square, size, |cut| {
-        let mut failed = Ok(());
-        read = decode::read_frames(footage, spec, draw, FrameSize::Full, &mut |frame| {
-            if failed.is_ok() {
-                failed = cut(&frame);
-            }
-        });
-        failed
-    });
-    read.and(thwc)
-}
-
-/// Cuts the square out of all frames that `each` hands over.
-fn cut_all(
-    path: &Path,
-    spec: &ClipSpec,
-    square: Square,
-    size: [u32; 2],
-    each: impl FnOnce(&mut dyn FnMut(&RgbImage) -> Result<(), String>) -> Result<(), String>,
-) -> Result<Vec<u8>, DataError> {
-    let about = |reason| DataError::Video { path: path.to_owned(), reason };
-    let mut thwc = Vec::new();
-    let reserved = thwc.try_reserve_exact(spec.clip_bytes());
-    reserved.map_err(|_| about(format!("no memory for its {} bytes", spec.clip_bytes())))?;
-    let mut resizer = Resizer::new();
-    each(&mut |frame| {
-        thwc.extend_from_slice(&cut(&mut resizer, frame, square, size, spec)?);
-        Ok(())
-    })
-    .map_err(about)?;
-    Ok(thwc)
-}
-
-/// The square of one frame, resized. A frame of another size than the video's has the square at the same place of it.
-fn cut(
-    resizer: &mut Resizer,
-    frame: &RgbImage,
-    square: Square,
-    [width, height]: [u32; 2],
-    spec: &ClipSpec,
-) -> Result<Vec<u8>, String> {
-    let failed = |error: &dyn std::fmt::Display| format!("its face cannot be cut out: {error}");
-    let [x, y] = [f64::from(frame.width()) / f64::from(width), f64::from(frame.height()) / f64::from(height)];
-    let from = ImageRef::new(frame.width(), frame.height(), frame.as_raw(), PixelType::U8x3);
-    let from = from.map_err(|error| failed(&error))?;
-    let side = |pixels: usize| u32::try_from(pixels).expect("the configuration bounds the size of frames");
-    let mut to = Image::new(side(spec.width), side(spec.height), PixelType::U8x3);
-    let (left, top) = (square.left * x, square.top * y);
-    // Rounding must not lead out of the frame.
-    let (right, bottom) = (f64::from(frame.width()) - left, f64::from(frame.height()) - top);
-    let options = ResizeOptions::new().resize_alg(ResizeAlg::Convolution(FilterType::Bilinear)).crop(
-        left,
-        top,
-        (square.side * x).min(right),
-        (square.side * y).min(bottom),
-    );
-    resizer.resize(&from, &mut to, &options).map_err(|error| failed(&error))?;
-    Ok(to.into_vec())
-}
-
 fn landmarks_on_cuts(track: &Track, square: Square, spec: &ClipSpec) -> Vec<Option<Landmarks>> {
     let mut landmarks = vec![None; spec.frames];
     for (frame, face) in &track.faces {
@@ -248,7 +179,7 @@ fn landmarks_on_cuts(track: &Track, square: Square, spec: &ClipSpec) -> Vec<Opti
 
 #[cfg(test)]
 mod tests {
-    use std::path::PathBuf;
+    use std::path::{Path, PathBuf};
     use std::sync::Mutex;
 
     use image::imageops;

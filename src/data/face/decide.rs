@@ -83,7 +83,7 @@ impl Looks<'_> {
         let mut frames = Vec::new();
         let size = FrameSize::LongSide(super::centerface::LONG_SIDE as usize);
         let read = decode::probe(footage, &spec).and_then(|info| {
-            decode::read_frames(footage, &spec, None, size, &mut |frame| frames.push(frame)).map(|()| info)
+            decode::read_frames(footage, &spec, None, size, &mut |frame| frames.push(frame)).map(|_| info)
         });
         let info = match read {
             Ok(info) => info,

@@ -14,7 +14,9 @@ use image::RgbImage;
 pub use centerface::CenterFace;
 pub use crop::{FaceClip, FaceFacts, NO_FACE, WORKER_BYTES, crop_key, read_face_clip};
 pub use decide::{decide, sample};
-pub use track::{Square, Track, longest_track};
+pub use track::{Track, longest_track};
+
+pub use super::decode::Square;
 
 /// Eyes, nose, corners of the mouth: x and y of each, those on the left of the picture first.
 pub type Landmarks = [[f32; 2]; 5];

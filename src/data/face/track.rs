@@ -1,8 +1,7 @@
 //! From boxes on single frames to one square a clip: boxes of the same face are linked, and the largest face is followed.
 
-use serde::{Deserialize, Serialize};
-
 use super::Face;
+use crate::data::decode::Square;
 
 /// Boxes that overlap at least so much from one looked-at frame to the next are the same face.
 const SAME_FACE_OVERLAP: f32 = 0.2;
@@ -17,17 +16,6 @@ const SEEN_IN_ONE_OF: usize = 4;
 pub struct Track {
     /// Number of the frame and the face on it, ascending.
     pub faces: Vec<(usize, Face)>,
-}
-
-/// A square on a frame, in pixels.
-#[derive(Debug, Clone, Copy, PartialEq, Serialize, Deserialize)]
-pub struct Square {
-    /// Of its left side.
-    pub left: f64,
-    /// Of its upper side.
-    pub top: f64,
-    /// Length of each side.
-    pub side: f64,
 }
 
 /// Area that two boxes share, as a part of what they cover together.
