@@ -84,7 +84,7 @@ impl<'a> Bench<'a> {
         let holds = peak_bytes.is_some_and(|peak| peak <= budget_bytes);
         let verdict = if holds { "fits" } else { "does not fit" };
         tracing::info!("trial: {steps} steps of {clips} clips: {outcome}; {verdict} {}", size(budget_bytes));
-        if let (true, Trialled::Done { step_secs, .. }) = (holds, &trialled) {
+        if let (true, Trialled::Done { step_secs, .. }) = (holds && steps == VERIFY_STEPS, &trialled) {
             let measured = &mut self.measured;
             (measured.batch_size, measured.peak_bytes, measured.steps) = (Some(clips), peak_bytes, steps);
             measured.clips_per_sec = Some(clips as f64 / step_secs);

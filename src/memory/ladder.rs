@@ -85,10 +85,15 @@ impl Room {
         expected_speed(config, self.kind, self.format(config))
     }
 
-    /// What of the device's memory one step may take.
+    /// What of the device's memory one step may take: on the CPU, loader and cache are there as well.
     pub(super) fn step_budget_bytes(&self, config: &Config) -> u64 {
-        let loader_bytes = if self.kind == DeviceKind::Cpu { decode_window_bytes(config) } else { 0 };
-        self.device_bytes.saturating_sub(loader_bytes)
+        match self.kind {
+            DeviceKind::Cuda => self.device_bytes,
+            DeviceKind::Cpu => {
+                let besides = decode_window_bytes(config).saturating_add(self.cache_bytes(config));
+                self.device_bytes.min(self.host_bytes).saturating_sub(besides)
+            }
+        }
     }
 
     /// Whether much of the device's memory would lie idle.
@@ -127,8 +132,12 @@ pub(super) fn settle(config: &Config, room: &Room, most_clips: usize) -> Config 
     if config.training.batch_size != BatchSize::Auto {
         return config.clone();
     }
-    let fits = |sized: &Config| sized.training.batch_size.clips() <= most_clips && room.fits(&fit_loader(sized, room));
-    cuts(config).into_iter().find(fits).unwrap_or_else(|| with_batch(config, 1))
+    let sizes = cuts(config).into_iter().filter(|sized| sized.training.batch_size.clips() <= most_clips);
+    let sizes: Vec<_> = sizes.collect();
+    // Beside the cache as it is configured, or else instead of some of it.
+    let found =
+        sizes.iter().find(|sized| room.fits(sized)).or_else(|| sizes.iter().find(|sized| room.device_fits(sized)));
+    found.cloned().unwrap_or_else(|| with_batch(config, 1))
 }
 
 /// Settings that fit with the leanest loader, the fastest first, on the first rung of the ladder that has some.

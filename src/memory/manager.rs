@@ -468,6 +468,17 @@ mod tests {
     }
 
     #[test]
+    fn what_was_seen_while_nobody_could_act_is_one_clean_up_with_its_warning() {
+        let machine = Machine::default();
+        machine.fill(90);
+        let manager = machine.manager(0);
+        (0..20).for_each(|_| manager.watch.observe());
+        manager.safe_point(1);
+        manager.safe_point(1);
+        assert_eq!((manager.stats().cleanups, manager.stats().warnings), (1, 1));
+    }
+
+    #[test]
     fn what_gave_way_comes_back_once_memory_is_calm() {
         let machine = Machine::default();
         machine.fill(95);

@@ -13,6 +13,7 @@ mod gauge;
 mod gpu;
 mod guard;
 mod history;
+mod knobs;
 mod ladder;
 mod layers;
 mod limit;
@@ -27,8 +28,8 @@ mod speed;
 mod trials;
 
 pub use advise::{
-    Advice, DeviceFacts, DeviceSource, HostAdvice, HostFacts, Ranked, Settled, Suggestion, advise, advise_measured,
-    batch_sizes, settle_batch_size, step_budget_bytes,
+    Advice, DeviceFacts, DeviceSource, HostAdvice, HostFacts, Ranked, Settled, advise, advise_measured, batch_sizes,
+    settle_batch_size, step_budget_bytes,
 };
 pub use cgroup::CgroupMemory;
 pub use classify::{Failure, classify};
@@ -38,6 +39,7 @@ pub use gauge::{DeviceGauge, Gauge};
 pub use gpu::{DeviceMemory, GpuMemory, GpuProcess, GpuReading, Nvml};
 pub use guard::{Attempt, Guard};
 pub use history::{History, Trend};
+pub use knobs::Suggestion;
 pub use layers::parameter_count;
 pub use limit::{die_first, forget_process_peak, limit_growth};
 pub use manager::{Cleanup, Elastic, MemoryManager, MemoryPolicy, MemoryStats, Reason, Warning};

@@ -74,14 +74,11 @@ impl Watch {
     pub fn observe(&self) {
         let reading = self.read();
         let mut state = self.lock();
-        // A finding that nobody has acted on yet stands, unless the newer one is the opposite.
-        if let Some(change) = state.host.observe(reading.host.share()) {
-            state.findings.host = Some(change);
-        }
-        if let Some(gpu) = reading.gpu
-            && let Some(change) = state.gpu.observe(gpu.share())
-        {
-            state.findings.gpu = Some(change);
+        let host = state.host.observe(reading.host.share());
+        note(&mut state.findings.host, host);
+        if let Some(gpu) = reading.gpu {
+            let gpu = state.gpu.observe(gpu.share());
+            note(&mut state.findings.gpu, gpu);
         }
         let found = state.findings.host.is_some() || state.findings.gpu.is_some();
         self.has_findings.store(found, Ordering::Release);
@@ -124,6 +121,15 @@ impl Watch {
                 return;
             }
         }
+    }
+}
+
+/// Puts a new finding in the place of one that nobody has acted on yet; that memory got short is not lost over that it
+/// stayed so.
+fn note(pending: &mut Option<Change>, found: Option<Change>) {
+    let stands = *pending == Some(Change::Short) && found == Some(Change::StillShort);
+    if !stands {
+        *pending = found.or(*pending);
     }
 }
 
