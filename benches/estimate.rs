@@ -1,9 +1,9 @@
-//! Predicted against measured peaks: `cargo bench --bench estimate [-- fit]`.
+//! Predicted against measured peaks: `cargo bench --bench estimate [-- fit|cuda]`.
 //!
 //! Runs real steps of this program on the CPU, each setting in a process of its own, and prints the growth of its resident
 //! memory beside the prediction. `fit` runs the settings to which the margin in `memory::estimate` was fitted, and prints
 //! what is in use without glibc's holes as well; without it come others, so that the margin is judged by what it was not
-//! made from.
+//! made from. `cuda` runs these on a GPU, with fp16 for bf16: what libtorch reserved, and the context as predicted.
 #![expect(clippy::unwrap_used, reason = "a benchmark fails by panicking")]
 
 use std::io::Write;
@@ -16,7 +16,7 @@ use dfdetect::train::{Phase, Trial, Trialled};
 
 use Backbone::{Resnet18, Resnet34, Resnet50, Resnet101};
 use Phase::{Evaluate, Train};
-use Precision::{Bf16, Off};
+use Precision::{Bf16, Fp16, Off};
 use Temporal::{LstmAttention, Mean};
 
 /// Phase, backbone, clips, frames, side, format, head.
@@ -60,7 +60,8 @@ const HELD_OUT: &[Setting] = &[
 ];
 
 fn main() {
-    let fit = std::env::args().any(|arg| arg == "fit");
+    let [fit, cuda] = ["fit", "cuda"].map(|name| std::env::args().any(|arg| arg == name));
+    let kind = if cuda { DeviceKind::Cuda } else { DeviceKind::Cpu };
     let settings = if fit { FIT } else { HELD_OUT };
     let again = if fit { &[] } else { CHECKPOINTED };
     let all =
@@ -69,12 +70,12 @@ fn main() {
     println!("| --- | --- | --- | --- | --- | --- | --- | --- |");
     let mut ratios = Vec::new();
     for (setting, checkpointing) in all {
-        let (phase, backbone, clips, frames, side, precision, temporal) = setting;
-        let mut config = config(setting);
+        let (phase, backbone, clips, frames, side, _, temporal) = setting;
+        let mut config = config(setting, cuda);
         config.model.activation_checkpointing = checkpointing;
-        let format = Format::resolve(precision, false);
+        let format = Format::resolve(config.gpu.mixed_precision, cuda);
         let predict = if phase == Train { training_step } else { evaluation_step };
-        let estimate = predict(&config, clips, DeviceKind::Cpu, format);
+        let estimate = predict(&config, clips, kind, format);
         let trial = Trial { config, phase, steps: 2, limit_bytes: None };
         let measured_bytes = measure(&trial, None);
         let ratio = estimate.peak_bytes as f64 / measured_bytes as f64;
@@ -95,12 +96,17 @@ fn main() {
     println!("predicted / measured: {:.2} to {:.2} in {} settings", ratios[0], ratios[ratios.len() - 1], ratios.len());
 }
 
-fn config((_, backbone, clips, frames, side, precision, temporal): Setting) -> Config {
+/// On CUDA, fp16 stands where bf16 is on the CPU.
+fn config((_, backbone, clips, frames, side, precision, temporal): Setting, cuda: bool) -> Config {
     let mut config = Config::default();
     (config.model.backbone, config.model.temporal) = (backbone, temporal);
     (config.data.max_frames, config.data.frame_size) = (frames, [side, side]);
     config.training.batch_size = dfdetect::config::BatchSize::Clips(clips);
-    (config.gpu.device, config.gpu.mixed_precision) = (DeviceChoice::Cpu, precision);
+    (config.gpu.device, config.gpu.mixed_precision) = match (cuda, precision) {
+        (true, Bf16) => (DeviceChoice::Cuda(0), Fp16),
+        (true, _) => (DeviceChoice::Cuda(0), precision),
+        (false, _) => (DeviceChoice::Cpu, precision),
+    };
     config
 }
 

@@ -56,7 +56,7 @@ bench_estimate() {
     [ -x "$BUNDLE/benches/estimate" ] || fail "the bundle has no benches/estimate" "make it anew with scripts/gpu_bundle.sh"
     {
         head_of_results "Predicted against measured memory"
-        "$BUNDLE/benches/estimate" --bench
+        "$BUNDLE/benches/estimate" cuda
     } | tee "$file"
     say "results: $file"
 }
