@@ -15,15 +15,21 @@ use dfdetect::torch::Format;
 use dfdetect::train::{Phase, Trial, Trialled};
 
 use Backbone::{Resnet18, Resnet34, Resnet50, Resnet101};
-use Phase::{Evaluate, Train};
 use Precision::{Bf16, Off};
 use Temporal::{LstmAttention, Mean};
+use Work::{Evaluate, Recomputing, Train};
 
-/// Phase, backbone, clips, frames, side, format, head.
-type Setting = (Phase, Backbone, usize, usize, usize, Precision, Temporal);
+/// What is measured.
+#[derive(Debug, Clone, Copy, PartialEq)]
+enum Work {
+    Train,
+    /// Training with activation checkpointing.
+    Recomputing,
+    Evaluate,
+}
 
-/// These of [`HELD_OUT`] are also measured with activation checkpointing.
-const CHECKPOINTED: &[usize] = &[1, 9];
+/// Work, backbone, clips, frames, side, format, head.
+type Setting = (Work, Backbone, usize, usize, usize, Precision, Temporal);
 
 const FIT: &[Setting] = &[
     (Train, Resnet18, 2, 8, 224, Off, Mean),
@@ -34,6 +40,9 @@ const FIT: &[Setting] = &[
     (Train, Resnet50, 2, 8, 224, Off, Mean),
     (Train, Resnet50, 2, 8, 224, Bf16, Mean),
     (Train, Resnet50, 1, 8, 112, Bf16, LstmAttention),
+    (Train, Resnet101, 1, 8, 128, Bf16, Mean),
+    (Recomputing, Resnet18, 3, 8, 160, Off, Mean),
+    (Recomputing, Resnet50, 2, 12, 160, Bf16, LstmAttention),
     (Evaluate, Resnet18, 4, 8, 224, Off, Mean),
     (Evaluate, Resnet18, 4, 8, 224, Bf16, LstmAttention),
     (Evaluate, Resnet50, 4, 8, 224, Off, LstmAttention),
@@ -52,7 +61,12 @@ const HELD_OUT: &[Setting] = &[
     (Train, Resnet50, 3, 4, 224, Off, LstmAttention),
     (Train, Resnet50, 2, 12, 160, Bf16, LstmAttention),
     (Train, Resnet101, 2, 4, 160, Off, Mean),
-    (Train, Resnet101, 1, 8, 128, Bf16, Mean),
+    (Train, Resnet50, 2, 4, 128, Off, Mean),
+    (Train, Resnet34, 1, 8, 160, Bf16, LstmAttention),
+    (Train, Resnet101, 1, 4, 192, Bf16, Mean),
+    (Recomputing, Resnet34, 2, 8, 160, Off, Mean),
+    (Recomputing, Resnet50, 1, 8, 192, Bf16, LstmAttention),
+    (Evaluate, Resnet101, 2, 8, 160, Bf16, Mean),
     (Evaluate, Resnet18, 2, 16, 224, Bf16, LstmAttention),
     (Evaluate, Resnet34, 6, 8, 128, Off, Mean),
     (Evaluate, Resnet50, 1, 16, 224, Off, Mean),
@@ -62,27 +76,23 @@ const HELD_OUT: &[Setting] = &[
 fn main() {
     let fit = std::env::args().any(|arg| arg == "fit");
     let settings = if fit { FIT } else { HELD_OUT };
-    let again = if fit { &[] } else { CHECKPOINTED };
-    let all =
-        settings.iter().map(|setting| (*setting, false)).chain(again.iter().map(|index| (HELD_OUT[*index], true)));
     println!("| pass | backbone | clips | format | head | predicted MiB | measured MiB | ratio |");
     println!("| --- | --- | --- | --- | --- | --- | --- | --- |");
     let mut ratios = Vec::new();
-    for (setting, checkpointing) in all {
-        let (phase, backbone, clips, frames, side, precision, temporal) = setting;
-        let mut config = config(setting);
-        config.model.activation_checkpointing = checkpointing;
+    for setting in settings {
+        let (work, backbone, clips, frames, side, precision, temporal) = *setting;
+        let config = config(*setting);
         let format = Format::resolve(precision, false);
-        let predict = if phase == Train { training_step } else { evaluation_step };
+        let predict = if work == Evaluate { evaluation_step } else { training_step };
+        let phase = if work == Evaluate { Phase::Evaluate } else { Phase::Train };
         let estimate = predict(&config, clips, DeviceKind::Cpu, format);
         let trial = Trial { config, phase, steps: 2, limit_bytes: None };
         let measured_bytes = measure(&trial, None);
         let ratio = estimate.peak_bytes as f64 / measured_bytes as f64;
         ratios.push(ratio);
-        let names = [format!("{phase:?}"), format!("{backbone:?}"), format!("{temporal:?}")].map(|n| n.to_lowercase());
-        let [phase, backbone, head] = names;
-        let checkpointing = if checkpointing { ", checkpointing" } else { "" };
-        print!("| {phase}{checkpointing} | {backbone} | {clips} x {frames} x {side} px | {} | {head} ", format.name());
+        let names = [format!("{work:?}"), format!("{backbone:?}"), format!("{temporal:?}")].map(|n| n.to_lowercase());
+        let [work, backbone, head] = names;
+        print!("| {work} | {backbone} | {clips} x {frames} x {side} px | {} | {head} ", format.name());
         println!("| {} | {} | {ratio:.2} |", estimate.peak_bytes >> 20, measured_bytes >> 20);
         if fit {
             // glibc's heap made to keep no holes: what was really in use.
@@ -95,9 +105,10 @@ fn main() {
     println!("predicted / measured: {:.2} to {:.2} in {} settings", ratios[0], ratios[ratios.len() - 1], ratios.len());
 }
 
-fn config((_, backbone, clips, frames, side, precision, temporal): Setting) -> Config {
+fn config((work, backbone, clips, frames, side, precision, temporal): Setting) -> Config {
     let mut config = Config::default();
     (config.model.backbone, config.model.temporal) = (backbone, temporal);
+    config.model.activation_checkpointing = work == Recomputing;
     (config.data.max_frames, config.data.frame_size) = (frames, [side, side]);
     config.training.batch_size = dfdetect::config::BatchSize::Clips(clips);
     (config.gpu.device, config.gpu.mixed_precision) = (DeviceChoice::Cpu, precision);

@@ -29,11 +29,12 @@ const CUDA_FRAGMENTATION_PERCENT: u64 = 10;
 
 /// Code and scratch of oneDNN that only a first step brings in, with backward and without. Fitted to the `fit` settings of
 /// benches/estimate.rs on an AVX-512 CPU and judged by others, as are the shares below.
-const ONEDNN_TRAINING_BYTES: u64 = 48 * MIB;
+const ONEDNN_TRAINING_BYTES: u64 = 40 * MIB;
 const ONEDNN_FORWARD_BYTES: u64 = 30 * MIB;
-/// glibc keeps blocks below 32 MiB in a heap with holes. In training, so much of what is in use stays resident besides; in
-/// evaluation, of what comes and goes.
-const HEAP_HOLES_TRAINING_PERCENT: u64 = 24;
+/// glibc keeps blocks below 32 MiB in a heap with holes: a share of the activations, which does not grow for ever, because
+/// their blocks grow with them and large ones go back to the system. Recomputing leaves the same holes as keeping.
+const HEAP_HOLES_TRAINING_PERCENT: u64 = 55;
+const HEAP_HOLES_MOST_BYTES: u64 = 512 * MIB;
 const HEAP_HOLES_FORWARD_PERCENT: u64 = 15;
 
 /// What runs the step.
@@ -85,9 +86,10 @@ impl From<Breakdown> for Estimate {
 #[must_use]
 pub fn training_step(config: &Config, micro_batch: usize, device: DeviceKind, format: Format) -> Estimate {
     let step = Step::new(config, micro_batch, format);
-    let (activations, transient) =
-        if config.model.activation_checkpointing { step.recomputing_backward() } else { step.plain_backward() };
-    step.estimate(config, device, activations, transient, true)
+    let plain = step.plain_backward();
+    let alive = if config.model.activation_checkpointing { step.recomputing_backward() } else { plain };
+    let holes_bytes = (plain.0 + plain.1) * HEAP_HOLES_TRAINING_PERCENT / 100;
+    step.estimate(config, device, alive, Some(holes_bytes.min(HEAP_HOLES_MOST_BYTES)))
 }
 
 /// Peak of a forward pass without gradients on `micro_batch` clips: validation, testing, prediction.
@@ -95,7 +97,7 @@ pub fn training_step(config: &Config, micro_batch: usize, device: DeviceKind, fo
 pub fn evaluation_step(config: &Config, micro_batch: usize, device: DeviceKind, format: Format) -> Estimate {
     let step = Step::new(config, micro_batch, format);
     let transient = step.forward_peak_bytes();
-    step.estimate(config, device, step.input_bytes, transient, false)
+    step.estimate(config, device, (step.input_bytes, transient), None)
 }
 
 /// The most that clips kept in memory may take where `free_bytes` of host memory are free at the start: what the loader
@@ -227,15 +229,15 @@ impl Step {
         if self.format == Format::F32 { 0 } else { weights * self.format.bytes() }
     }
 
-    /// Adds weights, and what follows from the device.
+    /// Adds weights, and what follows from the device. `training_holes` are the heap's in training; `None` in evaluation.
     fn estimate(
         &self,
         config: &Config,
         device: DeviceKind,
-        activations: u64,
-        transient: u64,
-        training: bool,
+        (activations, transient): (u64, u64),
+        training_holes: Option<u64>,
     ) -> Estimate {
+        let training = training_holes.is_some();
         let parameters = super::parameter_count(&config.model);
         // The head runs in float32. Without gradients, copies are among what comes and goes.
         let copies = if training { self.copies_bytes(self.resnet.parameters()) } else { 0 };
@@ -249,11 +251,9 @@ impl Step {
                 (CUBLAS_WORKSPACE_BYTES + cudnn, CUDA_CONTEXT_BYTES, margin)
             }
             DeviceKind::Cpu => {
-                let in_use = weights + gradients + optimizer + activations + transient;
-                match training {
-                    true => (ONEDNN_TRAINING_BYTES, 0, in_use * HEAP_HOLES_TRAINING_PERCENT / 100),
-                    false => (ONEDNN_FORWARD_BYTES, 0, transient * HEAP_HOLES_FORWARD_PERCENT / 100),
-                }
+                let forward_holes = transient * HEAP_HOLES_FORWARD_PERCENT / 100;
+                let scratch = if training { ONEDNN_TRAINING_BYTES } else { ONEDNN_FORWARD_BYTES };
+                (scratch, 0, training_holes.unwrap_or(forward_holes))
             }
         };
         let workspace = transient + scratch;
