@@ -245,9 +245,9 @@ impl Default for GpuConfig {
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize, JsonSchema)]
 #[serde(default, deny_unknown_fields)]
 pub struct MemoryManagement {
-    /// Share of the GPU's memory in use from which on it is cleaned up, 0.05 to 1.
+    /// Share of the GPU's memory in use from which on it is cleaned up, 0.001 to 1.
     pub gpu_threshold: f64,
-    /// Share of host memory (or of the container's limit) in use from which on caches and queues shrink, 0.05 to 1.
+    /// Share of host memory (or of the container's limit) in use from which on caches and queues shrink, 0.001 to 1.
     pub cpu_threshold: f64,
     /// Seconds between two looks at memory.
     pub auto_cleanup_interval: f64,

@@ -115,8 +115,8 @@ fn check_memory(config: &Config) -> Result<(), Invalid> {
         within("gpu.memory_fraction", fraction, 0.01, 1.0)?;
     }
     let memory = &config.gpu.memory_management;
-    within("gpu.memory_management.gpu_threshold", memory.gpu_threshold, 0.05, 1.0)?;
-    within("gpu.memory_management.cpu_threshold", memory.cpu_threshold, 0.05, 1.0)?;
+    within("gpu.memory_management.gpu_threshold", memory.gpu_threshold, 0.001, 1.0)?;
+    within("gpu.memory_management.cpu_threshold", memory.cpu_threshold, 0.001, 1.0)?;
     within("gpu.memory_management.auto_cleanup_interval", memory.auto_cleanup_interval, 0.1, 86_400.0)
 }
 
