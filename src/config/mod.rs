@@ -11,7 +11,7 @@ mod scalars;
 mod schema;
 mod validate;
 
-pub use augmentation::AugmentationConfig;
+pub use augmentation::{AugmentationConfig, SelfBlend};
 pub use data::{CacheConfig, DataConfig, FaceConfig, FaceMode, GroupBy, LayoutChoice, LoaderConfig, OnMiss, Sampling};
 pub use load::{ConfigError, Loaded, load, parse, resolve};
 pub use scalars::{AutoBytes, BatchSize, DeviceChoice, Methods, Precision, Roots, Switch};

@@ -15,6 +15,7 @@ pub mod manifest;
 mod overlap;
 mod plan;
 pub mod preview;
+mod self_blend;
 mod source;
 mod split;
 

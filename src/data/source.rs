@@ -12,6 +12,7 @@ use super::cache::{ClipCache, ReadClip};
 use super::decode::{self, ClipSpec};
 use super::manifest::{Footage, Label, Manifest};
 use super::plan::Draw;
+use super::self_blend;
 use crate::config::{AugmentationConfig, Sampling};
 use crate::progress::Bar;
 
@@ -26,6 +27,8 @@ pub type ClipReader = Arc<dyn Fn(usize, &Footage, Option<u64>) -> Result<ReadCli
 pub struct ClipSource {
     footage: Vec<Footage>,
     labels: Vec<Label>,
+    /// Whose frames each video shows: its own, but for forgeries that are made of a real.
+    shown: Vec<usize>,
     /// Which data set each video is from.
     sets: Vec<usize>,
     spec: ClipSpec,
@@ -72,7 +75,8 @@ impl ClipSource {
             decode::read_clip(footage, &spec, draw).map(|thwc| ReadClip { thwc, meta: Vec::new() })
         });
         let crop_keys = vec![String::new(); manifest.sets.len()];
-        Self { footage, labels, sets, spec, cache, reader, crop_keys, augmentation: None }
+        let shown = manifest.shown();
+        Self { footage, labels, shown, sets, spec, cache, reader, crop_keys, augmentation: None }
     }
 
     /// Reads videos by `reader` instead. `crop_keys` has, for each data set, all that decides what the reader makes of a
@@ -109,7 +113,12 @@ impl ClipSource {
     /// waits would wait for ever.
     pub(super) fn clip(&self, video: usize, draw: Option<Draw>) -> Clip {
         guarded(|| {
-            let clip = self.original(video, draw)?;
+            let mut clip = self.original(video, draw)?;
+            if self.is_self_blend(video) {
+                // Without a draw, it is the same one every time.
+                let draw = draw.unwrap_or(Draw { seed: 0, epoch: 0 });
+                clip = Arc::new(self_blend::blended(&clip, &self.spec, draw.of(video, "self-blend"))?);
+            }
             let (Some(augmentation), Some(draw)) = (&self.augmentation, draw) else {
                 return Ok(clip);
             };
@@ -120,15 +129,20 @@ impl ClipSource {
         })
     }
 
+    fn is_self_blend(&self, video: usize) -> bool {
+        self.shown[video] != video
+    }
+
     fn original(&self, video: usize, draw: Option<Draw>) -> Clip {
+        let shown = self.shown[video];
         // Frames that are drawn anew each epoch are never asked for again.
         if let (Sampling::RandomSegment, Some(draw)) = (self.spec.sampling, draw) {
             self.cache.count_bypassed();
-            return self.read(video, Some(draw.of(video, "frames"))).map(Arc::new).map_err(reason);
+            return self.read(shown, Some(draw.of(video, "frames"))).map(Arc::new).map_err(reason);
         }
-        match self.cache.get(video, &self.footage[video], &self.spec, self.crop_key(video)) {
+        match self.cache.get(shown, &self.footage[shown], &self.spec, self.crop_key(shown)) {
             Some(clip) => Ok(clip),
-            None => self.read_and_keep(video).map_err(reason),
+            None => self.read_and_keep(shown).map_err(reason),
         }
     }
 

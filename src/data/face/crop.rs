@@ -88,6 +88,32 @@ pub fn read_face_clip(
     read_bounded(footage, spec, draw, faces, detector, MAX_KEPT_BYTES)
 }
 
+/// All that decides about the landmarks that are kept with a clip of whole frames: part of its key.
+pub const LANDMARKS_KEY: &str = "whole frames, landmarks of centerface 1";
+
+/// Reads a clip of whole frames as [`decode::read_clip`] does, and looks for the largest face in it.
+///
+/// # Errors
+/// [`DataError::Video`] where the video cannot be read.
+pub fn read_with_landmarks(
+    footage: &Footage,
+    spec: &ClipSpec,
+    draw: Option<u64>,
+    detector: &dyn FaceDetector,
+) -> Result<FaceClip, DataError> {
+    let thwc = decode::read_clip(footage, spec, draw)?;
+    let frames = decode::frames_of(&thwc, spec.height, spec.width);
+    let about = |reason| DataError::Video { path: footage.path.clone(), reason };
+    let found: Vec<_> = detector.detect(&frames).map_err(about)?.into_iter().enumerate().collect();
+    let mut landmarks = vec![None; spec.frames];
+    for (frame, face) in longest_track(&found).into_iter().flat_map(|track| track.faces) {
+        landmarks[frame] = Some(face.landmarks);
+    }
+    let facts =
+        FaceFacts { square: None, frame_size: [spec.width as u32, spec.height as u32], landmarks, missed: false };
+    Ok(FaceClip { thwc, facts })
+}
+
 fn read_bounded(
     footage: &Footage,
     spec: &ClipSpec,
