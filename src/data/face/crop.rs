@@ -102,12 +102,16 @@ pub fn read_with_landmarks(
     detector: &dyn FaceDetector,
 ) -> Result<FaceClip, DataError> {
     let thwc = decode::read_clip(footage, spec, draw)?;
-    let frames = decode::frames_of(&thwc, spec.height, spec.width);
+    // A face may be too small to be found in frames of the clip's size.
+    let mut frames = Vec::with_capacity(spec.frames);
+    let size = FrameSize::LongSide(LONG_SIDE as usize);
+    decode::read_frames(footage, spec, draw, size, &mut |frame| frames.push(frame))?;
     let about = |reason| DataError::Video { path: footage.path.clone(), reason };
     let found: Vec<_> = detector.detect(&frames).map_err(about)?.into_iter().enumerate().collect();
     let mut landmarks = vec![None; spec.frames];
-    for (frame, face) in longest_track(&found).into_iter().flat_map(|track| track.faces) {
-        landmarks[frame] = Some(face.landmarks);
+    for (at, face) in longest_track(&found).into_iter().flat_map(|track| track.faces) {
+        let scale = [spec.width as f32 / frames[at].width() as f32, spec.height as f32 / frames[at].height() as f32];
+        landmarks[at] = Some(face.scaled(scale).landmarks);
     }
     let facts =
         FaceFacts { square: None, frame_size: [spec.width as u32, spec.height as u32], landmarks, missed: false };
