@@ -4,7 +4,9 @@
 use std::path::{Path, PathBuf};
 
 fn main() {
-    println!("cargo:rerun-if-changed=src/torch/shim.cpp");
+    for source in ["guarded.h", "shim.cpp", "foreach.cpp"] {
+        println!("cargo:rerun-if-changed=src/torch/{source}");
+    }
     println!("cargo:rerun-if-env-changed=LIBTORCH");
     name_face_network();
     let libtorch = std::env::var_os("LIBTORCH").map(PathBuf::from).unwrap_or_default();
@@ -23,6 +25,7 @@ fn main() {
         .flag("-isystem")
         .flag(&include)
         .file("src/torch/shim.cpp")
+        .file("src/torch/foreach.cpp")
         .compile("dfdetect_shim");
     println!("cargo:rustc-link-arg=-Wl,-rpath,{}", libtorch.join("lib").display());
 }

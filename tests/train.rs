@@ -128,7 +128,8 @@ fn assert_same_training(run: &Path, straight: &Path) {
         let header = u64::from_le_bytes(bytes[..8].try_into().unwrap()) as usize;
         bytes[8 + header..].to_vec()
     };
-    for file in ["model.safetensors", "optimizer.safetensors"] {
+    let average = straight.join("checkpoints/last/model_ema.safetensors").exists().then_some("model_ema.safetensors");
+    for file in ["model.safetensors", "optimizer.safetensors"].into_iter().chain(average) {
         assert!(tensors(run, file) == tensors(straight, file), "{file} differs");
     }
     let epochs = |run: &Path| -> Vec<Value> {
@@ -444,4 +445,137 @@ fn a_damaged_video_leaves_the_same_hole_whenever_it_is_found() {
         assert_eq!(json(&run.join("report.json"))["data"]["skipped"], 1);
     }
     assert_same_training(&late, &early);
+}
+
+/// As [`noise_videos`], but each fake is of a person who is in a real video too.
+fn paired_videos(pairs: u32) -> TempDir {
+    let root = noise_videos(pairs);
+    for pair in 0..pairs {
+        let fake = |name: String| root.path().join("fake").join(name);
+        fs::rename(fake(format!("id{}_x.mp4", 2 * pair + 1)), fake(format!("id{}_x.mp4", 2 * pair))).unwrap();
+    }
+    root
+}
+
+/// Everything that is not the default at once: pairs, some frames an epoch, SGD, one cycle, an average, the last weights.
+#[test]
+fn other_settings_of_training_survive_a_kill_as_well() {
+    let _alone = alone();
+    let data = paired_videos(10);
+    let settings = [
+        "data.sampler=paired",
+        "data.max_frames=4",
+        "data.frames_per_epoch=2",
+        "training.optimizer=sgd",
+        "training.backbone_lr_scale=0.5",
+        "training.scheduler=one_cycle",
+        "training.ema_decay=0.9",
+        "training.early_stopping={monitor: val_loss, restore_best_weights: false}",
+        "loss={type: focal, label_smoothing: 0.1, class_weights: balanced}",
+    ];
+    let output = || tempfile::tempdir().unwrap();
+    let undisturbed = output();
+    succeed(&mut train(data.path(), undisturbed.path(), &settings));
+    let straight = only_run(undisturbed.path());
+    let steps = log_lines(&straight, "step");
+    let rates: Vec<_> = steps.iter().map(|step| step["lr"].as_f64().unwrap()).collect();
+    assert!(rates[0] < rates[1], "one cycle rises first: {rates:?}");
+
+    let killed = output();
+    let mut command = train(data.path(), killed.path(), &settings);
+    let mut child = command.stderr(Stdio::null()).stdout(Stdio::null()).spawn().unwrap();
+    wait_for_steps(killed.path(), steps.len() / 2 - 1, &mut child);
+    signal(&child, "INT");
+    child.wait().unwrap();
+    let run = only_run(killed.path());
+    assert!(log_lines(&run, "step").len() < steps.len(), "it was too late to interrupt it");
+    succeed(&mut resume(&run));
+    assert_same_training(&run, &straight);
+
+    // The average is what was tested, and what evaluate tests again; of the last epoch, as asked.
+    let last = straight.join("checkpoints/last");
+    let weights = |file: &str| fs::read(last.join(file)).unwrap();
+    assert_ne!(weights("model.safetensors"), weights("model_ema.safetensors"));
+    let evaluate = |run: &Path| {
+        let shown =
+            succeed(Command::new(env!("CARGO_BIN_EXE_dfdetect")).args(["evaluate", "--json", "--run"]).arg(run));
+        serde_json::from_slice::<Value>(&shown.stdout).unwrap()
+    };
+    let evaluated = evaluate(&straight);
+    assert_eq!(evaluated["sets"][0]["overall"], json(&straight.join("report.json"))["test"]);
+    assert!(evaluated["checkpoint"].as_str().unwrap().ends_with("last"), "{evaluated}");
+    fs::remove_file(last.join("model_ema.safetensors")).unwrap();
+    assert_ne!(evaluate(&straight)["sets"], evaluated["sets"], "without its average it is another detector");
+}
+
+/// Weight decay 1 at a learning rate of 10 multiplies every weight by minus eight a step, until float32 ends; a tenth of
+/// that is stable.
+#[test]
+fn a_run_that_diverges_is_taken_back_once_and_then_stops() {
+    let _alone = alone();
+    let data = noise_videos(8);
+    let settings = [
+        "training.optimizer=sgd",
+        "training.learning_rate=10",
+        "training.weight_decay=1",
+        "training.gradient_clip_norm=0",
+        "training.scheduler=constant",
+        "training.warmup_epochs=0",
+        "training.early_stopping.patience=0",
+        "training.epochs=24",
+        "model.temporal=mean",
+        "gpu.mixed_precision=off",
+    ];
+    let output = tempfile::tempdir().unwrap();
+    succeed(&mut train(data.path(), output.path(), &settings));
+    let run = only_run(output.path());
+    let report = json(&run.join("report.json"));
+    assert_eq!((&report["epochs"], &report["taken_back"]), (&24.into(), &true.into()));
+
+    let skips = log_lines(&run, "skip");
+    assert!(skips.len() >= 20 && report["skipped_steps"] == skips.len(), "{} steps were skipped", skips.len());
+    assert!(skips[0]["videos"].as_array().unwrap().iter().all(|video| video.as_str().unwrap().ends_with(".mp4")));
+    let [back] = &log_lines(&run, "taken_back")[..] else { panic!("it was taken back once") };
+    let (from, to) = (back["step"].as_u64().unwrap(), back["to_step"].as_u64().unwrap());
+    assert!(to <= from - 20, "{back}");
+    let steps = log_lines(&run, "step");
+    assert_eq!(steps.first().unwrap()["lr"], 10.0);
+    assert_eq!(steps.last().unwrap()["lr"], 1.0);
+    assert_eq!(steps.iter().filter(|step| step["step"].as_u64() == Some(to + 1)).count(), 2, "the same step again");
+    assert!(steps.last().unwrap()["loss"].as_f64().unwrap().is_finite(), "it has recovered");
+
+    // Once more, for a run that says it was taken back already: that is the end.
+    let output = tempfile::tempdir().unwrap();
+    succeed(&mut train(data.path(), output.path(), &[&settings[..], &["training.epochs=1"]].concat()));
+    let run = only_run(output.path());
+    let path = run.join("checkpoints/last/state.json");
+    let mut state = json(&path);
+    state["lr_factor"] = 0.99.into();
+    fs::write(&path, state.to_string()).unwrap();
+    let failed = resume(&run).args(["--epochs", "40"]).output().unwrap();
+    assert_eq!(failed.status.code(), Some(1));
+    let said = String::from_utf8(failed.stderr).unwrap();
+    assert!(said.contains("was taken back before") && said.contains("hint: start a new run"), "{said}");
+}
+
+#[test]
+fn a_checkpoint_of_another_format_or_optimizer_is_refused_with_a_reason() {
+    let _alone = alone();
+    let data = noise_videos(8);
+    let output = tempfile::tempdir().unwrap();
+    succeed(&mut train(data.path(), output.path(), &["training.epochs=1"]));
+    let run = only_run(output.path());
+    let refused = |command: &mut Command| {
+        let output = command.output().unwrap();
+        (output.status.code(), String::from_utf8(output.stderr).unwrap())
+    };
+    let (code, said) = refused(resume(&run).args(["--set", "training.optimizer=sgd"]));
+    assert!(code == Some(2) && said.contains("training.optimizer"), "{said}");
+
+    let path = run.join("checkpoints/last/state.json");
+    let mut state = json(&path);
+    state.as_object_mut().unwrap().remove("format");
+    fs::write(&path, state.to_string()).unwrap();
+    let (code, said) = refused(&mut resume(&run));
+    assert!(code == Some(1) && said.contains("format 1") && said.contains("hint:"), "{said}");
 }

@@ -13,18 +13,17 @@ use super::Interrupted;
 use super::pipeline::{Clips, NamedSet, OWN_TEST, decide_faces, extract, stop_flag, test_sets};
 use super::plan::{Plan, check_splits};
 use super::relief::{limit_device_memory, memory_manager};
-use crate::data::{DataError, Loader, Split, unusable};
+use crate::data::{DataError, Label, Loader, Sampler, Split, unusable};
 use crate::evaluate::EvaluateError;
 use crate::files;
 use crate::memory::{self, DeviceGauge, Guard, Ladder, MemoryManager, Reason};
 use crate::metrics::Metrics;
-use crate::model::Detector;
-use crate::optim::{AdamW, LossScaler};
+use crate::optim::{Loss, LossScaler};
 use crate::report::{
     CrossTest, DataSummary, FaceSummary, MemorySummary, Report, RunFolder, RunLog, Status, Throughput, Versions,
 };
 use crate::torch::{self, Format};
-use crate::train::{Checkpoint, Checkpoints, Outcome, Stepper, TrainError, TrainState, Trainer};
+use crate::train::{Checkpoint, Checkpoints, Learner, Outcome, Stepper, TrainError, TrainState, Trainer};
 
 /// How training ended, and the metrics of each test set that was reached.
 type Tested = (Outcome, Vec<(String, Metrics)>);
@@ -114,37 +113,49 @@ impl Plan {
         check_splits(&left)
     }
 
-    /// Network, optimizer and state: new ones, or those of the checkpoint.
-    fn learner(&self) -> Result<(Detector, AdamW, TrainState)> {
-        let detector = self.detector()?;
-        let named = detector.parameters().trainable().map(|parameter| (parameter.name.as_str(), &parameter.tensor));
-        let mut optimizer =
-            AdamW::new(named, self.config.training.weight_decay).context("the optimizer cannot be built")?;
+    /// Network, average, optimizer and state: new ones, or those of the checkpoint.
+    fn learner(&self) -> Result<(Learner, TrainState)> {
+        let training = &self.config.training;
+        let average = training.ema_decay.map(|_| self.detector()).transpose()?;
+        let mut learner = Learner::new(training, self.detector()?, average).context("the optimizer cannot be built")?;
         let state = match &self.resumed {
             Some((_, checkpoint)) => {
-                checkpoint.load_weights(detector.parameters())?;
-                let mut state = checkpoint.load_training(&mut optimizer)?;
+                self.check_same_optimizer(&checkpoint.config)?;
+                let mut state = checkpoint.load_training(&mut learner)?;
                 self.adapt(&mut state, &checkpoint.config)?;
                 state
             }
             None => {
                 let scaler = LossScaler::new(self.placement.format == Format::Fp16);
-                TrainState::new(scaler, self.config.training.batch_size.clips())
+                TrainState::new(scaler, training.batch_size.clips())
             }
         };
-        Ok((detector, optimizer, state))
+        Ok((learner, state))
+    }
+
+    fn loss(&self, sampler: &Sampler) -> Loss {
+        let (mut real, mut fake) = (0, 0);
+        for video in sampler.plan(self.config.seed, 0, 1, false).concat() {
+            match self.manifest.videos[video].label {
+                Label::Real => real += 1,
+                Label::Fake => fake += 1,
+            }
+        }
+        Loss::new(&self.config.loss, [real, fake])
     }
 
     fn trainer<'a>(
         &'a self,
-        (detector, optimizer, state): (Detector, AdamW, TrainState),
+        (learner, state): (Learner, TrainState),
         folder: &RunFolder,
         loader: &'a Loader,
         memory: &Rc<MemoryManager>,
         stop: &'a AtomicBool,
     ) -> Result<Trainer<'a>> {
         let config = &self.config;
-        let device = detector.device();
+        let sampler = Sampler::new(config.data.sampler, &self.manifest)?;
+        tracing::debug!("sampler: {}", sampler.describe());
+        let device = learner.detector.device();
         let guard = |phase, ladder| {
             let keys = &config.gpu.memory_management;
             Guard::new(phase, ladder, Box::new(DeviceGauge(device)), keys.oom_retry, keys.grow_after)
@@ -156,12 +167,12 @@ impl Plan {
         let relieve = Box::new(move || {
             relief.clean(Reason::OutOfMemory);
         });
-        let stepper = Stepper::new(config, detector, optimizer, state.scaler.clone(), train_guard, relieve)
+        let stepper = Stepper::new(config, learner, self.loss(&sampler), state.scaler.clone(), train_guard, relieve)
             .context("there is no memory to begin with")?;
         Ok(Trainer {
             config: &self.config,
             manifest: &self.manifest,
-            train_videos: self.manifest.members(Split::Train),
+            sampler,
             usable_videos: self.manifest.indices(Split::Train).into_iter().collect(),
             val_videos: self.manifest.indices(Split::Val),
             loader,
@@ -218,6 +229,8 @@ impl Plan {
             error: result.as_ref().err().map(|error| format!("{error:#}")),
             epochs: state.epoch,
             steps: state.step,
+            skipped_steps: state.skipped_steps,
+            taken_back: state.lr_factor < 1.0,
             best_epoch: state.best.as_ref().map(|best| best.epoch),
             seconds: state.seconds,
             validation: state.best.as_ref().map(|best| best.validation.clone()),
@@ -268,15 +281,16 @@ fn cannot_write(path: &Path) -> String {
     format!("{}: cannot be written\n  hint: free some space, or allow writing there", path.display())
 }
 
-/// Trains, then looks at each test set once, with the weights of the best epoch.
+/// Trains, then looks at each test set once, with the weights of the best epoch or, where those are not wanted back, of
+/// the last.
 fn train_and_test(trainer: &mut Trainer, sets: &[NamedSet]) -> Result<Tested> {
     let mut tested = Vec::new();
     if trainer.fit()? == Outcome::Interrupted {
         return Ok((Outcome::Interrupted, tested));
     }
     if !sets.is_empty() {
-        let best = Checkpoints::of_run(trainer.folder.path()).path("best");
-        Checkpoint::open(&best)?.load_weights(trainer.stepper.detector.parameters())?;
+        let tested = Checkpoints::of_run(trainer.folder.path()).tested(trainer.config);
+        Checkpoint::open(&tested)?.load_tested(trainer.stepper.learner.tested().parameters())?;
     }
     for (name, videos) in sets {
         match trainer.evaluate(name, videos) {

@@ -6,6 +6,9 @@ use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
 use std::sync::{Arc, Mutex, PoisonError};
 use std::thread;
 
+use rand::SeedableRng;
+use rand_chacha::ChaCha8Rng;
+
 use super::DataError;
 use super::augment::Augmentation;
 use super::cache::{ClipCache, ReadClip};
@@ -33,6 +36,8 @@ pub struct ClipSource {
     reader: ClipReader,
     crop_keys: Vec<String>,
     augmentation: Option<Augmentation>,
+    /// How clips that are asked for with a [`Draw`] are taken.
+    training_spec: ClipSpec,
 }
 
 /// What became of a video before training.
@@ -59,7 +64,8 @@ impl ClipSource {
             decode::read_clip(footage, &spec, draw).map(|thwc| ReadClip { thwc, meta: Vec::new() })
         });
         let crop_keys = vec![String::new(); manifest.sets.len()];
-        Self { footage, labels, sets, spec, cache, reader, crop_keys, augmentation: None }
+        let training_spec = spec;
+        Self { footage, labels, sets, spec, cache, reader, crop_keys, augmentation: None, training_spec }
     }
 
     /// Reads videos by `reader` instead. `crop_keys` has, for each data set, all that decides what the reader makes of a
@@ -76,10 +82,23 @@ impl ClipSource {
         Self { augmentation: config.enabled.then(|| Augmentation::new(config)), ..self }
     }
 
+    /// Of clips that are asked for with a [`Draw`], takes this many frames, drawn at random.
+    #[must_use]
+    pub fn with_training_frames(self, frames: usize) -> Self {
+        assert!(frames <= self.spec.frames, "a clip has no more frames than it has");
+        Self { training_spec: ClipSpec { frames, ..self.spec }, ..self }
+    }
+
     /// How clips are taken.
     #[must_use]
     pub fn spec(&self) -> &ClipSpec {
         &self.spec
+    }
+
+    /// How clips that are asked for with a [`Draw`] are taken.
+    #[must_use]
+    pub fn training_spec(&self) -> &ClipSpec {
+        &self.training_spec
     }
 
     /// The clips that are kept.
@@ -97,14 +116,28 @@ impl ClipSource {
     pub(super) fn clip(&self, video: usize, draw: Option<Draw>) -> Clip {
         guarded(|| {
             let clip = self.original(video, draw)?;
-            let (Some(augmentation), Some(draw)) = (&self.augmentation, draw) else {
-                return Ok(clip);
-            };
+            let Some(draw) = draw else { return Ok(clip) };
+            let clip = self.some_frames(clip, draw.of(video, "subset"));
+            let Some(augmentation) = &self.augmentation else { return Ok(clip) };
             // The cache may hold the original too, so what is changed is a copy.
-            let shape = [self.spec.frames, self.spec.height, self.spec.width];
+            let shape = [self.training_spec.frames, self.spec.height, self.spec.width];
             let thwc = augmentation.apply(&clip.thwc, shape, draw.of(video, "augmentation"));
             Ok(Arc::new(ReadClip { thwc, meta: clip.meta.clone() }))
         })
+    }
+
+    /// As many frames as training takes, in their order; all of them where it takes all.
+    fn some_frames(&self, clip: Arc<ReadClip>, seed: u64) -> Arc<ReadClip> {
+        if self.training_spec.frames == self.spec.frames {
+            return clip;
+        }
+        let mut rng = ChaCha8Rng::seed_from_u64(seed);
+        let mut frames = rand::seq::index::sample(&mut rng, self.spec.frames, self.training_spec.frames).into_vec();
+        frames.sort_unstable();
+        let frame_bytes = self.spec.clip_bytes() / self.spec.frames;
+        let of = |frame: usize| &clip.thwc[frame * frame_bytes..(frame + 1) * frame_bytes];
+        let thwc = frames.into_iter().map(of).collect::<Vec<_>>().concat();
+        Arc::new(ReadClip { thwc, meta: clip.meta.clone() })
     }
 
     fn original(&self, video: usize, draw: Option<Draw>) -> Clip {

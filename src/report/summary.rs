@@ -38,6 +38,12 @@ pub struct Report {
     pub epochs: u32,
     /// Optimizer steps.
     pub steps: u64,
+    /// Of these, steps that moved no weight because loss or gradients were not finite.
+    #[serde(default)]
+    pub skipped_steps: u64,
+    /// Whether the run diverged and was taken back to an earlier checkpoint.
+    #[serde(default)]
+    pub taken_back: bool,
     /// The epoch whose weights were tested.
     #[serde(skip_serializing_if = "Option::is_none", default)]
     pub best_epoch: Option<u32>,
@@ -199,6 +205,14 @@ impl fmt::Display for Report {
         }
         let best = self.best_epoch.map_or(String::new(), |epoch| format!(", the best was epoch {epoch}"));
         writeln!(f, "{} of training in {:.0} s{best}", plural(self.epochs as usize, "epoch"), self.seconds)?;
+        if self.skipped_steps > 0 {
+            let back = if self.taken_back { "; the run was taken back once, and went on more slowly" } else { "" };
+            writeln!(
+                f,
+                "{} moved no weight: numbers were not finite{back}",
+                plural(self.skipped_steps as usize, "step")
+            )?;
+        }
         match self.memory.oom_events {
             0 => writeln!(f, "memory held: it never ran out")?,
             times => {

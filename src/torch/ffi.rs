@@ -35,7 +35,7 @@ pub(super) struct RawAllocatorStats {
 }
 
 /// Turns a message from the shim into a result and frees it.
-fn check(message: *mut c_char) -> Result<(), TchError> {
+pub(super) fn check(message: *mut c_char) -> Result<(), TchError> {
     if message.is_null() {
         return Ok(());
     }

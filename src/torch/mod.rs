@@ -1,10 +1,11 @@
 //! What tch lacks: CUDA loaded at run time, autocast for every device, one thread's share of cores, the caching allocator.
 //!
-//! The only room with `unsafe`, all of it in `ffi.rs`; the C++ side is `shim.cpp`. States of random generators are not
-//! saved and put back here: each step seeds them anew, so nothing would use it.
+//! The only room with `unsafe`, all of it in `ffi.rs` and `foreach.rs`; the C++ side is `shim.cpp` and `foreach.cpp`.
+//! States of random generators are not saved and put back here: each step seeds them anew, so nothing would use it.
 
 mod allocator;
 mod ffi;
+pub mod foreach;
 
 use std::marker::PhantomData;
 use std::sync::OnceLock;

@@ -9,32 +9,9 @@
 
 #include <torch/version.h>
 
-#include <cstdlib>
-#include <cstring>
-#include <exception>
+#include "guarded.h"
+
 #include <string>
-
-namespace {
-// Stands in for a message that there was no memory to copy; the other side knows not to free it.
-char unknown_failure[] = "libtorch failed, and there was no memory left to say why (std::bad_alloc)";
-
-char* message_of(const char* text) {
-  char* copy = strdup(text);
-  return copy != nullptr ? copy : unknown_failure;
-}
-
-template <class Body>
-char* guarded(Body body) {
-  try {
-    body();
-    return nullptr;
-  } catch (const std::exception& error) {
-    return message_of(error.what());
-  } catch (...) {
-    return message_of("libtorch failed without a message");
-  }
-}
-}  // namespace
 
 extern "C" {
 

@@ -1,7 +1,5 @@
 //! What training writes down: the lines of `metrics.jsonl`, the columns of `metrics.csv`, an epoch in words.
 
-use std::path::Path;
-
 use serde::{Deserialize, Serialize};
 
 use super::state::EpochRecord;
@@ -90,7 +88,15 @@ pub(super) struct CleanupLine<'a> {
 pub(super) struct SkipLine<'a> {
     pub step: u64,
     pub reason: &'a str,
-    pub videos: Vec<&'a Path>,
+    pub videos: Vec<String>,
+}
+
+/// The run has diverged and goes on from an earlier step.
+#[derive(Serialize)]
+pub(super) struct TakenBackLine {
+    pub step: u64,
+    pub to_step: u64,
+    pub lr_factor: f64,
 }
 
 /// An epoch in one line for people.
