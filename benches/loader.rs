@@ -266,7 +266,7 @@ fn train(loader: &Loader, videos: &[usize]) -> (u32, f64, f64) {
     let detector = Detector::new(&model, Device::Cpu, Format::resolve(Precision::Auto, false), true).unwrap();
     let parameters = detector.parameters();
     let named = parameters.trainable().map(|parameter| (parameter.name.as_str(), &parameter.tensor));
-    let mut optimizer = Adam::adamw(ParameterGroups::new(named, 0.01, 1.0)).unwrap();
+    let mut optimizer = Adam::new(ParameterGroups::new(named, 0.01, 1.0), true).unwrap();
     let mut pass =
         loader.pass(Sampler::Shuffled(videos.to_vec()).plan(1, 0, 8, true), Some(Draw { seed: 1, epoch: 0 }));
     let (mut wait_secs, mut step_secs, mut steps) = (0.0, 0.0, 0);

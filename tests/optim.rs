@@ -1,5 +1,6 @@
 //! Optimizers, losses, schedules, loss scaling and averages equal PyTorch's. The fixture is made by
 //! `scripts/make_optim_fixture.py`.
+#![expect(clippy::unwrap_used, reason = "helpers of tests may panic too")]
 
 use std::collections::BTreeMap;
 

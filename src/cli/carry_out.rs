@@ -1,32 +1,30 @@
 //! Carries out a plan: videos made ready, training, the tests at the end, the report.
 
-use std::collections::BTreeMap;
 use std::fs;
 use std::io::{self, Write};
 use std::path::Path;
 use std::rc::Rc;
 use std::sync::atomic::AtomicBool;
+use std::time::Instant;
 
 use anyhow::{Context, Result};
 
 use super::Interrupted;
-use super::pipeline::{Clips, NamedSet, OWN_TEST, decide_faces, extract, stop_flag, test_sets};
+use super::pipeline::{Clips, NamedSet, decide_faces, extract, stop_flag, test_sets};
 use super::plan::{Plan, check_splits};
 use super::relief::{limit_device_memory, memory_manager};
 use crate::data::{DataError, Label, Loader, Sampler, Split, unusable};
 use crate::evaluate::EvaluateError;
 use crate::files;
-use crate::memory::{self, DeviceGauge, Guard, Ladder, MemoryManager, Reason};
+use crate::memory::{DeviceGauge, Guard, Ladder, MemoryManager, Reason};
 use crate::metrics::Metrics;
 use crate::optim::{Loss, LossScaler};
-use crate::report::{
-    CrossTest, DataSummary, FaceSummary, MemorySummary, Report, RunFolder, RunLog, Status, Throughput, Versions,
-};
-use crate::torch::{self, Format};
+use crate::report::{RunFolder, RunLog};
+use crate::torch::Format;
 use crate::train::{Checkpoint, Checkpoints, Learner, Outcome, Stepper, TrainError, TrainState, Trainer};
 
 /// How training ended, and the metrics of each test set that was reached.
-type Tested = (Outcome, Vec<(String, Metrics)>);
+pub(super) type Tested = (Outcome, Vec<(String, Metrics)>);
 
 impl Plan {
     pub fn carry_out(mut self) -> Result<()> {
@@ -50,12 +48,14 @@ impl Plan {
         let loader = Rc::new(clips.loader());
         let memory = memory_manager(&self.config.gpu, self.placement.device, &clips.source, &loader);
         let mut trainer = self.trainer(learner, &folder, &loader, &memory, &stop)?;
+        let provenance = self.provenance();
+        trainer.write_start(&provenance).with_context(|| cannot_write(&folder.log()))?;
         tracing::info!("run folder: {}", folder.path().display());
 
         let result = train_and_test(&mut trainer, &test_sets(&self.manifest));
         let state = trainer.state;
         self.manifest.mark_unusable(state.skipped.iter().cloned());
-        let report = self.report(&folder, &clips, &state, &memory, &result);
+        let report = self.report(&folder, &clips, &state, &memory, provenance, &result);
         let saved = report.save(&folder.report());
         let listed = self.manifest.save(&folder.manifest());
         // Where training failed, its own error says more than that these could not be written either.
@@ -181,99 +181,10 @@ impl Plan {
             stepper,
             evaluate_guard,
             log: RunLog::open(&folder.log(), state.log_bytes).with_context(|| cannot_write(&folder.log()))?,
+            saved: Instant::now(),
             folder: folder.clone(),
             state,
         })
-    }
-
-    /// Absent where no faces are cut out.
-    fn face_summary(&self, clips: &Clips) -> Option<FaceSummary> {
-        if self.manifest.sets.iter().all(|set| !set.crop_faces) {
-            return None;
-        }
-        let missed = clips.misses.videos();
-        let mut missed_by_method = BTreeMap::new();
-        for video in &missed {
-            let record = &self.manifest.videos[*video];
-            let method = record.method.clone().unwrap_or_else(|| format!("{:?}", record.label).to_lowercase());
-            *missed_by_method.entry(method).or_insert(0) += 1;
-        }
-        let missed_videos = missed.iter().map(|video| self.manifest.video_name(*video)).collect();
-        Some(FaceSummary { missed: missed.len(), missed_by_method, missed_videos })
-    }
-
-    fn report(
-        &self,
-        folder: &RunFolder,
-        clips: &Clips,
-        state: &TrainState,
-        memory: &MemoryManager,
-        result: &Result<Tested>,
-    ) -> Report {
-        let status = match result {
-            Ok((Outcome::Completed, _)) => Status::Completed,
-            Ok((Outcome::Interrupted, _)) => Status::Interrupted,
-            Err(_) => Status::Failed,
-        };
-        let tested = result.as_ref().map_or(&[][..], |(_, tested)| tested.as_slice());
-        let own = |(name, _): &&(String, Metrics)| name == OWN_TEST;
-        let cross = tested.iter().filter(|set| !own(set));
-        let cache = clips.source.cache().stats();
-        let history = memory.history();
-        let train_secs: f64 = state.history.iter().map(|epoch| epoch.seconds).sum();
-        let waited_secs: f64 = state.history.iter().map(|epoch| epoch.seconds * epoch.data_wait_share).sum();
-        let learned: usize = state.history.iter().map(|epoch| epoch.train_clips).sum();
-        Report {
-            run: folder.path().display().to_string(),
-            status,
-            error: result.as_ref().err().map(|error| format!("{error:#}")),
-            epochs: state.epoch,
-            steps: state.step,
-            skipped_steps: state.skipped_steps,
-            taken_back: state.lr_factor < 1.0,
-            best_epoch: state.best.as_ref().map(|best| best.epoch),
-            seconds: state.seconds,
-            validation: state.best.as_ref().map(|best| best.validation.clone()),
-            test: tested.iter().find(own).map(|(_, metrics)| metrics.clone()),
-            cross_tests: cross.map(|(name, test)| CrossTest { name: name.clone(), test: test.clone() }).collect(),
-            memory: MemorySummary {
-                oom_events: state.oom_events,
-                cleanups: state.cleanups.times,
-                cleanup_freed_bytes: state.cleanups.freed_bytes,
-                cleanup_ms: state.cleanups.ms,
-                host_used_peak_bytes: history.host.peak_bytes,
-                host_used_mean_bytes: history.host.mean_bytes as u64,
-                times_grown: state.times_grown,
-                micro_batch_final: state.train_guard.cut.micro_batch,
-                chunk_frames_final: state.train_guard.cut.chunk_frames,
-                moved_to_cpu: state.train_guard.cut.on_cpu,
-                rss_peak_bytes: memory::process_peak_rss_bytes(),
-                gpu_peak_bytes: state.gpu_peak_bytes,
-                gpu_reserved_peak_bytes: state.gpu_reserved_peak_bytes,
-            },
-            data: DataSummary {
-                videos: self.manifest.videos.len(),
-                skipped: self.manifest.skipped.len(),
-                skipped_videos: self.manifest.skipped.clone(),
-                cache_hits: cache.hits,
-                cache_disk_hits: cache.disk_hits,
-                cache_misses: cache.misses,
-                cache_bypassed: cache.bypassed,
-                cache_damaged: cache.damaged,
-                cache_write_failures: cache.write_failures,
-                cache_refused: cache.refused,
-                faces: self.face_summary(clips),
-            },
-            throughput: Throughput {
-                clips_per_sec: (train_secs > 0.0).then(|| learned as f64 / train_secs),
-                data_wait_share: (train_secs > 0.0).then(|| waited_secs / train_secs),
-            },
-            versions: Versions {
-                dfdetect: env!("CARGO_PKG_VERSION").into(),
-                libtorch: torch::version(),
-                ffmpeg: crate::data::decode::libavcodec_version(),
-            },
-        }
     }
 }
 

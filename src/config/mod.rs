@@ -16,7 +16,7 @@ pub use augmentation::AugmentationConfig;
 pub use data::{
     CacheConfig, DataConfig, FaceConfig, FaceMode, GroupBy, LayoutChoice, LoaderConfig, OnMiss, SamplerChoice, Sampling,
 };
-pub use load::{ConfigError, Loaded, load, parse, resolve};
+pub use load::{ConfigError, Loaded, flatten, load, parse, resolve};
 pub use scalars::{AutoBytes, BatchSize, DeviceChoice, Methods, Precision, Roots, Switch};
 pub use schema::{
     Backbone, Config, Experiment, GpuConfig, LogLevel, LoggingConfig, MemoryManagement, ModelConfig, OutputConfig,

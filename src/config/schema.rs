@@ -153,6 +153,8 @@ pub struct GpuConfig {
     pub channels_last: bool,
     /// Let cuDNN time its algorithms; faster when shapes repeat.
     pub cudnn_benchmark: bool,
+    /// On CUDA, only kernels that give the same numbers each time; slower, and cuDNN does not time its algorithms then.
+    pub deterministic: bool,
     /// Share of a CUDA device's memory that this process may take, above 0 to 1; beyond it memory counts as run out.
     pub memory_fraction: Option<f64>,
     /// Make floats of pixels on the GPU; `auto` moves that to the host where not even one frame fits.
@@ -170,6 +172,7 @@ impl Default for GpuConfig {
             mixed_precision: Precision::Auto,
             channels_last: true,
             cudnn_benchmark: true,
+            deterministic: false,
             memory_fraction: None,
             gpu_preprocessing: Switch::Auto,
             fallback_cpu: true,
@@ -218,11 +221,17 @@ impl Default for MemoryManagement {
 pub struct OutputConfig {
     /// Each run gets a folder of its own below this one.
     pub directory: PathBuf,
+    /// Save in the middle of an epoch where the last checkpoint is older than this many seconds; 0 = only at epochs' ends.
+    pub save_every_secs: f64,
+    /// Checkpoints of this many last epochs are kept.
+    pub keep_last: usize,
+    /// Checkpoints of this many best epochs are kept.
+    pub keep_best: usize,
 }
 
 impl Default for OutputConfig {
     fn default() -> Self {
-        Self { directory: "runs".into() }
+        Self { directory: "runs".into(), save_every_secs: 600.0, keep_last: 1, keep_best: 1 }
     }
 }
 

@@ -26,6 +26,9 @@ pub(super) fn check(config: &Config) -> Result<(), Invalid> {
     check_loss(config)?;
     check_augmentation(config)?;
     check_memory(config)?;
+    within("output.save_every_secs", config.output.save_every_secs, 0.0, 1e6)?;
+    within("output.keep_last", config.output.keep_last, 1, 100_000)?;
+    within("output.keep_best", config.output.keep_best, 1, 100_000)?;
     within("dataloader.num_workers", config.dataloader.num_workers, 0, 256)?;
     within("dataloader.prefetch_factor", config.dataloader.prefetch_factor, 1, 64)?;
     within("logging.log_interval", config.logging.log_interval, 1, 1_000_000)?;

@@ -19,23 +19,11 @@ pub struct Adam {
 }
 
 impl Adam {
-    /// With decoupled weight decay.
+    /// Adam or, with decoupled weight decay, AdamW.
     ///
     /// # Errors
     /// No memory for the moments.
-    pub fn adamw(parameters: ParameterGroups) -> Result<Self> {
-        Self::new(parameters, true)
-    }
-
-    /// With weight decay as a part of the gradient.
-    ///
-    /// # Errors
-    /// No memory for the moments.
-    pub fn adam(parameters: ParameterGroups) -> Result<Self> {
-        Self::new(parameters, false)
-    }
-
-    fn new(parameters: ParameterGroups, decoupled: bool) -> Result<Self> {
+    pub fn new(parameters: ParameterGroups, decoupled: bool) -> Result<Self> {
         let (exp_avgs, exp_avg_sqs) = (parameters.zeros()?, parameters.zeros()?);
         let settings = AdamSettings { beta1: 0.9, beta2: 0.999, epsilon: 1e-8, decoupled };
         Ok(Self { parameters, exp_avgs, exp_avg_sqs, steps: 0, settings })

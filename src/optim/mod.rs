@@ -47,8 +47,8 @@ pub trait Optimizer: std::fmt::Debug {
 /// No memory for the state.
 pub fn optimizer(choice: OptimizerChoice, parameters: ParameterGroups) -> Result<Box<dyn Optimizer>> {
     Ok(match choice {
-        OptimizerChoice::Adamw => Box::new(Adam::adamw(parameters)?),
-        OptimizerChoice::Adam => Box::new(Adam::adam(parameters)?),
+        OptimizerChoice::Adamw => Box::new(Adam::new(parameters, true)?),
+        OptimizerChoice::Adam => Box::new(Adam::new(parameters, false)?),
         OptimizerChoice::Sgd => Box::new(Sgd::new(parameters)?),
     })
 }

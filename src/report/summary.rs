@@ -7,7 +7,7 @@ use std::path::Path;
 
 use serde::{Deserialize, Serialize};
 
-use super::metrics_table;
+use super::{Provenance, metrics_table};
 use crate::data::SkippedVideo;
 use crate::files;
 use crate::metrics::Metrics;
@@ -65,7 +65,8 @@ pub struct Report {
     /// How fast it was.
     pub throughput: Throughput,
     /// What it ran with.
-    pub versions: Versions,
+    #[serde(flatten)]
+    pub provenance: Provenance,
 }
 
 /// A test on another data set.
@@ -171,17 +172,6 @@ pub struct Throughput {
     /// Share of the training time that waited for data.
     #[serde(skip_serializing_if = "Option::is_none", default)]
     pub data_wait_share: Option<f64>,
-}
-
-/// What a run ran with.
-#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
-pub struct Versions {
-    /// This program.
-    pub dfdetect: String,
-    /// The tensor library.
-    pub libtorch: String,
-    /// The version of the decoding library, libavcodec.
-    pub ffmpeg: String,
 }
 
 impl Report {

@@ -87,6 +87,16 @@ pub fn cuda_available() -> bool {
     })
 }
 
+/// Lets libtorch choose kernels that give the same numbers each time, for the life of the process; it warns where an
+/// operation has none. For CUDA: on the CPU they all do. To be called before the first tensor is on a CUDA device, and
+/// before other threads are started.
+///
+/// # Errors
+/// libtorch refuses.
+pub fn be_deterministic() -> Result<()> {
+    ffi::be_deterministic()
+}
+
 /// Whether this CPU multiplies bfloat16 in hardware; without that, bf16 is slower than f32.
 #[must_use]
 pub fn cpu_has_bf16() -> bool {

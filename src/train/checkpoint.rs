@@ -1,8 +1,8 @@
 //! Saving and loading: a checkpoint is there whole or not at all.
 //!
 //! A folder is written under a temporary name, flushed to the disk and renamed to `step-N`; then the link `last` (and
-//! `best`) is moved to it in one rename. Folders that no link names any more are deleted. Nothing in a checkpoint is
-//! code: tensors are safetensors, the rest is JSON and YAML.
+//! before it `best`) is moved to it in one rename. Folders that neither a link names nor `keep.rs` wants are deleted.
+//! Nothing in a checkpoint is code: tensors are safetensors, the rest is JSON and YAML.
 
 use std::fs::{self, File};
 use std::io::{self, ErrorKind, Write};
@@ -12,6 +12,7 @@ use safetensors::tensor::SafeTensors;
 use serde::Deserialize;
 use tch::{TchError, Tensor};
 
+use super::keep::kept;
 use super::learner::Learner;
 use super::state::{FORMAT, TrainState};
 use super::tensors::{load_tensors, write_tensors};
@@ -23,6 +24,9 @@ const MODEL: &str = "model.safetensors";
 const AVERAGE: &str = "model_ema.safetensors";
 const OPTIMIZER: &str = "optimizer.safetensors";
 const STATE: &str = "state.json";
+/// What names of checkpoints, and of those that are being written, begin with.
+const STEP: &str = "step-";
+const PARTIAL: &str = ".partial-";
 /// Under this key, the configuration as YAML is in the metadata of [`MODEL`].
 const CONFIG_KEY: &str = "dfdetect.config";
 /// Larger files are no checkpoints of these networks (the largest writes less than 1 GB).
@@ -135,7 +139,7 @@ impl Checkpoints {
         is_best: bool,
     ) -> Result<(), CheckpointError> {
         fs::create_dir_all(&self.folder).map_err(io_error("written", &self.folder))?;
-        let partial = tempfile::Builder::new().prefix(".partial-").tempdir_in(&self.folder);
+        let partial = tempfile::Builder::new().prefix(PARTIAL).tempdir_in(&self.folder);
         let partial = partial.map_err(io_error("written", &self.folder))?;
 
         let yaml = serde_yaml::to_string(config).map_err(|error| invalid(&self.folder, error.to_string()))?;
@@ -152,17 +156,18 @@ impl Checkpoints {
         fs::rename(partial.path(), &home).map_err(io_error("written", &home))?;
         // The folder has moved away from under the guard that would delete it.
         let _ = partial.keep();
-        self.link("last", &home)?;
+        // The state says which epoch is the best, so `last` must not have it before `best` does.
         if is_best {
             self.link("best", &home)?;
         }
-        self.delete_unlinked();
+        self.link("last", &home)?;
+        self.delete_others(config);
         Ok(())
     }
 
     fn free_name(&self, step: u64) -> PathBuf {
-        let plain = self.folder.join(format!("step-{step:08}"));
-        let numbered = (2..).map(|n| self.folder.join(format!("step-{step:08}-{n}")));
+        let plain = self.folder.join(format!("{STEP}{step:08}"));
+        let numbered = (2..).map(|n| self.folder.join(format!("{STEP}{step:08}-{n}")));
         std::iter::once(plain).chain(numbered).find(|path| !path.exists()).expect("there is always a next number")
     }
 
@@ -178,14 +183,24 @@ impl Checkpoints {
         move_link().map_err(io_error("written", &link))
     }
 
-    /// What no link names is of no use; that it cannot be deleted is no reason to stop a run.
-    fn delete_unlinked(&self) {
-        let linked: Vec<_> = ["last", "best"].iter().filter_map(|name| fs::read_link(self.path(name)).ok()).collect();
+    /// Whole checkpoints with the states in them, in no order.
+    pub(super) fn all(&self) -> Vec<(String, TrainState)> {
+        let entries = fs::read_dir(&self.folder).into_iter().flatten().flatten();
+        let names = entries.map(|entry| entry.file_name().to_string_lossy().into_owned());
+        let ours = names.filter(|name| name.starts_with(STEP));
+        ours.filter_map(|name| read_state(&self.path(&name)).ok().map(|state| (name, state))).collect()
+    }
+
+    /// Deletes what neither a link names nor the configuration keeps; that it cannot be is no reason to stop a run.
+    fn delete_others(&self, config: &Config) {
+        let mut stay = kept(self.all(), &config.output, config.training.early_stopping.monitor);
+        let links = ["last", "best"].iter().filter_map(|name| fs::read_link(self.path(name)).ok());
+        stay.extend(links.map(|home| home.to_string_lossy().into_owned()));
         for entry in fs::read_dir(&self.folder).into_iter().flatten().flatten() {
-            let name = entry.file_name();
-            let ours = [".partial-", "step-"].iter().any(|prefix| name.to_string_lossy().starts_with(prefix));
+            let name = entry.file_name().to_string_lossy().into_owned();
+            let ours = [PARTIAL, STEP].iter().any(|prefix| name.starts_with(prefix));
             if ours
-                && linked.iter().all(|kept| kept.as_os_str() != name)
+                && !stay.contains(&name)
                 && let Err(error) = fs::remove_dir_all(entry.path())
             {
                 tracing::warn!("{}: an old checkpoint cannot be deleted: {error}", entry.path().display());
@@ -236,22 +251,7 @@ impl Checkpoint {
     /// # Errors
     /// The file is missing, damaged or of another version.
     pub fn state(&self) -> Result<TrainState, CheckpointError> {
-        #[derive(Deserialize)]
-        struct Version {
-            /// What has none is of the first.
-            #[serde(default = "first_format")]
-            format: u32,
-        }
-        let path = self.folder.join(STATE);
-        let bytes = read_file(&path)?;
-        let no_state = |error| invalid(&path, format!("this is not the state of a run ({error})"));
-        let Version { format } = serde_json::from_slice(&bytes).map_err(no_state)?;
-        if format != FORMAT {
-            let problem = format!("it is of format {format}, this program goes on with format {FORMAT}");
-            let hint = "evaluate it as it is, or train again; a run goes on with the version that started it";
-            return Err(CheckpointError::Invalid { path, problem, hint });
-        }
-        serde_json::from_slice(&bytes).map_err(no_state)
+        read_state(&self.folder)
     }
 
     /// Puts weights, average and the optimizer's tensors back, and gives back where the run stood. An average that the
@@ -273,6 +273,25 @@ impl Checkpoint {
         let path = self.folder.join(file);
         load_tensors(&path, &read_file(&path)?, targets)
     }
+}
+
+fn read_state(folder: &Path) -> Result<TrainState, CheckpointError> {
+    #[derive(Deserialize)]
+    struct Version {
+        /// What has none is of the first.
+        #[serde(default = "first_format")]
+        format: u32,
+    }
+    let path = folder.join(STATE);
+    let bytes = read_file(&path)?;
+    let no_state = |error| invalid(&path, format!("this is not the state of a run ({error})"));
+    let Version { format } = serde_json::from_slice(&bytes).map_err(no_state)?;
+    if format != FORMAT {
+        let problem = format!("it is of format {format}, this program goes on with format {FORMAT}");
+        let hint = "evaluate it as it is, or train again; a run goes on with the version that started it";
+        return Err(CheckpointError::Invalid { path, problem, hint });
+    }
+    serde_json::from_slice(&bytes).map_err(no_state)
 }
 
 fn first_format() -> u32 {

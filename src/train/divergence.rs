@@ -67,17 +67,12 @@ impl Trainer<'_> {
         self.save(false)
     }
 
-    /// The last one that was not saved in the middle of such steps; its weights may be what makes them.
+    /// The newest end of an epoch: its weights were validated. One from the middle of an epoch may be on its way to
+    /// what went wrong.
     fn good_checkpoint(&self) -> Result<Option<Checkpoint>, TrainError> {
         let checkpoints = Checkpoints::of_run(self.folder.path());
-        for path in ["last", "best"].map(|name| checkpoints.path(name)) {
-            if path.exists() {
-                let checkpoint = Checkpoint::open(&path)?;
-                if checkpoint.state()?.bad_steps == 0 {
-                    return Ok(Some(checkpoint));
-                }
-            }
-        }
-        Ok(None)
+        let ends = checkpoints.all().into_iter().filter(|(_, state)| state.ends_epoch());
+        let newest = ends.max_by_key(|(_, state)| state.step);
+        Ok(newest.map(|(name, _)| Checkpoint::open(&checkpoints.path(&name))).transpose()?)
     }
 }

@@ -4,6 +4,7 @@ use serde::{Deserialize, Serialize};
 
 use super::state::EpochRecord;
 use crate::memory::{Cleanup, Cut, OomEvent, Reading};
+use crate::report::Provenance;
 
 /// Columns of `metrics.csv`: keys of an [`EpochRecord`].
 pub(super) const CSV_COLUMNS: &[&str] = &[
@@ -25,6 +26,15 @@ pub(super) const CSV_COLUMNS: &[&str] = &[
     "data_wait_share",
     "is_best",
 ];
+
+/// A run is started or resumed.
+#[derive(Serialize)]
+pub(super) struct StartLine<'a> {
+    pub step: u64,
+    pub time: String,
+    #[serde(flatten)]
+    pub provenance: &'a Provenance,
+}
 
 /// A step as it stands in `metrics.jsonl`.
 #[derive(Serialize)]

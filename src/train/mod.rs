@@ -3,9 +3,11 @@
 mod checkpoint;
 mod divergence;
 mod epoch;
+mod keep;
 mod learner;
 mod lines;
 mod memory;
+mod saving;
 mod state;
 mod step;
 mod tensors;

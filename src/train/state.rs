@@ -96,6 +96,12 @@ impl TrainState {
             skipped: Vec::new(),
         }
     }
+
+    /// Whether this is a validated end of an epoch, or the start, that a run which diverges can be taken back to.
+    #[must_use]
+    pub fn ends_epoch(&self) -> bool {
+        self.batches_done == 0 && self.bad_steps == 0
+    }
 }
 
 /// Sums over the clean-ups of a run.

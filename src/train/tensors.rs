@@ -56,9 +56,9 @@ impl View for Outgoing<'_> {
 }
 
 /// Writes a file of tensors and flushes it; `metadata` is one entry with its key.
-pub(super) fn write_tensors<'t>(
+pub(super) fn write_tensors(
     path: &Path,
-    tensors: Vec<(String, &'t Tensor)>,
+    tensors: Vec<(String, &Tensor)>,
     metadata: Option<(&str, String)>,
 ) -> Result<(), CheckpointError> {
     let failure = RefCell::new(None);

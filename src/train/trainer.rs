@@ -8,9 +8,9 @@ use std::time::Instant;
 
 use bytesize::ByteSize;
 
-use super::checkpoint::{CheckpointError, Checkpoints};
+use super::checkpoint::CheckpointError;
 use super::divergence::MAX_BAD_STEPS;
-use super::lines::StepLine;
+use super::lines::{StartLine, StepLine};
 use super::state::TrainState;
 use super::step::{StepError, StepReport, Stepper};
 use crate::config::Config;
@@ -19,7 +19,7 @@ use crate::evaluate::EvaluateError;
 use crate::memory::{self, Guard, MemoryManager};
 use crate::optim::Schedule;
 use crate::progress::Bar;
-use crate::report::{RunFolder, RunLog};
+use crate::report::{Provenance, RunFolder, RunLog};
 use crate::torch;
 
 /// How training ended.
@@ -101,9 +101,20 @@ pub struct Trainer<'a> {
     pub folder: RunFolder,
     /// Its `metrics.jsonl`.
     pub log: RunLog,
+    /// When it was last saved, or began.
+    pub saved: Instant,
 }
 
 impl Trainer<'_> {
+    /// Writes down what this part of the run is made of.
+    ///
+    /// # Errors
+    /// The disk is full.
+    pub fn write_start(&mut self, provenance: &Provenance) -> io::Result<()> {
+        let time = chrono::Local::now().to_rfc3339();
+        self.log.write("start", &StartLine { step: self.state.step, time, provenance })
+    }
+
     /// Trains until the last epoch, until validation stops rising, or until interrupted. The best epoch and the last
     /// state are on the disk when it returns.
     ///
@@ -197,6 +208,7 @@ impl Trainer<'_> {
             let lr = self.learning_rate(&schedule, self.state.step);
             self.learn(&group, lr, started, wait_secs)?;
             self.look_at_memory()?;
+            self.save_when_due()?;
             bar.advance(group.len() as u64, || self.progress_line());
             if self.state.bad_steps >= MAX_BAD_STEPS {
                 return Ok(EpochEnd::Diverged);
@@ -284,21 +296,6 @@ impl Trainer<'_> {
         }
     }
 
-    /// The run ends with `error`; what was learned since the last checkpoint is kept where it is whole.
-    fn save_what_can_be_saved(&mut self, error: &StepError) {
-        let last = Checkpoints::of_run(self.folder.path()).path("last");
-        let step = self.state.step;
-        let note = match error.can_be_saved().then(|| self.save(false)) {
-            Some(Ok(())) => format!("it is saved as it was after step {step}"),
-            Some(Err(unsaved)) => format!("it could not be saved ({unsaved})"),
-            None => "it cannot be saved as it is now".to_owned(),
-        };
-        match last.canonicalize() {
-            Ok(last) => tracing::error!("training stops: {note}; the last checkpoint is {}", last.display()),
-            Err(_) => tracing::error!("training stops: {note}; there is no checkpoint yet"),
-        }
-    }
-
     fn progress_line(&self) -> String {
         let tally = &self.state.tally;
         let number = |value: Option<f64>, digits: usize| value.map_or("-".into(), |v| format!("{v:.digits$}"));
@@ -315,17 +312,6 @@ impl Trainer<'_> {
             number(tally.clips_per_sec(), 1),
             self.stepper.guard.cut(),
         )
-    }
-
-    pub(super) fn save(&mut self, is_best: bool) -> Result<(), TrainError> {
-        self.state.optimizer_step = self.stepper.learner.optimizer.step_count();
-        self.state.scaler = self.stepper.scaler.clone();
-        self.state.train_guard = self.stepper.guard.state();
-        self.state.evaluate_guard = self.evaluate_guard.state();
-        self.state.log_bytes = self.log.bytes();
-        Checkpoints::of_run(self.folder.path())
-            .save(&self.stepper.learner, &self.state, self.config, is_best)
-            .map_err(TrainError::from)
     }
 }
 
