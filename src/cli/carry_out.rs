@@ -103,7 +103,7 @@ impl Plan {
         let splits = [Split::Train, Split::Val, Split::Test, Split::CrossTest];
         let videos = splits.map(|split| self.manifest.indices(split)).concat();
         let threads = self.config.dataloader.num_workers.max(1);
-        Ok(unusable(extract(clips, &self.manifest, &videos, threads, stop)?))
+        Ok(unusable(&extract(clips, &self.manifest, &videos, threads, stop)?))
     }
 
     /// A resumed run keeps its list of videos, so that it goes on with the same batches; but some must be left.

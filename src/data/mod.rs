@@ -52,6 +52,15 @@ pub enum DataError {
         /// Why, in one line.
         reason: String,
     },
+    /// One video shows no face where faces are cut out and such videos are to be skipped. That is lasting: the same
+    /// frames of it will show none the next time.
+    #[error("{}: no face was found in {looked_at} frames", .path.display())]
+    NoFace {
+        /// The file.
+        path: PathBuf,
+        /// Frames that were looked at.
+        looked_at: usize,
+    },
     /// A manifest file cannot be read or written.
     #[error("{}: {reason}\n  hint: {hint}", .path.display())]
     Manifest {

@@ -49,8 +49,21 @@ pub enum Prepared {
     Read(Vec<u8>),
     /// There was no room for its clip, or its frames are drawn anew each epoch; so it was only looked at.
     Probed,
-    /// It cannot be used, and why.
+    /// It shows no face where faces are cut out; with that in words.
+    NoFace(String),
+    /// It cannot be used for another reason.
     Unusable(String),
+}
+
+impl Prepared {
+    /// Why it cannot be used, if so.
+    #[must_use]
+    pub fn unusable(&self) -> Option<&str> {
+        match self {
+            Self::NoFace(reason) | Self::Unusable(reason) => Some(reason),
+            Self::Cached(_) | Self::Read(_) | Self::Probed => None,
+        }
+    }
 }
 
 impl ClipSource {
@@ -144,25 +157,43 @@ impl ClipSource {
         // Frames that are drawn anew each epoch are never asked for again.
         if let (Sampling::RandomSegment, Some(draw)) = (self.spec.sampling, draw) {
             self.cache.count_bypassed();
-            return self.read(video, Some(draw.of(video, "frames"))).map(Arc::new);
+            return self.read(video, Some(draw.of(video, "frames"))).map(Arc::new).map_err(reason);
         }
         match self.cache.get(video, &self.footage[video], &self.spec, self.crop_key(video)) {
             Some(clip) => Ok(clip),
-            None => self.read_and_keep(video),
+            None => self.read_and_keep(video).map_err(reason),
         }
     }
 
-    fn read_and_keep(&self, video: usize) -> Clip {
-        let clip = Arc::new(self.read(video, None)?);
-        self.cache.insert(video, &clip, &self.footage[video], &self.spec, self.crop_key(video));
-        Ok(clip)
+    /// The clip of a video that is not in the cache. That a video shows no face is kept as a clip would be.
+    fn read_and_keep(&self, video: usize) -> Result<Arc<ReadClip>, DataError> {
+        let (footage, key) = (&self.footage[video], self.crop_key(video));
+        let no_face = format!("no face, {key}");
+        let noted = self.cache.note(footage, &self.spec, &no_face);
+        if let Some(looked_at) = noted.and_then(|bytes| serde_json::from_slice(&bytes).ok()) {
+            return Err(DataError::NoFace { path: footage.path.clone(), looked_at });
+        }
+        let read = self.read(video, None).map(Arc::new);
+        match &read {
+            Ok(clip) => self.cache.insert(video, clip, footage, &self.spec, key),
+            Err(DataError::NoFace { looked_at, .. }) => {
+                self.cache.keep_note(footage, &self.spec, &no_face, looked_at.to_string().into_bytes());
+            }
+            Err(_) => {}
+        }
+        read
     }
 
-    fn read(&self, video: usize, draw: Option<u64>) -> Result<ReadClip, String> {
-        let clip = (self.reader)(video, &self.footage[video], draw).map_err(reason)?;
-        match clip.thwc.len() == self.spec.clip_bytes() {
+    fn read(&self, video: usize, draw: Option<u64>) -> Result<ReadClip, DataError> {
+        let footage = &self.footage[video];
+        let clip = (self.reader)(video, footage, draw)?;
+        let (bytes, wanted) = (clip.thwc.len(), self.spec.clip_bytes());
+        match bytes == wanted {
             true => Ok(clip),
-            false => Err(format!("its clip has {} bytes instead of {}", clip.thwc.len(), self.spec.clip_bytes())),
+            false => Err(DataError::Video {
+                path: footage.path.clone(),
+                reason: format!("its clip has {bytes} bytes instead of {wanted}"),
+            }),
         }
     }
 
@@ -174,18 +205,22 @@ impl ClipSource {
     /// be used.
     fn prepare(&self, video: usize, varied: bool) -> Prepared {
         let footage = &self.footage[video];
-        let result = guarded(|| {
+        let prepare = || {
             if varied && self.spec.sampling == Sampling::RandomSegment {
-                decode::probe(footage, &self.spec).map(|_| Prepared::Probed).map_err(reason)
+                decode::probe(footage, &self.spec).map(|_| Prepared::Probed)
             } else if let Some(meta) = self.cache.preload(video, footage, &self.spec, self.crop_key(video)) {
                 Ok(Prepared::Cached(meta))
             } else if self.cache.has_room(self.spec.clip_bytes() as u64) {
                 self.read_and_keep(video).map(|clip| Prepared::Read(clip.meta.clone()))
             } else {
-                decode::probe(footage, &self.spec).map(|_| Prepared::Probed).map_err(reason)
+                decode::probe(footage, &self.spec).map(|_| Prepared::Probed)
             }
+        };
+        let prepared = guarded(|| match prepare() {
+            Err(error @ DataError::NoFace { .. }) => Ok(Prepared::NoFace(reason(error))),
+            prepared => prepared.map_err(reason),
         });
-        result.unwrap_or_else(Prepared::Unusable)
+        prepared.unwrap_or_else(Prepared::Unusable)
     }
 }
 
@@ -220,7 +255,7 @@ pub fn prepare(
                 return;
             };
             let prepared = source.prepare(*video, is_varied(*video));
-            if matches!(prepared, Prepared::Unusable(_)) {
+            if prepared.unusable().is_some() {
                 unusable.fetch_add(1, Ordering::Relaxed);
             }
             done.lock().unwrap_or_else(PoisonError::into_inner).push((position, *video, prepared));
@@ -240,18 +275,15 @@ pub fn prepare(
 
 /// Those of the videos that cannot be used, with the reason.
 #[must_use]
-pub fn unusable(prepared: Vec<(usize, Prepared)>) -> Vec<(usize, String)> {
-    let reason = |(video, prepared)| match prepared {
-        Prepared::Unusable(reason) => Some((video, reason)),
-        _ => None,
-    };
-    prepared.into_iter().filter_map(reason).collect()
+pub fn unusable(prepared: &[(usize, Prepared)]) -> Vec<(usize, String)> {
+    prepared.iter().filter_map(|(video, prepared)| Some((*video, prepared.unusable()?.to_owned()))).collect()
 }
 
 /// The reason alone: whoever reports it names the video.
 fn reason(error: DataError) -> String {
     match error {
         DataError::Video { reason, .. } => reason,
+        DataError::NoFace { looked_at, .. } => format!("no face was found in {looked_at} frames"),
         other => other.to_string(),
     }
 }
