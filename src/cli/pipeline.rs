@@ -49,7 +49,9 @@ impl Clips {
         let plan = plan_clip_cache(config, manifest, &spec, memory_bytes);
         tracing::info!("clip cache: {}", plan.why);
         let cache = Arc::new(ClipCache::new(plan.memory_bytes, open_disk(config, &plan)));
-        let mut source = ClipSource::new(manifest, spec, cache).with_augmentation(&config.augmentation);
+        let mut source = ClipSource::new(manifest, spec, cache)
+            .with_augmentation(&config.augmentation)
+            .with_training_frames(config.data.training_frames());
         let misses = Arc::new(Misses::default());
         let takes: Vec<_> = (0..manifest.sets.len()).map(|set| Take::of(manifest, set)).collect();
         if takes.iter().any(|take| *take != Take::WholeFrames) {

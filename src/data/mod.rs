@@ -15,6 +15,7 @@ pub mod manifest;
 mod overlap;
 mod plan;
 pub mod preview;
+mod sampler;
 mod self_blend;
 mod source;
 mod split;
@@ -27,7 +28,8 @@ pub use cache::{CachePlan, CacheStats, ClipCache, DiskCache, ReadClip, free_disk
 pub use decode::ClipSpec;
 pub use loader::{HostBatch, Loader, LoaderSize, Pass};
 pub use manifest::{DataSet, Footage, Label, Manifest, Media, SkippedVideo, Split, VideoRecord};
-pub use plan::{Draw, epoch_plan, sequential_plan, shard};
+pub use plan::{Draw, sequential_plan, shard};
+pub use sampler::Sampler;
 pub use source::{ClipReader, ClipSource, Prepared, prepare, unusable};
 
 /// What goes wrong with a data set or one of its videos.

@@ -184,7 +184,8 @@ impl Look {
     /// Shows one of the forgeries that training makes of this video.
     fn blend(&mut self, spec: &ClipSpec, seed: u64) {
         let Some(FaceClip { thwc, facts }) = self.clip.take() else { return };
-        match self_blend::blended(&ReadClip { thwc, meta: facts.to_bytes() }, spec, seed) {
+        let frames: Vec<_> = (0..facts.landmarks.len()).collect();
+        match self_blend::blended(&ReadClip { thwc, meta: facts.to_bytes() }, spec, &frames, seed) {
             Ok(blended) => self.clip = Some(FaceClip { thwc: blended.thwc, facts }),
             Err(reason) => self.note = (format!("cannot be used: {reason}"), true),
         }

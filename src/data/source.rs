@@ -6,6 +6,9 @@ use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
 use std::sync::{Arc, Mutex, PoisonError};
 use std::thread;
 
+use rand::SeedableRng;
+use rand_chacha::ChaCha8Rng;
+
 use super::DataError;
 use super::augment::Augmentation;
 use super::cache::{ClipCache, ReadClip};
@@ -36,6 +39,8 @@ pub struct ClipSource {
     reader: ClipReader,
     crop_keys: Vec<String>,
     augmentation: Option<Augmentation>,
+    /// How clips that are asked for with a [`Draw`] are taken.
+    training_spec: ClipSpec,
 }
 
 /// What became of a video before training.
@@ -75,8 +80,8 @@ impl ClipSource {
             decode::read_clip(footage, &spec, draw).map(|thwc| ReadClip { thwc, meta: Vec::new() })
         });
         let crop_keys = vec![String::new(); manifest.sets.len()];
-        let shown = manifest.shown();
-        Self { footage, labels, shown, sets, spec, cache, reader, crop_keys, augmentation: None }
+        let (shown, training_spec) = (manifest.shown(), spec);
+        Self { footage, labels, shown, sets, spec, cache, reader, crop_keys, augmentation: None, training_spec }
     }
 
     /// Reads videos by `reader` instead. `crop_keys` has, for each data set, all that decides what the reader makes of a
@@ -93,10 +98,23 @@ impl ClipSource {
         Self { augmentation: config.enabled.then(|| Augmentation::new(config)), ..self }
     }
 
+    /// Of clips that are asked for with a [`Draw`], takes this many frames, drawn at random.
+    #[must_use]
+    pub fn with_training_frames(self, frames: usize) -> Self {
+        assert!(frames <= self.spec.frames, "a clip has no more frames than it has");
+        Self { training_spec: ClipSpec { frames, ..self.spec }, ..self }
+    }
+
     /// How clips are taken.
     #[must_use]
     pub fn spec(&self) -> &ClipSpec {
         &self.spec
+    }
+
+    /// How clips that are asked for with a [`Draw`] are taken.
+    #[must_use]
+    pub fn training_spec(&self) -> &ClipSpec {
+        &self.training_spec
     }
 
     /// The clips that are kept.
@@ -113,17 +131,21 @@ impl ClipSource {
     /// waits would wait for ever.
     pub(super) fn clip(&self, video: usize, draw: Option<Draw>) -> Clip {
         guarded(|| {
-            let mut clip = self.original(video, draw)?;
-            if self.is_self_blend(video) {
-                // Without a draw, it is the same one every time.
-                let draw = draw.unwrap_or(Draw { seed: 0, epoch: 0 });
-                clip = Arc::new(self_blend::blended(&clip, &self.spec, draw.of(video, "self-blend"))?);
-            }
+            let clip = self.original(video, draw)?;
+            let frames = self.frames_taken(video, draw);
+            let clip = match self.is_self_blend(video) {
+                true => {
+                    // Without a draw, it is the same one every time.
+                    let draw = draw.unwrap_or(Draw { seed: 0, epoch: 0 });
+                    Arc::new(self_blend::blended(&clip, &self.spec, &frames, draw.of(video, "self-blend"))?)
+                }
+                false => self.some_frames(clip, &frames),
+            };
             let (Some(augmentation), Some(draw)) = (&self.augmentation, draw) else {
                 return Ok(clip);
             };
             // The cache may hold the original too, so what is changed is a copy.
-            let shape = [self.spec.frames, self.spec.height, self.spec.width];
+            let shape = [self.training_spec.frames, self.spec.height, self.spec.width];
             let thwc = augmentation.apply(&clip.thwc, shape, draw.of(video, "augmentation"));
             Ok(Arc::new(ReadClip { thwc, meta: clip.meta.clone() }))
         })
@@ -131,6 +153,30 @@ impl ClipSource {
 
     fn is_self_blend(&self, video: usize) -> bool {
         self.shown[video] != video
+    }
+
+    /// Which frames of a clip are used: all, or as many as training takes, in their order.
+    fn frames_taken(&self, video: usize, draw: Option<Draw>) -> Vec<usize> {
+        let (all, some) = (self.spec.frames, self.training_spec.frames);
+        match draw.filter(|_| some < all) {
+            None => (0..all).collect(),
+            Some(draw) => {
+                let mut rng = ChaCha8Rng::seed_from_u64(draw.of(video, "subset"));
+                let mut frames = rand::seq::index::sample(&mut rng, all, some).into_vec();
+                frames.sort_unstable();
+                frames
+            }
+        }
+    }
+
+    fn some_frames(&self, clip: Arc<ReadClip>, frames: &[usize]) -> Arc<ReadClip> {
+        if frames.len() == self.spec.frames {
+            return clip;
+        }
+        let frame_bytes = self.spec.clip_bytes() / self.spec.frames;
+        let of = |frame: &usize| &clip.thwc[frame * frame_bytes..(frame + 1) * frame_bytes];
+        let thwc = frames.iter().map(of).collect::<Vec<_>>().concat();
+        Arc::new(ReadClip { thwc, meta: clip.meta.clone() })
     }
 
     fn original(&self, video: usize, draw: Option<Draw>) -> Clip {
