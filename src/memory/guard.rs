@@ -100,6 +100,11 @@ impl Guard {
         self.ladder.cut(self.rung)
     }
 
+    /// The network was moved to the CPU, by another guard: from here on that memory counts, in whatever size.
+    pub fn leave_device(&mut self) {
+        self.gauge.move_to_cpu();
+    }
+
     /// Every change of size so far.
     #[must_use]
     pub fn events(&self) -> &[OomEvent] {
@@ -505,6 +510,16 @@ mod tests {
         guard.step_done();
         assert_eq!(guard.cut().micro_batch, 6);
         assert_eq!(guard.events().last().unwrap().cause, Cause::Room);
+    }
+
+    #[test]
+    fn a_guard_whose_network_left_the_device_goes_by_host_memory() {
+        let (mut guard, gauge) = guard(true);
+        guard.run(12, &mut Fake::new(6 * FRAMES)).unwrap();
+        gauge.set(95, 5, 95);
+        assert_eq!(after_good_steps(&mut guard), 6, "the device is full");
+        guard.leave_device();
+        assert_eq!(after_good_steps(&mut guard), 12, "the host has room");
     }
 
     #[test]

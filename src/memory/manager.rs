@@ -295,6 +295,11 @@ impl MemoryManager {
         self.elastics.borrow_mut().splice(0..0, elastics);
     }
 
+    /// The run goes on on the CPU: from here on the GPU is not watched, and clean-ups are about host memory.
+    pub fn leave_gpu(&self) {
+        self.watch.leave_gpu();
+    }
+
     /// Reads memory now.
     #[must_use]
     pub fn read(&self) -> Reading {
@@ -541,6 +546,22 @@ mod tests {
         assert!(manager.take_cleanups().iter().all(|cleanup| cleanup.reason == Reason::GpuPressure));
         manager.clean(Reason::OutOfMemory);
         assert_eq!(cache.get(), 16, "frames in host memory do not crowd the device");
+    }
+
+    #[test]
+    fn a_run_that_left_the_gpu_looks_at_host_memory_alone() {
+        let machine = Machine::default();
+        machine.fill(10);
+        machine.gpu.store(99 * MIB, Ordering::SeqCst);
+        let manager = machine.manager(0);
+        let cache = add_cache(&manager, &machine);
+        manager.watch.observe();
+        manager.leave_gpu();
+        manager.watch.observe();
+        assert!(!manager.safe_point(1), "a full GPU asks for no smaller batch on the CPU");
+        assert_eq!((manager.read().gpu, manager.stats().cleanups), (None, 0));
+        manager.clean(Reason::OutOfMemory);
+        assert_eq!(cache.get(), 8, "frames take the memory that training wants now");
     }
 
     #[test]
