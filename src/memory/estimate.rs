@@ -7,6 +7,7 @@ use std::ops::Range;
 
 use serde::Serialize;
 
+use super::advise::HostFacts;
 use super::layers::{ConvNorm, Head, ResNet, network};
 use crate::config::{AutoBytes, Config, Switch};
 use crate::torch::Format;
@@ -29,11 +30,12 @@ const CUDA_FRAGMENTATION_PERCENT: u64 = 10;
 
 /// Code and scratch of oneDNN that only a first step brings in, with backward and without. Fitted to the `fit` settings of
 /// benches/estimate.rs on an AVX-512 CPU and judged by others, as are the shares below.
-const ONEDNN_TRAINING_BYTES: u64 = 48 * MIB;
+const ONEDNN_TRAINING_BYTES: u64 = 40 * MIB;
 const ONEDNN_FORWARD_BYTES: u64 = 30 * MIB;
-/// glibc keeps blocks below 32 MiB in a heap with holes. In training, so much of what is in use stays resident besides; in
-/// evaluation, of what comes and goes.
-const HEAP_HOLES_TRAINING_PERCENT: u64 = 24;
+/// glibc keeps blocks below 32 MiB in a heap with holes: a share of the activations, which does not grow for ever, because
+/// their blocks grow with them and large ones go back to the system. Recomputing leaves the same holes as keeping.
+const HEAP_HOLES_TRAINING_PERCENT: u64 = 55;
+const HEAP_HOLES_MOST_BYTES: u64 = 512 * MIB;
 const HEAP_HOLES_FORWARD_PERCENT: u64 = 15;
 
 /// What runs the step.
@@ -85,28 +87,29 @@ impl From<Breakdown> for Estimate {
 #[must_use]
 pub fn training_step(config: &Config, micro_batch: usize, device: DeviceKind, format: Format) -> Estimate {
     let step = Step::new(config, micro_batch, format);
-    let (activations, transient) =
-        if config.model.activation_checkpointing { step.recomputing_backward() } else { step.plain_backward() };
-    step.estimate(config, device, activations, transient, true)
+    let plain = step.plain_backward();
+    let alive = if config.model.activation_checkpointing { step.recomputing_backward() } else { plain };
+    let holes_bytes = (plain.0 + plain.1) * HEAP_HOLES_TRAINING_PERCENT / 100;
+    step.estimate(config, device, alive, Some(holes_bytes.min(HEAP_HOLES_MOST_BYTES)))
 }
 
 /// Peak of a forward pass without gradients on `micro_batch` clips: validation, testing, prediction.
 #[must_use]
 pub fn evaluation_step(config: &Config, micro_batch: usize, device: DeviceKind, format: Format) -> Estimate {
     let step = Step::new(config, micro_batch, format);
-    let transient = step.forward_peak_bytes();
-    step.estimate(config, device, step.input_bytes, transient, false)
+    let transient = step.forward_peak_bytes(!config.gpu.channels_last);
+    step.estimate(config, device, (step.input_bytes, transient), None)
 }
 
-/// The most that clips kept in memory may take where `free_bytes` of host memory are free at the start: what the loader
-/// leaves of `dataloader.host_memory_budget`.
+/// The most that clips kept in memory may take on a host as it is at the start: what the loader leaves of
+/// `dataloader.host_memory_budget`.
 #[must_use]
-pub(super) fn cache_budget_bytes(config: &Config, free_bytes: u64) -> u64 {
+pub(super) fn cache_budget_bytes(config: &Config, host: &HostFacts) -> u64 {
     let budget_bytes = match config.dataloader.host_memory_budget {
-        AutoBytes::Auto => free_bytes / 2,
+        AutoBytes::Auto => host.free_bytes / 2,
         AutoBytes::Bytes(bytes) => bytes,
     };
-    let left_bytes = budget_bytes.saturating_sub(decode_window_bytes(config));
+    let left_bytes = budget_bytes.saturating_sub(decode_window_bytes(config, host.decoder_bytes));
     match (config.cache.enable_cache, config.cache.memory_bytes) {
         (Switch::Off, _) => 0,
         (_, AutoBytes::Auto) => left_bytes,
@@ -114,17 +117,15 @@ pub(super) fn cache_budget_bytes(config: &Config, free_bytes: u64) -> u64 {
     }
 }
 
-/// Host memory of the loader: clips that wait, one batch in use, and a decoder in every worker.
+/// Host memory of the loader: clips that wait, one batch in use, and in every worker a decoder of so many bytes.
 #[must_use]
-pub fn decode_window_bytes(config: &Config) -> u64 {
-    // A 1080p H.264 decoder holds up to 17 reference frames of 3 MiB, and the scaler's buffers.
-    const DECODER_BYTES: u64 = 64 * MIB;
+pub(super) fn decode_window_bytes(config: &Config, decoder_bytes: u64) -> u64 {
     let loader = &config.dataloader;
     let workers = loader.num_workers.max(1) as u64;
     let batches = if loader.num_workers == 0 { 1 } else { workers * loader.prefetch_factor as u64 + 1 };
     let [height, width] = config.data.frame_size;
     let clip_bytes = (config.data.max_frames * 3 * height * width) as u64;
-    batches * config.training.batch_size.clips() as u64 * clip_bytes + workers * DECODER_BYTES
+    batches * config.training.batch_size.clips() as u64 * clip_bytes + workers * decoder_bytes
 }
 
 /// A network and what one forward pass of it works on.
@@ -210,12 +211,13 @@ impl Step {
         std::cmp::max_by_key(fullest, (held_bytes + self.head_bytes(), 0), |(kept, more)| kept + more)
     }
 
-    /// Without gradients only a layer's input, its output, the normalised output and a shortcut are alive, and the copies
-    /// of the weights that autocast made so far. The first layer's input is the frames.
-    fn forward_peak_bytes(&self) -> u64 {
+    /// Without gradients only a layer's input, its output, the normalised output and a shortcut are alive, and a copy of
+    /// the layer's weights. Autocast keeps the copies that it made so far only where weights are no views; those that lie
+    /// in NHWC order are. The first layer's input is the frames.
+    fn forward_peak_bytes(&self, keeps_copies: bool) -> u64 {
         let mut copied = 0;
         let alive = self.resnet.convs.iter().enumerate().map(|(index, conv)| {
-            copied += conv.parameters();
+            copied = conv.parameters() + if keeps_copies { copied } else { 0 };
             let besides = if index == 0 { 0 } else { conv.in_elements + conv.out_elements };
             self.bytes(2 * conv.out_elements + besides) + self.copies_bytes(copied)
         });
@@ -227,15 +229,15 @@ impl Step {
         if self.format == Format::F32 { 0 } else { weights * self.format.bytes() }
     }
 
-    /// Adds weights, and what follows from the device.
+    /// Adds weights, and what follows from the device. `training_holes` are the heap's in training; `None` in evaluation.
     fn estimate(
         &self,
         config: &Config,
         device: DeviceKind,
-        activations: u64,
-        transient: u64,
-        training: bool,
+        (activations, transient): (u64, u64),
+        training_holes: Option<u64>,
     ) -> Estimate {
+        let training = training_holes.is_some();
         let parameters = super::parameter_count(&config.model);
         // The head runs in float32. Without gradients, copies are among what comes and goes.
         let copies = if training { self.copies_bytes(self.resnet.parameters()) } else { 0 };
@@ -249,11 +251,11 @@ impl Step {
                 (CUBLAS_WORKSPACE_BYTES + cudnn, CUDA_CONTEXT_BYTES, margin)
             }
             DeviceKind::Cpu => {
-                let in_use = weights + gradients + optimizer + activations + transient;
-                match training {
-                    true => (ONEDNN_TRAINING_BYTES, 0, in_use * HEAP_HOLES_TRAINING_PERCENT / 100),
-                    false => (ONEDNN_FORWARD_BYTES, 0, transient * HEAP_HOLES_FORWARD_PERCENT / 100),
-                }
+                let forward_holes = transient * HEAP_HOLES_FORWARD_PERCENT / 100;
+                // Backward through an LSTM collects the gradients of its weights in oneDNN's scratch, which stays.
+                let lstm_bytes = self.head.lstm_parameters * F32_BYTES;
+                let scratch = if training { ONEDNN_TRAINING_BYTES + lstm_bytes } else { ONEDNN_FORWARD_BYTES };
+                (scratch, 0, training_holes.unwrap_or(forward_holes))
             }
         };
         let workspace = transient + scratch;
@@ -372,7 +374,7 @@ mod tests {
         for (workers, prefetch, batches, decoders) in [(2, 3, 7, 2), (0, 3, 1, 1)] {
             config.dataloader.num_workers = workers;
             config.dataloader.prefetch_factor = prefetch;
-            assert_eq!(decode_window_bytes(&config), batches * batch_bytes + decoders * 64 * MIB);
+            assert_eq!(decode_window_bytes(&config, 64 * MIB), batches * batch_bytes + decoders * 64 * MIB);
         }
     }
 
