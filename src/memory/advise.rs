@@ -376,6 +376,13 @@ mod tests {
         );
         assert_eq!(keys(&advice), ["cache.memory_bytes"]);
         assert!(advice.recommended_fits);
+
+        // Without a cache: the step alone would fit, and four decoders come on top.
+        let mut config = config.clone();
+        config.cache.enable_cache = Switch::Off;
+        let step_bytes = advice.estimate.peak_bytes;
+        let fits = |free_bytes: u64| advise(&config, &cpu(free_bytes), HostFacts { free_bytes, ..HOST }).fits;
+        assert!(!fits(step_bytes * 10 / 9 + (64 << 20)) && fits(step_bytes * 10 / 9 + GIB));
     }
 
     #[test]

@@ -377,6 +377,7 @@ mod tests {
         let cut = guard.run(5, &mut Fake::new(1)).unwrap();
         assert_eq!(cut, Cut { chunk_frames: Some(1), ..Cut::whole(1) });
         assert_eq!(guard.events().len(), 4, "5 clips, 3 clips, a clip, 2 frames");
+        assert_eq!(guard.events()[0].before, Cut::whole(5), "a short batch is told as it was");
     }
 
     #[test]
@@ -463,7 +464,9 @@ mod tests {
         gauge.retry();
         guard.run(12, &mut Fake::new(6 * FRAMES)).unwrap();
         guard.step_done();
-        assert_eq!(guard.cut(), Cut::whole(6));
+        gauge.retry();
+        guard.step_done();
+        assert_eq!(guard.cut(), Cut::whole(6), "one retry since");
     }
 
     #[test]

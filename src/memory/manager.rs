@@ -505,6 +505,28 @@ mod tests {
     }
 
     #[test]
+    fn the_first_gives_way_alone_and_the_last_that_did_comes_back_first() {
+        let machine = Machine::default();
+        machine.fill(85);
+        let manager = machine.manager(0);
+        // Of what others hold too, so that one notch never suffices.
+        let elsewhere = [Machine::default(), Machine::default()];
+        elsewhere.iter().for_each(|machine| machine.fill(50));
+        let [first, last] = elsewhere.each_ref().map(|machine| add_cache(&manager, machine));
+        let mut step = |host_mib: u64| {
+            machine.fill(host_mib);
+            manager.watch.observe();
+            manager.safe_point(1);
+            (first.get(), last.get())
+        };
+        assert_eq!([85, 89, 93].map(&mut step), [(8, 16), (4, 16), (2, 16)]);
+        assert_eq!([97, 100].map(&mut step), [(1, 16), (0, 16)]);
+        assert_eq!([100; 4].map(&mut step)[3], (0, 8), "the next one's turn");
+        assert_eq!([30; 4].map(&mut step)[3], (0, 16), "it is the first to come back");
+        assert_eq!([30; 4].map(&mut step)[3], (1, 16));
+    }
+
+    #[test]
     fn what_frees_nothing_at_once_gives_a_notch_at_a_time_and_the_batch_is_last() {
         let machine = Machine::default();
         machine.fill(97);
