@@ -5,7 +5,7 @@
 use std::collections::BTreeMap;
 
 use dfdetect::config::{Backbone, Config, Temporal};
-use dfdetect::model::{Detector, Mode, Parameter};
+use dfdetect::model::{Detector, Mode, Parameter, Role};
 use dfdetect::torch::Format;
 use serde::Deserialize;
 use tch::{Device, Kind, Tensor};
@@ -38,7 +38,7 @@ fn set(parameter: &Parameter, values: &Tensor) {
 fn fill(detector: &Detector) {
     let _no_grad = tch::no_grad_guard();
     let backbone = || detector.parameters().iter().filter(|p| p.name.starts_with("backbone."));
-    for (salt, parameter) in backbone().filter(|p| p.trainable).enumerate() {
+    for (salt, parameter) in backbone().filter(|p| p.role == Role::Trained).enumerate() {
         let (size, count) = (parameter.tensor.size(), parameter.tensor.numel());
         let values = pattern(count, salt);
         if size.len() == 4 {
@@ -50,7 +50,7 @@ fn fill(detector: &Detector) {
             set(parameter, &(values * 0.2 + if parameter.name.ends_with("weight") { level } else { 0.0 }));
         }
     }
-    for (salt, parameter) in backbone().filter(|p| !p.trainable).enumerate() {
+    for (salt, parameter) in backbone().filter(|p| p.role == Role::Statistic).enumerate() {
         let values = pattern(parameter.tensor.numel(), salt);
         set(parameter, &(values * 0.2 + f64::from(u8::from(parameter.name.ends_with("var")))));
     }

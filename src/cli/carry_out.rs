@@ -117,6 +117,9 @@ impl Plan {
     /// Network, optimizer and state: new ones, or those of the checkpoint.
     fn learner(&self) -> Result<(Detector, AdamW, TrainState)> {
         let detector = self.detector()?;
+        if self.resumed.is_none() {
+            self.fill_backbone(&detector)?;
+        }
         let named = detector.parameters().trainable().map(|parameter| (parameter.name.as_str(), &parameter.tensor));
         let mut optimizer =
             AdamW::new(named, self.config.training.weight_decay).context("the optimizer cannot be built")?;

@@ -6,9 +6,9 @@ use std::path::Path;
 use anyhow::{Context, Result};
 
 use super::measure;
-use crate::config::{self, BatchSize, Config, ConfigError, DataConfig};
+use crate::config::{self, BatchSize, Config, ConfigError, DataConfig, Pretrained};
 use crate::data::{DataError, Label, Manifest, Split};
-use crate::model::{Detector, Placement};
+use crate::model::{Detector, Placement, Sources, load_pretrained};
 use crate::optim::LossScaler;
 use crate::report::RunFolder;
 use crate::torch::Format;
@@ -54,6 +54,7 @@ impl Plan {
         let checkpoint = Checkpoint::open(&Checkpoints::of_run(folder.path()).path("last"))?;
         let mut config = config::resolve(&checkpoint.config, overrides)?;
         check_same_split(&checkpoint.config, &config)?;
+        check_same_first_weights(&checkpoint.config, &config)?;
         make_absolute(&mut config.data);
         let mut manifest = Manifest::load(&folder.manifest())?;
         manifest.move_to(&[config.data.root.0.as_slice(), &config.data.test_roots.0].concat())?;
@@ -102,6 +103,23 @@ impl Plan {
         let steps = batches.div_ceil(training.gradient_accumulation);
         writeln!(io::stdout(), "training   {} epochs of {steps} steps, {effective} clips each", training.epochs)?;
         writeln!(io::stdout(), "nothing was written: this was a dry run")?;
+        Ok(())
+    }
+
+    /// Fills the backbone of a new run's network as `model.pretrained` says.
+    pub(super) fn fill_backbone(&self, detector: &Detector) -> Result<()> {
+        let path = match &self.config.model.pretrained {
+            Pretrained::None => {
+                if self.config.model.freeze.is_some() {
+                    tracing::warn!("model.freeze keeps random weights as they are, because model.pretrained is none");
+                }
+                return Ok(());
+            }
+            Pretrained::Imagenet => Sources::from_env().imagenet(self.config.model.backbone)?,
+            Pretrained::File(path) => path.clone(),
+        };
+        let loaded = load_pretrained(&path, detector.parameters())?;
+        tracing::info!("backbone: {loaded} ({})", path.display());
         Ok(())
     }
 
@@ -185,4 +203,12 @@ fn check_same_split(before: &Config, now: &Config) -> Result<(), ConfigError> {
     }
     let problem = "a run keeps its split and its seed: seed, val_split, test_split and group_by must stay";
     Err(unresumable("data", problem, "start a new run to change them"))
+}
+
+fn check_same_first_weights(before: &Config, now: &Config) -> Result<(), ConfigError> {
+    if before.model.pretrained == now.model.pretrained {
+        return Ok(());
+    }
+    let hint = "leave it as it was, or start a new run from other weights";
+    Err(unresumable("model.pretrained", "a resumed run has its weights already", hint))
 }

@@ -7,6 +7,7 @@ mod augmentation;
 mod data;
 mod legacy;
 mod load;
+mod model;
 mod scalars;
 mod schema;
 mod validate;
@@ -14,6 +15,7 @@ mod validate;
 pub use augmentation::AugmentationConfig;
 pub use data::{CacheConfig, DataConfig, FaceConfig, FaceMode, GroupBy, LayoutChoice, LoaderConfig, OnMiss, Sampling};
 pub use load::{ConfigError, Loaded, load, parse, resolve};
+pub use model::{BACKBONE_PARTS, Freeze, Pretrained};
 pub use scalars::{AutoBytes, BatchSize, DeviceChoice, Methods, Precision, Roots, Switch};
 pub use schema::{
     Backbone, Config, EarlyStopping, Experiment, GpuConfig, LogLevel, LoggingConfig, MemoryManagement, ModelConfig,

@@ -10,6 +10,7 @@ use serde::{Deserialize, Serialize};
 
 use super::augmentation::AugmentationConfig;
 use super::data::{CacheConfig, DataConfig, LoaderConfig};
+use super::model::{Freeze, Pretrained};
 use super::scalars::{BatchSize, DeviceChoice, Precision, Switch};
 
 /// The whole configuration of a run.
@@ -82,6 +83,10 @@ impl Default for Experiment {
 pub struct ModelConfig {
     /// The network that sees one frame.
     pub backbone: Backbone,
+    /// The backbone's first weights: `none` for random ones, `imagenet`, or a `.pth` or `.safetensors` file.
+    pub pretrained: Pretrained,
+    /// What of the backbone does not learn: `none`, `backbone`, `batch_norm`, how many of stem, layer1 ... layer4, or a list.
+    pub freeze: Freeze,
     /// What makes one score of the T frames of a clip.
     pub temporal: Temporal,
     /// Width of the LSTM, each direction (`lstm_attention` only).
@@ -102,6 +107,8 @@ impl Default for ModelConfig {
     fn default() -> Self {
         Self {
             backbone: Backbone::Resnet50,
+            pretrained: Pretrained::None,
+            freeze: Freeze::default(),
             temporal: Temporal::LstmAttention,
             hidden_dim: 512,
             num_layers: 2,
