@@ -1,11 +1,10 @@
 //! What training writes down: the lines of `metrics.jsonl`, the columns of `metrics.csv`, an epoch in words.
 
-use std::path::Path;
-
 use serde::{Deserialize, Serialize};
 
 use super::state::EpochRecord;
 use crate::memory::{Cleanup, Cut, OomEvent, Reading};
+use crate::report::Provenance;
 
 /// Columns of `metrics.csv`: keys of an [`EpochRecord`].
 pub(super) const CSV_COLUMNS: &[&str] = &[
@@ -28,6 +27,15 @@ pub(super) const CSV_COLUMNS: &[&str] = &[
     "is_best",
 ];
 
+/// A run is started or resumed.
+#[derive(Serialize)]
+pub(super) struct StartLine<'a> {
+    pub step: u64,
+    pub time: String,
+    #[serde(flatten)]
+    pub provenance: &'a Provenance,
+}
+
 /// A step as it stands in `metrics.jsonl`.
 #[derive(Serialize)]
 pub(super) struct StepLine {
@@ -35,6 +43,8 @@ pub(super) struct StepLine {
     pub epoch: u32,
     pub loss: f64,
     pub lr: f64,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub backbone_lr: Option<f64>,
     pub grad_norm: f64,
     pub scale: f64,
     pub clips: usize,
@@ -90,7 +100,15 @@ pub(super) struct CleanupLine<'a> {
 pub(super) struct SkipLine<'a> {
     pub step: u64,
     pub reason: &'a str,
-    pub videos: Vec<&'a Path>,
+    pub videos: Vec<String>,
+}
+
+/// The run has diverged and goes on from an earlier step.
+#[derive(Serialize)]
+pub(super) struct TakenBackLine {
+    pub step: u64,
+    pub to_step: u64,
+    pub lr_factor: f64,
 }
 
 /// An epoch in one line for people.
