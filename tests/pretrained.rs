@@ -5,13 +5,16 @@ use std::fs;
 use std::io::{BufRead, BufReader, Write};
 use std::net::{TcpListener, TcpStream};
 use std::path::{Path, PathBuf};
+use std::sync::atomic::AtomicBool;
 use std::sync::{Arc, Mutex};
 
 use dfdetect::config::Backbone;
-use dfdetect::model::Sources;
+use dfdetect::model::{PretrainedError, Sources};
 use sha2::{Digest, Sha256};
 use tempfile::TempDir;
 
+/// Nobody wants to stop.
+static GO_ON: AtomicBool = AtomicBool::new(false);
 const COMMIT: &str = "0123456789abcdef0123456789abcdef01234567";
 const FILE: &str = "/timm/resnet18.tv_in1k/resolve/main/model.safetensors";
 
@@ -123,7 +126,7 @@ fn repository(folder: &Path) -> PathBuf {
 /// Fetches from a server of these manners into a new folder; gives back the file's path, or the error's text.
 fn fetch(manners: Manners) -> (Result<PathBuf, String>, Server, TempDir) {
     let (folder, server) = (tempfile::tempdir().unwrap(), Server::start(manners));
-    let fetched = sources(folder.path(), &server.endpoint).imagenet(Backbone::Resnet18);
+    let fetched = sources(folder.path(), &server.endpoint).imagenet(Backbone::Resnet18, &GO_ON);
     (fetched.map_err(|error| error.to_string()), server, folder)
 }
 
@@ -142,7 +145,7 @@ fn a_file_is_fetched_once_and_lies_where_pythons_library_looks() {
     let before = server.requests();
     let expected = [("HEAD", FILE), ("GET", FILE), ("GET", "/blob")];
     assert_eq!(before, expected.map(|(method, path)| (method.to_owned(), path.to_owned(), 0)));
-    assert_eq!(sources(folder.path(), &server.endpoint).imagenet(Backbone::Resnet18).unwrap(), path);
+    assert_eq!(sources(folder.path(), &server.endpoint).imagenet(Backbone::Resnet18, &GO_ON).unwrap(), path);
     assert_eq!(server.requests(), before, "it is in the cache");
 }
 
@@ -162,9 +165,19 @@ fn what_an_earlier_call_left_is_gone_on_with() {
     assert_eq!(server.ranges(), [0, 70_000, 70_000, 70_000]);
 
     let server = Server::start(Manners::default());
-    let path = sources(folder.path(), &server.endpoint).imagenet(Backbone::Resnet18).unwrap();
+    let path = sources(folder.path(), &server.endpoint).imagenet(Backbone::Resnet18, &GO_ON).unwrap();
     assert_eq!(fs::read(path).unwrap(), content());
     assert_eq!(server.ranges(), [70_000]);
+}
+
+#[test]
+fn a_download_can_be_stopped_and_gone_on_with() {
+    let folder = tempfile::tempdir().unwrap();
+    let server = Server::start(Manners { cut_after: vec![70_000], ..Manners::default() });
+    let stopped = sources(folder.path(), &server.endpoint).imagenet(Backbone::Resnet18, &AtomicBool::new(true));
+    assert!(matches!(stopped, Err(PretrainedError::Interrupted)), "{stopped:?}");
+    let path = sources(folder.path(), &server.endpoint).imagenet(Backbone::Resnet18, &GO_ON).unwrap();
+    assert_eq!(fs::read(path).unwrap(), content());
 }
 
 #[test]
@@ -183,7 +196,7 @@ fn another_file_than_promised_is_not_kept() {
     assert_eq!(fs::read_dir(repository(folder.path()).join("blobs")).unwrap().count(), 0);
 
     let server = Server::start(Manners::default());
-    assert!(sources(folder.path(), &server.endpoint).imagenet(Backbone::Resnet18).is_ok());
+    assert!(sources(folder.path(), &server.endpoint).imagenet(Backbone::Resnet18, &GO_ON).is_ok());
 }
 
 #[test]
@@ -216,7 +229,7 @@ fn without_a_network_the_error_says_which_file_to_put_where() {
     // A port that was free a moment ago.
     let port = TcpListener::bind("127.0.0.1:0").unwrap().local_addr().unwrap().port();
     let mut sources = sources(folder.path(), &format!("http://127.0.0.1:{port}"));
-    let error = sources.imagenet(Backbone::Resnet50).unwrap_err().to_string();
+    let error = sources.imagenet(Backbone::Resnet50, &GO_ON).unwrap_err().to_string();
     let place = folder.path().join("torch/resnet50-0676ba61.pth");
     assert!(
         error.contains(&format!(
@@ -227,11 +240,11 @@ fn without_a_network_the_error_says_which_file_to_put_where() {
     );
 
     sources.offline = true;
-    let error = sources.imagenet(Backbone::Resnet50).unwrap_err().to_string();
+    let error = sources.imagenet(Backbone::Resnet50, &GO_ON).unwrap_err().to_string();
     assert!(error.contains("HF_HUB_OFFLINE is set") && error.contains("\n  hint: "), "{error}");
 
     fs::create_dir(folder.path().join("torch")).unwrap();
     fs::write(&place, "something else").unwrap();
-    let error = sources.imagenet(Backbone::Resnet50).unwrap_err().to_string();
+    let error = sources.imagenet(Backbone::Resnet50, &GO_ON).unwrap_err().to_string();
     assert!(error.contains("resnet50-0676ba61.pth: ") && error.contains("SHA-256"), "{error}");
 }

@@ -32,7 +32,7 @@ impl Plan {
         tracing::info!("device: {}", self.placement.reason);
         limit_device_memory(&self.config.gpu, self.placement.device)?;
         // First what takes seconds: a network that cannot be built or loaded should not wait for thousands of videos.
-        let learner = self.learner()?;
+        let learner = self.learner(&stop)?;
         if self.resumed.is_none() {
             decide_faces(&self.config, &mut self.manifest, &stop)?;
         }
@@ -114,12 +114,12 @@ impl Plan {
     }
 
     /// Network, average, optimizer and state: new ones, or those of the checkpoint.
-    fn learner(&self) -> Result<(Learner, TrainState)> {
+    fn learner(&self, stop: &AtomicBool) -> Result<(Learner, TrainState)> {
         let training = &self.config.training;
         let average = training.ema_decay.map(|_| self.detector()).transpose()?;
         let detector = self.detector()?;
         if self.resumed.is_none() {
-            self.fill_backbone(&detector)?;
+            self.fill_backbone(&detector, stop)?;
         }
         let mut learner = Learner::new(training, detector, average).context("the optimizer cannot be built")?;
         let state = match &self.resumed {

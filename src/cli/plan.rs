@@ -2,13 +2,14 @@
 
 use std::io::{self, Write};
 use std::path::Path;
+use std::sync::atomic::AtomicBool;
 
 use anyhow::{Context, Result};
 
-use super::measure;
+use super::{Interrupted, measure};
 use crate::config::{self, BatchSize, Config, ConfigError, DataConfig, Pretrained, SamplerChoice};
 use crate::data::{DataError, Label, Manifest, Sampler, Split};
-use crate::model::{Detector, Placement, Sources, load_pretrained};
+use crate::model::{Detector, Placement, PretrainedError, Sources, load_pretrained};
 use crate::optim::LossScaler;
 use crate::report::RunFolder;
 use crate::torch::Format;
@@ -88,6 +89,9 @@ impl Plan {
 
     pub fn describe(&self) -> Result<()> {
         let detector = self.detector()?;
+        if self.resumed.is_none() && matches!(self.config.model.pretrained, Pretrained::File(_)) {
+            self.fill_backbone(&detector, &AtomicBool::new(false))?;
+        }
         for set in &self.manifest.sets {
             writeln!(io::stdout(), "data       {}", set.root.display())?;
         }
@@ -119,7 +123,7 @@ impl Plan {
     }
 
     /// Fills the backbone of a new run's network as `model.pretrained` says.
-    pub(super) fn fill_backbone(&self, detector: &Detector) -> Result<()> {
+    pub(super) fn fill_backbone(&self, detector: &Detector, stop: &AtomicBool) -> Result<()> {
         let path = match &self.config.model.pretrained {
             Pretrained::None => {
                 if self.config.model.freeze.is_some() {
@@ -127,7 +131,15 @@ impl Plan {
                 }
                 return Ok(());
             }
-            Pretrained::Imagenet => Sources::from_env().imagenet(self.config.model.backbone)?,
+            Pretrained::Imagenet => match Sources::from_env().imagenet(self.config.model.backbone, stop) {
+                Err(PretrainedError::Interrupted) => {
+                    return Err(Interrupted(Some(
+                        "what came of the weights is kept; the next run goes on there".into(),
+                    ))
+                    .into());
+                }
+                found => found?,
+            },
             Pretrained::File(path) => path.clone(),
         };
         let loaded = load_pretrained(&path, detector.parameters())?;

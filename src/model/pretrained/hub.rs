@@ -7,11 +7,12 @@ use std::fs::{self, File};
 use std::io;
 use std::os::unix::fs::symlink;
 use std::path::{Path, PathBuf};
+use std::sync::atomic::AtomicBool;
 
 use ureq::http::header::{ETAG, HeaderMap, LOCATION};
 
 use super::PretrainedError;
-use super::download::{DownloadError, agent, download, sha256_of};
+use super::download::{DownloadError, Promise, agent, download, sha256_of};
 use crate::config::Backbone;
 
 const FILE: &str = "model.safetensors";
@@ -60,11 +61,12 @@ impl Sources {
         }
     }
 
-    /// The file with a backbone's ImageNet weights: from a cache, or downloaded into it.
+    /// The file with a backbone's ImageNet weights: from a cache, or downloaded into it. Where `stop` gets set, what came so
+    /// far is kept.
     ///
     /// # Errors
     /// It is nowhere and cannot be fetched, or a file that should be it is another one.
-    pub fn imagenet(&self, backbone: Backbone) -> Result<PathBuf, PretrainedError> {
+    pub fn imagenet(&self, backbone: Backbone, stop: &AtomicBool) -> Result<PathBuf, PretrainedError> {
         let (repository, torch_file) = names(backbone);
         let repository = Repository {
             url: format!("{}/{repository}/resolve/main/{FILE}", self.endpoint),
@@ -79,10 +81,15 @@ impl Sources {
             return Ok(torch_path);
         }
         let fetched = match self.offline {
-            true => Err("HF_HUB_OFFLINE is set".to_owned()),
-            false => repository.fetch(&format!("{backbone:?}").to_lowercase()),
+            true => Err(DownloadError::Refused("HF_HUB_OFFLINE is set".into())),
+            false => repository.fetch(&format!("{backbone:?}").to_lowercase(), stop),
         };
-        fetched.map_err(|problem| PretrainedError::Unreachable { url: repository.url, problem, place: torch_path })
+        fetched.map_err(|error| match error {
+            DownloadError::Interrupted => PretrainedError::Interrupted,
+            error => {
+                PretrainedError::Unreachable { url: repository.url, problem: error.to_string(), place: torch_path }
+            }
+        })
     }
 }
 
@@ -113,46 +120,40 @@ impl Repository {
         self.folder.join("snapshots").join(commit).join(FILE)
     }
 
-    /// Downloads the file and gives it its places in the cache; says in words why not.
-    fn fetch(&self, label: &str) -> Result<PathBuf, String> {
-        let promise = self.ask().map_err(|error| error.to_string())??;
+    /// Downloads the file and gives it its places in the cache.
+    fn fetch(&self, label: &str, stop: &AtomicBool) -> Result<PathBuf, DownloadError> {
+        let promise = self.ask()?;
         let blob = self.folder.join("blobs").join(&promise.sha256);
         let snapshot = self.snapshot(&promise.commit);
-        let fill = || -> Result<(), DownloadError> {
-            for file in [&blob, &snapshot, &self.folder.join("refs/main")] {
-                fs::create_dir_all(file.parent().unwrap_or(file))?;
-            }
-            if !blob.exists() {
-                tracing::info!("fetching ImageNet weights from {}", self.url);
-                download(&self.url, promise.len, &promise.sha256, &blob, label)?;
-            }
-            match symlink(Path::new("../../blobs").join(&promise.sha256), &snapshot) {
-                Err(error) if error.kind() != io::ErrorKind::AlreadyExists => return Err(error.into()),
-                _ => {}
-            }
-            Ok(crate::files::write_whole(&self.folder.join("refs/main"), promise.commit.as_bytes())?)
-        };
-        fill().map_err(|error| match error {
-            DownloadError::Disk(error) => format!("{} cannot be written: {error}", self.folder.display()),
-            other => other.to_string(),
-        })?;
+        let reference = self.folder.join("refs/main");
+        for file in [&blob, &snapshot, &reference] {
+            fs::create_dir_all(file.parent().unwrap_or(file))?;
+        }
+        if !blob.exists() {
+            tracing::info!("fetching ImageNet weights from {}", self.url);
+            download(&self.url, &promise, &blob, label, stop)?;
+        }
+        match symlink(Path::new("../../blobs").join(&promise.sha256), &snapshot) {
+            Err(error) if error.kind() != io::ErrorKind::AlreadyExists => return Err(error.into()),
+            _ => {}
+        }
+        crate::files::write_whole(&reference, promise.commit.as_bytes())?;
         Ok(snapshot)
     }
 
     /// What the hub says of the file. It answers with a redirection to where the numbers are; what is wanted stands in the
-    /// answer itself. Only redirections within the hub are followed.
-    fn ask(&self) -> Result<Result<Promise, String>, DownloadError> {
+    /// answer itself. Redirections without it, as after a renaming, are followed.
+    fn ask(&self) -> Result<Promise, DownloadError> {
         let agent = agent(0);
         let mut url = self.url.clone();
         for _ in 0..5 {
             let response = agent.head(&url).call()?;
-            let status = response.status();
-            let headers = response.headers();
+            let (status, headers) = (response.status(), response.headers());
             if status.is_client_error() || status.is_server_error() {
                 return Err(DownloadError::Status(status));
             }
             if headers.contains_key("x-repo-commit") || !status.is_redirection() {
-                return Ok(Promise::read(headers));
+                return promise(headers);
             }
             match headers.get(LOCATION).and_then(|location| location.to_str().ok()) {
                 Some(path) if path.starts_with('/') => url = format!("{}{path}", origin(&url)),
@@ -160,7 +161,26 @@ impl Repository {
                 None => return Err(DownloadError::Status(status)),
             }
         }
-        Ok(Err("the server redirects without end".into()))
+        Err(DownloadError::Refused("the server redirects without end".into()))
+    }
+}
+
+/// Both names become parts of paths, so nothing but hexadecimal digits is taken for them.
+fn promise(headers: &HeaderMap) -> Result<Promise, DownloadError> {
+    let text = |name: &str| headers.get(name).and_then(|value| value.to_str().ok()).map(|text| text.trim_matches('"'));
+    let hex = |name: &str, digits: usize| {
+        text(name).filter(|text| text.len() == digits && text.bytes().all(|b| b.is_ascii_hexdigit()))
+    };
+    let sha256 = hex("x-linked-etag", 64).or_else(|| hex(ETAG.as_str(), 64));
+    let len = text("x-linked-size").or_else(|| text("content-length")).and_then(|len| len.parse().ok());
+    match (hex("x-repo-commit", 40), sha256, len) {
+        (Some(commit), Some(sha256), Some(len)) if len <= MAX_BYTES => {
+            Ok(Promise { commit: commit.to_owned(), sha256: sha256.to_lowercase(), len })
+        }
+        _ => {
+            let problem = "the server does not answer as the Hugging Face hub does (commit, SHA-256 and size)";
+            Err(DownloadError::Refused(problem.into()))
+        }
     }
 }
 
@@ -168,33 +188,6 @@ impl Repository {
 fn origin(url: &str) -> &str {
     let host = url.find("://").map_or(0, |scheme| scheme + 3);
     &url[..url[host..].find('/').map_or(url.len(), |slash| host + slash)]
-}
-
-/// A file as the hub describes it.
-#[derive(Debug)]
-struct Promise {
-    commit: String,
-    sha256: String,
-    len: u64,
-}
-
-impl Promise {
-    /// Both names become parts of paths, so nothing but hexadecimal digits is taken for them.
-    fn read(headers: &HeaderMap) -> Result<Self, String> {
-        let text =
-            |name: &str| headers.get(name).and_then(|value| value.to_str().ok()).map(|text| text.trim_matches('"'));
-        let hex = |name: &str, digits: usize| {
-            text(name).filter(|text| text.len() == digits && text.bytes().all(|b| b.is_ascii_hexdigit()))
-        };
-        let sha256 = hex("x-linked-etag", 64).or_else(|| hex(ETAG.as_str(), 64));
-        let len = text("x-linked-size").or_else(|| text("content-length")).and_then(|len| len.parse().ok());
-        match (hex("x-repo-commit", 40), sha256, len) {
-            (Some(commit), Some(sha256), Some(len)) if len <= MAX_BYTES => {
-                Ok(Self { commit: commit.to_owned(), sha256: sha256.to_lowercase(), len })
-            }
-            _ => Err("the server does not answer as the Hugging Face hub does (commit, SHA-256 and size)".into()),
-        }
-    }
 }
 
 #[cfg(test)]

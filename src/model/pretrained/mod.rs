@@ -3,6 +3,7 @@
 mod download;
 mod file;
 mod hub;
+mod machine;
 mod pickle;
 #[cfg(test)]
 mod tests;
@@ -59,6 +60,9 @@ pub enum PretrainedError {
         /// Where a file that was fetched otherwise is found.
         place: PathBuf,
     },
+    /// The user wants to stop.
+    #[error("interrupted; what came of the weights is kept")]
+    Interrupted,
     /// libtorch could not make or copy a tensor.
     #[error("a tensor could not be copied: {0}")]
     Torch(#[from] TchError),
@@ -71,7 +75,7 @@ impl PretrainedError {
         match self {
             Self::Io { source, .. } => source.kind() == io::ErrorKind::NotFound,
             Self::Unfit { .. } | Self::Invalid { .. } => true,
-            Self::Unreachable { .. } | Self::Torch(_) => false,
+            Self::Unreachable { .. } | Self::Interrupted | Self::Torch(_) => false,
         }
     }
 
