@@ -76,9 +76,9 @@ def resnet18():
         if shape is None:
             state[name] = torch.tensor(number)
             continue
-        # Convolutions take means, and norms do little: signals keep their size.
-        inputs = math.prod(shape[1:])
-        state[name] = torch.tensor([(1 + number / 1024) / inputs]).expand(shape)
+        # Convolutions take means, and norms add about one: signals stay positive and keep their size.
+        whole = 0 if name.endswith("running_mean") else 1
+        state[name] = torch.tensor([(whole + number / 1024) / math.prod(shape[1:])]).expand(shape)
     return state
 
 

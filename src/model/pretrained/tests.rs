@@ -66,12 +66,13 @@ fn a_resnet_of_torchvision_fills_the_backbone_and_its_classifier_is_left_out() {
         let loaded = load_pretrained(&fixture(name), detector.parameters()).unwrap();
         assert_eq!((loaded.filled, loaded.left_out.as_slice()), (100, &["fc.bias".to_owned(), "fc.weight".into()][..]));
         // The script numbers torchvision's tensors, counters among them.
-        for (name, number, inputs) in
-            [("conv1.weight", 0, 147), ("bn1.running_mean", 3, 1), ("layer4.1.bn2.running_var", 118, 1)]
-        {
+        for (name, expected) in [
+            ("conv1.weight", 1.0 / 147.0),
+            ("bn1.running_mean", 3.0 / 1024.0),
+            ("layer4.1.bn2.running_var", 1.0 + 118.0 / 1024.0),
+        ] {
             let found = values(&parameter(&detector, &format!("backbone.{name}")).tensor);
-            let expected = ((1.0 + f64::from(number) / 1024.0) / f64::from(inputs)) as f32;
-            assert!(found.iter().all(|value| *value == f64::from(expected)), "{name}: {}", found[0]);
+            assert!(found.iter().all(|value| *value == f64::from(expected as f32)), "{name}: {}", found[0]);
         }
         assert_eq!(values(&parameter(&detector, "head.fc.weight").tensor), head);
         let weight = &parameter(&detector, "backbone.layer1.0.conv1.weight").tensor;
