@@ -109,7 +109,7 @@ fn unreadable_videos_are_left_out_and_named_while_others_come_through() {
         for budget_bytes in [0, u64::MAX] {
             let source = source(&manifest, budget_bytes);
             assert_eq!(
-                named(&unusable(prepare(&source, &videos, |_| false, threads, &AtomicBool::new(false)))),
+                named(&unusable(&prepare(&source, &videos, |_| false, threads, &AtomicBool::new(false)))),
                 expected
             );
             assert_eq!(source.cache().stats().bytes, if budget_bytes == 0 { 0 } else { 6 * CLIP_BYTES });
@@ -122,7 +122,7 @@ fn a_full_cache_is_not_exceeded_and_what_is_in_it_is_not_decoded_again() {
     let (root, manifest) = dataset(4);
     let videos: Vec<usize> = (0..8).collect();
     let source = source(&manifest, 5 * CLIP_BYTES + 1);
-    assert!(unusable(prepare(&source, &videos, |_| false, 2, &AtomicBool::new(false))).is_empty());
+    assert!(unusable(&prepare(&source, &videos, |_| false, 2, &AtomicBool::new(false))).is_empty());
     assert_eq!(source.cache().stats(), CacheStats { bytes: 5 * CLIP_BYTES, ..CacheStats::default() });
     let loader = Loader::new(source.clone(), &LoaderPlan::fixed(2, 2));
     let before = batches(&loader, sequential_plan(&videos, 3));
@@ -154,7 +154,7 @@ fn beyond_the_cache_files_are_probed_and_not_decoded() {
     bytes[pixels..index - 8].fill(0xff);
     fs::write(&path, bytes).unwrap();
     let prepared = |budget_bytes| {
-        unusable(prepare(&source(&manifest, budget_bytes), &[0, 1], |_| false, 1, &AtomicBool::new(false)))
+        unusable(&prepare(&source(&manifest, budget_bytes), &[0, 1], |_| false, 1, &AtomicBool::new(false)))
     };
     assert!(prepared(CLIP_BYTES).is_empty(), "the damage does not show without decoding");
     let found = prepared(2 * CLIP_BYTES);

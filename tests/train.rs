@@ -510,7 +510,7 @@ fn kill_after(child: &mut Child, pause: Duration) -> bool {
     ended.is_none()
 }
 
-/// Runs to the end through `kills` kills at random moments of its first `whole`, and gives back how many fell.
+/// Runs to the end through `kills` kills at random moments of a run that takes `whole`, and gives back how many fell.
 fn train_through_kills(train: impl Fn() -> Command, output: &Path, kills: u32, whole: Duration, seed: u64) -> u32 {
     let mut random = ChaCha8Rng::seed_from_u64(seed);
     let mut done = 0;
@@ -525,7 +525,7 @@ fn train_through_kills(train: impl Fn() -> Command, output: &Path, kills: u32, w
             }
         };
         let mut child = command.stderr(Stdio::null()).stdout(Stdio::null()).spawn().unwrap();
-        let pause = whole.mul_f64(random.random());
+        let pause = whole.mul_f64(random.random_range(0.0..0.6));
         if done == kills {
             assert!(child.wait().unwrap().success(), "{command:?}");
             return done;
