@@ -161,7 +161,7 @@ impl Checkpoints {
             self.link("best", &home)?;
         }
         self.link("last", &home)?;
-        self.delete_others(config);
+        self.tidy(config);
         Ok(())
     }
 
@@ -192,7 +192,7 @@ impl Checkpoints {
     }
 
     /// Deletes what neither a link names nor the configuration keeps; that it cannot be is no reason to stop a run.
-    fn delete_others(&self, config: &Config) {
+    pub(super) fn tidy(&self, config: &Config) {
         let mut stay = kept(self.all(), &config.output, config.training.early_stopping.monitor);
         let links = ["last", "best"].iter().filter_map(|name| fs::read_link(self.path(name)).ok());
         stay.extend(links.map(|home| home.to_string_lossy().into_owned()));

@@ -8,7 +8,7 @@ use std::time::Instant;
 
 use bytesize::ByteSize;
 
-use super::checkpoint::CheckpointError;
+use super::checkpoint::{CheckpointError, Checkpoints};
 use super::divergence::MAX_BAD_STEPS;
 use super::lines::{StartLine, StepLine};
 use super::state::TrainState;
@@ -125,6 +125,9 @@ impl Trainer<'_> {
         if self.state.step == 0 {
             // To go back to from the first epoch, and to go on from where that is cut short.
             self.save(false)?;
+        } else {
+            // A kill may have come before what the last checkpoint replaced was deleted.
+            Checkpoints::of_run(self.folder.path()).tidy(self.config);
         }
         while self.state.epoch < self.config.training.epochs {
             if self.state.patience.is_exhausted(stopping.patience) {
