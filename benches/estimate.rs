@@ -1,9 +1,10 @@
-//! Predicted against measured peaks: `cargo bench --bench estimate [-- fit]`.
+//! Predicted against measured peaks: `cargo bench --bench estimate [-- fit|cuda]`.
 //!
 //! Runs real steps of this program on the CPU, each setting in a process of its own, and prints the growth of its resident
-//! memory beside the prediction. `fit` runs the settings to which the margin in `memory::estimate` was fitted, and prints
-//! what is in use without glibc's holes as well; without it come others, so that the margin is judged by what it was not
-//! made from.
+//! memory beside the prediction, without and with what glibc's heap loses to holes. `fit` runs the settings to which the
+//! margin for these holes in `memory::estimate` was fitted; without it come others, so that the margin is judged by what it
+//! was not made from. `cuda` runs these on a GPU, with fp16 for bf16: the tensors' own peak there has no column, what is
+//! measured is what libtorch reserved, with the context as predicted.
 #![expect(clippy::unwrap_used, reason = "a benchmark fails by panicking")]
 
 use std::io::Write;
@@ -15,15 +16,21 @@ use dfdetect::torch::Format;
 use dfdetect::train::{Phase, Trial, Trialled};
 
 use Backbone::{Resnet18, Resnet34, Resnet50, Resnet101};
-use Phase::{Evaluate, Train};
-use Precision::{Bf16, Off};
+use Precision::{Bf16, Fp16, Off};
 use Temporal::{LstmAttention, Mean};
+use Work::{Evaluate, Recomputing, Train};
 
-/// Phase, backbone, clips, frames, side, format, head.
-type Setting = (Phase, Backbone, usize, usize, usize, Precision, Temporal);
+/// What is measured.
+#[derive(Debug, Clone, Copy, PartialEq)]
+enum Work {
+    Train,
+    /// Training with activation checkpointing.
+    Recomputing,
+    Evaluate,
+}
 
-/// These of [`HELD_OUT`] are also measured with activation checkpointing.
-const CHECKPOINTED: &[usize] = &[1, 9];
+/// Work, backbone, clips, frames, side, format, head.
+type Setting = (Work, Backbone, usize, usize, usize, Precision, Temporal);
 
 const FIT: &[Setting] = &[
     (Train, Resnet18, 2, 8, 224, Off, Mean),
@@ -34,10 +41,14 @@ const FIT: &[Setting] = &[
     (Train, Resnet50, 2, 8, 224, Off, Mean),
     (Train, Resnet50, 2, 8, 224, Bf16, Mean),
     (Train, Resnet50, 1, 8, 112, Bf16, LstmAttention),
+    (Train, Resnet101, 1, 8, 128, Bf16, Mean),
+    (Recomputing, Resnet18, 3, 8, 160, Off, Mean),
+    (Recomputing, Resnet50, 2, 12, 160, Bf16, LstmAttention),
     (Evaluate, Resnet18, 4, 8, 224, Off, Mean),
     (Evaluate, Resnet18, 4, 8, 224, Bf16, LstmAttention),
     (Evaluate, Resnet50, 4, 8, 224, Off, LstmAttention),
     (Evaluate, Resnet50, 4, 8, 160, Bf16, Mean),
+    (Evaluate, Resnet101, 2, 8, 160, Bf16, Mean),
 ];
 
 const HELD_OUT: &[Setting] = &[
@@ -52,7 +63,17 @@ const HELD_OUT: &[Setting] = &[
     (Train, Resnet50, 3, 4, 224, Off, LstmAttention),
     (Train, Resnet50, 2, 12, 160, Bf16, LstmAttention),
     (Train, Resnet101, 2, 4, 160, Off, Mean),
-    (Train, Resnet101, 1, 8, 128, Bf16, Mean),
+    (Train, Resnet50, 2, 4, 128, Off, Mean),
+    (Train, Resnet34, 1, 8, 160, Bf16, LstmAttention),
+    (Train, Resnet101, 1, 4, 192, Bf16, Mean),
+    (Recomputing, Resnet34, 2, 8, 160, Off, Mean),
+    (Recomputing, Resnet50, 1, 8, 192, Bf16, LstmAttention),
+    (Train, Resnet18, 2, 12, 144, Off, LstmAttention),
+    (Train, Resnet34, 3, 6, 176, Off, Mean),
+    (Train, Resnet50, 2, 8, 128, Bf16, LstmAttention),
+    (Recomputing, Resnet34, 2, 8, 128, Off, LstmAttention),
+    (Evaluate, Resnet101, 3, 6, 144, Bf16, LstmAttention),
+    (Evaluate, Resnet34, 2, 8, 192, Bf16, Mean),
     (Evaluate, Resnet18, 2, 16, 224, Bf16, LstmAttention),
     (Evaluate, Resnet34, 6, 8, 128, Off, Mean),
     (Evaluate, Resnet50, 1, 16, 224, Off, Mean),
@@ -60,54 +81,73 @@ const HELD_OUT: &[Setting] = &[
 ];
 
 fn main() {
-    let fit = std::env::args().any(|arg| arg == "fit");
+    let [fit, cuda] = ["fit", "cuda"].map(|name| std::env::args().any(|arg| arg == name));
+    let kind = if cuda { DeviceKind::Cuda } else { DeviceKind::Cpu };
     let settings = if fit { FIT } else { HELD_OUT };
-    let again = if fit { &[] } else { CHECKPOINTED };
-    let all =
-        settings.iter().map(|setting| (*setting, false)).chain(again.iter().map(|index| (HELD_OUT[*index], true)));
-    println!("| pass | backbone | clips | format | head | predicted MiB | measured MiB | ratio |");
-    println!("| --- | --- | --- | --- | --- | --- | --- | --- |");
-    let mut ratios = Vec::new();
-    for (setting, checkpointing) in all {
-        let (phase, backbone, clips, frames, side, precision, temporal) = setting;
-        let mut config = config(setting);
-        config.model.activation_checkpointing = checkpointing;
-        let format = Format::resolve(precision, false);
-        let predict = if phase == Train { training_step } else { evaluation_step };
-        let estimate = predict(&config, clips, DeviceKind::Cpu, format);
+    println!(
+        "| pass | backbone | clips | format | head | in use: predicted, measured | resident: predicted, measured |"
+    );
+    println!("| --- | --- | --- | --- | --- | --- | --- |");
+    let (mut of_use, mut of_resident) = (Vec::new(), Vec::new());
+    for setting in settings {
+        let (work, backbone, clips, frames, side, _, temporal) = *setting;
+        let config = config(*setting, cuda);
+        let format = Format::resolve(config.gpu.mixed_precision, cuda);
+        let predict = if work == Evaluate { evaluation_step } else { training_step };
+        let phase = if work == Evaluate { Phase::Evaluate } else { Phase::Train };
+        let estimate = predict(&config, clips, kind, format);
         let trial = Trial { config, phase, steps: 2, limit_bytes: None };
-        let measured_bytes = measure(&trial, None);
-        let ratio = estimate.peak_bytes as f64 / measured_bytes as f64;
-        ratios.push(ratio);
-        let names = [format!("{phase:?}"), format!("{backbone:?}"), format!("{temporal:?}")].map(|n| n.to_lowercase());
-        let [phase, backbone, head] = names;
-        let checkpointing = if checkpointing { ", checkpointing" } else { "" };
-        print!("| {phase}{checkpointing} | {backbone} | {clips} x {frames} x {side} px | {} | {head} ", format.name());
-        println!("| {} | {} | {ratio:.2} |", estimate.peak_bytes >> 20, measured_bytes >> 20);
-        if fit {
-            // glibc's heap made to keep no holes: what was really in use.
-            let in_use_bytes = measure(&trial, Some("1048576"));
-            let predicted_bytes = estimate.peak_bytes - estimate.breakdown.other;
-            println!("    in use: predicted {}, measured {} MiB", predicted_bytes >> 20, in_use_bytes >> 20);
-        }
+        let in_use_bytes = estimate.peak_bytes - estimate.breakdown.other;
+        // What the allocator of a GPU keeps is not the C heap's to change.
+        let in_use = if cuda { "-".into() } else { column(in_use_bytes, measure(&trial, true), &mut of_use) };
+        let resident = column(estimate.peak_bytes, measure(&trial, false), &mut of_resident);
+        let names = [format!("{work:?}"), format!("{backbone:?}"), format!("{temporal:?}")].map(|n| n.to_lowercase());
+        let [work, backbone, head] = names;
+        let format = format.name();
+        println!(
+            "| {work} | {backbone} | {clips} x {frames} x {side} px | {format} | {head} | {in_use} | {resident} |"
+        );
     }
-    ratios.sort_by(f64::total_cmp);
-    println!("predicted / measured: {:.2} to {:.2} in {} settings", ratios[0], ratios[ratios.len() - 1], ratios.len());
+    for (what, mut ratios) in [("in use", of_use), ("resident", of_resident)] {
+        if ratios.is_empty() {
+            continue;
+        }
+        ratios.sort_by(f64::total_cmp);
+        let (least, most) = (ratios[0], ratios[ratios.len() - 1]);
+        println!("{what}: predicted / measured {least:.2} to {most:.2} in {} settings", ratios.len());
+    }
 }
 
-fn config((_, backbone, clips, frames, side, precision, temporal): Setting) -> Config {
+/// Both in MiB, and their ratio.
+fn column(predicted_bytes: u64, measured_bytes: u64, ratios: &mut Vec<f64>) -> String {
+    let ratio = predicted_bytes as f64 / measured_bytes as f64;
+    ratios.push(ratio);
+    format!("{}, {}: {ratio:.2}", predicted_bytes >> 20, measured_bytes >> 20)
+}
+
+/// On CUDA, fp16 stands where bf16 is on the CPU.
+fn config((work, backbone, clips, frames, side, precision, temporal): Setting, cuda: bool) -> Config {
     let mut config = Config::default();
     (config.model.backbone, config.model.temporal) = (backbone, temporal);
+    config.model.activation_checkpointing = work == Recomputing;
     (config.data.max_frames, config.data.frame_size) = (frames, [side, side]);
     config.training.batch_size = dfdetect::config::BatchSize::Clips(clips);
-    (config.gpu.device, config.gpu.mixed_precision) = (DeviceChoice::Cpu, precision);
+    (config.gpu.device, config.gpu.mixed_precision) = match (cuda, precision) {
+        (true, Bf16) => (DeviceChoice::Cuda(0), Fp16),
+        (true, _) => (DeviceChoice::Cuda(0), precision),
+        (false, _) => (DeviceChoice::Cpu, precision),
+    };
     config
 }
 
-fn measure(trial: &Trial, mmap_threshold: Option<&str>) -> u64 {
+/// Growth of resident memory; with `large_blocks_apart`, glibc maps every block from 1 MiB on by itself, so that its heap
+/// has no holes to speak of, and what is resident is what is in use.
+fn measure(trial: &Trial, large_blocks_apart: bool) -> u64 {
     let mut command = Command::new(env!("CARGO_BIN_EXE_dfdetect"));
     command.args(["--quiet", "trial-steps"]).stdin(Stdio::piped()).stdout(Stdio::piped());
-    command.envs(mmap_threshold.map(|bytes| ("MALLOC_MMAP_THRESHOLD_", bytes)));
+    if large_blocks_apart {
+        command.env("MALLOC_MMAP_THRESHOLD_", "1048576");
+    }
     let mut child = command.spawn().unwrap();
     child.stdin.take().unwrap().write_all(&serde_json::to_vec(trial).unwrap()).unwrap();
     let output = child.wait_with_output().unwrap();

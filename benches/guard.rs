@@ -35,7 +35,10 @@ fn main() {
         ["leak"] => leak(),
         ["preset"] => preset(),
         ["preset-step", precision, clips, limit_mib] => {
-            preset_step(precision, clips.parse().unwrap(), limit_mib.parse().unwrap());
+            preset_step(precision, clips.parse().unwrap(), limit_mib.parse().unwrap(), None);
+        }
+        ["preset-step", precision, clips, "0", chunk_frames] => {
+            preset_step(precision, clips.parse().unwrap(), 0, Some(chunk_frames.parse().unwrap()));
         }
         other => panic!("no such mode: {other:?}"),
     }
@@ -205,8 +208,9 @@ fn leak() {
 }
 
 /// One step of `configs/default.yaml` under a limit on what it takes beyond what lies in memory between steps (weights,
-/// gradients, moments, libraries). 0: no limit.
-fn preset_step(precision: &str, clips: usize, limit_mib: u64) {
+/// gradients, moments, libraries). 0: no limit. With `chunk_frames` it starts there, and shows what a step that came down to
+/// it must have computed.
+fn preset_step(precision: &str, clips: usize, limit_mib: u64, chunk_frames: Option<usize>) {
     let mut config = Config::default();
     config.gpu.mixed_precision = precision.parse().unwrap();
     let mut stepper = stepper(&config, Box::new(|| {}));
@@ -219,7 +223,9 @@ fn preset_step(precision: &str, clips: usize, limit_mib: u64) {
     let rest = status_bytes("VmSize");
 
     let whole = batch(&config, clips);
-    stepper.guard = guard(&config, Cut::whole(config.training.batch_size.clips()));
+    let whole_batch = Cut::whole(config.training.batch_size.clips());
+    let cut = chunk_frames.map_or(whole_batch, |frames| Cut { chunk_frames: Some(frames), ..Cut::whole(1) });
+    stepper.guard = guard(&config, cut);
     if limit_mib > 0 {
         limit_address_space(Some(rest + limit_mib * MIB));
     }
@@ -231,6 +237,8 @@ fn preset_step(precision: &str, clips: usize, limit_mib: u64) {
         serde_json::json!({
             "clips": clips,
             "cut": report.cut.to_string(),
+            "loss": report.gradients.loss,
+            "grad_norm": report.gradients.norm,
             "failed_attempts": stepper.guard.events().len(),
             "lost_ms": stepper.guard.events().iter().map(|event| event.lost_ms).sum::<u64>(),
             "step_secs": started.elapsed().as_secs_f64(),

@@ -1,8 +1,9 @@
 #!/usr/bin/env bash
-# Times the training step of this program against Python PyTorch, on a CUDA machine from an unpacked bundle
-# (scripts/gpu_bundle.sh).
+# Times the training step of this program against Python PyTorch, and holds predicted against measured memory, on a CUDA
+# machine from an unpacked bundle (scripts/gpu_bundle.sh).
 #
 # usage: gpu_bench.sh step         ResNet-18 and -50 in turns with scripts/bench_step.py, same shapes and formats
+#        gpu_bench.sh estimate     what `suggest` predicts against the allocator's peaks, over a grid
 #        gpu_bench.sh trial        the way of `step` on the CPU with tiny settings: its figures mean nothing
 # Results go as Markdown to $OUT, or to ./gpu-results where that is not set. Needs Python 3 with torch 2.11.
 set -euo pipefail
@@ -50,8 +51,18 @@ bench_step() {
     say "results: $file"
 }
 
+bench_estimate() {
+    local file=$out/gpu-estimate.md
+    [ -x "$BUNDLE/benches/estimate" ] || fail "the bundle has no benches/estimate" "make it anew with scripts/gpu_bundle.sh"
+    {
+        head_of_results "Predicted against measured memory"
+        "$BUNDLE/benches/estimate" cuda
+    } | tee "$file"
+    say "results: $file"
+}
+
 usage() { sed -n '/^# usage/,/^# Results/s/^# //p' "$0" >&2; exit 2; }
-[[ $# = 1 && "$1" =~ ^(step|trial)$ ]] || usage
+[[ $# = 1 && "$1" =~ ^(step|estimate|trial)$ ]] || usage
 find_libraries
 [ "$1" = trial ] || need_cuda "$1"
 out=${OUT:-gpu-results}
@@ -64,6 +75,7 @@ step)
     device=cuda clips=8 frames=16 size=224 batches=12 videos=160
     bench_step
     ;;
+estimate) bench_estimate ;;
 trial)
     device=cpu clips=2 frames=2 size=64 batches=4 videos=24 ROUNDS=1
     bench_step

@@ -1,5 +1,5 @@
 #!/usr/bin/env bash
-# Packs the program and its tests with a small FFmpeg into one archive, which runs on a 64-bit x86 Linux machine
+# Packs the program, its tests and benches with a small FFmpeg into one archive, which runs on a 64-bit x86 Linux machine
 # with libtorch 2.11 (a Python with torch 2.11 is enough) that has neither Rust nor FFmpeg:
 #
 #   scripts/gpu_bundle.sh                                      here: .deps/dfdetect-gpu.tar.xz
@@ -10,6 +10,7 @@
 set -euo pipefail
 cd "$(dirname "$0")/.."
 
+BENCHES=(estimate)
 # The path that gpu_common.sh makes on the other machine, where tests look for the program and for files.
 LINK=/tmp/dfdetect-bundle
 NAME=dfdetect-gpu
@@ -28,6 +29,7 @@ for file in tests/*.rs; do
     # Some look at sources, or have the ffmpeg program make odd videos: there is nothing of a GPU in those.
     grep -q 'mod ffmpeg_support\|join("src")' "$file" || targets+=(--test "$(basename "$file" .rs)")
 done
+for bench in "${BENCHES[@]}"; do [ ! -f "benches/$bench.rs" ] || targets+=(--bench "$bench"); done
 
 # Built through the link, so that the paths compiled into tests are the same everywhere.
 [ ! -L "$LINK" ] || rm "$LINK"
@@ -46,21 +48,24 @@ ${CARGO:-cargo} test --release --locked --manifest-path "$LINK/src/Cargo.toml" -
     --message-format=json-render-diagnostics >"$work/messages"
 
 bundle=$work/$NAME
-mkdir -p "$bundle"/{lib,tests,target/release,src/tests}
+mkdir -p "$bundle"/{lib,tests,benches,target/release,src/tests}
 cp .deps/ffmpeg-slim/lib/*.so.* "$bundle/lib/"
 cp "$LINK/target/release/dfdetect" "$bundle/target/release/"
 cp -r configs "$bundle/src/"
 cp -r tests/fixtures "$bundle/src/tests/"
 cp -r scripts "$bundle/"
-python3 - "$work/messages" <<'PYTHON' | while read -r name file; do cp "$file" "$bundle/tests/$name"; done
+python3 - "$work/messages" <<'PYTHON' | while read -r kind name file; do cp "$file" "$bundle/$kind/$name"; done
 import json, sys
 for line in open(sys.argv[1]):
     message = json.loads(line)
-    if message.get("executable") and message["profile"]["test"]:
+    if message.get("executable") and message.get("reason") == "compiler-artifact":
         target = message["target"]
-        print("unit" if "lib" in target["kind"] else target["name"], message["executable"])
+        kind = "benches" if "bench" in target["kind"] else "tests" if message["profile"]["test"] else ""
+        name = "unit" if "lib" in target["kind"] else target["name"]
+        if kind:
+            print(kind, name, message["executable"])
 PYTHON
-find "$bundle/target" "$bundle/tests" -type f -exec strip {} +
+find "$bundle/target" "$bundle/tests" "$bundle/benches" -type f -exec strip {} +
 
 # The newest version of a system library that anything packed asks for.
 newest() {

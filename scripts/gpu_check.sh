@@ -2,7 +2,7 @@
 # Runs the tests on a CUDA machine from an unpacked bundle (scripts/gpu_bundle.sh), and measures the four presets under
 # caps of device memory. A part a call, so that each stays within ten minutes.
 #
-# usage: gpu_check.sh tests [NAME]     every test, a line each, or those of one program
+# usage: gpu_check.sh tests [NAME]     every test, a line each, or those of one program; tests/cuda.rs needs a GPU
 #        gpu_check.sh presets GIB      each preset under a cap of GIB (0: none), with and without the guard
 #        gpu_check.sh trial            the way of `presets` on the CPU with tiny settings: its figures mean nothing
 # Results go as Markdown to $OUT, or to ./gpu-results where that is not set. Needs Python 3 with torch 2.11.
@@ -37,7 +37,7 @@ PYTHON
 
 check_tests() {
     local file=$out/gpu-tests${1:+-$1}.md lines=$work/lines program log word
-    has_cuda || say "no CUDA device: the tests run on the CPU"
+    has_cuda || say "no CUDA device: the tests that need one are skipped"
     for program in "$BUNDLE"/tests/${1:-*}; do run_tests_of "$program"; done | tee "$lines"
     {
         head_of_results "Tests"

@@ -1,12 +1,13 @@
 //! The device that a run would take on this machine, and its memory, for whoever judges whether a run fits.
 
 use crate::config::{Config, ConfigError, DeviceChoice};
+use crate::data::DECODER_BYTES;
 use crate::memory::{DeviceFacts, DeviceSource, HostFacts, Snapshot};
 
 /// The host around the device.
 pub(super) fn host_facts(memory: &Snapshot) -> HostFacts {
     let cores = std::thread::available_parallelism().map_or(1, usize::from);
-    HostFacts { free_bytes: memory.host_free_bytes(), cores }
+    HostFacts { free_bytes: memory.host_free_bytes(), cores, decoder_bytes: DECODER_BYTES }
 }
 
 /// The device that a run with this configuration would take on this machine.

@@ -5,7 +5,7 @@ use serde::Serialize;
 
 use super::device::{detected_device, host_facts};
 use super::meminfo::size;
-use super::trial::in_a_child;
+use super::trial::{STEP_LIMIT, in_a_child};
 use crate::config::{BatchSize, Config};
 use crate::memory::{
     DeviceFacts, DeviceKind, HostFacts, Settled, Snapshot, batch_sizes, largest_that_holds, settle_batch_size,
@@ -60,6 +60,7 @@ impl<'a> Bench<'a> {
 
     /// The largest of `sizes` (from small to large) that holds in several steps in a row, looked for from `first`.
     pub fn largest(&mut self, sizes: &[Config], first: usize) -> Result<Option<Config>> {
+        tracing::info!("real trial steps follow, each at most {} minutes", STEP_LIMIT.as_secs() / 60);
         let mut found = largest_that_holds(sizes, first, |config| self.holds(config, SEARCH_STEPS))?;
         while let Some(index) = found {
             if self.holds(&sizes[index], VERIFY_STEPS)? {

@@ -33,8 +33,9 @@ impl Plan {
         let mut config = loaded.config;
         // A run may be gone on with from another folder.
         make_absolute(&mut config.data);
-        let mut manifest = Manifest::scan(&config.data)?;
+        let mut manifest = Manifest::scan_for(&config.data, config.augmentation.self_blend)?;
         manifest.assign_splits(&config.data, config.seed)?;
+        manifest.place_self_blends(config.augmentation.self_blend);
         let placement = Placement::decide(&config.gpu)?;
         Ok(Self { config, manifest, placement, resumed: None })
     }

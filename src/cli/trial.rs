@@ -1,7 +1,9 @@
 //! Trial steps in a process of their own: the hidden subcommand that makes them, and the side that asks for them.
 
 use std::io::{self, Write};
-use std::process::{Command, Stdio};
+use std::process::{Child, Command, Output, Stdio};
+use std::thread;
+use std::time::{Duration, Instant};
 
 use anyhow::{Context, Result, bail};
 
@@ -9,6 +11,11 @@ use super::relief::limit_device_memory;
 use crate::memory;
 use crate::model::Placement;
 use crate::train::{Trial, Trialled};
+
+/// A trial may take so long a step: nobody would train with a slower one.
+pub(super) const STEP_LIMIT: Duration = Duration::from_secs(5 * 60);
+/// Between two looks whether a trial is over.
+const POLL: Duration = Duration::from_millis(20);
 
 /// The hidden subcommand: a [`Trial`] on stdin, a [`Trialled`] on stdout, both as JSON.
 pub(super) fn run() -> Result<()> {
@@ -22,7 +29,7 @@ pub(super) fn run() -> Result<()> {
     Ok(())
 }
 
-/// Makes a trial in a process of its own, so that whatever happens in it harms nothing.
+/// Makes a trial in a process of its own, so that whatever happens in it harms nothing, and ends it where a step takes longer than [`STEP_LIMIT`].
 ///
 /// A process that a signal ended counts as out of memory: the kernel's answer where a machine has nothing left, and
 /// oneDNN's where there is no room for the code it generates.
@@ -38,7 +45,16 @@ pub(super) fn in_a_child(trial: &Trial) -> Result<Trialled> {
     let json = serde_json::to_vec(trial)?;
     // Dropped at once, which closes it. A child that is gone already says so in its status.
     let _ = child.stdin.take().map(|mut stdin| stdin.write_all(&json));
-    let output = child.wait_with_output()?;
+    let limit = STEP_LIMIT * trial.steps.max(1);
+    let Some(output) = output_within(child, limit)? else {
+        bail!(
+            "{} trial steps of {} clips took more than {} minutes and were ended\n  hint: smaller or fewer frames, or a \
+             smaller training.batch_size, make faster steps",
+            trial.steps,
+            trial.config.training.batch_size.clips(),
+            limit.as_secs() / 60
+        );
+    };
     if output.status.success() {
         return serde_json::from_slice(&output.stdout).context("trial steps gave no result that can be read");
     }
@@ -46,4 +62,38 @@ pub(super) fn in_a_child(trial: &Trial) -> Result<Trialled> {
         return Ok(Trialled::OutOfMemory { message: format!("the process was ended ({})", output.status) });
     }
     bail!("trial steps failed: {}", String::from_utf8_lossy(&output.stderr).trim().trim_start_matches("error: "))
+}
+
+/// What a process said, which must be less than a pipe holds (64 KiB); `None` where it was ended because it took longer.
+fn output_within(mut child: Child, limit: Duration) -> io::Result<Option<Output>> {
+    let deadline = Instant::now() + limit;
+    while child.try_wait()?.is_none() {
+        if Instant::now() >= deadline {
+            child.kill()?;
+            child.wait()?;
+            return Ok(None);
+        }
+        thread::sleep(POLL);
+    }
+    child.wait_with_output().map(Some)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn shell(script: &str) -> Child {
+        Command::new("sh").args(["-c", script]).stdout(Stdio::piped()).stderr(Stdio::piped()).spawn().unwrap()
+    }
+
+    #[test]
+    fn what_takes_too_long_is_ended_and_the_rest_says_what_it_has_to() {
+        // An hour, were it not ended.
+        let endless = shell("exec sleep 3600");
+        let id = endless.id();
+        assert!(output_within(endless, Duration::from_millis(50)).unwrap().is_none());
+        assert!(!std::path::Path::new(&format!("/proc/{id}")).exists(), "it is gone and waited for");
+        let output = output_within(shell("sleep 0.1; echo said; exit 3"), STEP_LIMIT).unwrap().unwrap();
+        assert_eq!((output.stdout.as_slice(), output.status.code()), (b"said\n".as_slice(), Some(3)));
+    }
 }

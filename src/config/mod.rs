@@ -13,7 +13,7 @@ mod schema;
 mod training;
 mod validate;
 
-pub use augmentation::AugmentationConfig;
+pub use augmentation::{AugmentationConfig, SelfBlend};
 pub use data::{
     CacheConfig, DataConfig, FaceConfig, FaceMode, GroupBy, LayoutChoice, LoaderConfig, OnMiss, SamplerChoice, Sampling,
 };

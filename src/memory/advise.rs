@@ -8,7 +8,7 @@ use bytesize::ByteSize;
 use serde::Serialize;
 use serde_json::Value;
 
-use super::estimate::{DeviceKind, Estimate, decode_window_bytes};
+use super::estimate::{DeviceKind, Estimate};
 use super::knobs::{Suggestion, explain, proposed};
 use super::ladder::{Found, LARGEST_BATCH, Room, cuts, search, settle};
 use crate::config::{BatchSize, Config};
@@ -52,6 +52,8 @@ pub struct HostFacts {
     pub free_bytes: u64,
     /// Processor cores that a run may use.
     pub cores: usize,
+    /// What a decoding thread of the loader holds.
+    pub decoder_bytes: u64,
 }
 
 /// Settings that fit, and how fast they can be expected to be.
@@ -185,7 +187,7 @@ fn compose(config: &Config, found: Found, recommended_fits: bool, device: &Devic
         host: HostAdvice {
             free_bytes: room.host.free_bytes,
             cores: room.host.cores,
-            loader_bytes: decode_window_bytes(&settled),
+            loader_bytes: room.loader_bytes(&settled),
             cache_bytes: room.cache_bytes(&settled),
             fits: room.host_fits(&settled),
         },
@@ -263,7 +265,7 @@ mod tests {
     use crate::memory::DeviceKind;
 
     const GIB: u64 = 1 << 30;
-    const HOST: HostFacts = HostFacts { free_bytes: 64 * GIB, cores: 8 };
+    const HOST: HostFacts = HostFacts { free_bytes: 64 * GIB, cores: 8, decoder_bytes: 64 << 20 };
 
     fn gpu(gib: u64) -> DeviceFacts {
         DeviceFacts { name: "test".into(), memory_bytes: gib * GIB, source: DeviceSource::Given }
@@ -341,11 +343,11 @@ mod tests {
     fn a_short_host_gives_up_cache_before_anything_that_learns() {
         let promised = ["cache.memory_bytes=20GiB", "dataloader.host_memory_budget=40GiB"];
         let config = config(&[&["training.batch_size=2", "cache.enable_cache=true"][..], &promised].concat());
-        let advice = advise(&config, &gpu(24), HostFacts { free_bytes: 4 * GIB, cores: 8 });
+        let advice = advise(&config, &gpu(24), HostFacts { free_bytes: 4 * GIB, ..HOST });
         assert!(!advice.fits && !advice.host.fits && advice.recommended_fits);
         assert_eq!(keys(&advice), ["cache.memory_bytes"]);
         assert!(advice.suggestions[0].saves_bytes > 16 * GIB.cast_signed());
-        let advice = advise(&config, &gpu(24), HostFacts { free_bytes: 300 << 20, cores: 8 });
+        let advice = advise(&config, &gpu(24), HostFacts { free_bytes: 300 << 20, ..HOST });
         assert!(advice.recommended_fits, "{:?}", advice.notes);
         assert!(keys(&advice).contains(&"cache.enable_cache") && keys(&advice).contains(&"dataloader.num_workers"));
         assert!(!keys(&advice).contains(&"training.batch_size"), "{:?}", keys(&advice));
@@ -366,7 +368,7 @@ mod tests {
     #[test]
     fn on_the_cpu_step_loader_and_cache_share_the_host() {
         let config = config(&["training.batch_size=4", "gpu.mixed_precision=off"]);
-        let host = HostFacts { free_bytes: 20 * GIB, cores: 8 };
+        let host = HostFacts { free_bytes: 20 * GIB, ..HOST };
         let advice = advise(&config, &cpu(host.free_bytes), host);
         assert!(
             advice.estimate.peak_bytes < advice.usable_bytes && !advice.fits,
@@ -374,6 +376,13 @@ mod tests {
         );
         assert_eq!(keys(&advice), ["cache.memory_bytes"]);
         assert!(advice.recommended_fits);
+
+        // Without a cache: the step alone would fit, and four decoders come on top.
+        let mut config = config.clone();
+        config.cache.enable_cache = Switch::Off;
+        let step_bytes = advice.estimate.peak_bytes;
+        let fits = |free_bytes: u64| advise(&config, &cpu(free_bytes), HostFacts { free_bytes, ..HOST }).fits;
+        assert!(!fits(step_bytes * 10 / 9 + (64 << 20)) && fits(step_bytes * 10 / 9 + GIB));
     }
 
     #[test]
@@ -412,7 +421,7 @@ mod tests {
             config in any_config(), device_mib in 200u64..100_000, host_mib in 200u64..100_000, cores in 1usize..65,
             on_cpu in any::<bool>(),
         ) {
-            let host = HostFacts { free_bytes: host_mib << 20, cores };
+            let host = HostFacts { free_bytes: host_mib << 20, cores, ..HOST };
             let device = if on_cpu { cpu(host.free_bytes) } else { DeviceFacts { memory_bytes: device_mib << 20, ..gpu(0) } };
             let advice = advise(&config, &device, host);
             prop_assert!(advice.recommended_fits || (advice.recommended.is_empty() && advice.notes[0].contains("nothing fits")));

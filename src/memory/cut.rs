@@ -205,6 +205,17 @@ mod tests {
         assert_eq!(ladder.rungs.len(), 9);
     }
 
+    /// Every clip and every frame is in one piece, the short rest too.
+    #[test]
+    fn pieces_are_the_whole() {
+        for most in 1..8 {
+            let cut = Cut { chunk_frames: Some(most), ..Cut::whole(most) };
+            assert_eq!(cut.micro_batches(7).flatten().collect::<Vec<_>>(), (0..7).collect::<Vec<_>>());
+            assert_eq!(cut.passes(3..10).flatten().collect::<Vec<_>>(), (3..10).collect::<Vec<_>>());
+            assert!(cut.micro_batches(7).all(|piece| piece.len() <= most));
+        }
+    }
+
     #[test]
     fn batch_norm_never_gets_a_single_value() {
         let mut config = Config::default();

@@ -100,6 +100,11 @@ impl Guard {
         self.ladder.cut(self.rung)
     }
 
+    /// The network was moved to the CPU, by another guard: from here on that memory counts, in whatever size.
+    pub fn leave_device(&mut self) {
+        self.gauge.move_to_cpu();
+    }
+
     /// Every change of size so far.
     #[must_use]
     pub fn events(&self) -> &[OomEvent] {
@@ -372,6 +377,7 @@ mod tests {
         let cut = guard.run(5, &mut Fake::new(1)).unwrap();
         assert_eq!(cut, Cut { chunk_frames: Some(1), ..Cut::whole(1) });
         assert_eq!(guard.events().len(), 4, "5 clips, 3 clips, a clip, 2 frames");
+        assert_eq!(guard.events()[0].before, Cut::whole(5), "a short batch is told as it was");
     }
 
     #[test]
@@ -458,7 +464,9 @@ mod tests {
         gauge.retry();
         guard.run(12, &mut Fake::new(6 * FRAMES)).unwrap();
         guard.step_done();
-        assert_eq!(guard.cut(), Cut::whole(6));
+        gauge.retry();
+        guard.step_done();
+        assert_eq!(guard.cut(), Cut::whole(6), "one retry since");
     }
 
     #[test]
@@ -505,6 +513,16 @@ mod tests {
         guard.step_done();
         assert_eq!(guard.cut().micro_batch, 6);
         assert_eq!(guard.events().last().unwrap().cause, Cause::Room);
+    }
+
+    #[test]
+    fn a_guard_whose_network_left_the_device_goes_by_host_memory() {
+        let (mut guard, gauge) = guard(true);
+        guard.run(12, &mut Fake::new(6 * FRAMES)).unwrap();
+        gauge.set(95, 5, 95);
+        assert_eq!(after_good_steps(&mut guard), 6, "the device is full");
+        guard.leave_device();
+        assert_eq!(after_good_steps(&mut guard), 12, "the host has room");
     }
 
     #[test]

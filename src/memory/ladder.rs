@@ -22,6 +22,12 @@ pub(super) const LARGEST_BATCH: usize = 256;
 /// What `training.batch_size: auto` may become. More clips a step would ask for another learning rate.
 const AUTO_SIZES: [usize; 10] = [32, 24, 16, 12, 8, 6, 4, 3, 2, 1];
 
+/// What a run may take of memory that is free.
+#[must_use]
+pub fn usable_bytes(free_bytes: u64) -> u64 {
+    free_bytes - free_bytes / 100 * RESERVE_PERCENT
+}
+
 /// The memory a run may use, and what a configuration takes of it.
 pub(super) struct Room {
     pub(super) kind: DeviceKind,
@@ -32,9 +38,8 @@ pub(super) struct Room {
 
 impl Room {
     pub(super) fn new(device: &DeviceFacts, host: HostFacts) -> Self {
-        let usable = |bytes: u64| bytes - bytes / 100 * RESERVE_PERCENT;
-        let host_bytes = usable(host.free_bytes);
-        Self { kind: device.kind(), device_bytes: usable(device.memory_bytes), host, host_bytes }
+        let host_bytes = usable_bytes(host.free_bytes);
+        Self { kind: device.kind(), device_bytes: usable_bytes(device.memory_bytes), host, host_bytes }
     }
 
     pub(super) fn format(&self, config: &Config) -> Format {
@@ -49,9 +54,14 @@ impl Room {
         evaluation_step(config, config.training.batch_size.clips(), self.kind, self.format(config))
     }
 
+    /// What the loader takes besides its cache.
+    pub(super) fn loader_bytes(&self, config: &Config) -> u64 {
+        decode_window_bytes(config, self.host.decoder_bytes)
+    }
+
     /// On the CPU the loader shares the device's memory with the step.
     pub(super) fn device_need_bytes(&self, config: &Config) -> u64 {
-        let loader_bytes = if self.kind == DeviceKind::Cpu { decode_window_bytes(config) } else { 0 };
+        let loader_bytes = if self.kind == DeviceKind::Cpu { self.loader_bytes(config) } else { 0 };
         self.step(config).peak_bytes + loader_bytes
     }
 
@@ -61,14 +71,14 @@ impl Room {
 
     /// The most that the frame cache may take.
     pub(super) fn cache_bytes(&self, config: &Config) -> u64 {
-        cache_budget_bytes(config, self.host.free_bytes)
+        cache_budget_bytes(config, &self.host)
     }
 
     /// Host memory without the frame cache.
     pub(super) fn host_work_bytes(&self, config: &Config) -> u64 {
         match self.kind {
             DeviceKind::Cpu => self.device_need_bytes(config),
-            DeviceKind::Cuda => decode_window_bytes(config),
+            DeviceKind::Cuda => self.loader_bytes(config),
         }
     }
 
@@ -90,7 +100,7 @@ impl Room {
         match self.kind {
             DeviceKind::Cuda => self.device_bytes,
             DeviceKind::Cpu => {
-                let besides = decode_window_bytes(config).saturating_add(self.cache_bytes(config));
+                let besides = self.loader_bytes(config).saturating_add(self.cache_bytes(config));
                 self.device_bytes.min(self.host_bytes).saturating_sub(besides)
             }
         }

@@ -154,6 +154,8 @@ fn push(convs: &mut Vec<ConvNorm>, input: Plane, out_channels: u64, kernel: u64,
 /// The part that makes one score of T feature vectors.
 pub(super) struct Head {
     parameters: u64,
+    /// Those of the LSTM among them.
+    pub lstm_parameters: u64,
     /// Elements that stay for backward, of one clip.
     pub kept_elements: u64,
 }
@@ -161,7 +163,9 @@ pub(super) struct Head {
 impl Head {
     pub(super) fn new(model: &ModelConfig, feature_dim: u64, frames: u64) -> Self {
         match model.temporal {
-            Temporal::Mean => Self { parameters: feature_dim + 1, kept_elements: frames * (feature_dim + 1) },
+            Temporal::Mean => {
+                Self { parameters: feature_dim + 1, lstm_parameters: 0, kept_elements: frames * (feature_dim + 1) }
+            }
             Temporal::LstmAttention => Self::lstm_attention(model, feature_dim, frames),
         }
     }
@@ -178,6 +182,7 @@ impl Head {
             kept_elements += frames * (input + 2 * 7 * hidden + width);
             input = width;
         }
+        let lstm_parameters = parameters;
         if model.use_attention {
             parameters += 3 * width * (width + 1) + width * (width + 1) + 2 * width;
             // Queries, keys, values, context, sum, norm; scores before and after softmax and dropout.
@@ -185,7 +190,7 @@ impl Head {
         }
         parameters += hidden * (width + 1) + hidden + 1;
         kept_elements += width + 3 * hidden;
-        Self { parameters, kept_elements }
+        Self { parameters, lstm_parameters, kept_elements }
     }
 }
 

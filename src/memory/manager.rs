@@ -295,6 +295,11 @@ impl MemoryManager {
         self.elastics.borrow_mut().splice(0..0, elastics);
     }
 
+    /// The run goes on on the CPU: from here on the GPU is not watched, and clean-ups are about host memory.
+    pub fn leave_gpu(&self) {
+        self.watch.leave_gpu();
+    }
+
     /// Reads memory now.
     #[must_use]
     pub fn read(&self) -> Reading {
@@ -500,6 +505,28 @@ mod tests {
     }
 
     #[test]
+    fn the_first_gives_way_alone_and_the_last_that_did_comes_back_first() {
+        let machine = Machine::default();
+        machine.fill(85);
+        let manager = machine.manager(0);
+        // Of what others hold too, so that one notch never suffices.
+        let elsewhere = [Machine::default(), Machine::default()];
+        elsewhere.iter().for_each(|machine| machine.fill(50));
+        let [first, last] = elsewhere.each_ref().map(|machine| add_cache(&manager, machine));
+        let mut step = |host_mib: u64| {
+            machine.fill(host_mib);
+            manager.watch.observe();
+            manager.safe_point(1);
+            (first.get(), last.get())
+        };
+        assert_eq!([85, 89, 93].map(&mut step), [(8, 16), (4, 16), (2, 16)]);
+        assert_eq!([97, 100].map(&mut step), [(1, 16), (0, 16)]);
+        assert_eq!([100; 4].map(&mut step)[3], (0, 8), "the next one's turn");
+        assert_eq!([30; 4].map(&mut step)[3], (0, 16), "it is the first to come back");
+        assert_eq!([30; 4].map(&mut step)[3], (1, 16));
+    }
+
+    #[test]
     fn what_frees_nothing_at_once_gives_a_notch_at_a_time_and_the_batch_is_last() {
         let machine = Machine::default();
         machine.fill(97);
@@ -541,6 +568,22 @@ mod tests {
         assert!(manager.take_cleanups().iter().all(|cleanup| cleanup.reason == Reason::GpuPressure));
         manager.clean(Reason::OutOfMemory);
         assert_eq!(cache.get(), 16, "frames in host memory do not crowd the device");
+    }
+
+    #[test]
+    fn a_run_that_left_the_gpu_looks_at_host_memory_alone() {
+        let machine = Machine::default();
+        machine.fill(10);
+        machine.gpu.store(99 * MIB, Ordering::SeqCst);
+        let manager = machine.manager(0);
+        let cache = add_cache(&manager, &machine);
+        manager.watch.observe();
+        manager.leave_gpu();
+        manager.watch.observe();
+        assert!(!manager.safe_point(1), "a full GPU asks for no smaller batch on the CPU");
+        assert_eq!((manager.read().gpu, manager.stats().cleanups), (None, 0));
+        manager.clean(Reason::OutOfMemory);
+        assert_eq!(cache.get(), 8, "frames take the memory that training wants now");
     }
 
     #[test]

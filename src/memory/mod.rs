@@ -34,12 +34,13 @@ pub use advise::{
 pub use cgroup::CgroupMemory;
 pub use classify::{Failure, classify};
 pub use cut::{Cut, Ladder};
-pub use estimate::{Breakdown, DeviceKind, Estimate, decode_window_bytes, evaluation_step, training_step};
+pub use estimate::{Breakdown, DeviceKind, Estimate, evaluation_step, training_step};
 pub use gauge::{DeviceGauge, Gauge};
 pub use gpu::{DeviceMemory, GpuMemory, GpuProcess, GpuReading, Nvml};
 pub use guard::{Attempt, Guard};
 pub use history::{History, Trend};
 pub use knobs::Suggestion;
+pub use ladder::usable_bytes;
 pub use layers::{learning_parameter_count, parameter_count};
 pub use limit::{die_first, forget_process_peak, limit_growth};
 pub use manager::{Cleanup, Elastic, MemoryManager, MemoryPolicy, MemoryStats, Reason, Warning};

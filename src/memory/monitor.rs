@@ -33,6 +33,8 @@ pub(super) struct Watch {
     started: Instant,
     /// Whether there are findings: all that a safe point looks at while nothing happens.
     has_findings: AtomicBool,
+    /// The run has left the GPU: what others do with it is no concern of it any more.
+    without_gpu: AtomicBool,
     state: Mutex<State>,
     stopping: Condvar,
 }
@@ -58,6 +60,7 @@ impl Watch {
             read,
             started: Instant::now(),
             has_findings: AtomicBool::new(false),
+            without_gpu: AtomicBool::new(false),
             state: Mutex::new(state),
             stopping: Condvar::new(),
         }
@@ -65,7 +68,10 @@ impl Watch {
 
     /// Reads memory and keeps the reading.
     pub fn read(&self) -> Reading {
-        let reading = (self.read)();
+        let mut reading = (self.read)();
+        if self.without_gpu.load(Ordering::Relaxed) {
+            (reading.gpu, reading.allocator) = (None, None);
+        }
         self.lock().history.note(self.started.elapsed(), reading);
         reading
     }
@@ -82,6 +88,11 @@ impl Watch {
         }
         let found = state.findings.host.is_some() || state.findings.gpu.is_some();
         self.has_findings.store(found, Ordering::Release);
+    }
+
+    /// From here on only host and process are read.
+    pub fn leave_gpu(&self) {
+        self.without_gpu.store(true, Ordering::Relaxed);
     }
 
     /// What was found since the last call; cheap where that is nothing.

@@ -118,6 +118,7 @@ mod tests {
     #[test]
     fn growth_waits_for_calm_and_longer_each_time_it_was_too_early() {
         let mut pressure = Pressure::new(0.8);
+        assert_eq!(story(&mut pressure, &[0.6; 8]), "........", "nothing was made smaller yet");
         assert_eq!(story(&mut pressure, &[0.9, 0.6, 0.6, 0.6, 0.6]), "s...c");
         assert_eq!(story(&mut pressure, &[0.9]), "s");
         assert_eq!(story(&mut pressure, &[0.6; 8]), ".......c");

@@ -10,6 +10,10 @@ impl Trainer<'_> {
     /// Between two steps: cleans up where it is time for that, goes to a smaller size where nothing else helps, and
     /// writes down how memory stands.
     pub(super) fn look_at_memory(&mut self) -> io::Result<()> {
+        if self.stepper.guard.cut().on_cpu {
+            self.memory.leave_gpu();
+            self.evaluate_guard.leave_device();
+        }
         if self.memory.safe_point(self.state.step) {
             let known = self.stepper.guard.events().len();
             self.stepper.guard.shrink();

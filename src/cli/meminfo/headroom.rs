@@ -6,7 +6,7 @@ use serde::Serialize;
 
 use super::size;
 use crate::config::{Backbone, Config};
-use crate::memory::{DeviceKind, Snapshot, training_step};
+use crate::memory::{DeviceKind, Snapshot, training_step, usable_bytes};
 use crate::torch::Format;
 
 /// Frames of the example clip.
@@ -45,8 +45,7 @@ impl Headroom {
         (config.model.backbone, config.data.max_frames) = (Backbone::Resnet18, FRAMES);
         let format = Format::resolve(config.gpu.mixed_precision, kind == DeviceKind::Cuda);
         let needs = |clips: usize| training_step(&config, clips, kind, format).peak_bytes;
-        let usable_bytes = free_bytes - free_bytes / 10;
-        let fits = (1..=MOST_CLIPS).take_while(|clips| needs(*clips) <= usable_bytes);
+        let fits = (1..=MOST_CLIPS).take_while(|clips| needs(*clips) <= usable_bytes(free_bytes));
         Self {
             device,
             format,

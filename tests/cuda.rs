@@ -1,0 +1,216 @@
+//! What only a CUDA device can show. Without one, every test here says that it was skipped and shows nothing;
+//! `scripts/gpu_check.sh` runs them, and counts those that were skipped, on a machine that has one.
+#![expect(clippy::unwrap_used, reason = "a test fails by panicking")]
+
+mod data_support;
+
+use std::fs;
+use std::path::{Path, PathBuf};
+use std::process::Command;
+use std::sync::{Mutex, MutexGuard, PoisonError};
+
+use data_support::{SETTINGS, write_video};
+use dfdetect::config::{Backbone, Config, Switch};
+use dfdetect::data::{ClipSpec, Footage, decode};
+use dfdetect::model::{Detector, Mode};
+use dfdetect::torch::{self, Format};
+use safetensors::SafeTensors;
+use serde_json::Value;
+use tch::{Device, Kind, Tensor};
+use tempfile::TempDir;
+
+const GPU: Device = Device::Cuda(0);
+
+/// The device for one test at a time, because they read its allocator; `None` where there is none, which is said.
+fn cuda(test: &str) -> Option<MutexGuard<'static, ()>> {
+    static ONE: Mutex<()> = Mutex::new(());
+    if torch::cuda_available() {
+        return Some(ONE.lock().unwrap_or_else(PoisonError::into_inner));
+    }
+    eprintln!("skipped: {test}: no CUDA device");
+    None
+}
+
+/// Eight real and eight fake videos, each of a person of its own.
+fn videos() -> TempDir {
+    let root = tempfile::tempdir().unwrap();
+    for number in 0..16 {
+        let class = if number % 2 == 0 { "real" } else { "fake" };
+        write_video(&root.path().join(format!("{class}/id{number}_x.mp4")), &SETTINGS, 12, number);
+    }
+    root
+}
+
+/// What a training left.
+struct Run {
+    folder: PathBuf,
+    report: Value,
+    _output: TempDir,
+}
+
+impl Run {
+    /// Trains on the GPU, with a batch of eight clips of eight frames unless `sets` says otherwise.
+    fn train(data: &Path, sets: &[&str]) -> Self {
+        let output = tempfile::tempdir().unwrap();
+        let config = Path::new(env!("CARGO_MANIFEST_DIR")).join("configs/default.yaml");
+        let mut command = Command::new(env!("CARGO_BIN_EXE_dfdetect"));
+        command.args(["train", "--device", "cuda", "--epochs", "1", "--batch-size", "8", "--config"]).arg(config);
+        command.arg("--data").arg(data).arg("--output").arg(output.path());
+        let usual = ["model.backbone=resnet18", "data.max_frames=8", "data.faces.mode=off", "cache.disk_bytes=0"];
+        for set in usual.iter().chain(&["data.val_split=0.2", "data.test_split=0.2"]).chain(sets) {
+            command.args(["--set", set]);
+        }
+        let shown = command.output().unwrap();
+        assert!(shown.status.success(), "{command:?}\n{}", String::from_utf8_lossy(&shown.stderr));
+        let folder = fs::read_dir(output.path()).unwrap().next().unwrap().unwrap().path();
+        let report = serde_json::from_slice(&fs::read(folder.join("report.json")).unwrap()).unwrap();
+        Self { folder, report, _output: output }
+    }
+
+    fn log(&self, kind: &str) -> Vec<Value> {
+        let text = fs::read_to_string(self.folder.join("metrics.jsonl")).unwrap();
+        let lines = text.lines().map(|line| serde_json::from_str::<Value>(line).unwrap());
+        lines.filter(|line| line["kind"] == kind).collect()
+    }
+
+    fn steps(&self, key: &str) -> Vec<f64> {
+        self.log("step").iter().map(|line| line[key].as_f64().unwrap_or(f64::NAN)).collect()
+    }
+
+    fn memory(&self, key: &str) -> u64 {
+        self.report["memory"][key].as_u64().unwrap_or_else(|| panic!("memory.{key}: {}", self.report))
+    }
+
+    fn has_finite_weights(&self) -> bool {
+        let bytes = fs::read(self.folder.join("checkpoints/last/model.safetensors")).unwrap();
+        let tensors = SafeTensors::deserialize(&bytes).unwrap();
+        assert!(tensors.len() > 60);
+        let floats = tensors.iter().filter(|(_, tensor)| tensor.dtype() == safetensors::Dtype::F32);
+        let mut numbers = floats.flat_map(|(_, tensor)| tensor.data().chunks_exact(4));
+        numbers.all(|number| f32::from_le_bytes(number.try_into().unwrap()).is_finite())
+    }
+}
+
+/// The promise of the guard, with CUDA's own out-of-memory: same clips, same steps, nothing lost.
+#[test]
+fn a_batch_beyond_the_cap_is_learned_in_smaller_pieces() {
+    let Some(_alone) = cuda("a_batch_beyond_the_cap_is_learned_in_smaller_pieces") else { return };
+    let data = videos();
+    let whole = Run::train(data.path(), &[]);
+    let half = Run::train(data.path(), &["training.batch_size=4"]);
+    let (most, less) = (whole.memory("gpu_peak_bytes"), half.memory("gpu_peak_bytes"));
+    assert!(most > less + (256 << 20), "{most} and {less} bytes: too close to tell anything");
+    let (_, installed) = torch::device_memory(GPU).unwrap();
+    let cap = format!("gpu.memory_fraction={}", (most + less) as f64 / 2.0 / installed as f64);
+
+    let capped = Run::train(data.path(), &[&cap]);
+    assert_eq!(
+        (&capped.report["status"], &capped.report["memory"]["moved_to_cpu"]),
+        (&"completed".into(), &false.into())
+    );
+    assert!(capped.memory("oom_events") >= 1 && capped.memory("micro_batch_final") < 8, "{}", capped.report);
+    assert!(capped.memory("gpu_peak_bytes") <= (most + less) / 2);
+    let message = capped.log("oom")[0]["message"].as_str().unwrap().to_owned();
+    assert!(message.contains("CUDA out of memory"), "{message}");
+    assert_eq!(capped.steps("clips"), whole.steps("clips"), "a clip was lost or came twice");
+    assert!(capped.steps("loss").iter().all(|loss| loss.is_finite()) && capped.has_finite_weights());
+}
+
+/// Were the gradients not unscaled, their norm would be tens of thousands of times too large.
+#[test]
+fn fp16_with_loss_scaling_takes_the_steps_of_f32() {
+    let Some(_alone) = cuda("fp16_with_loss_scaling_takes_the_steps_of_f32") else { return };
+    let data = videos();
+    let fp16 = Run::train(data.path(), &["gpu.mixed_precision=fp16"]);
+    let f32 = Run::train(data.path(), &["gpu.mixed_precision=off"]);
+    assert!(fp16.steps("scale")[0] > 1.0 && f32.steps("scale")[0] == 1.0);
+    let near = |key: &str, tolerance: f64| {
+        let (a, b) = (fp16.steps(key)[0], f32.steps(key)[0]);
+        assert!((a - b).abs() < tolerance * b, "{key}: {a} and {b}");
+    };
+    near("loss", 0.02);
+    near("grad_norm", 0.2);
+    assert!(fp16.has_finite_weights());
+    // Half the bytes for activations, less what stays in float32.
+    assert!(fp16.memory("gpu_peak_bytes") < f32.memory("gpu_peak_bytes") * 4 / 5);
+}
+
+#[test]
+fn one_seed_decides_weights_and_dropout() {
+    let Some(_alone) = cuda("one_seed_decides_weights_and_dropout") else { return };
+    let data = videos();
+    let first_loss = |seed: &str| {
+        let sets = [seed, "gpu.mixed_precision=off", "gpu.cudnn_benchmark=false", "augmentation.enabled=false"];
+        Run::train(data.path(), &sets).steps("loss")[0]
+    };
+    let [once, again] = [first_loss("seed=7"), first_loss("seed=7")];
+    assert!((once - again).abs() < 1e-5, "{once} and {again}");
+    assert!((once - first_loss("seed=8")).abs() > 1e-4, "another seed gives other weights");
+}
+
+#[test]
+fn the_allocator_counts_what_a_tensor_takes() {
+    let Some(_alone) = cuda("the_allocator_counts_what_a_tensor_takes") else { return };
+    const BYTES: u64 = 64 << 20;
+    drop(Tensor::zeros([1], (Kind::Float, GPU)));
+    torch::reset_peak_stats(GPU).unwrap();
+    let before = torch::allocator_stats(GPU).unwrap();
+    drop(Tensor::zeros([BYTES as i64], (Kind::Uint8, GPU)));
+    let after = torch::allocator_stats(GPU).unwrap();
+    assert_eq!(after.allocated_bytes, before.allocated_bytes);
+    assert_eq!(after.allocated_peak_bytes, before.allocated_bytes + BYTES);
+    assert!(after.reserved_bytes >= before.reserved_bytes + BYTES, "the block is kept for later");
+    torch::release_cached_memory().unwrap();
+    assert!(torch::allocator_stats(GPU).unwrap().reserved_bytes + BYTES <= after.reserved_bytes);
+}
+
+/// NCHW and NHWC in memory are two sets of kernels for one function, which is also the CPU's.
+#[test]
+fn the_network_says_the_same_in_either_layout_and_on_the_cpu() {
+    let Some(_alone) = cuda("the_network_says_the_same_in_either_layout_and_on_the_cpu") else { return };
+    let mut config = Config::default().model;
+    (config.backbone, config.hidden_dim, config.dropout) = (Backbone::Resnet18, 16, 0.0);
+    tch::manual_seed(5);
+    let reference = Detector::new(&config, Device::Cpu, Format::F32, true).unwrap();
+    let pixels: Vec<u8> =
+        (0..4 * 2 * 96 * 96 * 3).map(|i: usize| (i * 7919 % 251) as u8 ^ ((i / 55296) as u8 * 29)).collect();
+    let frames_bthwc = Tensor::from_slice(&pixels).view([4, 2, 96, 96, 3]);
+    let logits_b = |detector: &Detector, device: Device| {
+        let _no_grad = tch::no_grad_guard();
+        let logits = detector.forward(&frames_bthwc.to_device(device), Mode::Train).unwrap();
+        Vec::<f32>::try_from(logits.clips_b.to_device(Device::Cpu)).unwrap()
+    };
+    let expected = logits_b(&reference, Device::Cpu);
+    for channels_last in [true, false] {
+        let detector = Detector::new(&config, GPU, Format::F32, channels_last).unwrap();
+        let _no_grad = tch::no_grad_guard();
+        for (to, from) in detector.parameters().iter().zip(reference.parameters().iter()) {
+            to.tensor.shallow_clone().copy_(&from.tensor);
+        }
+        let found = logits_b(&detector, GPU);
+        // cuDNN's convolutions round their inputs to TF32, 10 bits.
+        let same = found.iter().zip(&expected).all(|(a, b)| (a - b).abs() < 0.02);
+        assert!(same, "channels_last {channels_last}: {found:?} and {expected:?}");
+    }
+}
+
+/// H.264 says to the bit what a decoder gives; what is left is the rounding of NV12's way to RGB.
+#[test]
+fn frames_decoded_on_the_gpu_are_those_of_the_cpu() {
+    let test = "frames_decoded_on_the_gpu_are_those_of_the_cpu";
+    let Some(_alone) = cuda(test) else { return };
+    let folder = tempfile::tempdir().unwrap();
+    let path = folder.path().join("a.mp4");
+    write_video(&path, &SETTINGS, 40, 3);
+    let clip = |hw_decode| {
+        let spec = ClipSpec { hw_decode, ..ClipSpec::uniform(7, 64, 96, 1) };
+        decode::read_clip(&Footage::video(&path), &spec, None).unwrap()
+    };
+    let (gpu, cpu) = (clip(Switch::On), clip(Switch::Off));
+    if !fs::read_to_string("/proc/self/maps").unwrap().contains("libnvcuvid") {
+        eprintln!("skipped: {test}: the driver's decoder, libnvcuvid, is not installed");
+        return;
+    }
+    let worst = gpu.iter().zip(&cpu).map(|(a, b)| a.abs_diff(*b)).max().unwrap();
+    assert!(worst <= 3, "{worst} grey levels apart");
+}
