@@ -2,11 +2,15 @@
 //! detector's network lies, which becomes part of the program.
 
 use std::path::{Path, PathBuf};
+use std::process::Command;
 
 fn main() {
-    println!("cargo:rerun-if-changed=src/torch/shim.cpp");
+    for source in ["guarded.h", "shim.cpp", "foreach.cpp"] {
+        println!("cargo:rerun-if-changed=src/torch/{source}");
+    }
     println!("cargo:rerun-if-env-changed=LIBTORCH");
     name_face_network();
+    name_commit();
     let libtorch = std::env::var_os("LIBTORCH").map(PathBuf::from).unwrap_or_default();
     let include = libtorch.join("include");
     if !include.join("ATen/ATen.h").is_file() {
@@ -23,8 +27,29 @@ fn main() {
         .flag("-isystem")
         .flag(&include)
         .file("src/torch/shim.cpp")
+        .file("src/torch/foreach.cpp")
         .compile("dfdetect_shim");
     println!("cargo:rustc-link-arg=-Wl,-rpath,{}", libtorch.join("lib").display());
+}
+
+/// Which commit a release is built from; debug builds would have to be made anew after each.
+fn name_commit() {
+    if std::env::var("PROFILE").as_deref() != Ok("release") {
+        return;
+    }
+    let git = |arguments: &[&str]| {
+        let output = Command::new("git").args(arguments).output().ok().filter(|output| output.status.success())?;
+        Some(String::from_utf8(output.stdout).ok()?.trim().to_owned())
+    };
+    println!("cargo:rerun-if-changed=src");
+    let (log, commit) = (
+        git(&["rev-parse", "--git-path", "logs/HEAD"]),
+        git(&["describe", "--always", "--dirty", "--abbrev=40", "--exclude=*"]),
+    );
+    if let (Some(log), Some(commit)) = (log, commit) {
+        println!("cargo:rerun-if-changed={log}");
+        println!("cargo:rustc-env=DFDETECT_COMMIT={commit}");
+    }
 }
 
 /// The network that `scripts/setup.sh` obtains, or the file that `DFDETECT_CENTERFACE` names.

@@ -18,9 +18,9 @@ use dfdetect::config::{Backbone, BatchSize, Config, Precision, Temporal};
 use dfdetect::data::{ClipSpec, HostBatch, Label};
 use dfdetect::memory::{Cut, DeviceGauge, Guard, GuardState, Ladder};
 use dfdetect::model::{Detector, Mode};
-use dfdetect::optim::{AdamW, LossScaler};
+use dfdetect::optim::{Loss, LossScaler};
 use dfdetect::torch::Format;
-use dfdetect::train::Stepper;
+use dfdetect::train::{Learner, Stepper};
 use rustix::process::{Resource, Rlimit, setrlimit};
 use tch::{Device, Kind, Reduction, Tensor};
 
@@ -75,13 +75,11 @@ fn small() -> Config {
     config
 }
 
-fn detector(config: &Config) -> (Detector, AdamW) {
+fn learner(config: &Config) -> Learner {
     tch::manual_seed(1);
     let format = Format::resolve(config.gpu.mixed_precision, false);
     let detector = Detector::new(&config.model, Device::Cpu, format, true).unwrap();
-    let named = detector.parameters().trainable().map(|p| (p.name.as_str(), &p.tensor));
-    let optimizer = AdamW::new(named, 1e-4).unwrap();
-    (detector, optimizer)
+    Learner::new(&config.training, detector, None).unwrap()
 }
 
 fn guard(config: &Config, cut: Cut) -> Guard {
@@ -90,9 +88,9 @@ fn guard(config: &Config, cut: Cut) -> Guard {
 }
 
 fn stepper(config: &Config, relieve: Box<dyn FnMut()>) -> Stepper {
-    let (detector, optimizer) = detector(config);
+    let (learner, loss) = (learner(config), Loss::new(&config.loss, [1, 1]));
     let guard = guard(config, Cut::whole(config.training.batch_size.clips()));
-    Stepper::new(config, detector, optimizer, LossScaler::new(false), guard, relieve).unwrap()
+    Stepper::new(config, learner, loss, LossScaler::new(false), guard, relieve).unwrap()
 }
 
 fn batch(config: &Config, clips: usize) -> HostBatch {
@@ -111,27 +109,27 @@ fn median(mut times: Vec<Duration>) -> f64 {
 }
 
 /// The least that a training step can be: forward, loss, backward, update.
-fn bare_step(detector: &Detector, optimizer: &mut AdamW, batch: &HostBatch, config: &Config) {
+fn bare_step(learner: &mut Learner, batch: &HostBatch, config: &Config) {
     let spec = ClipSpec::of(&config.data);
     let shape = [batch.labels.len(), spec.frames, spec.height, spec.width, 3].map(|size| size as i64);
     let frames_bthwc = Tensor::from_data_size(&batch.frames_bthwc, &shape, Kind::Uint8);
     let targets: Vec<f32> = batch.labels.iter().map(|label| f32::from(u8::from(*label == Label::Fake))).collect();
-    detector.parameters().zero_gradients().unwrap();
-    let logits_b = detector.forward(&frames_bthwc, Mode::Train).unwrap().clips_b;
+    learner.detector.parameters().zero_gradients().unwrap();
+    let logits_b = learner.detector.forward(&frames_bthwc, Mode::Train).unwrap().clips_b;
     let (targets_b, mean) = (Tensor::from_slice(&targets), Reduction::Mean);
     logits_b.binary_cross_entropy_with_logits(&targets_b, None::<Tensor>, None::<Tensor>, mean).backward();
-    optimizer.step(1e-4, 1.0).unwrap();
+    learner.optimizer.step(1e-4).unwrap();
 }
 
 fn overhead() {
     let config = small();
     let batch = batch(&config, 4);
     let mut guarded = stepper(&config, Box::new(|| {}));
-    let (bare, mut optimizer) = detector(&config);
+    let mut bare = learner(&config);
     let mut times = [Vec::new(), Vec::new()];
     for round in 0..41 {
         let started = Instant::now();
-        bare_step(&bare, &mut optimizer, &batch, &config);
+        bare_step(&mut bare, &batch, &config);
         let between = Instant::now();
         guarded.run(std::slice::from_ref(&batch), 1e-4, round).unwrap();
         // The first warms up.

@@ -20,11 +20,11 @@ use dfdetect::config::{AugmentationConfig, Backbone, DataConfig, FaceConfig, Mod
 use dfdetect::data::face::{CenterFace, Face, FaceDetector, read_face_clip};
 use dfdetect::data::{
     Augmentation, ClipCache, ClipSource, ClipSpec, DECODER_BYTES, DiskCache, Draw, Loader, LoaderNeeds, LoaderPlan,
-    Manifest, epoch_plan, plan_loader, prepare,
+    Manifest, Sampler, plan_loader, prepare,
 };
 use dfdetect::demo::{VideoSettings, VideoWriter};
 use dfdetect::model::{Detector, Mode};
-use dfdetect::optim::AdamW;
+use dfdetect::optim::{Adam, Optimizer, ParameterGroups};
 use dfdetect::torch::{Format, release_cached_memory};
 use image::RgbImage;
 use image::imageops::FilterType;
@@ -144,7 +144,8 @@ fn resident(manifest: &Manifest, spec: ClipSpec, plan: &LoaderPlan, epochs: u32)
     let mut clips = 0;
     for epoch in 0..epochs {
         let started = Instant::now();
-        let mut pass = loader.pass(epoch_plan(&videos, 1, epoch, 8, false), Some(Draw { seed: 1, epoch }));
+        let mut pass =
+            loader.pass(Sampler::Shuffled(videos.clone()).plan(1, epoch, 8, false), Some(Draw { seed: 1, epoch }));
         // The most is held while training is slower than the loader, so that all that may wait does.
         while begun() < (clips + plan.window_clips.min(videos.len())) as u64 {
             thread::sleep(Duration::from_millis(10));
@@ -265,8 +266,9 @@ fn train(loader: &Loader, videos: &[usize]) -> (u32, f64, f64) {
     let detector = Detector::new(&model, Device::Cpu, Format::resolve(Precision::Auto, false), true).unwrap();
     let parameters = detector.parameters();
     let named = parameters.trainable().map(|parameter| (parameter.name.as_str(), &parameter.tensor));
-    let mut optimizer = AdamW::new(named, 0.01).unwrap();
-    let mut pass = loader.pass(epoch_plan(videos, 1, 0, 8, true), Some(Draw { seed: 1, epoch: 0 }));
+    let mut optimizer = Adam::new(ParameterGroups::new(named, 0.01, 1.0), true).unwrap();
+    let mut pass =
+        loader.pass(Sampler::Shuffled(videos.to_vec()).plan(1, 0, 8, true), Some(Draw { seed: 1, epoch: 0 }));
     let (mut wait_secs, mut step_secs, mut steps) = (0.0, 0.0, 0);
     for step in 0.. {
         let started = Instant::now();
@@ -283,7 +285,7 @@ fn train(loader: &Loader, videos: &[usize]) -> (u32, f64, f64) {
         logits_b
             .binary_cross_entropy_with_logits(&targets_b, no_weights.as_ref(), no_weights.as_ref(), mean)
             .backward();
-        optimizer.step(1e-4, 1.0).unwrap();
+        optimizer.step(1e-4).unwrap();
         // The first warms up.
         if step > 0 {
             wait_secs += waited_secs;

@@ -70,4 +70,5 @@ def case(depth):
     }
 
 
-print(json.dumps([case(depth) for depth in (18, 34, 50, 101)], indent=0))
+if __name__ == "__main__":
+    print(json.dumps([case(depth) for depth in (18, 34, 50, 101)], indent=0))

@@ -11,7 +11,7 @@
 //! | 2 | [`demo`] | a small H.264 data set, made from nothing or from real videos |
 //! | 1 | [`data`] | data sets and their layouts, split, decoding, faces, clip cache, loader, augmentation; bytes, no tensors but in the face detector |
 //! | 1 | [`model`] | layers, ResNet, the temporal head, the whole detector |
-//! | 1 | [`optim`] | AdamW, the learning-rate schedule, loss scaling |
+//! | 1 | [`optim`] | losses, optimizers, learning-rate schedules, loss scaling, the average of the weights |
 //! | 1 | [`memory`] | readings of host and GPU, the out-of-memory guard, predicted peak, advice |
 //! | 0 | [`config`] | every knob: schema, reading, checks |
 //! | 0 | [`files`] | files that are there whole or not at all |

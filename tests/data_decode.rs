@@ -189,6 +189,7 @@ fn a_file_that_cannot_be_used_says_why() {
         (folder.path().to_owned(), "this is not a file"),
         (file("empty.mp4", b""), "the file is empty"),
         (file("text.mp4", b"This is a text file, not a video.\n"), "cannot be opened: Invalid data"),
+        (file("word.mp4", b"text"), "cannot be opened: Invalid data"),
         (file("zeros.mp4", &[0; 4096]), "cannot be opened: Invalid data"),
         (file("no-index.mp4", &bytes[..bytes.len() / 2]), "cannot be opened: it has no index (moov)"),
         (file("half.mp4", &front[..front.len() / 2]), "the file breaks off after 0."),

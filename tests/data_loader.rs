@@ -15,7 +15,7 @@ use data_support::{SETTINGS, write_video};
 use dfdetect::config::{AugmentationConfig, DataConfig, Roots, Sampling};
 use dfdetect::data::{
     CacheStats, ClipCache, ClipReader, ClipSource, ClipSpec, Draw, HostBatch, Label, Loader, LoaderPlan, Manifest,
-    Prepared, ReadClip, Split, epoch_plan, prepare, sequential_plan, unusable,
+    Prepared, ReadClip, Sampler, Split, prepare, sequential_plan, unusable,
 };
 use tempfile::TempDir;
 
@@ -52,7 +52,7 @@ fn batches(loader: &Loader, plan: Vec<Vec<usize>>) -> Vec<HostBatch> {
 fn batches_are_the_same_whatever_the_number_of_threads_and_the_cache() {
     let (_root, manifest) = dataset(6);
     let videos: Vec<usize> = (0..12).collect();
-    let plan = epoch_plan(&videos, 1, 0, 5, false);
+    let plan = Sampler::Shuffled(videos.clone()).plan(1, 0, 5, false);
     let reference = batches(&Loader::new(source(&manifest, 0), &LoaderPlan::fixed(0, 1)), plan.clone());
     assert_eq!(reference.iter().map(|batch| batch.videos.clone()).collect::<Vec<_>>(), plan);
     assert_eq!(reference.iter().map(|batch| batch.index).collect::<Vec<_>>(), [0, 1, 2]);
@@ -70,7 +70,7 @@ fn batches_are_the_same_whatever_the_number_of_threads_and_the_cache() {
         for _epoch in 0..2 {
             assert!(batches(&loader, plan.clone()) == reference, "{workers} workers, {budget_bytes} bytes of cache");
         }
-        let other = epoch_plan(&videos, 1, 1, 5, false);
+        let other = Sampler::Shuffled(videos.clone()).plan(1, 1, 5, false);
         assert_ne!(other, plan);
         assert_eq!(batches(&loader, other.clone()).into_iter().map(|batch| batch.videos).collect::<Vec<_>>(), other);
     }
@@ -109,7 +109,7 @@ fn unreadable_videos_are_left_out_and_named_while_others_come_through() {
         for budget_bytes in [0, u64::MAX] {
             let source = source(&manifest, budget_bytes);
             assert_eq!(
-                named(&unusable(prepare(&source, &videos, |_| false, threads, &AtomicBool::new(false)))),
+                named(&unusable(&prepare(&source, &videos, |_| false, threads, &AtomicBool::new(false)))),
                 expected
             );
             assert_eq!(source.cache().stats().bytes, if budget_bytes == 0 { 0 } else { 6 * CLIP_BYTES });
@@ -122,7 +122,7 @@ fn a_full_cache_is_not_exceeded_and_what_is_in_it_is_not_decoded_again() {
     let (root, manifest) = dataset(4);
     let videos: Vec<usize> = (0..8).collect();
     let source = source(&manifest, 5 * CLIP_BYTES + 1);
-    assert!(unusable(prepare(&source, &videos, |_| false, 2, &AtomicBool::new(false))).is_empty());
+    assert!(unusable(&prepare(&source, &videos, |_| false, 2, &AtomicBool::new(false))).is_empty());
     assert_eq!(source.cache().stats(), CacheStats { bytes: 5 * CLIP_BYTES, ..CacheStats::default() });
     let loader = Loader::new(source.clone(), &LoaderPlan::fixed(2, 2));
     let before = batches(&loader, sequential_plan(&videos, 3));
@@ -154,7 +154,7 @@ fn beyond_the_cache_files_are_probed_and_not_decoded() {
     bytes[pixels..index - 8].fill(0xff);
     fs::write(&path, bytes).unwrap();
     let prepared = |budget_bytes| {
-        unusable(prepare(&source(&manifest, budget_bytes), &[0, 1], |_| false, 1, &AtomicBool::new(false)))
+        unusable(&prepare(&source(&manifest, budget_bytes), &[0, 1], |_| false, 1, &AtomicBool::new(false)))
     };
     assert!(prepared(CLIP_BYTES).is_empty(), "the damage does not show without decoding");
     let found = prepared(2 * CLIP_BYTES);
@@ -253,7 +253,7 @@ fn a_folder_becomes_split_batches() {
     let mut seen = Vec::new();
     for (split, each) in [(Split::Train, 6), (Split::Val, 2), (Split::Test, 2)] {
         assert_eq!((manifest.count(split, Label::Real), manifest.count(split, Label::Fake)), (each, each));
-        let plan = epoch_plan(&manifest.indices(split), 42, 0, 4, false);
+        let plan = Sampler::Shuffled(manifest.indices(split)).plan(42, 0, 4, false);
         seen.extend(batches(&loader, plan).into_iter().flat_map(|batch| batch.videos));
     }
     seen.sort_unstable();
@@ -368,4 +368,34 @@ fn frames_that_are_drawn_anew_are_not_cached_and_those_of_validation_are() {
     assert_eq!(seeds.len(), 4, "each video and epoch its own");
     let stats = source.cache().stats();
     assert_eq!((stats.bypassed, stats.hits, stats.misses, stats.bytes), (4, 4, 0, 2 * CLIP_BYTES));
+}
+
+/// A pass over `plan` from batch `next` on, with three frames a clip of which training takes `frames`.
+fn some_frames(manifest: &Manifest, workers: usize, frames: usize, plan: &[Vec<usize>], next: usize) -> Vec<HostBatch> {
+    let source = ClipSource::new(manifest, spec(), Arc::new(ClipCache::new(u64::MAX, None)));
+    let source = Arc::new(source.with_training_frames(frames));
+    let loader = Loader::new(source, &LoaderPlan::fixed(workers, 3));
+    let mut pass = loader.pass_from(plan.to_vec(), next, Some(Draw { seed: 1, epoch: 0 }));
+    std::iter::from_fn(|| pass.next_batch().unwrap()).collect()
+}
+
+#[test]
+fn an_epoch_takes_some_frames_in_their_order_and_other_ones_at_each_visit() {
+    let (_root, manifest) = dataset(2);
+    let plan = vec![vec![0, 1], vec![0; 12], vec![3, 2]];
+    let whole = batches(&Loader::new(source(&manifest, 0), &LoaderPlan::fixed(0, 1)), vec![vec![0]]).remove(0);
+    let frame_bytes = (CLIP_BYTES / 3) as usize;
+    let frames: Vec<_> = whole.frames_bthwc.chunks(frame_bytes).collect();
+
+    let taken = some_frames(&manifest, 0, 2, &plan, 0);
+    let mut seen = BTreeSet::new();
+    for clip in taken[1].frames_bthwc.chunks(2 * frame_bytes) {
+        let which: Vec<_> = clip.chunks(frame_bytes).map(|f| frames.iter().position(|g| *g == f).unwrap()).collect();
+        assert!(which[0] < which[1], "{which:?}");
+        seen.insert(which);
+    }
+    assert_eq!(seen.len(), 3, "all pairs of three frames, over twelve visits: {seen:?}");
+    assert!(some_frames(&manifest, 3, 2, &plan, 0) == taken, "threads change nothing");
+    assert!(some_frames(&manifest, 3, 2, &plan, 1) == taken[1..], "nor does going on in the middle");
+    assert!(some_frames(&manifest, 1, 3, &plan, 0)[0].frames_bthwc[..CLIP_BYTES as usize] == whole.frames_bthwc[..]);
 }

@@ -357,3 +357,18 @@ fn blurred_frames_are_left_out() {
     let reason = reason(&Footage::video(&path), &spec);
     assert!(reason.starts_with("3 of 6 frames are usable where 4 are needed: 3 are blurred"), "{reason}");
 }
+
+#[test]
+fn frames_that_hardly_differ_from_the_one_before_are_left_out() {
+    let folder = tempfile::tempdir().unwrap();
+    let path = folder.path().join("a.mp4");
+    // Each picture is held for five frames, and two of the five are picked.
+    let held = "-vf fps=5 -frames:v 30 -c:v libx264 -qp 10 -pix_fmt yuv420p";
+    ffmpeg(&format!("-f lavfi -i testsrc2=s=64x48:r=1 {held}"), &path);
+    let all = clip(&path, &spec(12));
+    let spec = ClipSpec { duplicate_threshold: 0.5, ..spec(12) };
+    let kept: Vec<_> = (0..12).map(|slot| all[slot / 2 * 2].clone()).collect();
+    assert!(clip(&path, &spec) == kept);
+    let reason = reason(&Footage::video(&path), &ClipSpec { min_frames: 7, ..spec });
+    assert!(reason.starts_with("6 of 12 frames are usable where 7 are needed: 0 are blurred"), "{reason}");
+}

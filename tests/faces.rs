@@ -113,6 +113,13 @@ fn videos_without_a_face_are_counted_by_method_and_skipped_or_used_whole() {
     assert_eq!(skipped["faces"], missed);
     assert_eq!((&skipped["videos"], &skipped["skipped"]), (&json!(15), &json!(3)));
     assert_eq!(skipped["cache_misses"], 0, "{skipped}");
+    // That there is no face is kept like a clip: no video is opened any more.
+    overwrite_with_garbage(data);
+    let again = dfdetect(home, &["train"], data, &[]);
+    assert!(stderr(&again).contains("real/id2_real.mp4 is skipped: no face was found in 4 frames"));
+    assert_eq!(data_of_the_run(home)["faces"], missed);
+    let data = people(2);
+    let data = data.path();
 
     // Used whole, they are listed all the same, also where no video is opened any more.
     for _ in 0..2 {

@@ -8,8 +8,8 @@ use std::sync::{Mutex, MutexGuard, PoisonError};
 use std::time::{Duration, Instant};
 
 use dfdetect::demo::{VideoSettings, VideoWriter};
-use rand::SeedableRng;
 use rand::seq::SliceRandom;
+use rand::{Rng, SeedableRng};
 use rand_chacha::ChaCha8Rng;
 use serde_json::Value;
 use tempfile::TempDir;
@@ -128,7 +128,8 @@ fn assert_same_training(run: &Path, straight: &Path) {
         let header = u64::from_le_bytes(bytes[..8].try_into().unwrap()) as usize;
         bytes[8 + header..].to_vec()
     };
-    for file in ["model.safetensors", "optimizer.safetensors"] {
+    let average = straight.join("checkpoints/last/model_ema.safetensors").exists().then_some("model_ema.safetensors");
+    for file in ["model.safetensors", "optimizer.safetensors"].into_iter().chain(average) {
         assert!(tensors(run, file) == tensors(straight, file), "{file} differs");
     }
     let epochs = |run: &Path| -> Vec<Value> {
@@ -193,6 +194,15 @@ fn a_run_leaves_what_the_guide_promises_and_evaluate_repeats_its_test() {
     assert_eq!(csv.lines().count(), 3, "{csv}");
     assert!(fs::read_to_string(run.join("config.yaml")).unwrap().contains("gradient_accumulation: 2"));
 
+    let [start] = &log_lines(&run, "start")[..] else { panic!("it was started once") };
+    for made_of in [start, &report] {
+        let arguments = made_of["command_line"].as_array().unwrap();
+        assert!(arguments.contains(&"training.gradient_accumulation=2".into()), "{made_of}");
+        assert!(made_of["versions"]["libtorch"].as_str().unwrap().starts_with("2."), "{made_of}");
+        assert!(made_of["device"].as_str().unwrap().starts_with("CPU, "), "{made_of}");
+    }
+    assert_eq!(start["manifest_hash"], report["manifest_hash"]);
+
     let evaluated =
         succeed(Command::new(env!("CARGO_BIN_EXE_dfdetect")).args(["evaluate", "--json", "--run"]).arg(&run));
     let evaluated: Value = serde_json::from_slice(&evaluated.stdout).unwrap();
@@ -212,6 +222,29 @@ fn the_number_of_workers_changes_nothing() {
     });
     let straight = only_run(runs[0].path());
     runs[1..].iter().for_each(|run| assert_same_training(&only_run(run.path()), &straight));
+    let runs = runs.each_ref().map(|output| only_run(output.path()));
+    lined_up(&runs);
+}
+
+/// `report` shows the three runs side by side, and the one setting in which they differ.
+fn lined_up(runs: &[PathBuf; 3]) {
+    let report = |option: &str| {
+        let mut command = Command::new(env!("CARGO_BIN_EXE_dfdetect"));
+        succeed(command.arg("report").arg(option).arg("--run").args(runs)).stdout
+    };
+    let compared: Value = serde_json::from_slice(&report("--json")).unwrap();
+    let expected = serde_json::json!({"dataloader.num_workers": [0, 1, 3]});
+    assert_eq!(compared["differences"], expected);
+    for (shown, run) in compared["runs"].as_array().unwrap().iter().zip(runs) {
+        let own = json(&run.join("report.json"));
+        assert_eq!((&shown["validation"], &shown["test"]), (&own["validation"], &own["test"]));
+        assert_eq!((&shown["status"], &shown["best_epoch"]), (&"completed".into(), &1.into()));
+    }
+    // A run that was killed in its second epoch has no report, or an older one.
+    fs::remove_file(runs[1].join("report.json")).unwrap();
+    let table = String::from_utf8(report("--quiet")).unwrap();
+    let rows = |word: &str| table.lines().filter(|line| line.contains(word)).count();
+    assert_eq!((rows("completed"), rows("not ended"), rows("dataloader.num_workers")), (2, 1, 1), "{table}");
 }
 
 #[test]
@@ -444,4 +477,224 @@ fn a_damaged_video_leaves_the_same_hole_whenever_it_is_found() {
         assert_eq!(json(&run.join("report.json"))["data"]["skipped"], 1);
     }
     assert_same_training(&late, &early);
+}
+
+/// As [`noise_videos`], but each fake is of a person who is in a real video too.
+fn paired_videos(pairs: u32) -> TempDir {
+    let root = noise_videos(pairs);
+    for pair in 0..pairs {
+        let fake = |name: String| root.path().join("fake").join(name);
+        fs::rename(fake(format!("id{}_x.mp4", 2 * pair + 1)), fake(format!("id{}_x.mp4", 2 * pair))).unwrap();
+    }
+    root
+}
+
+/// Kills of the test below; more by hand, such as 50.
+fn kills() -> u32 {
+    std::env::var("DFDETECT_KILLS").map_or(5, |kills| kills.parse().unwrap())
+}
+
+/// Kills `child` after `pause`; false where it had come to its end by then, which has to be a good one.
+fn kill_after(child: &mut Child, pause: Duration) -> bool {
+    std::thread::sleep(pause);
+    let ended = child.try_wait().unwrap();
+    assert!(ended.is_none_or(|status| status.success()), "it failed by itself");
+    child.kill().unwrap();
+    child.wait().unwrap();
+    ended.is_none()
+}
+
+/// Runs to the end through `kills` kills at random moments of a run that takes `whole`, and gives back how many fell.
+fn train_through_kills(train: impl Fn() -> Command, output: &Path, kills: u32, whole: Duration, seed: u64) -> u32 {
+    let mut random = ChaCha8Rng::seed_from_u64(seed);
+    let mut done = 0;
+    loop {
+        let run = fs::read_dir(output).unwrap().next().map(|entry| entry.unwrap().path());
+        let mut command = match run {
+            Some(run) if run.join("checkpoints/last").exists() => resume(&run),
+            // Killed before there was anything to go on with.
+            _ => {
+                fs::remove_dir_all(output).and_then(|()| fs::create_dir(output)).unwrap();
+                train()
+            }
+        };
+        let mut child = command.stderr(Stdio::null()).stdout(Stdio::null()).spawn().unwrap();
+        let pause = whole.mul_f64(random.random_range(0.0..0.6));
+        if done == kills {
+            assert!(child.wait().unwrap().success(), "{command:?}");
+            return done;
+        }
+        if !kill_after(&mut child, pause) {
+            return done;
+        }
+        done += 1;
+        let logged =
+            fs::read_dir(output).unwrap().next().map_or(0, |run| log_lines(&run.unwrap().path(), "step").len());
+        eprintln!("kill {done} after {} ms, {logged} steps in the log", pause.as_millis());
+    }
+}
+
+/// Everything that is not the default at once, which all has to come out of a checkpoint again: pairs, some frames an
+/// epoch, a video that cannot be read, SGD, a plateau, an average, patience, the last weights. Saved every few steps and
+/// killed without warning, over and over, wherever it stands.
+#[test]
+fn kills_at_random_moments_change_nothing() {
+    let _alone = alone();
+    let data = paired_videos(10);
+    let settings = [
+        "data.sampler=paired",
+        "data.max_frames=4",
+        "data.frames_per_epoch=2",
+        "cache.enable_cache=false",
+        "training.optimizer=sgd",
+        "training.backbone_lr_scale=0.5",
+        "training.scheduler=plateau",
+        "training.warmup_epochs=0",
+        "training.ema_decay=0.9",
+        "training.epochs=8",
+        "training.early_stopping={monitor: val_loss, min_delta: 1.0, patience: 5, restore_best_weights: false}",
+        "loss={type: focal, label_smoothing: 0.1, class_weights: balanced}",
+        "output.save_every_secs=0.2",
+        "output.keep_last=2",
+    ];
+    let output = || tempfile::tempdir().unwrap();
+    let first = output();
+    succeed(&mut train(data.path(), first.path(), &[&settings[..], &["training.epochs=1"]].concat()));
+    let manifest = json(&only_run(first.path()).join("manifest.json"));
+    let learned_from = manifest["videos"].as_array().unwrap().iter().find(|video| video["split"] == "train").unwrap();
+    damage(&data.path().join(learned_from["path"].as_str().unwrap()));
+
+    let undisturbed = output();
+    let started = Instant::now();
+    succeed(&mut train(data.path(), undisturbed.path(), &settings));
+    let whole = started.elapsed();
+    let straight = only_run(undisturbed.path());
+    let steps = log_lines(&straight, "step");
+    let rates: Vec<_> = steps.iter().map(|step| step["lr"].as_f64().unwrap()).collect();
+    assert_eq!(*rates.last().unwrap(), rates[0] / 2.0, "four epochs without a gain halve it: {rates:?}");
+    assert_eq!(log_lines(&straight, "epoch").len(), 6, "and five stop it");
+    assert_eq!(json(&straight.join("report.json"))["data"]["skipped"], 1);
+
+    let mut left = kills();
+    while left > 0 {
+        let killed = output();
+        let start = || train(data.path(), killed.path(), &settings);
+        left -= train_through_kills(start, killed.path(), left.min(5), whole, u64::from(left));
+        let run = only_run(killed.path());
+        assert_same_training(&run, &straight);
+        assert_eq!(json(&run.join("report.json"))["test"], json(&straight.join("report.json"))["test"]);
+        let folders = |run: &Path| {
+            let names = fs::read_dir(run.join("checkpoints")).unwrap().map(|entry| entry.unwrap().file_name());
+            names.filter(|name| name.to_string_lossy().starts_with("step-")).count()
+        };
+        assert_eq!(folders(&run), folders(&straight), "two last epochs, and the best");
+    }
+
+    // The average is what was tested, and what evaluate tests again; of the last epoch, as asked.
+    let last = straight.join("checkpoints/last");
+    let weights = |file: &str| fs::read(last.join(file)).unwrap();
+    assert_ne!(weights("model.safetensors"), weights("model_ema.safetensors"));
+    let evaluate = |run: &Path| {
+        let shown =
+            succeed(Command::new(env!("CARGO_BIN_EXE_dfdetect")).args(["evaluate", "--json", "--run"]).arg(run));
+        serde_json::from_slice::<Value>(&shown.stdout).unwrap()
+    };
+    let evaluated = evaluate(&straight);
+    assert_eq!(evaluated["sets"][0]["overall"], json(&straight.join("report.json"))["test"]);
+    assert!(evaluated["checkpoint"].as_str().unwrap().ends_with("last"), "{evaluated}");
+    fs::remove_file(last.join("model_ema.safetensors")).unwrap();
+    assert_ne!(evaluate(&straight)["sets"], evaluated["sets"], "without its average it is another detector");
+}
+
+/// A link that cannot be moved stands for a kill between the two: `last` must not say that an epoch is the best before
+/// `best` has it.
+#[test]
+fn a_checkpoint_that_is_half_linked_is_made_again() {
+    let _alone = alone();
+    let data = noise_videos(8);
+    let output = tempfile::tempdir().unwrap();
+    let settings = ["training.epochs=1", "training.batch_size=2", "output.save_every_secs=0.001"];
+    let mut child = train(data.path(), output.path(), &settings);
+    let mut child = child.stderr(Stdio::null()).stdout(Stdio::null()).spawn().unwrap();
+    wait_for_steps(output.path(), 1, &mut child);
+    let run = only_run(output.path());
+    let taken = run.join("checkpoints/best");
+    fs::create_dir_all(taken.join("in the way")).unwrap();
+    assert_eq!(child.wait().unwrap().code(), Some(1));
+    fs::remove_dir_all(&taken).unwrap();
+    succeed(&mut resume(&run));
+    assert_eq!(json(&run.join("report.json"))["best_epoch"], 1);
+    assert!(taken.join("model.safetensors").exists());
+}
+
+/// Weight decay 1 at a learning rate of 10 multiplies every weight by minus eight a step, until float32 ends; a tenth of
+/// that is stable.
+#[test]
+fn a_run_that_diverges_is_taken_back_once_and_then_stops() {
+    let _alone = alone();
+    let data = noise_videos(8);
+    let settings = [
+        "training.optimizer=sgd",
+        "training.learning_rate=10",
+        "training.weight_decay=1",
+        "training.gradient_clip_norm=0",
+        "training.scheduler=constant",
+        "training.warmup_epochs=0",
+        "training.early_stopping.patience=0",
+        "training.epochs=24",
+        "model.temporal=mean",
+        "gpu.mixed_precision=off",
+    ];
+    let output = tempfile::tempdir().unwrap();
+    succeed(&mut train(data.path(), output.path(), &settings));
+    let run = only_run(output.path());
+    let report = json(&run.join("report.json"));
+    assert_eq!((&report["epochs"], &report["taken_back"]), (&24.into(), &true.into()));
+
+    let skips = log_lines(&run, "skip");
+    assert!(skips.len() >= 20 && report["skipped_steps"] == skips.len(), "{} steps were skipped", skips.len());
+    assert!(skips[0]["videos"].as_array().unwrap().iter().all(|video| video.as_str().unwrap().ends_with(".mp4")));
+    let [back] = &log_lines(&run, "taken_back")[..] else { panic!("it was taken back once") };
+    let (from, to) = (back["step"].as_u64().unwrap(), back["to_step"].as_u64().unwrap());
+    assert!(to <= from - 20, "{back}");
+    let steps = log_lines(&run, "step");
+    assert_eq!(steps.first().unwrap()["lr"], 10.0);
+    assert_eq!(steps.last().unwrap()["lr"], 1.0);
+    assert_eq!(steps.iter().filter(|step| step["step"].as_u64() == Some(to + 1)).count(), 2, "the same step again");
+    assert!(steps.last().unwrap()["loss"].as_f64().unwrap().is_finite(), "it has recovered");
+
+    // Once more, for a run that says it was taken back already: that is the end.
+    let output = tempfile::tempdir().unwrap();
+    succeed(&mut train(data.path(), output.path(), &[&settings[..], &["training.epochs=1"]].concat()));
+    let run = only_run(output.path());
+    let path = run.join("checkpoints/last/state.json");
+    let mut state = json(&path);
+    state["lr_factor"] = 0.99.into();
+    fs::write(&path, state.to_string()).unwrap();
+    let failed = resume(&run).args(["--epochs", "40"]).output().unwrap();
+    assert_eq!(failed.status.code(), Some(1));
+    let said = String::from_utf8(failed.stderr).unwrap();
+    assert!(said.contains("was taken back before") && said.contains("hint: start a new run"), "{said}");
+}
+
+#[test]
+fn a_checkpoint_of_another_format_or_optimizer_is_refused_with_a_reason() {
+    let _alone = alone();
+    let data = noise_videos(8);
+    let output = tempfile::tempdir().unwrap();
+    succeed(&mut train(data.path(), output.path(), &["training.epochs=1"]));
+    let run = only_run(output.path());
+    let refused = |command: &mut Command| {
+        let output = command.output().unwrap();
+        (output.status.code(), String::from_utf8(output.stderr).unwrap())
+    };
+    let (code, said) = refused(resume(&run).args(["--set", "training.optimizer=sgd"]));
+    assert!(code == Some(2) && said.contains("training.optimizer"), "{said}");
+
+    let path = run.join("checkpoints/last/state.json");
+    let mut state = json(&path);
+    state.as_object_mut().unwrap().remove("format");
+    fs::write(&path, state.to_string()).unwrap();
+    let (code, said) = refused(&mut resume(&run));
+    assert!(code == Some(1) && said.contains("format 1") && said.contains("hint:"), "{said}");
 }

@@ -1,33 +1,30 @@
 //! Carries out a plan: videos made ready, training, the tests at the end, the report.
 
-use std::collections::BTreeMap;
 use std::fs;
 use std::io::{self, Write};
 use std::path::Path;
 use std::rc::Rc;
 use std::sync::atomic::AtomicBool;
+use std::time::Instant;
 
 use anyhow::{Context, Result};
 
 use super::Interrupted;
-use super::pipeline::{Clips, NamedSet, OWN_TEST, decide_faces, extract, stop_flag, test_sets};
+use super::pipeline::{Clips, NamedSet, decide_faces, extract, stop_flag, test_sets};
 use super::plan::{Plan, check_splits};
 use super::relief::{limit_device_memory, memory_manager};
-use crate::data::{DataError, Loader, Split, unusable};
+use crate::data::{DataError, Label, Loader, Sampler, Split, unusable};
 use crate::evaluate::EvaluateError;
 use crate::files;
-use crate::memory::{self, DeviceGauge, Guard, Ladder, MemoryManager, Reason};
+use crate::memory::{DeviceGauge, Guard, Ladder, MemoryManager, Reason};
 use crate::metrics::Metrics;
-use crate::model::Detector;
-use crate::optim::{AdamW, LossScaler};
-use crate::report::{
-    CrossTest, DataSummary, FaceSummary, MemorySummary, Report, RunFolder, RunLog, Status, Throughput, Versions,
-};
-use crate::torch::{self, Format};
-use crate::train::{Checkpoint, Checkpoints, Outcome, Stepper, TrainError, TrainState, Trainer};
+use crate::optim::{Loss, LossScaler};
+use crate::report::{RunFolder, RunLog};
+use crate::torch::Format;
+use crate::train::{Checkpoint, Checkpoints, Learner, Outcome, Stepper, TrainError, TrainState, Trainer};
 
 /// How training ended, and the metrics of each test set that was reached.
-type Tested = (Outcome, Vec<(String, Metrics)>);
+pub(super) type Tested = (Outcome, Vec<(String, Metrics)>);
 
 impl Plan {
     pub fn carry_out(mut self) -> Result<()> {
@@ -51,12 +48,14 @@ impl Plan {
         let loader = Rc::new(clips.loader());
         let memory = memory_manager(&self.config.gpu, self.placement.device, &clips.source, &loader);
         let mut trainer = self.trainer(learner, &folder, &loader, &memory, &stop)?;
+        let provenance = self.provenance();
+        trainer.write_start(&provenance).with_context(|| cannot_write(&folder.log()))?;
         tracing::info!("run folder: {}", folder.path().display());
 
         let result = train_and_test(&mut trainer, &test_sets(&self.manifest));
         let state = trainer.state;
         self.manifest.mark_unusable(state.skipped.iter().cloned());
-        let report = self.report(&folder, &clips, &state, &memory, &result);
+        let report = self.report(&folder, &clips, &state, &memory, provenance, &result);
         let saved = report.save(&folder.report());
         let listed = self.manifest.save(&folder.manifest());
         // Where training failed, its own error says more than that these could not be written either.
@@ -104,7 +103,7 @@ impl Plan {
         let splits = [Split::Train, Split::Val, Split::Test, Split::CrossTest];
         let videos = splits.map(|split| self.manifest.indices(split)).concat();
         let threads = self.config.dataloader.num_workers.max(1);
-        Ok(unusable(extract(clips, &self.manifest, &videos, threads, stop)?))
+        Ok(unusable(&extract(clips, &self.manifest, &videos, threads, stop)?))
     }
 
     /// A resumed run keeps its list of videos, so that it goes on with the same batches; but some must be left.
@@ -114,37 +113,49 @@ impl Plan {
         check_splits(&left)
     }
 
-    /// Network, optimizer and state: new ones, or those of the checkpoint.
-    fn learner(&self) -> Result<(Detector, AdamW, TrainState)> {
-        let detector = self.detector()?;
-        let named = detector.parameters().trainable().map(|parameter| (parameter.name.as_str(), &parameter.tensor));
-        let mut optimizer =
-            AdamW::new(named, self.config.training.weight_decay).context("the optimizer cannot be built")?;
+    /// Network, average, optimizer and state: new ones, or those of the checkpoint.
+    fn learner(&self) -> Result<(Learner, TrainState)> {
+        let training = &self.config.training;
+        let average = training.ema_decay.map(|_| self.detector()).transpose()?;
+        let mut learner = Learner::new(training, self.detector()?, average).context("the optimizer cannot be built")?;
         let state = match &self.resumed {
             Some((_, checkpoint)) => {
-                checkpoint.load_weights(detector.parameters())?;
-                let mut state = checkpoint.load_training(&mut optimizer)?;
+                self.check_same_optimizer(&checkpoint.config)?;
+                let mut state = checkpoint.load_training(&mut learner)?;
                 self.adapt(&mut state, &checkpoint.config)?;
                 state
             }
             None => {
                 let scaler = LossScaler::new(self.placement.format == Format::Fp16);
-                TrainState::new(scaler, self.config.training.batch_size.clips())
+                TrainState::new(scaler, training.batch_size.clips())
             }
         };
-        Ok((detector, optimizer, state))
+        Ok((learner, state))
+    }
+
+    fn loss(&self, sampler: &Sampler) -> Loss {
+        let (mut real, mut fake) = (0, 0);
+        for video in sampler.plan(self.config.seed, 0, 1, false).concat() {
+            match self.manifest.videos[video].label {
+                Label::Real => real += 1,
+                Label::Fake => fake += 1,
+            }
+        }
+        Loss::new(&self.config.loss, [real, fake])
     }
 
     fn trainer<'a>(
         &'a self,
-        (detector, optimizer, state): (Detector, AdamW, TrainState),
+        (learner, state): (Learner, TrainState),
         folder: &RunFolder,
         loader: &'a Loader,
         memory: &Rc<MemoryManager>,
         stop: &'a AtomicBool,
     ) -> Result<Trainer<'a>> {
         let config = &self.config;
-        let device = detector.device();
+        let sampler = Sampler::new(config.data.sampler, &self.manifest)?;
+        tracing::debug!("sampler: {}", sampler.describe());
+        let device = learner.detector.device();
         let guard = |phase, ladder| {
             let keys = &config.gpu.memory_management;
             Guard::new(phase, ladder, Box::new(DeviceGauge(device)), keys.oom_retry, keys.grow_after)
@@ -156,12 +167,12 @@ impl Plan {
         let relieve = Box::new(move || {
             relief.clean(Reason::OutOfMemory);
         });
-        let stepper = Stepper::new(config, detector, optimizer, state.scaler.clone(), train_guard, relieve)
+        let stepper = Stepper::new(config, learner, self.loss(&sampler), state.scaler.clone(), train_guard, relieve)
             .context("there is no memory to begin with")?;
         Ok(Trainer {
             config: &self.config,
             manifest: &self.manifest,
-            train_videos: self.manifest.members(Split::Train),
+            sampler,
             usable_videos: self.manifest.indices(Split::Train).into_iter().collect(),
             val_videos: self.manifest.indices(Split::Val),
             loader,
@@ -170,97 +181,10 @@ impl Plan {
             stepper,
             evaluate_guard,
             log: RunLog::open(&folder.log(), state.log_bytes).with_context(|| cannot_write(&folder.log()))?,
+            saved: Instant::now(),
             folder: folder.clone(),
             state,
         })
-    }
-
-    /// Absent where no faces are cut out.
-    fn face_summary(&self, clips: &Clips) -> Option<FaceSummary> {
-        if self.manifest.sets.iter().all(|set| !set.crop_faces) {
-            return None;
-        }
-        let missed = clips.misses.videos();
-        let mut missed_by_method = BTreeMap::new();
-        for video in &missed {
-            let record = &self.manifest.videos[*video];
-            let method = record.method.clone().unwrap_or_else(|| format!("{:?}", record.label).to_lowercase());
-            *missed_by_method.entry(method).or_insert(0) += 1;
-        }
-        let missed_videos = missed.iter().map(|video| self.manifest.video_name(*video)).collect();
-        Some(FaceSummary { missed: missed.len(), missed_by_method, missed_videos })
-    }
-
-    fn report(
-        &self,
-        folder: &RunFolder,
-        clips: &Clips,
-        state: &TrainState,
-        memory: &MemoryManager,
-        result: &Result<Tested>,
-    ) -> Report {
-        let status = match result {
-            Ok((Outcome::Completed, _)) => Status::Completed,
-            Ok((Outcome::Interrupted, _)) => Status::Interrupted,
-            Err(_) => Status::Failed,
-        };
-        let tested = result.as_ref().map_or(&[][..], |(_, tested)| tested.as_slice());
-        let own = |(name, _): &&(String, Metrics)| name == OWN_TEST;
-        let cross = tested.iter().filter(|set| !own(set));
-        let cache = clips.source.cache().stats();
-        let history = memory.history();
-        let train_secs: f64 = state.history.iter().map(|epoch| epoch.seconds).sum();
-        let waited_secs: f64 = state.history.iter().map(|epoch| epoch.seconds * epoch.data_wait_share).sum();
-        let learned: usize = state.history.iter().map(|epoch| epoch.train_clips).sum();
-        Report {
-            run: folder.path().display().to_string(),
-            status,
-            error: result.as_ref().err().map(|error| format!("{error:#}")),
-            epochs: state.epoch,
-            steps: state.step,
-            best_epoch: state.best.as_ref().map(|best| best.epoch),
-            seconds: state.seconds,
-            validation: state.best.as_ref().map(|best| best.validation.clone()),
-            test: tested.iter().find(own).map(|(_, metrics)| metrics.clone()),
-            cross_tests: cross.map(|(name, test)| CrossTest { name: name.clone(), test: test.clone() }).collect(),
-            memory: MemorySummary {
-                oom_events: state.oom_events,
-                cleanups: state.cleanups.times,
-                cleanup_freed_bytes: state.cleanups.freed_bytes,
-                cleanup_ms: state.cleanups.ms,
-                host_used_peak_bytes: history.host.peak_bytes,
-                host_used_mean_bytes: history.host.mean_bytes as u64,
-                times_grown: state.times_grown,
-                micro_batch_final: state.train_guard.cut.micro_batch,
-                chunk_frames_final: state.train_guard.cut.chunk_frames,
-                moved_to_cpu: state.train_guard.cut.on_cpu,
-                rss_peak_bytes: memory::process_peak_rss_bytes(),
-                gpu_peak_bytes: state.gpu_peak_bytes,
-                gpu_reserved_peak_bytes: state.gpu_reserved_peak_bytes,
-            },
-            data: DataSummary {
-                videos: self.manifest.videos.len(),
-                skipped: self.manifest.skipped.len(),
-                skipped_videos: self.manifest.skipped.clone(),
-                cache_hits: cache.hits,
-                cache_disk_hits: cache.disk_hits,
-                cache_misses: cache.misses,
-                cache_bypassed: cache.bypassed,
-                cache_damaged: cache.damaged,
-                cache_write_failures: cache.write_failures,
-                cache_refused: cache.refused,
-                faces: self.face_summary(clips),
-            },
-            throughput: Throughput {
-                clips_per_sec: (train_secs > 0.0).then(|| learned as f64 / train_secs),
-                data_wait_share: (train_secs > 0.0).then(|| waited_secs / train_secs),
-            },
-            versions: Versions {
-                dfdetect: env!("CARGO_PKG_VERSION").into(),
-                libtorch: torch::version(),
-                ffmpeg: crate::data::decode::libavcodec_version(),
-            },
-        }
     }
 }
 
@@ -268,15 +192,16 @@ fn cannot_write(path: &Path) -> String {
     format!("{}: cannot be written\n  hint: free some space, or allow writing there", path.display())
 }
 
-/// Trains, then looks at each test set once, with the weights of the best epoch.
+/// Trains, then looks at each test set once, with the weights of the best epoch or, where those are not wanted back, of
+/// the last.
 fn train_and_test(trainer: &mut Trainer, sets: &[NamedSet]) -> Result<Tested> {
     let mut tested = Vec::new();
     if trainer.fit()? == Outcome::Interrupted {
         return Ok((Outcome::Interrupted, tested));
     }
     if !sets.is_empty() {
-        let best = Checkpoints::of_run(trainer.folder.path()).path("best");
-        Checkpoint::open(&best)?.load_weights(trainer.stepper.detector.parameters())?;
+        let tested = Checkpoints::of_run(trainer.folder.path()).tested(trainer.config);
+        Checkpoint::open(&tested)?.load_tested(trainer.stepper.learner.tested().parameters())?;
     }
     for (name, videos) in sets {
         match trainer.evaluate(name, videos) {

@@ -30,7 +30,7 @@ const EXAMPLES: &str = "Examples:
 #[derive(Debug, Args)]
 #[command(after_help = EXAMPLES)]
 pub struct EvaluateArgs {
-    /// A run: its best checkpoint and, without --data, its own videos
+    /// A run: the checkpoint that it was tested with (its best) and, without --data, its own videos
     #[arg(long, value_name = "RUN", required_unless_present = "checkpoint", conflicts_with = "checkpoint")]
     run: Option<PathBuf>,
     /// A checkpoint's folder, such as RUN/checkpoints/best
@@ -76,14 +76,22 @@ struct SetOutput {
 }
 
 pub(super) fn run(args: &EvaluateArgs) -> Result<()> {
-    let folder = match (&args.run, &args.checkpoint) {
-        (Some(run), _) => Checkpoints::of_run(run).path("best"),
-        (None, checkpoint) => checkpoint.clone().context("--run or --checkpoint is missing")?,
+    let (folder, checkpoint) = match (&args.run, &args.checkpoint) {
+        (Some(run), _) => tested_checkpoint(&Checkpoints::of_run(run))?,
+        (None, checkpoint) => {
+            let folder = checkpoint.clone().context("--run or --checkpoint is missing")?;
+            let checkpoint = Checkpoint::open(&folder)?;
+            (folder, checkpoint)
+        }
     };
-    let checkpoint = Checkpoint::open(&folder)?;
     let overrides = overrides_of(
         &[],
-        &[("training.batch_size", args.batch_size.map(|n| n.to_string())), ("gpu.device", args.device.clone())],
+        &[
+            ("training.batch_size", args.batch_size.map(|n| n.to_string())),
+            ("gpu.device", args.device.clone()),
+            // Pairs, which nothing is trained on here, would want an even batch.
+            ("data.sampler", Some("shuffled".to_owned())),
+        ],
     );
     let config = config::resolve(&checkpoint.config, &overrides)?;
     progress::set_level(config.logging.level);
@@ -98,7 +106,7 @@ pub(super) fn run(args: &EvaluateArgs) -> Result<()> {
     limit_device_memory(&config.gpu, placement.device)?;
     let detector = Detector::new(&config.model, placement.device, placement.format, config.gpu.channels_last)
         .context("the network cannot be built")?;
-    checkpoint.load_weights(detector.parameters())?;
+    checkpoint.load_tested(detector.parameters())?;
 
     let clips = Clips::new(&config, &manifest, true)?;
     let loader = Rc::new(clips.loader());
@@ -126,6 +134,14 @@ pub(super) fn run(args: &EvaluateArgs) -> Result<()> {
     }
     let output = Output { checkpoint: folder.display().to_string(), sets };
     if args.json { print_json(&output) } else { print_tables(&output) }
+}
+
+/// The checkpoint of a run that its own tests were made with.
+fn tested_checkpoint(checkpoints: &Checkpoints) -> Result<(PathBuf, Checkpoint)> {
+    let best = checkpoints.path("best");
+    let checkpoint = Checkpoint::open(&best)?;
+    let tested = checkpoints.tested(&checkpoint.config);
+    Ok(if tested == best { (best, checkpoint) } else { (tested.clone(), Checkpoint::open(&tested)?) })
 }
 
 /// The manifest, and which of its videos under which names.

@@ -92,7 +92,7 @@ pub(super) fn run(args: &ExtractArgs) -> Result<()> {
     writeln!(out, "read      {}", count(|outcome| matches!(outcome, Prepared::Read(_))))?;
     writeln!(out, "cached    {}", count(|outcome| matches!(outcome, Prepared::Cached(_))))?;
     writeln!(out, "no room   {}", count(|outcome| matches!(outcome, Prepared::Probed)))?;
-    writeln!(out, "unusable  {}", count(|outcome| matches!(outcome, Prepared::Unusable(_))))?;
+    writeln!(out, "unusable  {}", count(|outcome| outcome.unusable().is_some()))?;
     let stats = clips.source.cache().stats();
     if stats.damaged + stats.write_failures > 0 {
         writeln!(

@@ -14,10 +14,12 @@ pub mod extract;
 mod gpus;
 mod measure;
 pub mod meminfo;
+mod outcome;
 mod pipeline;
 mod plan;
 mod preview;
 mod relief;
+pub mod report;
 pub mod suggest;
 mod suggest_text;
 pub mod train;
@@ -68,6 +70,8 @@ enum Command {
     Train(train::TrainArgs),
     /// Measure a trained detector on videos
     Evaluate(evaluate::EvaluateArgs),
+    /// Line up what came of runs
+    Report(report::ReportArgs),
     /// Show the memory of this machine, this process and every GPU
     Meminfo(meminfo::MeminfoArgs),
     /// Say which settings fit the memory that is there
@@ -98,6 +102,7 @@ impl Cli {
         match self.command {
             Command::Train(args) => train::run(&args),
             Command::Evaluate(args) => evaluate::run(&args),
+            Command::Report(args) => report::run(&args),
             Command::Meminfo(args) => meminfo::run(&args),
             Command::Suggest(args) => suggest::run(&args),
             Command::Config(args) => config::run(&args),

@@ -49,7 +49,9 @@ impl Clips {
         let plan = plan_clip_cache(config, manifest, &spec, memory_bytes);
         tracing::info!("clip cache: {}", plan.why);
         let cache = Arc::new(ClipCache::new(plan.memory_bytes, open_disk(config, &plan)));
-        let mut source = ClipSource::new(manifest, spec, cache).with_augmentation(&config.augmentation);
+        let mut source = ClipSource::new(manifest, spec, cache)
+            .with_augmentation(&config.augmentation)
+            .with_training_frames(config.data.training_frames());
         let misses = Arc::new(Misses::default());
         if manifest.sets.iter().any(|set| set.crop_faces) {
             let key = |set: &DataSet| if set.crop_faces { face::crop_key(&config.data.faces) } else { String::new() };
@@ -112,8 +114,7 @@ fn face_reader(config: &Config, manifest: &Manifest, spec: ClipSpec, misses: Arc
         let clip = face::read_face_clip(footage, &spec, draw, &faces, &detector);
         let missed = match &clip {
             Ok(clip) => clip.facts.missed,
-            Err(DataError::Video { reason, .. }) => reason.starts_with(face::NO_FACE),
-            Err(_) => false,
+            Err(error) => matches!(error, DataError::NoFace { .. }),
         };
         if missed {
             misses.note(video);
@@ -136,12 +137,15 @@ pub(super) fn extract(
         return Err(Interrupted(None).into());
     }
     for (video, outcome) in &prepared {
-        match outcome {
-            Prepared::Cached(meta) if FaceFacts::from_bytes(meta).is_some_and(|facts| facts.missed) => {
-                clips.misses.note(*video);
-            }
-            Prepared::Unusable(reason) => tracing::warn!("{} is skipped: {reason}", manifest.video_name(*video)),
-            _ => {}
+        let missed = match outcome {
+            Prepared::Cached(meta) => FaceFacts::from_bytes(meta).is_some_and(|facts| facts.missed),
+            outcome => matches!(outcome, Prepared::NoFace(_)),
+        };
+        if missed {
+            clips.misses.note(*video);
+        }
+        if let Some(reason) = outcome.unusable() {
+            tracing::warn!("{} is skipped: {reason}", manifest.video_name(*video));
         }
     }
     Ok(prepared)

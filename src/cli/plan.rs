@@ -6,8 +6,8 @@ use std::path::Path;
 use anyhow::{Context, Result};
 
 use super::measure;
-use crate::config::{self, BatchSize, Config, ConfigError, DataConfig};
-use crate::data::{DataError, Label, Manifest, Split};
+use crate::config::{self, BatchSize, Config, ConfigError, DataConfig, SamplerChoice};
+use crate::data::{DataError, Label, Manifest, Sampler, Split};
 use crate::model::{Detector, Placement};
 use crate::optim::LossScaler;
 use crate::report::RunFolder;
@@ -70,10 +70,19 @@ impl Plan {
                 None => {
                     let videos = self.manifest.indices(Split::Train).len();
                     self.config = measure::settle(&self.config, videos, verify)?;
+                    self.make_room_for_pairs();
                 }
             }
         }
         Ok(())
+    }
+
+    /// A batch that was not chosen by the user loses its odd clip, or has at least two.
+    fn make_room_for_pairs(&mut self) {
+        let training = &mut self.config.training;
+        if self.config.data.sampler == SamplerChoice::Paired {
+            training.batch_size = BatchSize::Clips((training.batch_size.clips() / 2 * 2).max(2));
+        }
     }
 
     pub fn describe(&self) -> Result<()> {
@@ -98,8 +107,11 @@ impl Plan {
         let training = &self.config.training;
         let batch_size = training.batch_size.clips();
         let effective = batch_size * training.gradient_accumulation;
-        let batches = self.manifest.indices(Split::Train).len().div_ceil(batch_size);
+        let sampler = Sampler::new(self.config.data.sampler, &self.manifest)?;
+        let batches = sampler.plan(0, 0, batch_size, self.config.dataloader.drop_last).len();
+        let batches = batches.min(training.limit_batches.unwrap_or(usize::MAX));
         let steps = batches.div_ceil(training.gradient_accumulation);
+        writeln!(io::stdout(), "sampler    {}", sampler.describe())?;
         writeln!(io::stdout(), "training   {} epochs of {steps} steps, {effective} clips each", training.epochs)?;
         writeln!(io::stdout(), "nothing was written: this was a dry run")?;
         Ok(())
@@ -112,22 +124,32 @@ impl Plan {
             .context("the network cannot be built")
     }
 
+    /// What one optimizer remembers says nothing to another.
+    pub(super) fn check_same_optimizer(&self, before: &Config) -> Result<(), ConfigError> {
+        let [before, now] = [before, &self.config].map(|config| config.training.optimizer);
+        if before == now {
+            return Ok(());
+        }
+        let problem = format!("the run was started with {before:?}, and its optimizer's state cannot become {now:?}'s");
+        Err(unresumable("training.optimizer", &problem.to_lowercase(), "start a new run to change it"))
+    }
+
     /// What a resumed run may not take over as it was, because its settings were changed since.
     pub(super) fn adapt(&self, state: &mut TrainState, before: &Config) -> Result<(), ConfigError> {
         let cut = |config: &Config| {
             let training = &config.training;
             let sizes = (training.batch_size, training.gradient_accumulation, training.limit_batches);
-            (sizes, config.dataloader.drop_last)
+            (sizes, config.dataloader.drop_last, config.data.sampler)
         };
         if cut(before) != cut(&self.config) && state.batches_done > 0 {
             let problem = "the run stands in the middle of an epoch, whose batches cannot be cut anew; batch_size, \
-                           gradient_accumulation, limit_batches and dataloader.drop_last must stay";
+                           gradient_accumulation, limit_batches, dataloader.drop_last and data.sampler must stay";
             let hint = "resume without the change, and make it after the epoch";
             return Err(unresumable("training", problem, hint));
         }
         // A size that held says nothing of other clips, networks or devices.
         let shape = |config: &Config| {
-            let data = (config.data.max_frames, config.data.frame_size);
+            let data = (config.data.max_frames, config.data.frames_per_epoch, config.data.frame_size);
             (data, config.training.batch_size, config.model.clone(), config.gpu.clone())
         };
         if shape(before) != shape(&self.config) {

@@ -47,6 +47,18 @@ pub struct DataConfig {
     pub test_split: f64,
     /// What may not be on two sides of the split.
     pub group_by: GroupBy,
+    /// How often an epoch shows each training video, and which stand in a batch together.
+    pub sampler: SamplerChoice,
+    /// Each epoch trains on this many of a clip's frames, drawn anew; null = all of them. Validation takes all.
+    pub frames_per_epoch: Option<usize>,
+}
+
+impl DataConfig {
+    /// Frames of a clip in a training step.
+    #[must_use]
+    pub fn training_frames(&self) -> usize {
+        self.frames_per_epoch.unwrap_or(self.max_frames)
+    }
 }
 
 impl Default for DataConfig {
@@ -70,6 +82,8 @@ impl Default for DataConfig {
             val_split: 0.15,
             test_split: 0.15,
             group_by: GroupBy::Identity,
+            sampler: SamplerChoice::Shuffled,
+            frames_per_epoch: None,
         }
     }
 }
@@ -162,6 +176,18 @@ pub enum GroupBy {
     Identity,
     /// Each video stands for itself.
     Video,
+}
+
+/// How often an epoch shows each training video, and which stand in a batch together.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
+#[serde(rename_all = "snake_case")]
+pub enum SamplerChoice {
+    /// Each once, in random order.
+    Shuffled,
+    /// As many fakes as reals: those of the smaller class come more than once.
+    Weighted,
+    /// A fake beside the real it was made from (or one of the same person) in one batch, paired anew each epoch.
+    Paired,
 }
 
 /// Threads that decode ahead of training.

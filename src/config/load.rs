@@ -168,6 +168,12 @@ fn unknown_field(message: &str) -> Option<&str> {
 
 /// Every key of the schema with its default, by dotted path.
 pub(super) fn known_keys() -> BTreeMap<String, Value> {
+    flatten(&Config::default())
+}
+
+/// Every key of a configuration with its value, by dotted path; sections are among them.
+#[must_use]
+pub fn flatten(config: &Config) -> BTreeMap<String, Value> {
     fn walk(prefix: &str, value: &Value, keys: &mut BTreeMap<String, Value>) {
         if let Value::Mapping(section) = value {
             for (name, value) in section {
@@ -179,8 +185,8 @@ pub(super) fn known_keys() -> BTreeMap<String, Value> {
         }
     }
     let mut keys = BTreeMap::new();
-    if let Ok(defaults) = serde_yaml::to_value(Config::default()) {
-        walk("", &defaults, &mut keys);
+    if let Ok(root) = serde_yaml::to_value(config) {
+        walk("", &root, &mut keys);
     }
     keys
 }

@@ -9,13 +9,19 @@ mod legacy;
 mod load;
 mod scalars;
 mod schema;
+mod training;
 mod validate;
 
 pub use augmentation::AugmentationConfig;
-pub use data::{CacheConfig, DataConfig, FaceConfig, FaceMode, GroupBy, LayoutChoice, LoaderConfig, OnMiss, Sampling};
-pub use load::{ConfigError, Loaded, load, parse, resolve};
+pub use data::{
+    CacheConfig, DataConfig, FaceConfig, FaceMode, GroupBy, LayoutChoice, LoaderConfig, OnMiss, SamplerChoice, Sampling,
+};
+pub use load::{ConfigError, Loaded, flatten, load, parse, resolve};
 pub use scalars::{AutoBytes, BatchSize, DeviceChoice, Methods, Precision, Roots, Switch};
 pub use schema::{
-    Backbone, Config, EarlyStopping, Experiment, GpuConfig, LogLevel, LoggingConfig, MemoryManagement, ModelConfig,
-    OutputConfig, Temporal, TrainingConfig,
+    Backbone, Config, Experiment, GpuConfig, LogLevel, LoggingConfig, MemoryManagement, ModelConfig, OutputConfig,
+    Temporal,
+};
+pub use training::{
+    ClassWeights, EarlyStopping, LossConfig, LossKind, Monitor, OptimizerChoice, Scheduler, TrainingConfig,
 };

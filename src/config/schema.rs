@@ -10,7 +10,8 @@ use serde::{Deserialize, Serialize};
 
 use super::augmentation::AugmentationConfig;
 use super::data::{CacheConfig, DataConfig, LoaderConfig};
-use super::scalars::{BatchSize, DeviceChoice, Precision, Switch};
+use super::scalars::{DeviceChoice, Precision, Switch};
+use super::training::{LossConfig, TrainingConfig};
 
 /// The whole configuration of a run.
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize, JsonSchema)]
@@ -26,6 +27,8 @@ pub struct Config {
     pub model: ModelConfig,
     /// The training loop.
     pub training: TrainingConfig,
+    /// What is minimised.
+    pub loss: LossConfig,
     /// Threads that decode ahead of training.
     pub dataloader: LoaderConfig,
     /// Decoded clips kept in host memory and on disk.
@@ -48,6 +51,7 @@ impl Default for Config {
             data: DataConfig::default(),
             model: ModelConfig::default(),
             training: TrainingConfig::default(),
+            loss: LossConfig::default(),
             dataloader: LoaderConfig::default(),
             cache: CacheConfig::default(),
             gpu: GpuConfig::default(),
@@ -137,73 +141,6 @@ pub enum Temporal {
     LstmAttention,
 }
 
-/// The training loop.
-#[derive(Debug, Clone, PartialEq, Serialize, Deserialize, JsonSchema)]
-#[serde(default, deny_unknown_fields)]
-pub struct TrainingConfig {
-    /// Times through the training videos.
-    pub epochs: u32,
-    /// Clips in a batch: a number, or `auto` for as many as fit, at most 32.
-    pub batch_size: BatchSize,
-    /// Batches in one optimizer step.
-    pub gradient_accumulation: usize,
-    /// Highest learning rate, reached after the warm-up.
-    pub learning_rate: f64,
-    /// Decoupled weight decay of AdamW.
-    pub weight_decay: f64,
-    /// Epochs over which the learning rate rises from 0; fractions are allowed.
-    pub warmup_epochs: f64,
-    /// Where the cosine ends.
-    pub min_lr: f64,
-    /// Gradients are scaled down to this global L2 norm; 0 = never.
-    pub gradient_clip_norm: f64,
-    /// When to stop before the last epoch.
-    pub early_stopping: EarlyStopping,
-    /// Only this many batches an epoch, for smoke runs.
-    pub limit_batches: Option<usize>,
-}
-
-impl TrainingConfig {
-    /// Clips in one optimizer step.
-    #[must_use]
-    pub fn effective_batch(&self) -> usize {
-        self.batch_size.clips() * self.gradient_accumulation
-    }
-}
-
-impl Default for TrainingConfig {
-    fn default() -> Self {
-        Self {
-            epochs: 30,
-            batch_size: BatchSize::Clips(12),
-            gradient_accumulation: 1,
-            learning_rate: 5e-4,
-            weight_decay: 1e-4,
-            warmup_epochs: 2.0,
-            min_lr: 1e-6,
-            gradient_clip_norm: 1.0,
-            early_stopping: EarlyStopping::default(),
-            limit_batches: None,
-        }
-    }
-}
-
-/// When to stop before the last epoch: validation video AUC has stopped rising.
-#[derive(Debug, Clone, PartialEq, Serialize, Deserialize, JsonSchema)]
-#[serde(default, deny_unknown_fields)]
-pub struct EarlyStopping {
-    /// Epochs without a rise before training stops; 0 = never stop early.
-    pub patience: u32,
-    /// What counts as a rise.
-    pub min_delta: f64,
-}
-
-impl Default for EarlyStopping {
-    fn default() -> Self {
-        Self { patience: 8, min_delta: 0.001 }
-    }
-}
-
 /// Device, number format, and what happens when memory runs out.
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize, JsonSchema)]
 #[serde(default, deny_unknown_fields)]
@@ -216,6 +153,8 @@ pub struct GpuConfig {
     pub channels_last: bool,
     /// Let cuDNN time its algorithms; faster when shapes repeat.
     pub cudnn_benchmark: bool,
+    /// On CUDA, only kernels that give the same numbers each time; slower, and cuDNN does not time its algorithms then.
+    pub deterministic: bool,
     /// Share of a CUDA device's memory that this process may take, above 0 to 1; beyond it memory counts as run out.
     pub memory_fraction: Option<f64>,
     /// Make floats of pixels on the GPU; `auto` moves that to the host where not even one frame fits.
@@ -233,6 +172,7 @@ impl Default for GpuConfig {
             mixed_precision: Precision::Auto,
             channels_last: true,
             cudnn_benchmark: true,
+            deterministic: false,
             memory_fraction: None,
             gpu_preprocessing: Switch::Auto,
             fallback_cpu: true,
@@ -281,11 +221,17 @@ impl Default for MemoryManagement {
 pub struct OutputConfig {
     /// Each run gets a folder of its own below this one.
     pub directory: PathBuf,
+    /// Save in the middle of an epoch where the last checkpoint is older than this many seconds; 0 = only at epochs' ends.
+    pub save_every_secs: f64,
+    /// Checkpoints of this many last epochs are kept.
+    pub keep_last: usize,
+    /// Checkpoints of this many best epochs are kept.
+    pub keep_best: usize,
 }
 
 impl Default for OutputConfig {
     fn default() -> Self {
-        Self { directory: "runs".into() }
+        Self { directory: "runs".into(), save_every_secs: 600.0, keep_last: 1, keep_best: 1 }
     }
 }
 

@@ -1,6 +1,6 @@
 //! Limits of single values and the few rules that tie two together.
 
-use super::{AutoBytes, BatchSize, Config, Temporal};
+use super::{AutoBytes, BatchSize, ClassWeights, Config, SamplerChoice, Temporal};
 
 /// The first rule that a configuration breaks.
 pub(super) struct Invalid {
@@ -23,8 +23,12 @@ pub(super) fn check(config: &Config) -> Result<(), Invalid> {
     check_data(config)?;
     check_model(config)?;
     check_training(config)?;
+    check_loss(config)?;
     check_augmentation(config)?;
     check_memory(config)?;
+    within("output.save_every_secs", config.output.save_every_secs, 0.0, 1e6)?;
+    within("output.keep_last", config.output.keep_last, 1, 100_000)?;
+    within("output.keep_best", config.output.keep_best, 1, 100_000)?;
     within("dataloader.num_workers", config.dataloader.num_workers, 0, 256)?;
     within("dataloader.prefetch_factor", config.dataloader.prefetch_factor, 1, 64)?;
     within("logging.log_interval", config.logging.log_interval, 1, 1_000_000)?;
@@ -58,9 +62,12 @@ fn check_data(config: &Config) -> Result<(), Invalid> {
     for side in data.frame_size {
         within("data.frame_size", side, 32, 4096)?;
     }
+    if let Some(frames) = data.frames_per_epoch {
+        within("data.frames_per_epoch", frames, 1, data.max_frames)?;
+    }
     require(
-        data.max_frames > 1 || data.frame_size.iter().any(|side| *side > 32),
-        "data.max_frames",
+        data.training_frames() > 1 || data.frame_size.iter().any(|side| *side > 32),
+        if data.frames_per_epoch.is_some() { "data.frames_per_epoch" } else { "data.max_frames" },
         "found 1 with frames of 32 x 32, which leaves batch norm a single value in a micro-batch of one clip".into(),
         "take 2 frames, or larger ones",
     )?;
@@ -141,17 +148,38 @@ fn check_training(config: &Config) -> Result<(), Invalid> {
     within("training.epochs", training.epochs, 1, 100_000)?;
     if let BatchSize::Clips(clips) = training.batch_size {
         within("training.batch_size", clips, 1, 4096)?;
+        require(
+            config.data.sampler != SamplerChoice::Paired || clips.is_multiple_of(2),
+            "training.batch_size",
+            format!("found {clips}, but data.sampler: paired fills batches with pairs"),
+            "take an even number",
+        )?;
     }
     within("training.gradient_accumulation", training.gradient_accumulation, 1, 4096)?;
     within("training.learning_rate", training.learning_rate, 0.0, 10.0)?;
+    within("training.backbone_lr_scale", training.backbone_lr_scale, 0.0, 10.0)?;
     within("training.weight_decay", training.weight_decay, 0.0, 1.0)?;
     within("training.warmup_epochs", training.warmup_epochs, 0.0, 100_000.0)?;
     within("training.min_lr", training.min_lr, 0.0, training.learning_rate)?;
     within("training.gradient_clip_norm", training.gradient_clip_norm, 0.0, 1e6)?;
+    within("training.ema_decay", training.ema_decay.unwrap_or(0.0), 0.0, 0.999_999)?;
     within("training.early_stopping.min_delta", training.early_stopping.min_delta, 0.0, 1.0)?;
     match training.limit_batches {
         Some(batches) => within("training.limit_batches", batches, 1, usize::MAX),
         None => Ok(()),
+    }
+}
+
+fn check_loss(config: &Config) -> Result<(), Invalid> {
+    let loss = &config.loss;
+    within("loss.alpha", loss.alpha.unwrap_or(0.5), 0.0, 1.0)?;
+    within("loss.gamma", loss.gamma, 0.0, 10.0)?;
+    within("loss.label_smoothing", loss.label_smoothing, 0.0, 0.9)?;
+    match loss.class_weights {
+        ClassWeights::RealFake(weights) => {
+            weights.iter().try_for_each(|weight| within("loss.class_weights", *weight, 1e-6, 1e6))
+        }
+        ClassWeights::None | ClassWeights::Balanced => Ok(()),
     }
 }
 
@@ -173,6 +201,12 @@ mod tests {
             ("gpu.memory_management.cpu_threshold=80", "gpu.memory_management.cpu_threshold", "found 80"),
             ("gpu.memory_fraction=0", "gpu.memory_fraction", "found 0"),
             ("training.epochs=0", "training.epochs", "found 0"),
+            ("data.frames_per_epoch=33", "data.frames_per_epoch", "found 33, allowed is 1 to 32"),
+            ("data={frames_per_epoch: 1, frame_size: [32, 32]}", "data.frames_per_epoch", "batch norm"),
+            ("training.ema_decay=1", "training.ema_decay", "found 1"),
+            ("training.early_stopping.monitor=vibes", "training.early_stopping.monitor", "vibes"),
+            ("loss.class_weights=[0, 1]", "loss.class_weights", "found 0"),
+            ("loss.class_weights=some", "loss.class_weights", "found `some`"),
             ("experiment.name=a/b", "experiment.name", "found `a/b`"),
             ("model.backbone=resnet19", "model.backbone", "resnet19"),
         ] {
@@ -180,6 +214,13 @@ mod tests {
             assert!(error.key.starts_with(key), "{set}: {error}");
             assert!(error.problem.contains(part), "{set}: {error}");
         }
+    }
+
+    #[test]
+    fn pairs_need_an_even_batch() {
+        let sets = |size: &str| ["data.sampler=paired".to_owned(), format!("training.batch_size={size}")];
+        assert_eq!(parse("f.yaml", "", &sets("5")).unwrap_err().key, "training.batch_size");
+        assert!(parse("f.yaml", "", &sets("6")).is_ok());
     }
 
     #[test]

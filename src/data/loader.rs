@@ -151,12 +151,19 @@ impl Loader {
     /// dropped at any time.
     #[must_use]
     pub fn pass(&self, plan: Vec<Vec<usize>>, draw: Option<Draw>) -> Pass<'_> {
+        self.pass_from(plan, 0, draw)
+    }
+
+    /// As [`pass`](Self::pass), from batch `next` of the plan on: the rest comes as if the pass had come so far.
+    #[must_use]
+    pub fn pass_from(&self, plan: Vec<Vec<usize>>, next: usize, draw: Option<Draw>) -> Pass<'_> {
         // An answer always finds room, so a thread never waits for a caller who is gone.
         let (clips, answers) = bounded(self.window_clips);
         let pass = Arc::new(Answers { clips, cancelled: AtomicBool::new(false) });
-        let turns = plan.concat();
+        let turns = visits(&plan);
+        let taken = plan.iter().take(next).map(Vec::len).sum();
         let mut pass =
-            Pass { loader: self, plan, turns, draw, pass, answers, early: HashMap::new(), sent: 0, taken: 0, next: 0 };
+            Pass { loader: self, plan, turns, draw, pass, answers, early: HashMap::new(), sent: taken, taken, next };
         pass.top_up();
         pass
     }
@@ -230,8 +237,8 @@ fn work(worker: usize, workers: usize, source: &ClipSource, queue: &Queue) {
 pub struct Pass<'l> {
     loader: &'l Loader,
     plan: Vec<Vec<usize>>,
-    /// The videos of the plan, one after the other.
-    turns: Vec<usize>,
+    /// The videos of the plan, one after the other, each with how often the plan has shown it before.
+    turns: Vec<(usize, usize)>,
     draw: Option<Draw>,
     pass: Arc<Answers>,
     answers: Receiver<(usize, Clip)>,
@@ -253,7 +260,8 @@ impl Pass<'_> {
             return Ok(None);
         };
         let source = &self.loader.source;
-        let bytes = videos.len() * source.spec().clip_bytes();
+        let spec = if self.draw.is_some() { source.training_spec() } else { source.spec() };
+        let bytes = videos.len() * spec.clip_bytes();
         let mut frames_bthwc = Vec::new();
         // A plain `with_capacity` ends the process where there is no memory left.
         frames_bthwc.try_reserve_exact(bytes).map_err(|_| DataError::NoMemory { bytes })?;
@@ -277,7 +285,8 @@ impl Pass<'_> {
         let turn = self.taken;
         self.taken += 1;
         if self.loader.threads.is_empty() {
-            return self.loader.source.clip(self.turns[turn], self.draw);
+            let (video, draw) = self.job(turn);
+            return self.loader.source.clip(video, draw);
         }
         loop {
             if let Some(clip) = self.early.remove(&turn) {
@@ -288,6 +297,12 @@ impl Pass<'_> {
         }
     }
 
+    /// The video whose turn it is, with the draw of this visit.
+    fn job(&self, turn: usize) -> (usize, Option<Draw>) {
+        let (video, visit) = self.turns[turn];
+        (video, self.draw.map(|draw| draw.of_visit(visit)))
+    }
+
     /// Hands out jobs until the window is full.
     fn top_up(&mut self) {
         if self.loader.threads.is_empty() {
@@ -296,13 +311,24 @@ impl Pass<'_> {
         let mut queue = self.loader.queue.lock();
         let window = self.loader.size_of(&queue).clips_ahead;
         while self.sent < self.turns.len() && self.sent < self.taken + window {
-            let (turn, video) = (self.sent, self.turns[self.sent]);
-            queue.jobs.push_back(Job { turn, video, draw: self.draw, pass: self.pass.clone() });
+            let (turn, (video, draw)) = (self.sent, self.job(self.sent));
+            queue.jobs.push_back(Job { turn, video, draw, pass: self.pass.clone() });
             self.sent += 1;
         }
         drop(queue);
         self.loader.queue.changed.notify_all();
     }
+}
+
+/// The videos of a plan in order, each with how often it came before.
+fn visits(plan: &[Vec<usize>]) -> Vec<(usize, usize)> {
+    let mut seen: HashMap<usize, usize> = HashMap::new();
+    let visit = |video: &usize| {
+        let times = seen.entry(*video).or_default();
+        *times += 1;
+        (*video, *times - 1)
+    };
+    plan.iter().flatten().map(visit).collect()
 }
 
 impl Drop for Pass<'_> {

@@ -6,6 +6,7 @@ use std::io;
 use std::path::{Path, PathBuf};
 
 use serde::{Deserialize, Serialize};
+use xxhash_rust::xxh3::xxh3_128;
 
 use super::DataError;
 use super::layouts::folder_and_list;
@@ -274,6 +275,14 @@ impl Manifest {
         let json = serde_json::to_vec_pretty(self).map_err(io::Error::from);
         json.and_then(|json| files::write_whole(path, &json))
             .map_err(|error| failure(path, format!("the manifest cannot be written: {error}"), HINT_WRITE))
+    }
+
+    /// Of the list of videos with labels and sides of the split: equal for equal lists, wherever the data sets lie.
+    #[must_use]
+    pub fn hash(&self) -> String {
+        // Nothing in a record can fail to become JSON but a path that is no text, which the file above refuses too.
+        let json = serde_json::to_vec(&self.videos).unwrap_or_default();
+        format!("xxh3:{:032x}", xxh3_128(&json))
     }
 
     /// Reads what [`save`](Self::save) wrote.

@@ -15,6 +15,7 @@ pub mod manifest;
 mod overlap;
 mod plan;
 pub mod preview;
+mod sampler;
 mod source;
 mod split;
 
@@ -26,7 +27,8 @@ pub use cache::{CachePlan, CacheStats, ClipCache, DiskCache, ReadClip, free_disk
 pub use decode::ClipSpec;
 pub use loader::{HostBatch, Loader, LoaderSize, Pass};
 pub use manifest::{DataSet, Footage, Label, Manifest, Media, SkippedVideo, Split, VideoRecord};
-pub use plan::{Draw, epoch_plan, sequential_plan, shard};
+pub use plan::{Draw, sequential_plan, shard};
+pub use sampler::Sampler;
 pub use source::{ClipReader, ClipSource, Prepared, prepare, unusable};
 
 /// What goes wrong with a data set or one of its videos.
@@ -49,6 +51,15 @@ pub enum DataError {
         path: PathBuf,
         /// Why, in one line.
         reason: String,
+    },
+    /// One video shows no face where faces are cut out and such videos are to be skipped. That is lasting: the same
+    /// frames of it will show none the next time.
+    #[error("{}: no face was found in {looked_at} frames", .path.display())]
+    NoFace {
+        /// The file.
+        path: PathBuf,
+        /// Frames that were looked at.
+        looked_at: usize,
     },
     /// A manifest file cannot be read or written.
     #[error("{}: {reason}\n  hint: {hint}", .path.display())]

@@ -11,7 +11,7 @@ use image::{Rgb, RgbImage};
 
 use super::DataError;
 use super::decode::{self, ClipSpec, FrameSize};
-use super::face::{FaceClip, FaceDetector, NO_FACE, Square, read_face_clip, sample};
+use super::face::{FaceClip, FaceDetector, Square, read_face_clip, sample};
 use super::manifest::{Footage, Label, Manifest, VideoRecord};
 use crate::config::DataConfig;
 use crate::progress::Bar;
@@ -155,8 +155,8 @@ impl Look {
                 };
                 (Some(clip), note)
             }
-            Err(DataError::Video { reason, .. }) if reason.starts_with(NO_FACE) => {
-                (None, (format!("{reason}: the video is left out"), true))
+            Err(DataError::NoFace { looked_at, .. }) => {
+                (None, (format!("no face was found in {looked_at} frames: the video is left out"), true))
             }
             Err(DataError::Video { reason, .. }) => (None, (format!("cannot be used: {reason}"), true)),
             Err(error) => (None, (format!("cannot be used: {error}"), true)),

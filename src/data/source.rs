@@ -6,6 +6,9 @@ use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
 use std::sync::{Arc, Mutex, PoisonError};
 use std::thread;
 
+use rand::SeedableRng;
+use rand_chacha::ChaCha8Rng;
+
 use super::DataError;
 use super::augment::Augmentation;
 use super::cache::{ClipCache, ReadClip};
@@ -33,6 +36,8 @@ pub struct ClipSource {
     reader: ClipReader,
     crop_keys: Vec<String>,
     augmentation: Option<Augmentation>,
+    /// How clips that are asked for with a [`Draw`] are taken.
+    training_spec: ClipSpec,
 }
 
 /// What became of a video before training.
@@ -44,8 +49,21 @@ pub enum Prepared {
     Read(Vec<u8>),
     /// There was no room for its clip, or its frames are drawn anew each epoch; so it was only looked at.
     Probed,
-    /// It cannot be used, and why.
+    /// It shows no face where faces are cut out; with that in words.
+    NoFace(String),
+    /// It cannot be used for another reason.
     Unusable(String),
+}
+
+impl Prepared {
+    /// Why it cannot be used, if so.
+    #[must_use]
+    pub fn unusable(&self) -> Option<&str> {
+        match self {
+            Self::NoFace(reason) | Self::Unusable(reason) => Some(reason),
+            Self::Cached(_) | Self::Read(_) | Self::Probed => None,
+        }
+    }
 }
 
 impl ClipSource {
@@ -59,7 +77,8 @@ impl ClipSource {
             decode::read_clip(footage, &spec, draw).map(|thwc| ReadClip { thwc, meta: Vec::new() })
         });
         let crop_keys = vec![String::new(); manifest.sets.len()];
-        Self { footage, labels, sets, spec, cache, reader, crop_keys, augmentation: None }
+        let training_spec = spec;
+        Self { footage, labels, sets, spec, cache, reader, crop_keys, augmentation: None, training_spec }
     }
 
     /// Reads videos by `reader` instead. `crop_keys` has, for each data set, all that decides what the reader makes of a
@@ -76,10 +95,23 @@ impl ClipSource {
         Self { augmentation: config.enabled.then(|| Augmentation::new(config)), ..self }
     }
 
+    /// Of clips that are asked for with a [`Draw`], takes this many frames, drawn at random.
+    #[must_use]
+    pub fn with_training_frames(self, frames: usize) -> Self {
+        assert!(frames <= self.spec.frames, "a clip has no more frames than it has");
+        Self { training_spec: ClipSpec { frames, ..self.spec }, ..self }
+    }
+
     /// How clips are taken.
     #[must_use]
     pub fn spec(&self) -> &ClipSpec {
         &self.spec
+    }
+
+    /// How clips that are asked for with a [`Draw`] are taken.
+    #[must_use]
+    pub fn training_spec(&self) -> &ClipSpec {
+        &self.training_spec
     }
 
     /// The clips that are kept.
@@ -97,39 +129,71 @@ impl ClipSource {
     pub(super) fn clip(&self, video: usize, draw: Option<Draw>) -> Clip {
         guarded(|| {
             let clip = self.original(video, draw)?;
-            let (Some(augmentation), Some(draw)) = (&self.augmentation, draw) else {
-                return Ok(clip);
-            };
+            let Some(draw) = draw else { return Ok(clip) };
+            let clip = self.some_frames(clip, draw.of(video, "subset"));
+            let Some(augmentation) = &self.augmentation else { return Ok(clip) };
             // The cache may hold the original too, so what is changed is a copy.
-            let shape = [self.spec.frames, self.spec.height, self.spec.width];
+            let shape = [self.training_spec.frames, self.spec.height, self.spec.width];
             let thwc = augmentation.apply(&clip.thwc, shape, draw.of(video, "augmentation"));
             Ok(Arc::new(ReadClip { thwc, meta: clip.meta.clone() }))
         })
+    }
+
+    /// As many frames as training takes, in their order; all of them where it takes all.
+    fn some_frames(&self, clip: Arc<ReadClip>, seed: u64) -> Arc<ReadClip> {
+        if self.training_spec.frames == self.spec.frames {
+            return clip;
+        }
+        let mut rng = ChaCha8Rng::seed_from_u64(seed);
+        let mut frames = rand::seq::index::sample(&mut rng, self.spec.frames, self.training_spec.frames).into_vec();
+        frames.sort_unstable();
+        let frame_bytes = self.spec.clip_bytes() / self.spec.frames;
+        let of = |frame: usize| &clip.thwc[frame * frame_bytes..(frame + 1) * frame_bytes];
+        let thwc = frames.into_iter().map(of).collect::<Vec<_>>().concat();
+        Arc::new(ReadClip { thwc, meta: clip.meta.clone() })
     }
 
     fn original(&self, video: usize, draw: Option<Draw>) -> Clip {
         // Frames that are drawn anew each epoch are never asked for again.
         if let (Sampling::RandomSegment, Some(draw)) = (self.spec.sampling, draw) {
             self.cache.count_bypassed();
-            return self.read(video, Some(draw.of(video, "frames"))).map(Arc::new);
+            return self.read(video, Some(draw.of(video, "frames"))).map(Arc::new).map_err(reason);
         }
         match self.cache.get(video, &self.footage[video], &self.spec, self.crop_key(video)) {
             Some(clip) => Ok(clip),
-            None => self.read_and_keep(video),
+            None => self.read_and_keep(video).map_err(reason),
         }
     }
 
-    fn read_and_keep(&self, video: usize) -> Clip {
-        let clip = Arc::new(self.read(video, None)?);
-        self.cache.insert(video, &clip, &self.footage[video], &self.spec, self.crop_key(video));
-        Ok(clip)
+    /// The clip of a video that is not in the cache. That a video shows no face is kept as a clip would be.
+    fn read_and_keep(&self, video: usize) -> Result<Arc<ReadClip>, DataError> {
+        let (footage, key) = (&self.footage[video], self.crop_key(video));
+        let no_face = format!("no face, {key}");
+        let noted = self.cache.note(footage, &self.spec, &no_face);
+        if let Some(looked_at) = noted.and_then(|bytes| serde_json::from_slice(&bytes).ok()) {
+            return Err(DataError::NoFace { path: footage.path.clone(), looked_at });
+        }
+        let read = self.read(video, None).map(Arc::new);
+        match &read {
+            Ok(clip) => self.cache.insert(video, clip, footage, &self.spec, key),
+            Err(DataError::NoFace { looked_at, .. }) => {
+                self.cache.keep_note(footage, &self.spec, &no_face, looked_at.to_string().into_bytes());
+            }
+            Err(_) => {}
+        }
+        read
     }
 
-    fn read(&self, video: usize, draw: Option<u64>) -> Result<ReadClip, String> {
-        let clip = (self.reader)(video, &self.footage[video], draw).map_err(reason)?;
-        match clip.thwc.len() == self.spec.clip_bytes() {
+    fn read(&self, video: usize, draw: Option<u64>) -> Result<ReadClip, DataError> {
+        let footage = &self.footage[video];
+        let clip = (self.reader)(video, footage, draw)?;
+        let (bytes, wanted) = (clip.thwc.len(), self.spec.clip_bytes());
+        match bytes == wanted {
             true => Ok(clip),
-            false => Err(format!("its clip has {} bytes instead of {}", clip.thwc.len(), self.spec.clip_bytes())),
+            false => Err(DataError::Video {
+                path: footage.path.clone(),
+                reason: format!("its clip has {bytes} bytes instead of {wanted}"),
+            }),
         }
     }
 
@@ -141,18 +205,22 @@ impl ClipSource {
     /// be used.
     fn prepare(&self, video: usize, varied: bool) -> Prepared {
         let footage = &self.footage[video];
-        let result = guarded(|| {
+        let prepare = || {
             if varied && self.spec.sampling == Sampling::RandomSegment {
-                decode::probe(footage, &self.spec).map(|_| Prepared::Probed).map_err(reason)
+                decode::probe(footage, &self.spec).map(|_| Prepared::Probed)
             } else if let Some(meta) = self.cache.preload(video, footage, &self.spec, self.crop_key(video)) {
                 Ok(Prepared::Cached(meta))
             } else if self.cache.has_room(self.spec.clip_bytes() as u64) {
                 self.read_and_keep(video).map(|clip| Prepared::Read(clip.meta.clone()))
             } else {
-                decode::probe(footage, &self.spec).map(|_| Prepared::Probed).map_err(reason)
+                decode::probe(footage, &self.spec).map(|_| Prepared::Probed)
             }
+        };
+        let prepared = guarded(|| match prepare() {
+            Err(error @ DataError::NoFace { .. }) => Ok(Prepared::NoFace(reason(error))),
+            prepared => prepared.map_err(reason),
         });
-        result.unwrap_or_else(Prepared::Unusable)
+        prepared.unwrap_or_else(Prepared::Unusable)
     }
 }
 
@@ -187,7 +255,7 @@ pub fn prepare(
                 return;
             };
             let prepared = source.prepare(*video, is_varied(*video));
-            if matches!(prepared, Prepared::Unusable(_)) {
+            if prepared.unusable().is_some() {
                 unusable.fetch_add(1, Ordering::Relaxed);
             }
             done.lock().unwrap_or_else(PoisonError::into_inner).push((position, *video, prepared));
@@ -207,18 +275,15 @@ pub fn prepare(
 
 /// Those of the videos that cannot be used, with the reason.
 #[must_use]
-pub fn unusable(prepared: Vec<(usize, Prepared)>) -> Vec<(usize, String)> {
-    let reason = |(video, prepared)| match prepared {
-        Prepared::Unusable(reason) => Some((video, reason)),
-        _ => None,
-    };
-    prepared.into_iter().filter_map(reason).collect()
+pub fn unusable(prepared: &[(usize, Prepared)]) -> Vec<(usize, String)> {
+    prepared.iter().filter_map(|(video, prepared)| Some((*video, prepared.unusable()?.to_owned()))).collect()
 }
 
 /// The reason alone: whoever reports it names the video.
 fn reason(error: DataError) -> String {
     match error {
         DataError::Video { reason, .. } => reason,
+        DataError::NoFace { looked_at, .. } => format!("no face was found in {looked_at} frames"),
         other => other.to_string(),
     }
 }

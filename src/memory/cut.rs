@@ -91,7 +91,7 @@ impl Ladder {
         let [height, width] = config.data.frame_size;
         // The deepest layers see a 32nd of the picture: of one frame, batch norm would get a single value a channel.
         let smallest = if height <= 32 && width <= 32 { 2 } else { 1 };
-        let frames = config.data.max_frames;
+        let frames = config.data.training_frames();
         let mut ladder = Self::new(config.training.batch_size.clips(), frames, smallest);
         if on_device {
             ladder.prepare_pixels(config.gpu.gpu_preprocessing);

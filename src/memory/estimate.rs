@@ -9,7 +9,7 @@ use serde::Serialize;
 
 use super::advise::HostFacts;
 use super::layers::{ConvNorm, Head, ResNet, network};
-use crate::config::{AutoBytes, Config, Switch};
+use crate::config::{AutoBytes, Config, OptimizerChoice, Switch};
 use crate::torch::Format;
 
 const MIB: u64 = 1 << 20;
@@ -241,9 +241,14 @@ impl Step {
         let parameters = super::parameter_count(&config.model);
         // The head runs in float32. Without gradients, copies are among what comes and goes.
         let copies = if training { self.copies_bytes(self.resnet.parameters()) } else { 0 };
-        let weights = (parameters + self.resnet.buffers()) * F32_BYTES + copies;
+        // The average is a second network.
+        let networks = if training && config.training.ema_decay.is_some() { 2 } else { 1 };
+        let weights = networks * (parameters + self.resnet.buffers()) * F32_BYTES + copies;
         let gradients = if training { parameters * F32_BYTES } else { 0 };
-        let optimizer = 2 * gradients;
+        let optimizer = match config.training.optimizer {
+            OptimizerChoice::Adamw | OptimizerChoice::Adam => 2 * gradients,
+            OptimizerChoice::Sgd => gradients,
+        };
         let (scratch, context, other) = match device {
             DeviceKind::Cuda => {
                 let cudnn = if config.gpu.cudnn_benchmark { CUDNN_AUTOTUNE_BYTES } else { CUDNN_WORKSPACE_BYTES };

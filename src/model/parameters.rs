@@ -71,6 +71,15 @@ impl Parameters {
         Ok(())
     }
 
+    /// The gradients there are.
+    ///
+    /// # Errors
+    /// No memory for handles.
+    pub fn gradients(&self) -> Result<Vec<Tensor>> {
+        let gradients = self.trainable().map(|parameter| parameter.tensor.f_grad());
+        gradients.filter(|gradient| gradient.as_ref().map_or(true, Tensor::defined)).collect()
+    }
+
     /// Sets every gradient to zero, keeping its memory.
     ///
     /// # Errors

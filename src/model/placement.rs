@@ -27,7 +27,15 @@ impl Placement {
         let format = Format::resolve(config.mixed_precision, device.is_cuda());
         let why = reason(config.mixed_precision, format);
         if device.is_cuda() {
-            tch::Cuda::cudnn_set_benchmark(config.cudnn_benchmark);
+            tch::Cuda::cudnn_set_benchmark(config.cudnn_benchmark && !config.deterministic);
+            if config.deterministic {
+                torch::be_deterministic().map_err(|error| ConfigError {
+                    place: "configuration".into(),
+                    key: "gpu.deterministic".into(),
+                    problem: format!("libtorch cannot be made deterministic: {error}"),
+                    hint: Some("set gpu.deterministic: false".into()),
+                })?;
+            }
         }
         let place = if device.is_cuda() { format!("{device:?}") } else { "CPU".to_owned() };
         Ok(Self { device, format, reason: format!("{place}, {} ({why})", format.name()) })

@@ -1,15 +1,24 @@
-//! Dynamic loss scaling: keeps small fp16 gradients from vanishing without letting large ones overflow.
+//! Dynamic loss scaling by libtorch's own kernels: keeps small fp16 gradients from vanishing without letting large ones
+//! overflow.
 
 use serde::{Deserialize, Serialize};
+use tch::{Device, Kind, Tensor};
 
-/// Doubles after this many good steps, as PyTorch's scaler does.
-const GROWTH_INTERVAL: u32 = 2000;
+use crate::torch::Result;
+use crate::torch::foreach;
+
+/// As PyTorch's scaler: starts at 65,536, doubles after this many good steps, halves on overflow.
+const FIRST_SCALE: f64 = 65536.0;
+const GROWTH: f64 = 2.0;
+const GROWTH_INTERVAL: i64 = 2000;
+const BACKOFF: f64 = 0.5;
 
 /// The factor on the loss. 1 and fixed where the format needs no scaling.
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
 pub struct LossScaler {
     scale: f64,
-    good_steps: u32,
+    /// Since the scale last changed.
+    good_steps: i64,
     enabled: bool,
 }
 
@@ -17,7 +26,7 @@ impl LossScaler {
     /// Starts at 65,536 when `enabled`, else stays at 1.
     #[must_use]
     pub fn new(enabled: bool) -> Self {
-        Self { scale: if enabled { 65536.0 } else { 1.0 }, good_steps: 0, enabled }
+        Self { scale: if enabled { FIRST_SCALE } else { 1.0 }, good_steps: 0, enabled }
     }
 
     /// Whether it scales at all.
@@ -26,27 +35,43 @@ impl LossScaler {
         self.enabled
     }
 
-    /// What the loss is multiplied by, and the gradients are divided by.
+    /// What the loss is multiplied by.
     #[must_use]
     pub fn scale(&self) -> f64 {
         self.scale
     }
 
+    /// Divides gradients by the scale and says whether all of them are finite; without scaling, leaves them and does not
+    /// look.
+    ///
+    /// # Errors
+    /// No memory for two numbers and a list of pointers; then the gradients are as they were.
+    pub fn unscale(&self, gradients: &[&Tensor]) -> Result<bool> {
+        let Some(first) = gradients.first().filter(|_| self.enabled) else {
+            return Ok(true);
+        };
+        let number = |value| Tensor::f_full([1], value, (Kind::Float, first.device()));
+        let found_inf = number(0.0)?;
+        foreach::unscale(gradients, &found_inf, &number(1.0 / self.scale)?)?;
+        Ok(found_inf.f_double_value(&[0])? == 0.0)
+    }
+
     /// Takes note of a step: gradients that overflowed halve the scale, many good ones double it.
-    pub fn update(&mut self, finite: bool) {
+    ///
+    /// # Errors
+    /// No memory for three numbers.
+    pub fn update(&mut self, finite: bool) -> Result<()> {
         if !self.enabled {
-            return;
+            return Ok(());
         }
-        if !finite {
-            self.scale *= 0.5;
-            self.good_steps = 0;
-            return;
-        }
-        self.good_steps += 1;
-        if self.good_steps == GROWTH_INTERVAL {
-            self.scale *= 2.0;
-            self.good_steps = 0;
-        }
+        let number = |value: f64, kind| Tensor::f_full([1], value, (kind, Device::Cpu));
+        let mut scale = number(self.scale, Kind::Float)?;
+        let good_steps = number(self.good_steps as f64, Kind::Int)?;
+        let found_inf = number(f64::from(u8::from(!finite)), Kind::Float)?;
+        let _ = scale.f_internal_amp_update_scale_(&good_steps, &found_inf, GROWTH, BACKOFF, GROWTH_INTERVAL)?;
+        self.scale = scale.f_double_value(&[0])?;
+        self.good_steps = good_steps.f_int64_value(&[0])?;
+        Ok(())
     }
 }
 
@@ -55,22 +80,21 @@ mod tests {
     use super::*;
 
     #[test]
-    fn backs_off_on_overflow_and_grows_after_many_good_steps() {
-        let mut scaler = LossScaler::new(true);
-        scaler.update(false);
-        assert_eq!(scaler.scale(), 32768.0);
-        for _ in 0..GROWTH_INTERVAL - 1 {
-            scaler.update(true);
-        }
-        assert_eq!(scaler.scale(), 32768.0);
-        scaler.update(true);
-        assert_eq!(scaler.scale(), 65536.0);
+    fn overflow_is_found_and_gradients_come_back_to_size() {
+        let scaler = LossScaler::new(true);
+        let [good, bad] = [[65536.0_f32, -32768.0], [1.0, f32::INFINITY]].map(|values| Tensor::from_slice(&values));
+        assert!(scaler.unscale(&[&good]).unwrap());
+        assert_eq!(Vec::<f32>::try_from(&good).unwrap(), [1.0, -0.5]);
+        assert!(!scaler.unscale(&[&good, &bad]).unwrap());
+        assert!(scaler.unscale(&[&good]).unwrap(), "what was found does not stay");
     }
 
     #[test]
-    fn stays_at_one_where_it_is_not_needed() {
+    fn without_scaling_nothing_is_touched() {
         let mut scaler = LossScaler::new(false);
-        scaler.update(false);
-        assert_eq!(scaler.scale(), 1.0);
+        let gradient = Tensor::from_slice(&[2.0_f32, f32::NAN]);
+        assert!(scaler.unscale(&[&gradient]).unwrap());
+        scaler.update(false).unwrap();
+        assert_eq!((scaler.scale(), gradient.double_value(&[0])), (1.0, 2.0));
     }
 }

@@ -1,11 +1,25 @@
 //! The learning rate of each optimizer step.
 
-/// Linear warm-up to the peak, then half a cosine down to the minimum (Loshchilov and Hutter, 2017, one cycle).
+use std::f64::consts::PI;
+
+use serde::{Deserialize, Serialize};
+
+use crate::config::Scheduler;
+
+/// `one_cycle` starts at this share of the peak, as PyTorch's `OneCycleLR`.
+const ONE_CYCLE_START: f64 = 1.0 / 25.0;
+/// `plateau` halves the learning rate after more than this many epochs without a gain.
+const PLATEAU_PATIENCE: u32 = 3;
+const PLATEAU_FACTOR: f64 = 0.5;
+
+/// The learning rate over a run. Each equals what PyTorch's scheduler of that name gives.
 #[derive(Debug, Clone, PartialEq)]
-pub struct CosineSchedule {
+pub struct Schedule {
+    /// Which.
+    pub kind: Scheduler,
     /// Highest learning rate.
     pub peak: f64,
-    /// Where the cosine ends.
+    /// Lowest learning rate, warm-up aside.
     pub minimum: f64,
     /// Steps of the warm-up.
     pub warmup_steps: u64,
@@ -13,36 +27,88 @@ pub struct CosineSchedule {
     pub total_steps: u64,
 }
 
-impl CosineSchedule {
-    /// The learning rate of step `step`, counted from 0.
+impl Schedule {
+    /// The learning rate of step `step`, counted from 0, where a plateau has brought it to `plateau_factor` of the peak.
     #[must_use]
-    pub fn at(&self, step: u64) -> f64 {
+    pub fn at(&self, step: u64, plateau_factor: f64) -> f64 {
+        if self.kind == Scheduler::OneCycle {
+            return self.one_cycle(step);
+        }
         if step < self.warmup_steps {
             return self.peak * (step + 1) as f64 / self.warmup_steps as f64;
         }
-        let length = self.total_steps.saturating_sub(self.warmup_steps).max(1);
-        let done = (step - self.warmup_steps).min(length) as f64 / length as f64;
-        self.minimum + 0.5 * (self.peak - self.minimum) * (1.0 + (std::f64::consts::PI * done).cos())
+        match self.kind {
+            Scheduler::Plateau => (self.peak * plateau_factor).max(self.minimum),
+            Scheduler::Cosine => {
+                let length = self.total_steps.saturating_sub(self.warmup_steps).max(1);
+                let done = (step - self.warmup_steps).min(length) as f64 / length as f64;
+                cosine(self.peak, self.minimum, done)
+            }
+            Scheduler::Constant | Scheduler::OneCycle => self.peak,
+        }
+    }
+
+    /// Half a cosine up to the peak over the warm-up, half a cosine down over the rest (Smith and Topin, 2018).
+    fn one_cycle(&self, step: u64) -> f64 {
+        let step = step.min(self.total_steps.saturating_sub(1)) as f64;
+        let (top, end) = (self.warmup_steps as f64 - 1.0, self.total_steps.max(1) as f64 - 1.0);
+        if step <= top {
+            // A warm-up of one step has no way to go.
+            let done = if top > 0.0 { step / top } else { 1.0 };
+            return cosine(ONE_CYCLE_START * self.peak, self.peak, done);
+        }
+        let done = if end > top { (step - top) / (end - top) } else { 1.0 };
+        cosine(self.peak, self.minimum, done)
+    }
+}
+
+/// From `start` to `end` along half a cosine, of which `done` (0 to 1) is behind.
+fn cosine(start: f64, end: f64, done: f64) -> f64 {
+    end + 0.5 * (start - end) * (1.0 + (PI * done).cos())
+}
+
+/// What `plateau` has seen: PyTorch's `ReduceLROnPlateau` with an absolute threshold, once an epoch.
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+pub struct PlateauState {
+    best: Option<f64>,
+    bad_epochs: u32,
+    /// Share of the peak that is left.
+    pub factor: f64,
+}
+
+impl Default for PlateauState {
+    fn default() -> Self {
+        Self { best: None, bad_epochs: 0, factor: 1.0 }
+    }
+}
+
+impl PlateauState {
+    /// Takes note of an epoch's value, of which more is better and `min_delta` more counts as a gain.
+    pub fn update(&mut self, value: Option<f64>, min_delta: f64) {
+        match value {
+            Some(value) if self.best.is_none_or(|best| value > best + min_delta) => {
+                (self.best, self.bad_epochs) = (Some(value), 0);
+            }
+            _ => self.bad_epochs += 1,
+        }
+        if self.bad_epochs > PLATEAU_PATIENCE {
+            (self.factor, self.bad_epochs) = (self.factor * PLATEAU_FACTOR, 0);
+        }
     }
 }
 
 #[cfg(test)]
 mod tests {
-    use super::CosineSchedule;
+    use super::*;
 
     #[test]
-    fn rises_to_the_peak_then_falls_to_the_minimum() {
-        let schedule = CosineSchedule { peak: 1.0, minimum: 0.1, warmup_steps: 4, total_steps: 14 };
-        assert_eq!([0, 1, 2, 3].map(|step| schedule.at(step)), [0.25, 0.5, 0.75, 1.0]);
-        assert_eq!(schedule.at(4), 1.0);
-        assert!((schedule.at(9) - 0.55).abs() < 1e-12);
-        assert!((schedule.at(14) - 0.1).abs() < 1e-12 && schedule.at(1000) == schedule.at(14));
-        assert!((4..14).all(|step| schedule.at(step) > schedule.at(step + 1)));
-    }
-
-    #[test]
-    fn no_warm_up_and_a_single_step_are_fine() {
-        let schedule = CosineSchedule { peak: 1.0, minimum: 0.0, warmup_steps: 0, total_steps: 1 };
-        assert_eq!(schedule.at(0), 1.0);
+    fn runs_shorter_than_their_warm_up_or_without_one_are_fine() {
+        for kind in [Scheduler::Cosine, Scheduler::OneCycle, Scheduler::Plateau, Scheduler::Constant] {
+            for (warmup_steps, total_steps) in [(0, 1), (1, 1), (0, 2), (1, 2), (5, 3), (0, 0)] {
+                let schedule = Schedule { kind, peak: 1.0, minimum: 0.1, warmup_steps, total_steps };
+                let rates: Vec<_> = (0..8).map(|step| schedule.at(step, 1.0)).collect();
+                assert!(rates.iter().all(|rate| (0.03..=1.0).contains(rate)), "{schedule:?}: {rates:?}");
+            }
+        }
     }
 }

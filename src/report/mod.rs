@@ -2,10 +2,12 @@
 
 mod folder;
 mod log;
+mod provenance;
 mod summary;
 mod table;
 
 pub use folder::RunFolder;
 pub use log::{RunLog, write_csv};
-pub use summary::{CrossTest, DataSummary, FaceSummary, MemorySummary, Report, Status, Throughput, Versions};
-pub use table::metrics_table;
+pub use provenance::{Provenance, Versions};
+pub use summary::{CrossTest, DataSummary, FaceSummary, MemorySummary, Report, Status, Throughput};
+pub use table::{metrics_table, plain_table};

@@ -7,7 +7,7 @@ use std::path::Path;
 
 use serde::{Deserialize, Serialize};
 
-use super::metrics_table;
+use super::{Provenance, metrics_table};
 use crate::data::SkippedVideo;
 use crate::files;
 use crate::metrics::Metrics;
@@ -38,6 +38,12 @@ pub struct Report {
     pub epochs: u32,
     /// Optimizer steps.
     pub steps: u64,
+    /// Of these, steps that moved no weight because loss or gradients were not finite.
+    #[serde(default)]
+    pub skipped_steps: u64,
+    /// Whether the run diverged and was taken back to an earlier checkpoint.
+    #[serde(default)]
+    pub taken_back: bool,
     /// The epoch whose weights were tested.
     #[serde(skip_serializing_if = "Option::is_none", default)]
     pub best_epoch: Option<u32>,
@@ -59,7 +65,8 @@ pub struct Report {
     /// How fast it was.
     pub throughput: Throughput,
     /// What it ran with.
-    pub versions: Versions,
+    #[serde(flatten)]
+    pub provenance: Provenance,
 }
 
 /// A test on another data set.
@@ -167,17 +174,6 @@ pub struct Throughput {
     pub data_wait_share: Option<f64>,
 }
 
-/// What a run ran with.
-#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
-pub struct Versions {
-    /// This program.
-    pub dfdetect: String,
-    /// The tensor library.
-    pub libtorch: String,
-    /// The version of the decoding library, libavcodec.
-    pub ffmpeg: String,
-}
-
 impl Report {
     /// Writes it as JSON, whole or not at all.
     ///
@@ -199,6 +195,14 @@ impl fmt::Display for Report {
         }
         let best = self.best_epoch.map_or(String::new(), |epoch| format!(", the best was epoch {epoch}"));
         writeln!(f, "{} of training in {:.0} s{best}", plural(self.epochs as usize, "epoch"), self.seconds)?;
+        if self.skipped_steps > 0 {
+            let back = if self.taken_back { "; the run was taken back once, and went on more slowly" } else { "" };
+            writeln!(
+                f,
+                "{} moved no weight: numbers were not finite{back}",
+                plural(self.skipped_steps as usize, "step")
+            )?;
+        }
         match self.memory.oom_events {
             0 => writeln!(f, "memory held: it never ran out")?,
             times => {

@@ -11,6 +11,7 @@ unsafe extern "C" {
     fn dfd_autocast_get(device_type: c_int, enabled: *mut bool, scalar_type: *mut c_int) -> *mut c_char;
     fn dfd_autocast_enter(device_type: c_int, scalar_type: c_int) -> *mut c_char;
     fn dfd_autocast_leave(device_type: c_int, enabled: bool, scalar_type: c_int) -> *mut c_char;
+    fn dfd_be_deterministic() -> *mut c_char;
     fn dfd_backward(tensor: *const c_void, gradient: *const c_void) -> *mut c_char;
     fn dfd_move_to_cpu(tensor: *mut c_void) -> *mut c_char;
     fn dfd_empty_cache() -> *mut c_char;
@@ -35,7 +36,7 @@ pub(super) struct RawAllocatorStats {
 }
 
 /// Turns a message from the shim into a result and frees it.
-fn check(message: *mut c_char) -> Result<(), TchError> {
+pub(super) fn check(message: *mut c_char) -> Result<(), TchError> {
     if message.is_null() {
         return Ok(());
     }
@@ -72,6 +73,13 @@ pub(super) fn autocast_enter(device_type: c_int, scalar_type: c_int) -> Result<(
 pub(super) fn autocast_leave(device_type: c_int, state: (bool, c_int)) -> Result<(), TchError> {
     // SAFETY: plain values; the shim catches every exception.
     check(unsafe { dfd_autocast_leave(device_type, state.0, state.1) })
+}
+
+/// Lets libtorch choose kernels that give the same numbers each time.
+pub(super) fn be_deterministic() -> Result<(), TchError> {
+    // SAFETY: no arguments; the shim catches every exception. It sets a variable of the environment, which nothing reads
+    // meanwhile: placement is decided before any thread of ours is started.
+    check(unsafe { dfd_be_deterministic() })
 }
 
 /// Backward from `tensor`, whose own gradient is `gradient`.

@@ -1,10 +1,11 @@
 //! What tch lacks: CUDA loaded at run time, autocast for every device, one thread's share of cores, the caching allocator.
 //!
-//! The only room with `unsafe`, all of it in `ffi.rs`; the C++ side is `shim.cpp`. States of random generators are not
-//! saved and put back here: each step seeds them anew, so nothing would use it.
+//! The only room with `unsafe`, all of it in `ffi.rs` and `foreach.rs`; the C++ side is `shim.cpp` and `foreach.cpp`.
+//! States of random generators are not saved and put back here: each step seeds them anew, so nothing would use it.
 
 mod allocator;
 mod ffi;
+pub mod foreach;
 
 use std::marker::PhantomData;
 use std::sync::OnceLock;
@@ -84,6 +85,16 @@ pub fn cuda_available() -> bool {
     *LOADED.get_or_init(|| {
         ffi::load_library(c"libcuda.so.1") && ffi::load_library(c"libtorch_cuda.so") && tch::Cuda::is_available()
     })
+}
+
+/// Lets libtorch choose kernels that give the same numbers each time, for the life of the process; it warns where an
+/// operation has none. For CUDA: on the CPU they all do. To be called before the first tensor is on a CUDA device, and
+/// before other threads are started.
+///
+/// # Errors
+/// libtorch refuses.
+pub fn be_deterministic() -> Result<()> {
+    ffi::be_deterministic()
 }
 
 /// Whether this CPU multiplies bfloat16 in hardware; without that, bf16 is slower than f32.

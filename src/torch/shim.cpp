@@ -1,6 +1,7 @@
 // What tch does not bind, in plain C: autocast by device and type, and the caching allocator. No CUDA headers are needed.
 // No exception crosses the border: each function that can fail returns a message to be freed, or null.
 
+#include <ATen/Context.h>
 #include <ATen/DeviceAccelerator.h>
 #include <ATen/autocast_mode.h>
 #include <c10/core/AllocatorConfig.h>
@@ -9,32 +10,9 @@
 
 #include <torch/version.h>
 
-#include <cstdlib>
-#include <cstring>
-#include <exception>
+#include "guarded.h"
+
 #include <string>
-
-namespace {
-// Stands in for a message that there was no memory to copy; the other side knows not to free it.
-char unknown_failure[] = "libtorch failed, and there was no memory left to say why (std::bad_alloc)";
-
-char* message_of(const char* text) {
-  char* copy = strdup(text);
-  return copy != nullptr ? copy : unknown_failure;
-}
-
-template <class Body>
-char* guarded(Body body) {
-  try {
-    body();
-    return nullptr;
-  } catch (const std::exception& error) {
-    return message_of(error.what());
-  } catch (...) {
-    return message_of("libtorch failed without a message");
-  }
-}
-}  // namespace
 
 extern "C" {
 
@@ -69,6 +47,16 @@ char* dfd_autocast_leave(int device_type, bool enabled, int scalar_type) {
     if (at::autocast::decrement_nesting() == 0) at::autocast::clear_cache();
     at::autocast::set_autocast_enabled(type, enabled);
     at::autocast::set_autocast_dtype(type, static_cast<at::ScalarType>(scalar_type));
+  });
+}
+
+// Kernels that give the same numbers each time, where there are any; libtorch warns where an operation has none. cuBLAS
+// reads its setting when the first CUDA tensor is multiplied; the user's own wins.
+char* dfd_be_deterministic() {
+  return guarded([] {
+    setenv("CUBLAS_WORKSPACE_CONFIG", ":4096:8", 0);
+    at::globalContext().setDeterministicCuDNN(true);
+    at::globalContext().setDeterministicAlgorithms(true, /*warn_only=*/true);
   });
 }
 

@@ -1,27 +1,32 @@
 //! Saving and loading: a checkpoint is there whole or not at all.
 //!
 //! A folder is written under a temporary name, flushed to the disk and renamed to `step-N`; then the link `last` (and
-//! `best`) is moved to it in one rename. Folders that no link names any more are deleted. Nothing in a checkpoint is
-//! code: tensors are safetensors, the rest is JSON and YAML.
+//! before it `best`) is moved to it in one rename. Folders that neither a link names nor `keep.rs` wants are deleted.
+//! Nothing in a checkpoint is code: tensors are safetensors, the rest is JSON and YAML.
 
-use std::borrow::Cow;
-use std::cell::RefCell;
-use std::collections::HashMap;
 use std::fs::{self, File};
 use std::io::{self, ErrorKind, Write};
 use std::path::{Path, PathBuf};
 
-use safetensors::tensor::{Dtype, SafeTensorError, SafeTensors, View};
-use tch::{Device, Kind, TchError, Tensor};
+use safetensors::tensor::SafeTensors;
+use serde::Deserialize;
+use tch::{TchError, Tensor};
 
-use super::state::TrainState;
+use super::keep::kept;
+use super::learner::Learner;
+use super::state::{FORMAT, TrainState};
+use super::tensors::{load_tensors, write_tensors};
 use crate::config::{self, Config};
 use crate::model::Parameters;
-use crate::optim::AdamW;
 
 const MODEL: &str = "model.safetensors";
+/// The running average of the weights, where one is kept: what is validated and tested.
+const AVERAGE: &str = "model_ema.safetensors";
 const OPTIMIZER: &str = "optimizer.safetensors";
 const STATE: &str = "state.json";
+/// What names of checkpoints, and of those that are being written, begin with.
+const STEP: &str = "step-";
+const PARTIAL: &str = ".partial-";
 /// Under this key, the configuration as YAML is in the metadata of [`MODEL`].
 const CONFIG_KEY: &str = "dfdetect.config";
 /// Larger files are no checkpoints of these networks (the largest writes less than 1 GB).
@@ -81,12 +86,12 @@ impl CheckpointError {
     }
 }
 
-fn invalid(path: &Path, problem: impl Into<String>) -> CheckpointError {
+pub(super) fn invalid(path: &Path, problem: impl Into<String>) -> CheckpointError {
     let hint = "take another checkpoint of the run, or train again; only whole folders written by dfdetect are read";
     CheckpointError::Invalid { path: path.to_owned(), problem: problem.into(), hint }
 }
 
-fn io_error(verb: &'static str, path: &Path) -> impl FnOnce(io::Error) -> CheckpointError + use<> {
+pub(super) fn io_error(verb: &'static str, path: &Path) -> impl FnOnce(io::Error) -> CheckpointError + use<> {
     let path = path.to_owned();
     move |source| {
         let hint = match verb {
@@ -116,26 +121,33 @@ impl Checkpoints {
         self.folder.join(name)
     }
 
+    /// The one that tests look at, of a run with this configuration.
+    #[must_use]
+    pub fn tested(&self, config: &Config) -> PathBuf {
+        self.path(if config.training.early_stopping.restore_best_weights { "best" } else { "last" })
+    }
+
     /// Saves everything and moves `last`, and `best` where this is the best, to it.
     ///
     /// # Errors
     /// The disk is full or does not allow writing; then what was there before is still there.
     pub fn save(
         &self,
-        parameters: &Parameters,
-        optimizer: &AdamW,
+        learner: &Learner,
         state: &TrainState,
         config: &Config,
         is_best: bool,
     ) -> Result<(), CheckpointError> {
         fs::create_dir_all(&self.folder).map_err(io_error("written", &self.folder))?;
-        let partial = tempfile::Builder::new().prefix(".partial-").tempdir_in(&self.folder);
+        let partial = tempfile::Builder::new().prefix(PARTIAL).tempdir_in(&self.folder);
         let partial = partial.map_err(io_error("written", &self.folder))?;
 
         let yaml = serde_yaml::to_string(config).map_err(|error| invalid(&self.folder, error.to_string()))?;
-        let weights = parameters.iter().map(|parameter| (parameter.name.clone(), &parameter.tensor));
-        write_tensors(&partial.path().join(MODEL), weights, Some(yaml))?;
-        write_tensors(&partial.path().join(OPTIMIZER), named_moments(optimizer), None)?;
+        write_tensors(&partial.path().join(MODEL), named(learner.detector.parameters()), Some((CONFIG_KEY, yaml)))?;
+        if let Some(average) = learner.average() {
+            write_tensors(&partial.path().join(AVERAGE), named(average), None)?;
+        }
+        write_tensors(&partial.path().join(OPTIMIZER), learner.optimizer.state(), None)?;
         let json = serde_json::to_vec(state).map_err(|error| invalid(&self.folder, error.to_string()))?;
         write_file(&partial.path().join(STATE), &json)?;
         sync_folder(partial.path())?;
@@ -144,17 +156,18 @@ impl Checkpoints {
         fs::rename(partial.path(), &home).map_err(io_error("written", &home))?;
         // The folder has moved away from under the guard that would delete it.
         let _ = partial.keep();
-        self.link("last", &home)?;
+        // The state says which epoch is the best, so `last` must not have it before `best` does.
         if is_best {
             self.link("best", &home)?;
         }
-        self.delete_unlinked();
+        self.link("last", &home)?;
+        self.delete_others(config);
         Ok(())
     }
 
     fn free_name(&self, step: u64) -> PathBuf {
-        let plain = self.folder.join(format!("step-{step:08}"));
-        let numbered = (2..).map(|n| self.folder.join(format!("step-{step:08}-{n}")));
+        let plain = self.folder.join(format!("{STEP}{step:08}"));
+        let numbered = (2..).map(|n| self.folder.join(format!("{STEP}{step:08}-{n}")));
         std::iter::once(plain).chain(numbered).find(|path| !path.exists()).expect("there is always a next number")
     }
 
@@ -170,14 +183,24 @@ impl Checkpoints {
         move_link().map_err(io_error("written", &link))
     }
 
-    /// What no link names is of no use; that it cannot be deleted is no reason to stop a run.
-    fn delete_unlinked(&self) {
-        let linked: Vec<_> = ["last", "best"].iter().filter_map(|name| fs::read_link(self.path(name)).ok()).collect();
+    /// Whole checkpoints with the states in them, in no order.
+    pub(super) fn all(&self) -> Vec<(String, TrainState)> {
+        let entries = fs::read_dir(&self.folder).into_iter().flatten().flatten();
+        let names = entries.map(|entry| entry.file_name().to_string_lossy().into_owned());
+        let ours = names.filter(|name| name.starts_with(STEP));
+        ours.filter_map(|name| read_state(&self.path(&name)).ok().map(|state| (name, state))).collect()
+    }
+
+    /// Deletes what neither a link names nor the configuration keeps; that it cannot be is no reason to stop a run.
+    fn delete_others(&self, config: &Config) {
+        let mut stay = kept(self.all(), &config.output, config.training.early_stopping.monitor);
+        let links = ["last", "best"].iter().filter_map(|name| fs::read_link(self.path(name)).ok());
+        stay.extend(links.map(|home| home.to_string_lossy().into_owned()));
         for entry in fs::read_dir(&self.folder).into_iter().flatten().flatten() {
-            let name = entry.file_name();
-            let ours = [".partial-", "step-"].iter().any(|prefix| name.to_string_lossy().starts_with(prefix));
+            let name = entry.file_name().to_string_lossy().into_owned();
+            let ours = [PARTIAL, STEP].iter().any(|prefix| name.starts_with(prefix));
             if ours
-                && linked.iter().all(|kept| kept.as_os_str() != name)
+                && !stay.contains(&name)
                 && let Err(error) = fs::remove_dir_all(entry.path())
             {
                 tracing::warn!("{}: an old checkpoint cannot be deleted: {error}", entry.path().display());
@@ -212,135 +235,71 @@ impl Checkpoint {
         Ok(Self { folder: folder.to_owned(), config })
     }
 
-    /// Puts the weights and running statistics into a network.
+    /// Puts the weights that are tested into a network: the running average where one was kept.
     ///
     /// # Errors
     /// The network has another architecture; what differs is named, and the network is unchanged.
-    pub fn load_weights(&self, parameters: &Parameters) -> Result<(), CheckpointError> {
-        let targets: Vec<_> = parameters.iter().map(|p| (p.name.clone(), &p.tensor)).collect();
-        let path = self.folder.join(MODEL);
-        // Read again rather than kept: a resumed run would carry the file's bytes to its end.
-        load_tensors(&path, &read_file(&path)?, &targets)
+    pub fn load_tested(&self, parameters: &Parameters) -> Result<(), CheckpointError> {
+        match self.folder.join(AVERAGE).exists() {
+            true => self.load(AVERAGE, &named(parameters)),
+            false => self.load(MODEL, &named(parameters)),
+        }
     }
 
-    /// Puts the moments into an optimizer and gives back where the run stood.
+    /// Where the run stood.
+    ///
+    /// # Errors
+    /// The file is missing, damaged or of another version.
+    pub fn state(&self) -> Result<TrainState, CheckpointError> {
+        read_state(&self.folder)
+    }
+
+    /// Puts weights, average and the optimizer's tensors back, and gives back where the run stood. An average that the
+    /// checkpoint does not have starts from its weights.
     ///
     /// # Errors
     /// Files are missing, damaged or of another architecture.
-    pub fn load_training(&self, optimizer: &mut AdamW) -> Result<TrainState, CheckpointError> {
-        let path = self.folder.join(STATE);
-        let state: TrainState = serde_json::from_slice(&read_file(&path)?)
-            .map_err(|error| invalid(&path, format!("this is not the state of a run ({error})")))?;
-        let path = self.folder.join(OPTIMIZER);
-        load_tensors(&path, &read_file(&path)?, &named_moments(optimizer).collect::<Vec<_>>())?;
-        optimizer.set_step_count(state.optimizer_step);
+    pub fn load_training(&self, learner: &mut Learner) -> Result<TrainState, CheckpointError> {
+        let state = self.state()?;
+        self.load(MODEL, &named(learner.detector.parameters()))?;
+        learner.average().map_or(Ok(()), |average| self.load_tested(average))?;
+        self.load(OPTIMIZER, &learner.optimizer.state())?;
+        learner.optimizer.set_step_count(state.optimizer_step);
         Ok(state)
     }
-}
 
-/// The optimizer's tensors with the names they are saved under.
-fn named_moments(optimizer: &AdamW) -> impl Iterator<Item = (String, &Tensor)> {
-    optimizer.moments().iter().flat_map(|moments| {
-        let name = &moments.name;
-        [(format!("{name}.exp_avg"), &moments.exp_avg), (format!("{name}.exp_avg_sq"), &moments.exp_avg_sq)]
-    })
-}
-
-/// A tensor on its way into a file: copied to the host when its turn comes, so that only one copy lives at a time.
-struct Outgoing<'t> {
-    tensor: &'t Tensor,
-    shape: Vec<usize>,
-    /// The trait below cannot fail, so the first failure waits here.
-    failure: &'t RefCell<Option<TchError>>,
-}
-
-impl Outgoing<'_> {
-    fn bytes(&self) -> Result<Vec<u8>, TchError> {
-        let values = self.tensor.f_detach()?.f_to_device(Device::Cpu)?.f_contiguous()?;
-        let mut bytes = Vec::new();
-        // A plain `vec!` ends the process where there is no memory left.
-        bytes.try_reserve_exact(self.data_len()).map_err(|error| TchError::Torch(error.to_string()))?;
-        bytes.resize(self.data_len(), 0);
-        values.f_copy_data_u8(&mut bytes, values.numel())?;
-        Ok(bytes)
+    /// Read anew each time rather than kept: a resumed run would carry the file's bytes to its end.
+    fn load(&self, file: &str, targets: &[(String, &Tensor)]) -> Result<(), CheckpointError> {
+        let path = self.folder.join(file);
+        load_tensors(&path, &read_file(&path)?, targets)
     }
 }
 
-impl View for Outgoing<'_> {
-    fn dtype(&self) -> Dtype {
-        Dtype::F32
+fn read_state(folder: &Path) -> Result<TrainState, CheckpointError> {
+    #[derive(Deserialize)]
+    struct Version {
+        /// What has none is of the first.
+        #[serde(default = "first_format")]
+        format: u32,
     }
-
-    fn shape(&self) -> &[usize] {
-        &self.shape
+    let path = folder.join(STATE);
+    let bytes = read_file(&path)?;
+    let no_state = |error| invalid(&path, format!("this is not the state of a run ({error})"));
+    let Version { format } = serde_json::from_slice(&bytes).map_err(no_state)?;
+    if format != FORMAT {
+        let problem = format!("it is of format {format}, this program goes on with format {FORMAT}");
+        let hint = "evaluate it as it is, or train again; a run goes on with the version that started it";
+        return Err(CheckpointError::Invalid { path, problem, hint });
     }
-
-    fn data(&self) -> Cow<'_, [u8]> {
-        match self.bytes() {
-            Ok(bytes) => Cow::Owned(bytes),
-            Err(error) => {
-                self.failure.borrow_mut().get_or_insert(error);
-                Cow::Borrowed(&[])
-            }
-        }
-    }
-
-    fn data_len(&self) -> usize {
-        self.shape.iter().product::<usize>() * 4
-    }
+    serde_json::from_slice(&bytes).map_err(no_state)
 }
 
-fn write_tensors<'t>(
-    path: &Path,
-    tensors: impl Iterator<Item = (String, &'t Tensor)>,
-    config_yaml: Option<String>,
-) -> Result<(), CheckpointError> {
-    let failure = RefCell::new(None);
-    let outgoing = tensors.map(|(name, tensor)| {
-        let shape = tensor.size().iter().map(|size| *size as usize).collect();
-        (name, Outgoing { tensor, shape, failure: &failure })
-    });
-    // One entry only: of several, the order in the file would be chance, and equal runs would differ.
-    let metadata = config_yaml.map(|yaml| HashMap::from([(CONFIG_KEY.to_owned(), yaml)]));
-    let written = safetensors::serialize_to_file(outgoing.collect::<Vec<_>>(), metadata, path);
-    if let Some(error) = failure.take() {
-        return Err(error.into());
-    }
-    written.map_err(|error| match error {
-        SafeTensorError::IoError(source) => io_error("written", path)(source),
-        other => invalid(path, other.to_string()),
-    })?;
-    File::open(path).and_then(|file| file.sync_all()).map_err(io_error("written", path))
+fn first_format() -> u32 {
+    1
 }
 
-/// Copies a file's tensors into `targets` after all names, types and shapes were found equal.
-fn load_tensors(path: &Path, bytes: &[u8], targets: &[(String, &Tensor)]) -> Result<(), CheckpointError> {
-    let file = SafeTensors::deserialize(bytes)
-        .map_err(|error| invalid(path, format!("this is not a whole safetensors file ({error})")))?;
-    let mut views = Vec::with_capacity(targets.len());
-    for (name, tensor) in targets {
-        let view = file.tensor(name).map_err(|_| other_architecture(path, format!("`{name}` is missing")))?;
-        let wanted: Vec<usize> = tensor.size().iter().map(|size| *size as usize).collect();
-        if view.dtype() != Dtype::F32 || view.shape() != wanted {
-            let found = format!("`{name}` is {:?} {:?}, not F32 {wanted:?}", view.dtype(), view.shape());
-            return Err(other_architecture(path, found));
-        }
-        views.push(view);
-    }
-    if file.len() != targets.len() {
-        let extra = file.names().into_iter().find(|name| targets.iter().all(|(known, _)| known != name));
-        return Err(other_architecture(path, format!("`{}` is not in this network", extra.unwrap_or_default())));
-    }
-    let _no_grad = tch::no_grad_guard();
-    for ((_, tensor), view) in targets.iter().zip(views) {
-        let values = Tensor::f_from_data_size(view.data(), &tensor.size(), Kind::Float)?;
-        tensor.shallow_clone().f_copy_(&values)?;
-    }
-    Ok(())
-}
-
-fn other_architecture(path: &Path, difference: String) -> CheckpointError {
-    CheckpointError::Architecture { path: path.to_owned(), difference }
+fn named(parameters: &Parameters) -> Vec<(String, &Tensor)> {
+    parameters.iter().map(|parameter| (parameter.name.clone(), &parameter.tensor)).collect()
 }
 
 fn read_file(path: &Path) -> Result<Vec<u8>, CheckpointError> {

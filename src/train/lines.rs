@@ -1,11 +1,10 @@
 //! What training writes down: the lines of `metrics.jsonl`, the columns of `metrics.csv`, an epoch in words.
 
-use std::path::Path;
-
 use serde::{Deserialize, Serialize};
 
 use super::state::EpochRecord;
 use crate::memory::{Cleanup, Cut, OomEvent, Reading};
+use crate::report::Provenance;
 
 /// Columns of `metrics.csv`: keys of an [`EpochRecord`].
 pub(super) const CSV_COLUMNS: &[&str] = &[
@@ -27,6 +26,15 @@ pub(super) const CSV_COLUMNS: &[&str] = &[
     "data_wait_share",
     "is_best",
 ];
+
+/// A run is started or resumed.
+#[derive(Serialize)]
+pub(super) struct StartLine<'a> {
+    pub step: u64,
+    pub time: String,
+    #[serde(flatten)]
+    pub provenance: &'a Provenance,
+}
 
 /// A step as it stands in `metrics.jsonl`.
 #[derive(Serialize)]
@@ -90,7 +98,15 @@ pub(super) struct CleanupLine<'a> {
 pub(super) struct SkipLine<'a> {
     pub step: u64,
     pub reason: &'a str,
-    pub videos: Vec<&'a Path>,
+    pub videos: Vec<String>,
+}
+
+/// The run has diverged and goes on from an earlier step.
+#[derive(Serialize)]
+pub(super) struct TakenBackLine {
+    pub step: u64,
+    pub to_step: u64,
+    pub lr_factor: f64,
 }
 
 /// An epoch in one line for people.

@@ -40,7 +40,7 @@ impl Trainer<'_> {
     pub(super) fn log_sizes(&mut self, known: usize, training: bool) -> io::Result<()> {
         let guard = if training { &self.stepper.guard } else { &self.evaluate_guard };
         for event in &guard.events()[known..] {
-            let device = format!("{:?}", self.stepper.detector.device());
+            let device = format!("{:?}", self.stepper.learner.detector.device());
             let line = OomLine { step: self.state.step, device, event };
             match event.cause {
                 Cause::Room => {

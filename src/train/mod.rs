@@ -1,10 +1,16 @@
 //! Training: the fit loop, one step under the memory guard, where a run stands, and checkpoints of it.
 
 mod checkpoint;
+mod divergence;
+mod epoch;
+mod keep;
+mod learner;
 mod lines;
 mod memory;
+mod saving;
 mod state;
 mod step;
+mod tensors;
 mod trainer;
 mod trial;
 mod work;
@@ -13,8 +19,9 @@ mod work;
 mod tests;
 
 pub use checkpoint::{Checkpoint, CheckpointError, Checkpoints};
+pub use learner::Learner;
 pub use lines::MemoryLine;
-pub use state::{Best, EpochRecord, Plateau, Tally, TrainState};
+pub use state::{Best, EpochRecord, Patience, Tally, TrainState};
 pub use step::{StepError, StepReport, Stepper};
 pub use trainer::{Outcome, TrainError, Trainer};
 pub use trial::{Phase, Trial, Trialled};

@@ -2,13 +2,19 @@
 
 use serde::{Deserialize, Serialize};
 
+use crate::config::Monitor;
 use crate::memory::{Cut, GuardState};
 use crate::metrics::{Metrics, auc};
-use crate::optim::LossScaler;
+use crate::optim::{LossScaler, PlateauState};
+
+/// Of what a checkpoint holds and under which names. Other formats are refused.
+pub const FORMAT: u32 = 2;
 
 /// Where a run stands.
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
 pub struct TrainState {
+    /// [`FORMAT`] when it was written.
+    pub format: u32,
     /// Epochs that are finished, validation included.
     pub epoch: u32,
     /// Batches of the epoch under way that are learned from.
@@ -29,10 +35,17 @@ pub struct TrainState {
     pub history: Vec<EpochRecord>,
     /// The best epoch so far.
     pub best: Option<Best>,
-    /// Validation AUC that a later epoch must beat, and epochs since it was set.
-    pub plateau: Plateau,
+    /// What a later epoch must beat, and epochs since it was set.
+    pub patience: Patience,
+    /// What the schedule `plateau` has seen.
+    pub plateau: PlateauState,
     /// Steps in a row whose loss or gradients were not finite.
     pub bad_steps: u32,
+    /// Steps so far that moved no weight because loss or gradients were not finite, without those that only lowered the
+    /// loss scale.
+    pub skipped_steps: u64,
+    /// Factor on the learning rate; smaller than 1 once the run has diverged and was taken back.
+    pub lr_factor: f64,
     /// Times that memory ran out.
     pub oom_events: usize,
     /// Clean-ups of memory.
@@ -57,6 +70,7 @@ impl TrainState {
     pub fn new(scaler: LossScaler, batch_size: usize) -> Self {
         let whole = GuardState { cut: Cut::whole(batch_size), barred: None };
         Self {
+            format: FORMAT,
             epoch: 0,
             batches_done: 0,
             step: 0,
@@ -67,8 +81,11 @@ impl TrainState {
             tally: Tally::default(),
             history: Vec::new(),
             best: None,
-            plateau: Plateau::default(),
+            patience: Patience::default(),
+            plateau: PlateauState::default(),
             bad_steps: 0,
+            skipped_steps: 0,
+            lr_factor: 1.0,
             oom_events: 0,
             cleanups: CleanupTotals::default(),
             times_grown: 0,
@@ -78,6 +95,12 @@ impl TrainState {
             log_bytes: 0,
             skipped: Vec::new(),
         }
+    }
+
+    /// Whether this is a validated end of an epoch, or the start, that a run which diverges can be taken back to.
+    #[must_use]
+    pub fn ends_epoch(&self) -> bool {
+        self.batches_done == 0 && self.bad_steps == 0
     }
 }
 
@@ -166,40 +189,67 @@ pub struct EpochRecord {
     pub is_best: bool,
 }
 
-/// The best epoch, by validation alone.
+impl EpochRecord {
+    /// What is monitored, turned so that more is better.
+    #[must_use]
+    pub fn monitored(&self, monitor: Monitor) -> Option<f64> {
+        let Self { validation: metrics, .. } = self;
+        let value = match monitor {
+            Monitor::ValAuc => metrics.video_auc,
+            Monitor::ValLoss => self.val_loss,
+            Monitor::FrameAuc => metrics.frame_auc,
+            Monitor::Eer => metrics.eer,
+            Monitor::Ap => metrics.ap,
+            Monitor::Acc => metrics.acc,
+            Monitor::AccReal => metrics.acc_real,
+            Monitor::AccFake => metrics.acc_fake,
+            Monitor::TrainLoss => self.train_loss,
+            Monitor::TrainAuc => self.train_auc,
+        };
+        let sign = if monitor.less_is_better() { -1.0 } else { 1.0 };
+        // What is not a number is as good as absent: it beats nothing.
+        value.map(|value| sign * value).filter(|value| value.is_finite())
+    }
+}
+
+/// The best epoch.
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
 pub struct Best {
     /// Counted from 1.
     pub epoch: u32,
+    /// What was monitored, turned so that more is better.
+    pub value: Option<f64>,
     /// Validation metrics.
     pub validation: Metrics,
 }
 
 impl Best {
-    /// Whether `new` is better than `old`: a higher video AUC, or the same with a lower log-loss.
+    /// Whether `new` is better than `old`: more of what is monitored, or the same with a lower log-loss.
     #[must_use]
-    pub fn beats(new: &Metrics, old: Option<&Metrics>) -> bool {
-        let Some(old) = old else { return true };
-        let key = |m: &Metrics| (m.video_auc.unwrap_or(0.0), -m.log_loss.unwrap_or(f64::INFINITY));
-        key(new) > key(old)
+    pub fn beats(new: &Self, old: Option<&Self>) -> bool {
+        let key = |best: &Self| {
+            let loss = best.validation.log_loss.unwrap_or(f64::INFINITY);
+            (best.value.unwrap_or(f64::NEG_INFINITY), -loss)
+        };
+        old.is_none_or(|old| key(new) > key(old))
     }
 }
 
-/// Watches for validation AUC that no longer rises.
+/// Watches for a number that no longer gets better.
 #[derive(Debug, Clone, Default, PartialEq, Serialize, Deserialize)]
-pub struct Plateau {
-    /// AUC that a later epoch must beat.
+pub struct Patience {
+    /// What a later epoch must beat.
     pub level: Option<f64>,
     /// Epochs since it was reached.
     pub epochs: u32,
 }
 
-impl Plateau {
-    /// Takes note of an epoch.
-    pub fn update(&mut self, auc: Option<f64>, min_delta: f64) {
-        match auc {
-            Some(auc) if self.level.is_none_or(|level| auc > level + min_delta) => {
-                self.level = Some(auc);
+impl Patience {
+    /// Takes note of an epoch; more is better.
+    pub fn update(&mut self, value: Option<f64>, min_delta: f64) {
+        match value {
+            Some(value) if self.level.is_none_or(|level| value > level + min_delta) => {
+                self.level = Some(value);
                 self.epochs = 0;
             }
             _ => self.epochs += 1,
@@ -219,22 +269,45 @@ mod tests {
 
     #[test]
     fn stops_after_patience_epochs_without_a_rise() {
-        let mut plateau = Plateau::default();
+        let mut patience = Patience::default();
         let stops = [0.6, 0.7, 0.7005, 0.69, 0.9].map(|auc| {
-            plateau.update(Some(auc), 0.001);
-            plateau.is_exhausted(2)
+            patience.update(Some(auc), 0.001);
+            patience.is_exhausted(2)
         });
         assert_eq!(stops, [false, false, false, true, false]);
-        (0..100).for_each(|_| plateau.update(Some(0.5), 0.0));
-        assert!(plateau.is_exhausted(100) && !plateau.is_exhausted(0));
+        (0..100).for_each(|_| patience.update(Some(0.5), 0.0));
+        assert!(patience.is_exhausted(100) && !patience.is_exhausted(0));
     }
 
     #[test]
-    fn better_is_higher_auc_then_lower_loss() {
-        let of = |auc, loss| Metrics { video_auc: Some(auc), log_loss: Some(loss), ..Metrics::default() };
-        assert!(Best::beats(&of(0.5, 9.0), None));
-        assert!(Best::beats(&of(0.8, 0.5), Some(&of(0.7, 0.1))));
-        assert!(Best::beats(&of(1.0, 0.1), Some(&of(1.0, 0.5))));
-        assert!(!Best::beats(&of(1.0, 0.5), Some(&of(1.0, 0.5))));
+    fn better_is_more_of_what_is_monitored_then_a_lower_loss() {
+        let of =
+            |value, loss| Best { epoch: 1, value, validation: Metrics { log_loss: Some(loss), ..Metrics::default() } };
+        assert!(Best::beats(&of(Some(0.5), 9.0), None));
+        assert!(Best::beats(&of(Some(0.8), 0.5), Some(&of(Some(0.7), 0.1))));
+        assert!(Best::beats(&of(Some(1.0), 0.1), Some(&of(Some(1.0), 0.5))));
+        assert!(!Best::beats(&of(Some(1.0), 0.5), Some(&of(Some(1.0), 0.5))));
+        assert!(!Best::beats(&of(None, 0.1), Some(&of(Some(-3.0), 0.5))));
+    }
+
+    #[test]
+    fn anything_that_is_logged_can_be_monitored_and_more_is_better() {
+        let record = EpochRecord {
+            epoch: 1,
+            step: 1,
+            train_loss: Some(0.5),
+            train_auc: None,
+            val_loss: Some(f64::NAN),
+            validation: Metrics { video_auc: Some(0.75), eer: Some(0.25), ..Metrics::default() },
+            lr: 0.1,
+            seconds: 1.0,
+            data_wait_share: 0.0,
+            train_clips: 1,
+            clips_per_sec: None,
+            is_best: false,
+        };
+        let values = [Monitor::ValAuc, Monitor::Eer, Monitor::TrainLoss, Monitor::TrainAuc, Monitor::ValLoss]
+            .map(|monitor| record.monitored(monitor));
+        assert_eq!(values, [Some(0.75), Some(-0.25), Some(-0.5), None, None]);
     }
 }

@@ -4,20 +4,20 @@
 
 use tch::{TchError, Tensor};
 
+use super::learner::Learner;
 use super::work::{Gradients, Work};
 use crate::config::{Config, Precision};
 use crate::data::{ClipSpec, HostBatch};
 use crate::memory::{Cut, Guard, GuardError};
-use crate::model::{Detector, Mode};
-use crate::optim::{AdamW, LossScaler};
+use crate::model::Mode;
+use crate::optim::{Loss, LossScaler};
+use crate::torch::foreach;
 
 /// What one step did.
 #[derive(Debug, Clone, PartialEq)]
 pub struct StepReport {
-    /// Loss and scores of the clips.
+    /// Loss and scores of the clips, and the norm of the gradients before clipping.
     pub gradients: Gradients,
-    /// Global L2 norm of the gradients before clipping.
-    pub grad_norm: f64,
     /// False where loss or gradients were not finite: then no weight moved.
     pub updated: bool,
     /// The size that it was done with.
@@ -45,10 +45,10 @@ impl StepError {
 
 /// Everything that a step changes, and what it needs for that.
 pub struct Stepper {
-    /// The network.
-    pub detector: Detector,
-    /// Its optimizer.
-    pub optimizer: AdamW,
+    /// The network and what goes with it.
+    pub learner: Learner,
+    /// What is minimised.
+    loss: Loss,
     /// The factor on the loss.
     pub scaler: LossScaler,
     /// Cuts batches where memory is short.
@@ -70,20 +70,20 @@ impl Stepper {
     /// No memory for copies of the running statistics.
     pub fn new(
         config: &Config,
-        detector: Detector,
-        optimizer: AdamW,
+        learner: Learner,
+        loss: Loss,
         scaler: LossScaler,
         guard: Guard,
         relieve: Box<dyn FnMut()>,
     ) -> Result<Self, TchError> {
         Ok(Self {
-            statistics: detector.parameters().copy_buffers()?,
-            spec: ClipSpec::of(&config.data),
+            statistics: learner.detector.parameters().copy_buffers()?,
+            spec: ClipSpec::of_training(&config.data),
             clip_norm: config.training.gradient_clip_norm,
             pin_memory: config.dataloader.pin_memory,
             precision: config.gpu.mixed_precision,
-            detector,
-            optimizer,
+            learner,
+            loss,
             scaler,
             guard,
             relieve,
@@ -98,17 +98,17 @@ impl Stepper {
     /// # Errors
     /// Memory does not even suffice for the smallest size, or libtorch failed otherwise.
     pub fn run(&mut self, batches: &[HostBatch], learning_rate: f64, seed: i64) -> Result<StepReport, StepError> {
-        self.detector.parameters().copy_buffers_into(&self.statistics).map_err(GuardError::Other)?;
+        self.learner.detector.parameters().copy_buffers_into(&self.statistics).map_err(GuardError::Other)?;
         let largest = batches.iter().map(|batch| batch.labels.len()).max().unwrap_or(0);
         let mut work = Work {
-            detector: &mut self.detector,
-            optimizer: &self.optimizer,
+            learner: &mut self.learner,
+            loss: &self.loss,
+            scaler: &self.scaler,
             statistics: &self.statistics,
             relieve: &mut *self.relieve,
             batches,
             spec: &self.spec,
             pin_memory: self.pin_memory,
-            scale: self.scaler.scale(),
             seed,
             precision: self.precision,
             mode: Mode::Train,
@@ -117,19 +117,27 @@ impl Stepper {
             Ok(gradients) => gradients,
             Err(error) => return Err(self.put_back(error.into())),
         };
-        let grad_norm = gradients.scaled_norm / self.scaler.scale();
-        let updated = grad_norm.is_finite() && gradients.loss.is_finite();
+        let updated = gradients.norm.is_finite() && gradients.loss.is_finite();
         if updated {
-            let clip = if self.clip_norm > 0.0 { (self.clip_norm / (grad_norm + 1e-6)).min(1.0) } else { 1.0 };
-            self.optimizer.step(learning_rate, clip / self.scaler.scale()).map_err(StepError::Torn)?;
+            self.clip(gradients.norm).and_then(|()| self.learner.update(learning_rate)).map_err(StepError::Torn)?;
         } else {
             // What a batch with infinities did to the running statistics would outlive it.
-            self.detector.parameters().restore_buffers(&self.statistics).map_err(StepError::Torn)?;
+            self.learner.detector.parameters().restore_buffers(&self.statistics).map_err(StepError::Torn)?;
         }
-        self.scaler.update(updated);
+        self.scaler.update(updated).map_err(StepError::Torn)?;
         let cut = self.guard.cut();
         self.guard.step_done();
-        Ok(StepReport { gradients, grad_norm, updated, cut })
+        Ok(StepReport { gradients, updated, cut })
+    }
+
+    /// Scales gradients of this norm down to the largest that is allowed.
+    fn clip(&self, norm: f64) -> Result<(), TchError> {
+        let factor = self.clip_norm / (norm + 1e-6);
+        if self.clip_norm <= 0.0 || factor >= 1.0 {
+            return Ok(());
+        }
+        let gradients = self.learner.detector.parameters().gradients()?;
+        foreach::scale(&gradients.iter().collect::<Vec<_>>(), factor)
     }
 
     /// Running statistics as they were before the failed step, so that it can be saved and gone on with from there.
@@ -137,7 +145,7 @@ impl Stepper {
         if !error.can_be_saved() {
             return error;
         }
-        match self.detector.parameters().restore_buffers(&self.statistics) {
+        match self.learner.detector.parameters().restore_buffers(&self.statistics) {
             Ok(()) => error,
             Err(torn) => StepError::Torn(torn),
         }

@@ -4,13 +4,14 @@ use std::cell::RefCell;
 
 use tch::{Device, TchError, Tensor};
 
+use super::learner::Learner;
 use super::step::{StepError, StepReport, Stepper};
 use super::work::Work;
 use crate::config::{Backbone, BatchSize, Config, Precision, Temporal};
 use crate::data::{ClipSpec, HostBatch, Label};
 use crate::memory::{Attempt, Cut, DeviceGauge, Guard, GuardError, Ladder};
 use crate::model::{Detector, Mode};
-use crate::optim::{AdamW, LossScaler};
+use crate::optim::{Loss, LossScaler};
 use crate::torch::{Format, Result, generator_lock};
 
 mod recovery;
@@ -56,9 +57,9 @@ fn stepper(config: &Config) -> Stepper {
     tch::manual_seed(3);
     let format = Format::resolve(config.gpu.mixed_precision, false);
     let detector = Detector::new(&config.model, Device::Cpu, format, config.gpu.channels_last).unwrap();
-    let named = detector.parameters().trainable().map(|p| (p.name.as_str(), &p.tensor));
-    let optimizer = AdamW::new(named, 1e-4).unwrap();
-    Stepper::new(config, detector, optimizer, LossScaler::new(false), guard(config), Box::new(|| {})).unwrap()
+    let learner = Learner::new(&config.training, detector, None).unwrap();
+    let loss = Loss::new(&config.loss, [1, 1]);
+    Stepper::new(config, learner, loss, LossScaler::new(false), guard(config), Box::new(|| {})).unwrap()
 }
 
 /// A guard that starts at this size.
@@ -85,11 +86,11 @@ fn batch(config: &Config, index: usize, clips: usize) -> HostBatch {
 }
 
 fn weights(stepper: &Stepper) -> Vec<Tensor> {
-    stepper.detector.parameters().iter().map(|parameter| parameter.tensor.detach().copy()).collect()
+    stepper.learner.detector.parameters().iter().map(|parameter| parameter.tensor.detach().copy()).collect()
 }
 
 fn gradients(stepper: &Stepper) -> Vec<Tensor> {
-    stepper.detector.parameters().trainable().map(|p| p.tensor.grad().copy()).collect()
+    stepper.learner.detector.parameters().trainable().map(|p| p.tensor.grad().copy()).collect()
 }
 
 #[track_caller]
@@ -109,16 +110,16 @@ fn assert_near(a: &[Tensor], b: &[Tensor], tolerance: f64) {
 
 /// Forward and backward alone, in one cut; gradients stay in the parameters.
 fn forward_backward(stepper: &mut Stepper, config: &Config, batches: &[HostBatch], cut: Cut, mode: Mode) -> f64 {
-    let statistics = stepper.detector.parameters().copy_buffers().unwrap();
+    let statistics = stepper.learner.detector.parameters().copy_buffers().unwrap();
     let mut work = Work {
-        detector: &mut stepper.detector,
-        optimizer: &stepper.optimizer,
+        learner: &mut stepper.learner,
+        loss: &Loss::new(&config.loss, [1, 1]),
+        scaler: &stepper.scaler,
         statistics: &statistics,
         relieve: &mut || {},
         batches,
         spec: &ClipSpec::of(&config.data),
         pin_memory: false,
-        scale: stepper.scaler.scale(),
         seed: 7,
         precision: Precision::Off,
         mode,
@@ -293,14 +294,14 @@ fn gradients_that_are_not_finite_move_nothing() {
     stepper.scaler = LossScaler::new(true);
     {
         let _no_grad = tch::no_grad_guard();
-        let bias = stepper.detector.parameters().iter().find(|p| p.name == "head.fc.bias").unwrap();
+        let bias = stepper.learner.detector.parameters().iter().find(|p| p.name == "head.fc.bias").unwrap();
         let _ = bias.tensor.shallow_clone().fill_(f64::INFINITY);
     }
     let before = weights(&stepper);
     let report = stepper.run(&[batch(&config, 0, 4)], 1e-3, 0).unwrap();
     assert!(!report.updated);
     assert_same(&weights(&stepper), &before);
-    assert_eq!((stepper.scaler.scale(), stepper.optimizer.step_count()), (32768.0, 0));
+    assert_eq!((stepper.scaler.scale(), stepper.learner.optimizer.step_count()), (32768.0, 0));
 }
 
 #[test]
@@ -312,7 +313,7 @@ fn the_scale_of_the_loss_changes_only_rounding() {
             let mut stepper = stepper(&config);
             start_at(&mut stepper, &config, cut);
             stepper.scaler = LossScaler::new(enabled);
-            stepper.run(&[batch(&config, 0, 4)], 1e-3, 0).unwrap().grad_norm
+            stepper.run(&[batch(&config, 0, 4)], 1e-3, 0).unwrap().gradients.norm
         };
         assert!((norm(true) - norm(false)).abs() < 1e-5 * norm(false));
     }

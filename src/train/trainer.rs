@@ -8,22 +8,19 @@ use std::time::Instant;
 
 use bytesize::ByteSize;
 
-use super::checkpoint::{CheckpointError, Checkpoints};
-use super::lines::{CSV_COLUMNS, SkipLine, StepLine, epoch_line};
-use super::state::{Best, EpochRecord, Tally, TrainState};
+use super::checkpoint::CheckpointError;
+use super::divergence::MAX_BAD_STEPS;
+use super::lines::{StartLine, StepLine};
+use super::state::TrainState;
 use super::step::{StepError, StepReport, Stepper};
 use crate::config::Config;
-use crate::data::{DataError, Draw, HostBatch, Loader, Manifest, Pass, epoch_plan};
-use crate::evaluate::{EvaluateError, Evaluation, Evaluator};
+use crate::data::{DataError, Draw, HostBatch, Loader, Manifest, Pass, Sampler};
+use crate::evaluate::EvaluateError;
 use crate::memory::{self, Guard, MemoryManager};
-use crate::metrics::Metrics;
-use crate::optim::CosineSchedule;
+use crate::optim::Schedule;
 use crate::progress::Bar;
-use crate::report::{RunFolder, RunLog, write_csv};
+use crate::report::{Provenance, RunFolder, RunLog};
 use crate::torch;
-
-/// So many steps in a row without finite gradients mean that the run has diverged.
-const MAX_BAD_STEPS: u32 = 20;
 
 /// How training ended.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -56,13 +53,24 @@ pub enum TrainError {
     Log(#[from] io::Error),
     /// Loss or gradients are not finite any more.
     #[error(
-        "loss or gradients were not finite for {MAX_BAD_STEPS} steps in a row, the last one step {step}\n  hint: \
-         start a new run with a smaller training.learning_rate, or with gpu.mixed_precision: off"
+        "loss or gradients were not finite for {MAX_BAD_STEPS} steps in a row, the last one step {step}, {history}\n  \
+         hint: start a new run with a smaller training.learning_rate, or with gpu.mixed_precision: off"
     )]
     Diverged {
         /// The last such step.
         step: u64,
+        /// What was tried before.
+        history: &'static str,
     },
+}
+
+/// How an epoch's steps ended.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+enum EpochEnd {
+    Finished,
+    Interrupted,
+    /// Too many steps in a row moved no weight.
+    Diverged,
 }
 
 /// What a run consists of; `fit` drives it.
@@ -71,8 +79,8 @@ pub struct Trainer<'a> {
     pub config: &'a Config,
     /// Its videos.
     pub manifest: &'a Manifest,
-    /// All videos of the training split, those that cannot be used among them.
-    pub train_videos: Vec<usize>,
+    /// The order of the training videos, those that cannot be used among them.
+    pub sampler: Sampler,
     /// Those of them that can be used.
     pub usable_videos: HashSet<usize>,
     /// Videos that choose the best epoch.
@@ -93,24 +101,46 @@ pub struct Trainer<'a> {
     pub folder: RunFolder,
     /// Its `metrics.jsonl`.
     pub log: RunLog,
+    /// When it was last saved, or began.
+    pub saved: Instant,
 }
 
 impl Trainer<'_> {
+    /// Writes down what this part of the run is made of.
+    ///
+    /// # Errors
+    /// The disk is full.
+    pub fn write_start(&mut self, provenance: &Provenance) -> io::Result<()> {
+        let time = chrono::Local::now().to_rfc3339();
+        self.log.write("start", &StartLine { step: self.state.step, time, provenance })
+    }
+
     /// Trains until the last epoch, until validation stops rising, or until interrupted. The best epoch and the last
     /// state are on the disk when it returns.
     ///
     /// # Errors
     /// See [`TrainError`]; where memory is exhausted, a checkpoint is written first.
     pub fn fit(&mut self) -> Result<Outcome, TrainError> {
-        let patience = self.config.training.early_stopping.patience;
+        let stopping = &self.config.training.early_stopping;
+        if self.state.step == 0 {
+            // To go back to from the first epoch, and to go on from where that is cut short.
+            self.save(false)?;
+        }
         while self.state.epoch < self.config.training.epochs {
-            if self.state.plateau.is_exhausted(patience) {
-                tracing::info!("validation AUC has not risen for {patience} epochs: stopping early");
+            if self.state.patience.is_exhausted(stopping.patience) {
+                tracing::info!("validation has not got better for {} epochs: stopping early", stopping.patience);
                 break;
             }
-            if self.train_epoch()? == Outcome::Interrupted {
-                self.save(false)?;
-                return Ok(Outcome::Interrupted);
+            match self.train_epoch()? {
+                EpochEnd::Finished => {}
+                EpochEnd::Diverged => {
+                    self.take_back()?;
+                    continue;
+                }
+                EpochEnd::Interrupted => {
+                    self.save(false)?;
+                    return Ok(Outcome::Interrupted);
+                }
             }
             match self.evaluate("validate", &self.val_videos.clone()) {
                 Ok(evaluation) => self.finish_epoch(&evaluation)?,
@@ -130,43 +160,22 @@ impl Trainer<'_> {
         Ok(Outcome::Completed)
     }
 
-    /// Scores videos with the weights as they are.
-    ///
-    /// # Errors
-    /// Interrupted, or not even one clip fits.
-    pub fn evaluate(&mut self, label: &str, videos: &[usize]) -> Result<Evaluation, TrainError> {
-        let known = self.evaluate_guard.events().len();
-        let mut evaluator = Evaluator {
-            loader: self.loader,
-            guard: &mut self.evaluate_guard,
-            relieve: &mut self.stepper.relieve,
-            batch_size: self.config.training.batch_size.clips(),
-            stop: self.stop,
-            label,
-        };
-        let result = evaluator.run(&self.stepper.detector, videos);
-        self.log_sizes(known, false)?;
-        self.log_cleanups()?;
-        let evaluation = result?;
-        self.note_skipped(&evaluation.skipped);
-        Ok(evaluation)
-    }
-
     /// The batches of an epoch follow from seed, epoch and the data set alone: an unusable video leaves a hole where it
     /// would have been, whenever it was found to be unusable.
     fn plan(&self, epoch: u32) -> Vec<Vec<usize>> {
         let (training, loader) = (&self.config.training, &self.config.dataloader);
-        let mut plan =
-            epoch_plan(&self.train_videos, self.config.seed, epoch, training.batch_size.clips(), loader.drop_last);
+        let batch_size = training.batch_size.clips();
+        let mut plan = self.sampler.plan(self.config.seed, epoch, batch_size, loader.drop_last);
         plan.truncate(training.limit_batches.unwrap_or(usize::MAX));
         plan.iter_mut().for_each(|batch| batch.retain(|video| self.usable_videos.contains(video)));
         plan
     }
 
-    fn schedule(&self) -> CosineSchedule {
+    pub(super) fn schedule(&self) -> Schedule {
         let training = &self.config.training;
         let steps_an_epoch = self.plan(0).len().div_ceil(training.gradient_accumulation) as u64;
-        CosineSchedule {
+        Schedule {
+            kind: training.scheduler,
             peak: training.learning_rate,
             minimum: training.min_lr,
             warmup_steps: (training.warmup_epochs * steps_an_epoch as f64).round() as u64,
@@ -174,7 +183,12 @@ impl Trainer<'_> {
         }
     }
 
-    fn train_epoch(&mut self) -> Result<Outcome, TrainError> {
+    /// Of step `step`, counted from 0.
+    pub(super) fn learning_rate(&self, schedule: &Schedule, step: u64) -> f64 {
+        self.state.lr_factor * schedule.at(step, self.state.plateau.factor)
+    }
+
+    fn train_epoch(&mut self) -> Result<EpochEnd, TrainError> {
         let plan = self.plan(self.state.epoch);
         let batches = plan.len() as u64;
         let schedule = self.schedule();
@@ -183,19 +197,24 @@ impl Trainer<'_> {
         let bar = Bar::new("train", batches, every);
         bar.advance(self.state.batches_done as u64, String::new);
         let draw = Draw { seed: self.config.seed, epoch: self.state.epoch };
-        let mut pass = self.loader.pass(plan[self.state.batches_done.min(plan.len())..].to_vec(), Some(draw));
+        let mut pass = self.loader.pass_from(plan, self.state.batches_done, Some(draw));
         loop {
             let started = Instant::now();
             let group = next_group(&mut pass, accumulation)?;
             if group.is_empty() {
-                return Ok(Outcome::Completed);
+                return Ok(EpochEnd::Finished);
             }
             let wait_secs = started.elapsed().as_secs_f64();
-            self.learn(&group, schedule.at(self.state.step), started, wait_secs)?;
+            let lr = self.learning_rate(&schedule, self.state.step);
+            self.learn(&group, lr, started, wait_secs)?;
             self.look_at_memory()?;
+            self.save_when_due()?;
             bar.advance(group.len() as u64, || self.progress_line());
+            if self.state.bad_steps >= MAX_BAD_STEPS {
+                return Ok(EpochEnd::Diverged);
+            }
             if self.stop.load(Ordering::Relaxed) {
-                return Ok(Outcome::Interrupted);
+                return Ok(EpochEnd::Interrupted);
             }
         }
     }
@@ -244,17 +263,10 @@ impl Trainer<'_> {
             self.state.bad_steps = 0;
             tally.loss_sum += report.gradients.loss * clips as f64;
             tally.scores.extend_from_slice(&report.gradients.scores);
-        } else if report.gradients.loss.is_finite() && self.stepper.scaler.is_enabled() {
-            self.state.bad_steps += 1;
-            tracing::debug!("step {}: fp16 gradients overflowed, the loss scale is halved", self.state.step);
         } else {
-            self.state.bad_steps += 1;
-            self.note_bad_step(group)?;
+            self.note_bad_step(group, report.gradients.loss)?;
         }
-        if self.state.bad_steps >= MAX_BAD_STEPS {
-            return Err(TrainError::Diverged { step: self.state.step });
-        }
-        let held = torch::allocator_stats(self.stepper.detector.device());
+        let held = torch::allocator_stats(self.stepper.learner.detector.device());
         self.state.gpu_peak_bytes = self.state.gpu_peak_bytes.max(held.map(|held| held.allocated_peak_bytes));
         self.state.gpu_reserved_peak_bytes =
             self.state.gpu_reserved_peak_bytes.max(held.map(|held| held.reserved_peak_bytes));
@@ -263,7 +275,7 @@ impl Trainer<'_> {
             epoch: self.state.epoch + 1,
             loss: report.gradients.loss,
             lr,
-            grad_norm: report.grad_norm,
+            grad_norm: report.gradients.norm,
             scale: self.stepper.scaler.scale(),
             clips,
             cut: report.cut,
@@ -275,15 +287,7 @@ impl Trainer<'_> {
         Ok(self.log.write("step", &line)?)
     }
 
-    fn note_bad_step(&mut self, group: &[HostBatch]) -> io::Result<()> {
-        let videos = group.iter().flat_map(|batch| &batch.videos);
-        let videos = videos.map(|video| self.manifest.videos[*video].path.as_path()).collect();
-        let line = SkipLine { step: self.state.step, reason: "loss or gradients are not finite", videos };
-        tracing::warn!("step {}: loss or gradients are not finite; no weight was moved", self.state.step);
-        self.log.write("skip", &line)
-    }
-
-    fn note_skipped(&mut self, skipped: &[(usize, String)]) {
+    pub(super) fn note_skipped(&mut self, skipped: &[(usize, String)]) {
         for (video, reason) in skipped {
             if self.state.skipped.iter().all(|(known, _)| known != video) {
                 tracing::warn!("{} is skipped: {reason}", self.manifest.video_name(*video));
@@ -292,25 +296,10 @@ impl Trainer<'_> {
         }
     }
 
-    /// The run ends with `error`; what was learned since the last checkpoint is kept where it is whole.
-    fn save_what_can_be_saved(&mut self, error: &StepError) {
-        let last = Checkpoints::of_run(self.folder.path()).path("last");
-        let step = self.state.step;
-        let note = match error.can_be_saved().then(|| self.save(false)) {
-            Some(Ok(())) => format!("it is saved as it was after step {step}"),
-            Some(Err(unsaved)) => format!("it could not be saved ({unsaved})"),
-            None => "it cannot be saved as it is now".to_owned(),
-        };
-        match last.canonicalize() {
-            Ok(last) => tracing::error!("training stops: {note}; the last checkpoint is {}", last.display()),
-            Err(_) => tracing::error!("training stops: {note}; there is no checkpoint yet"),
-        }
-    }
-
     fn progress_line(&self) -> String {
         let tally = &self.state.tally;
         let number = |value: Option<f64>, digits: usize| value.map_or("-".into(), |v| format!("{v:.digits$}"));
-        let memory = match torch::peak_allocated_bytes(self.stepper.detector.device()) {
+        let memory = match torch::peak_allocated_bytes(self.stepper.learner.detector.device()) {
             Some(bytes) => format!("GPU {}", ByteSize(bytes)),
             None => memory::process_rss_bytes().map_or(String::new(), |bytes| format!("RSS {}", ByteSize(bytes))),
         };
@@ -323,57 +312,6 @@ impl Trainer<'_> {
             number(tally.clips_per_sec(), 1),
             self.stepper.guard.cut(),
         )
-    }
-
-    fn finish_epoch(&mut self, evaluation: &Evaluation) -> Result<(), TrainError> {
-        let validation = evaluation.metrics();
-        let is_best = Best::beats(&validation, self.state.best.as_ref().map(|best| &best.validation));
-        let record = self.record(validation.clone(), is_best);
-        tracing::info!("{}", epoch_line(&record, self.config.training.epochs));
-        self.log.write("epoch", &record)?;
-
-        let state = &mut self.state;
-        state.history.push(record);
-        state.epoch += 1;
-        state.batches_done = 0;
-        state.tally = Tally::default();
-        let stopping = &self.config.training.early_stopping;
-        state.plateau.update(validation.video_auc, stopping.min_delta);
-        if is_best {
-            state.best = Some(Best { epoch: state.epoch, validation });
-        }
-        write_csv(&self.folder.csv(), CSV_COLUMNS, &self.state.history)?;
-        self.save(is_best)
-    }
-
-    fn record(&self, validation: Metrics, is_best: bool) -> EpochRecord {
-        let tally = &self.state.tally;
-        EpochRecord {
-            epoch: self.state.epoch + 1,
-            step: self.state.step,
-            train_loss: tally.loss(),
-            train_auc: tally.auc(),
-            val_loss: validation.log_loss,
-            validation,
-            lr: self.schedule().at(self.state.step.saturating_sub(1)),
-            seconds: tally.seconds,
-            data_wait_share: if tally.seconds > 0.0 { tally.wait_secs / tally.seconds } else { 0.0 },
-            train_clips: tally.clips(),
-            clips_per_sec: tally.clips_per_sec(),
-            is_best,
-        }
-    }
-
-    fn save(&mut self, is_best: bool) -> Result<(), TrainError> {
-        self.state.optimizer_step = self.stepper.optimizer.step_count();
-        self.state.scaler = self.stepper.scaler.clone();
-        self.state.train_guard = self.stepper.guard.state();
-        self.state.evaluate_guard = self.evaluate_guard.state();
-        self.state.log_bytes = self.log.bytes();
-        let parameters = self.stepper.detector.parameters();
-        Checkpoints::of_run(self.folder.path())
-            .save(parameters, &self.stepper.optimizer, &self.state, self.config, is_best)
-            .map_err(TrainError::from)
     }
 }
 

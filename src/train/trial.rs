@@ -7,13 +7,13 @@ use std::time::Instant;
 use serde::{Deserialize, Serialize};
 use tch::{Kind, Tensor};
 
-use super::{StepError, Stepper};
+use super::{Learner, StepError, Stepper};
 use crate::config::Config;
 use crate::data::{ClipSpec, HostBatch, Label};
 use crate::evaluate::{Frames, score_batch};
 use crate::memory::{self, DeviceGauge, DeviceKind, Failure, Guard, GuardError, Ladder, classify, training_step};
 use crate::model::{Detector, Placement};
-use crate::optim::{AdamW, LossScaler};
+use crate::optim::{Loss, LossScaler};
 use crate::torch::{self, Format};
 
 /// What is tried.
@@ -64,7 +64,10 @@ impl Trial {
     /// # Errors
     /// Whatever went wrong besides memory running out, in words.
     pub fn run(&self, placement: &Placement) -> Result<Trialled, String> {
-        let spec = ClipSpec::of(&self.config.data);
+        let spec = match self.phase {
+            Phase::Train => ClipSpec::of_training(&self.config.data),
+            Phase::Evaluate => ClipSpec::of(&self.config.data),
+        };
         let batch = made_up_batch(&spec, self.config.training.batch_size.clips());
         // Threads and the libraries' own state are there before training, too.
         let square = Tensor::ones([64, 64], (Kind::Float, placement.device));
@@ -104,13 +107,16 @@ impl Trial {
             let frames = Frames { batch, spec, pin_memory: false };
             return self.timed(|_| score_batch(&detector, frames).map(drop).map_err(StepError::Torn));
         }
-        let named = detector.parameters().trainable().map(|parameter| (parameter.name.as_str(), &parameter.tensor));
-        let optimizer = AdamW::new(named, training.weight_decay).map_err(StepError::Torn)?;
+        // The average is a second network, and stays as long.
+        let average = training.ema_decay.map(|_| Detector::new(model, place.device, place.format, gpu.channels_last));
+        let average = average.transpose().map_err(StepError::Torn)?;
+        let learner = Learner::new(training, detector, average).map_err(StepError::Torn)?;
+        let loss = Loss::new(&self.config.loss, [1, 1]);
         let scaler = LossScaler::new(place.format == Format::Fp16);
         let ladder = Ladder::training(&self.config, place.device.is_cuda());
         let guard = Guard::new("train", ladder, Box::new(DeviceGauge(place.device)), false, 0);
         let mut stepper =
-            Stepper::new(&self.config, detector, optimizer, scaler, guard, Box::new(|| {})).map_err(StepError::Torn)?;
+            Stepper::new(&self.config, learner, loss, scaler, guard, Box::new(|| {})).map_err(StepError::Torn)?;
         self.timed(|step| stepper.run(std::slice::from_ref(batch), 1e-5, i64::from(step)).map(drop))
     }
 

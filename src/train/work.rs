@@ -7,13 +7,14 @@ use std::ops::Range;
 
 use tch::{Device, Kind, TchError, Tensor};
 
+use super::learner::Learner;
 use crate::config::Precision;
 use crate::data::{ClipSpec, HostBatch, Label};
 use crate::evaluate::{Frames, probabilities};
 use crate::memory::{Attempt, Cut};
-use crate::model::{Detector, Mode, Parameters};
-use crate::optim::AdamW;
-use crate::torch::{self, Format, Result};
+use crate::model::Mode;
+use crate::optim::{Loss, LossScaler};
+use crate::torch::{self, Format, Result, foreach};
 
 /// What one forward and backward over the effective batch gave.
 #[derive(Debug, Clone, Default, PartialEq)]
@@ -22,22 +23,21 @@ pub struct Gradients {
     pub loss: f64,
     /// Probability of fake and the truth, of every clip.
     pub scores: Vec<(f64, bool)>,
-    /// Global L2 norm of the gradients, which the loss scale is still in.
-    pub scaled_norm: f64,
+    /// Global L2 norm of the gradients; infinite or no number where one of them is.
+    pub norm: f64,
 }
 
 /// Forward and backward of one step, and what a failed one changes.
 pub(super) struct Work<'a> {
-    pub detector: &'a mut Detector,
-    pub optimizer: &'a AdamW,
+    pub learner: &'a mut Learner,
+    pub loss: &'a Loss,
+    pub scaler: &'a LossScaler,
     /// Running statistics as they were before the step.
     pub statistics: &'a [Tensor],
     pub relieve: &'a mut dyn FnMut(),
     pub batches: &'a [HostBatch],
     pub spec: &'a ClipSpec,
     pub pin_memory: bool,
-    /// What the loss is multiplied by.
-    pub scale: f64,
     pub seed: i64,
     /// What a move to the CPU makes the format of.
     pub precision: Precision,
@@ -49,9 +49,9 @@ impl Attempt for Work<'_> {
     type Output = Gradients;
     type Error = TchError;
 
-    /// Leaves the sum of the micro-batches' gradients, times the scale, in the parameters.
+    /// Leaves the sum of the micro-batches' gradients in the parameters.
     fn attempt(&mut self, cut: Cut) -> Result<Gradients> {
-        self.detector.parameters().zero_gradients()?;
+        self.learner.detector.parameters().zero_gradients()?;
         tch::manual_seed(self.seed);
         let mut sum = Gradients::default();
         for batch in self.batches {
@@ -62,13 +62,13 @@ impl Attempt for Work<'_> {
             }
         }
         fault()?;
-        sum.scaled_norm = global_norm(self.detector.parameters())?;
+        sum.norm = self.unscaled_norm()?;
         Ok(sum)
     }
 
     fn recover(&mut self, next: Cut) -> Result<()> {
-        self.detector.parameters().restore_buffers(self.statistics)?;
-        if next.on_cpu && self.detector.device() != Device::Cpu {
+        self.learner.detector.parameters().restore_buffers(self.statistics)?;
+        if next.on_cpu && self.learner.detector.device() != Device::Cpu {
             self.move_to_cpu()?;
         }
         (self.relieve)();
@@ -81,11 +81,11 @@ impl Work<'_> {
         let frames = Frames { batch, spec: self.spec, pin_memory: self.pin_memory };
         let labels = &batch.labels[clips.clone()];
         fault()?;
-        if cut.chunk_frames.is_some() || self.detector.recomputes() {
+        if cut.chunk_frames.is_some() || self.learner.detector.recomputes() {
             return self.recomputed(frames, frames.of_clips(&clips), labels, cut);
         }
-        let images_nchw = frames.images(self.detector, frames.of_clips(&clips), cut)?;
-        let features_nf = self.detector.features(&images_nchw, self.mode)?;
+        let images_nchw = frames.images(&self.learner.detector, frames.of_clips(&clips), cut)?;
+        let features_nf = self.learner.detector.features(&images_nchw, self.mode)?;
         self.head_step(&features_nf, labels)
     }
 
@@ -94,14 +94,14 @@ impl Work<'_> {
     fn recomputed(&self, frames: Frames, all: Range<usize>, labels: &[Label], cut: Cut) -> Result<Gradients> {
         let inputs = |pass, mode| {
             fault()?;
-            self.detector.segment_inputs(frames.images(self.detector, pass, cut)?, mode)
+            self.learner.detector.segment_inputs(frames.images(&self.learner.detector, pass, cut)?, mode)
         };
         let passes: Vec<_> = cut.passes(all.clone()).collect();
         let mut features = Vec::with_capacity(passes.len());
         let mut kept = None;
         for pass in &passes {
             let inputs = inputs(pass.clone(), self.mode)?;
-            features.push(self.detector.features_of(&inputs, self.mode)?);
+            features.push(self.learner.detector.features_of(&inputs, self.mode)?);
             // With several passes, keeping what enters each segment would be what the cut is to spare.
             kept = (passes.len() == 1).then_some(inputs);
         }
@@ -116,7 +116,7 @@ impl Work<'_> {
                 None => inputs(pass.clone(), self.mode.again())?,
             };
             let rows = gradient_nf.f_narrow(0, (pass.start - all.start) as i64, pass.len() as i64)?;
-            self.detector.backward(inputs, &rows, self.mode)?;
+            self.learner.detector.backward(inputs, &rows, self.mode)?;
         }
         Ok(gradients)
     }
@@ -125,43 +125,33 @@ impl Work<'_> {
     /// last one) changes nothing.
     fn head_step(&self, features_nf: &Tensor, labels: &[Label]) -> Result<Gradients> {
         let clips: usize = self.batches.iter().map(|batch| batch.labels.len()).sum();
-        let is_fake = labels.iter().map(|label| *label == Label::Fake);
-        let targets: Vec<f32> = is_fake.clone().map(|fake| f32::from(u8::from(fake))).collect();
-        let targets_b = Tensor::f_from_slice(&targets)?.f_to_device(self.detector.device())?;
+        let is_fake: Vec<bool> = labels.iter().map(|label| *label == Label::Fake).collect();
         let features_btf = features_nf.f_view([labels.len() as i64, self.spec.frames as i64, -1])?;
-        let logits_b = self.detector.logits(&features_btf, self.mode)?.clips_b.f_to_kind(Kind::Float)?;
-        let sum = tch::Reduction::Sum;
-        let loss = logits_b.f_binary_cross_entropy_with_logits(&targets_b, None::<Tensor>, None::<Tensor>, sum)?;
-        let loss = loss.f_div_scalar(clips as f64)?;
+        let logits_b = self.learner.detector.logits(&features_btf, self.mode)?.clips_b.f_to_kind(Kind::Float)?;
+        let loss = self.loss.sum(&logits_b, &is_fake)?.f_div_scalar(clips as f64)?;
         fault()?;
-        loss.f_mul_scalar(self.scale)?.f_backward()?;
+        loss.f_mul_scalar(self.scaler.scale())?.f_backward()?;
         let scores = probabilities(&logits_b)?.into_iter().zip(is_fake).collect();
-        Ok(Gradients { loss: loss.f_double_value(&[])?, scores, scaled_norm: 0.0 })
+        Ok(Gradients { loss: loss.f_double_value(&[])?, scores, norm: 0.0 })
+    }
+
+    /// Takes the loss scale out of the gradients; their global L2 norm.
+    fn unscaled_norm(&self) -> Result<f64> {
+        let _no_grad = tch::no_grad_guard();
+        let gradients = self.learner.detector.parameters().gradients()?;
+        let gradients: Vec<_> = gradients.iter().collect();
+        match self.scaler.unscale(&gradients)? {
+            true => foreach::global_norm(&gradients),
+            false => Ok(f64::INFINITY),
+        }
     }
 
     /// The same step goes on there: weights, running statistics, moments.
     fn move_to_cpu(&mut self) -> Result<()> {
         tracing::warn!("training goes on on the CPU, which is much slower");
-        self.detector.move_to_cpu(Format::resolve(self.precision, false))?;
-        for moments in self.optimizer.moments() {
-            torch::move_to_cpu(&moments.exp_avg)?;
-            torch::move_to_cpu(&moments.exp_avg_sq)?;
-        }
+        self.learner.move_to_cpu(Format::resolve(self.precision, false))?;
         self.statistics.iter().try_for_each(torch::move_to_cpu)
     }
-}
-
-/// Global L2 norm of all gradients.
-fn global_norm(parameters: &Parameters) -> Result<f64> {
-    let _no_grad = tch::no_grad_guard();
-    let mut norms = Vec::new();
-    for parameter in parameters.trainable() {
-        let gradient = parameter.tensor.f_grad()?;
-        if gradient.defined() {
-            norms.push(gradient.f_norm()?);
-        }
-    }
-    Tensor::f_stack(&norms, 0)?.f_norm()?.f_double_value(&[])
 }
 
 /// A place where tests make memory run out.

@@ -134,6 +134,21 @@ impl ClipCache {
         Some(clip.meta.clone())
     }
 
+    /// What was noted about a video under `name`: a few bytes on disk, as lasting as its clips.
+    pub(super) fn note(&self, footage: &Footage, spec: &ClipSpec, name: &str) -> Option<Vec<u8>> {
+        let disk = self.disk.as_ref()?;
+        disk.peek(&disk.key(footage, &without_frames(spec), name)?)
+    }
+
+    /// Notes something about a video.
+    pub(super) fn keep_note(&self, footage: &Footage, spec: &ClipSpec, name: &str, meta: Vec<u8>) {
+        if let Some(disk) = &self.disk
+            && let Some(key) = disk.key(footage, &without_frames(spec), name)
+        {
+            disk.insert(&key, &ReadClip { thwc: Vec::new(), meta });
+        }
+    }
+
     /// Whether one more clip of this size would be kept, by memory or by disk.
     pub(super) fn has_room(&self, clip_bytes: u64) -> bool {
         self.memory.has_room(clip_bytes) || self.disk.as_ref().is_some_and(|disk| disk.has_room())
@@ -179,6 +194,11 @@ impl ClipCache {
             ..on_disk
         }
     }
+}
+
+/// A note is a clip without frames.
+fn without_frames(spec: &ClipSpec) -> ClipSpec {
+    ClipSpec { frames: 0, ..*spec }
 }
 
 fn count(counter: &AtomicU64) {

@@ -295,7 +295,8 @@ fn has_index(path: &Path) -> std::io::Result<Option<bool>> {
         let mut header = [0_u8; 16];
         file.seek(SeekFrom::Start(at))?;
         if at >= length || file.read_exact(&mut header[..8]).is_err() {
-            return Ok(Some(false));
+            // What is shorter than a single box is no such file.
+            return Ok((number > 0).then_some(false));
         }
         let kind = &header[4..8];
         if number == 0 && kind != b"ftyp" {

@@ -140,6 +140,12 @@ impl ClipSpec {
         }
     }
 
+    /// Clips as training steps see them.
+    #[must_use]
+    pub fn of_training(data: &DataConfig) -> Self {
+        Self { frames: data.training_frames(), ..Self::of(data) }
+    }
+
     /// Evenly spaced frames, with the defaults for all else.
     #[must_use]
     pub fn uniform(frames: usize, height: usize, width: usize, min_frames: usize) -> Self {

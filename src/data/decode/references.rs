@@ -140,3 +140,38 @@ impl Buffer {
         full.then(|| references.iter().map(|reference| reference.picture).collect())
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use super::super::h264::Limits;
+    use super::*;
+
+    /// A picture at this place in the order of display, whose slices' lists are so long.
+    fn picture(number: usize, order: i64, lengths: &[usize], marking: Marking) -> Picture {
+        let list = |length: &usize| List { length: *length, steps: Vec::new() };
+        Picture {
+            limits: Limits { max_frame_num: 16, max_order_lsb: 64, max_references: 4 },
+            idr: number == 0,
+            frame_num: number as i64,
+            order_lsb: order,
+            marking,
+            slices: vec![lengths.iter().map(list).collect()],
+            header: Vec::new(),
+        }
+    }
+
+    #[test]
+    fn the_first_list_looks_back_and_the_second_ahead() {
+        let needed_by = |lengths: &[usize]| {
+            let intra = [0, 8, 16, 24].iter().enumerate();
+            let mut pictures: Vec<_> = intra.map(|(at, order)| picture(at, *order, &[], Marking::Sliding)).collect();
+            // Between the second and the third.
+            pictures.push(picture(4, 12, lengths, Marking::NoReference));
+            needed(&pictures.iter().collect::<Vec<_>>(), |picture| picture == 4).unwrap()
+        };
+        assert_eq!(needed_by(&[1, 1]), [true, true, true, false, true]);
+        assert_eq!(needed_by(&[1, 2]), [true, true, true, true, true]);
+        assert_eq!(needed_by(&[2, 1]), [true, true, true, false, true], "the very first is always there");
+        assert_eq!(needed_by(&[2]), [true, false, true, true, true], "a P-picture names those decoded last");
+    }
+}

@@ -66,9 +66,6 @@ impl FaceFacts {
     }
 }
 
-/// Starts the reason that a video without a face is skipped for.
-pub const NO_FACE: &str = "no face was found";
-
 /// All that decides what is cut out of a video beyond the [`ClipSpec`]: part of a cached clip's key.
 #[must_use]
 pub fn crop_key(faces: &FaceConfig) -> String {
@@ -79,7 +76,8 @@ pub fn crop_key(faces: &FaceConfig) -> String {
 /// Reads a clip as [`decode::read_clip`] does, with the face cut out of every frame by one square.
 ///
 /// # Errors
-/// [`DataError::Video`] where the video cannot be read, or has no face and such videos are to be skipped.
+/// [`DataError::Video`] where the video cannot be read, [`DataError::NoFace`] where it has no face and such videos are to
+/// be skipped.
 pub fn read_face_clip(
     footage: &Footage,
     spec: &ClipSpec,
@@ -109,7 +107,7 @@ fn read_bounded(
     let (found, looked_at) = look(&frames, [width, height], faces, detector).map_err(about)?;
     let Some(track) = longest_track(&found) else {
         return match faces.on_miss {
-            OnMiss::Skip => Err(about(format!("{NO_FACE} in {looked_at} frames"))),
+            OnMiss::Skip => Err(DataError::NoFace { path: footage.path.clone(), looked_at }),
             OnMiss::WholeFrame => Ok(FaceClip {
                 thwc: decode::read_clip(footage, spec, draw)?,
                 facts: FaceFacts {

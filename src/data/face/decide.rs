@@ -1,6 +1,5 @@
 //! `data.faces.mode: auto`: a look at a few videos of each data set says whether its faces are to be cut out.
 
-use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
 
 use super::FaceDetector;
@@ -8,7 +7,7 @@ use super::track::longest_track;
 use crate::config::{FaceConfig, FaceMode};
 use crate::data::decode::{self, ClipSpec, FrameSize};
 use crate::data::manifest::{Footage, Label, Manifest};
-use crate::data::{ClipCache, DataError, ReadClip};
+use crate::data::{ClipCache, DataError};
 
 /// Videos that are looked at, of both classes alike.
 const SAMPLE: usize = 12;
@@ -39,7 +38,7 @@ pub fn decide(
                 let mut sides = Vec::new();
                 for video in sample(manifest, set, SAMPLE) {
                     if !stop.load(Ordering::Relaxed) {
-                        sides.extend(looks.at(video, &manifest.footage(video))?);
+                        sides.extend(looks.at(&manifest.footage(video))?);
                     }
                 }
                 verdict(&manifest.sets[set].name(), sides)
@@ -62,18 +61,15 @@ struct Looks<'a> {
 
 impl Looks<'_> {
     /// None where the video cannot be read.
-    fn at(&self, video: usize, footage: &Footage) -> Result<Option<Side>, DataError> {
-        // To the cache it is a clip without frames.
-        let nothing = ClipSpec { frames: 0, ..*self.spec };
-        let key = format!("look 1, centerface 1, least {}", self.min_size);
-        let kept = self.cache.preload(video, footage, &nothing, &key);
+    fn at(&self, footage: &Footage) -> Result<Option<Side>, DataError> {
+        let name = format!("look 1, centerface 1, least {}", self.min_size);
+        let kept = self.cache.note(footage, self.spec, &name);
         if let Some(side) = kept.and_then(|bytes| serde_json::from_slice(&bytes).ok()) {
             return Ok(Some(side));
         }
         let side = self.look(footage)?;
-        if let Some(Ok(meta)) = side.as_ref().map(serde_json::to_vec) {
-            let look = Arc::new(ReadClip { thwc: Vec::new(), meta });
-            self.cache.insert(video, &look, footage, &nothing, &key);
+        if let Some(Ok(seen)) = side.as_ref().map(serde_json::to_vec) {
+            self.cache.keep_note(footage, self.spec, &name, seen);
         }
         Ok(side)
     }

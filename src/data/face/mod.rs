@@ -12,7 +12,7 @@ mod track;
 use image::RgbImage;
 
 pub use centerface::CenterFace;
-pub use crop::{FaceClip, FaceFacts, NO_FACE, WORKER_BYTES, crop_key, read_face_clip};
+pub use crop::{FaceClip, FaceFacts, WORKER_BYTES, crop_key, read_face_clip};
 pub use decide::{decide, sample};
 pub use track::{Track, longest_track};
 

@@ -10,8 +10,10 @@ use rand_chacha::ChaCha8Rng;
 use rustix::process::{Resource, Rlimit, setrlimit};
 
 use super::*;
-use crate::data::epoch_plan;
+use crate::config::OptimizerChoice;
+use crate::data::Sampler;
 use crate::memory::{Cause, Gauge};
+use crate::optim::{ParameterGroups, optimizer};
 
 /// Set for the process that runs one test alone.
 const ALONE: &str = "DFDETECT_TEST_ALONE";
@@ -44,12 +46,13 @@ fn status_bytes(key: &str) -> u64 {
 fn light_stepper(config: &Config) -> Stepper {
     let mut stepper = stepper(config);
     let deep = |name: &str| name.contains("layer3.") || name.contains("layer4.");
-    let (_, light): (Vec<_>, Vec<_>) = stepper.detector.parameters().trainable().partition(|p| deep(&p.name));
-    let optimizer = AdamW::new(light.iter().map(|p| (p.name.as_str(), &p.tensor)), 1e-4).unwrap();
-    for parameter in stepper.detector.parameters().trainable().filter(|p| deep(&p.name)) {
+    let parameters = stepper.learner.detector.parameters();
+    let (deep, light): (Vec<_>, Vec<_>) = parameters.trainable().partition(|p| deep(&p.name));
+    let groups = ParameterGroups::new(light.iter().map(|p| (p.name.as_str(), &p.tensor)), 1e-4, 1.0);
+    for parameter in deep {
         let _ = parameter.tensor.set_requires_grad(false);
     }
-    stepper.optimizer = optimizer;
+    stepper.learner.optimizer = optimizer(OptimizerChoice::Adamw, groups).unwrap();
     stepper
 }
 
@@ -121,9 +124,9 @@ fn steps_through_failures(epochs: u32) {
     let mut config = config(Temporal::Mean, 0.0);
     (config.data.frame_size, config.training.batch_size) = ([40, 40], BatchSize::Clips(2));
     // 10 videos, five batches an epoch; what a clip shows follows from its video. All are there before memory is short.
-    let videos: Vec<usize> = (0..10).collect();
-    let plan: Vec<Vec<usize>> = (0..epochs).flat_map(|epoch| epoch_plan(&videos, 5, epoch, 2, false)).collect();
-    let clips: Vec<Vec<u8>> = videos.iter().map(|video| batch(&config, video * 97, 1).frames_bthwc).collect();
+    let sampler = Sampler::Shuffled((0..10).collect());
+    let plan: Vec<Vec<usize>> = (0..epochs).flat_map(|epoch| sampler.plan(5, epoch, 2, false)).collect();
+    let clips: Vec<Vec<u8>> = (0..10).map(|video| batch(&config, video * 97, 1).frames_bthwc).collect();
     let of_videos = |videos: &Vec<usize>| HostBatch {
         index: 0,
         frames_bthwc: videos.iter().flat_map(|video| clips[*video].iter().copied()).collect(),

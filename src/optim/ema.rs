@@ -1,0 +1,43 @@
+//! A running average of the weights, which often tests better than the weights themselves.
+
+use tch::{Kind, Tensor};
+
+use crate::torch::Result;
+use crate::torch::foreach;
+
+/// The exponential moving average of weights and running statistics.
+#[derive(Debug)]
+pub struct Ema {
+    averages: Vec<Tensor>,
+    sources: Vec<Tensor>,
+    decay: f64,
+}
+
+impl Ema {
+    /// Starts with a copy: `averages` become equal to `sources`, tensor by tensor.
+    ///
+    /// # Errors
+    /// They are not of the same network.
+    pub fn new(averages: Vec<Tensor>, sources: Vec<Tensor>, decay: f64) -> Result<Self> {
+        assert_eq!(averages.len(), sources.len(), "one average a tensor");
+        let _no_grad = tch::no_grad_guard();
+        for (average, source) in averages.iter().zip(&sources) {
+            assert_eq!(source.kind(), Kind::Float, "averages are of float32");
+            average.shallow_clone().f_copy_(source)?;
+        }
+        Ok(Self { averages, sources, decay })
+    }
+
+    /// Takes the weights of update `n` of the optimizer in, counted from 1. The average keeps
+    /// `min(decay, (1 + n) / (10 + n))` of itself, so that the random first weights are soon forgotten (the warm-up of
+    /// TensorFlow's `ExponentialMovingAverage`).
+    ///
+    /// # Errors
+    /// No memory for lists of pointers; then nothing has changed.
+    pub fn update(&self, n: i32) -> Result<()> {
+        let _no_grad = tch::no_grad_guard();
+        let kept = self.decay.min((1.0 + f64::from(n)) / (10.0 + f64::from(n)));
+        let [averages, sources] = [&self.averages, &self.sources].map(|list| list.iter().collect::<Vec<_>>());
+        foreach::lerp(&averages, &sources, 1.0 - kept)
+    }
+}

@@ -1,0 +1,163 @@
+//! Which learning rate and which weight decay each parameter gets, and what one update of them works on.
+
+use std::sync::Once;
+
+use tch::{Kind, Tensor};
+
+use crate::torch::Result;
+use crate::torch::foreach::Span;
+
+/// The parameters that an optimizer moves, those with equal settings next to each other.
+///
+/// Weight decay is for weights: tensors of one dimension, the biases and the scales and shifts of norms, get none. What
+/// belongs to `backbone.` learns with a share of the learning rate.
+#[derive(Debug)]
+pub struct ParameterGroups {
+    all: Vec<Grouped>,
+}
+
+#[derive(Debug)]
+struct Grouped {
+    name: String,
+    tensor: Tensor,
+    learning_rate_scale: f64,
+    weight_decay: f64,
+}
+
+impl ParameterGroups {
+    /// Of these named parameters.
+    #[must_use]
+    pub fn new<'t>(
+        parameters: impl Iterator<Item = (&'t str, &'t Tensor)>,
+        weight_decay: f64,
+        backbone_lr_scale: f64,
+    ) -> Self {
+        let grouped = parameters.map(|(name, tensor)| Grouped {
+            name: name.to_owned(),
+            tensor: tensor.shallow_clone(),
+            learning_rate_scale: if name.starts_with("backbone.") { backbone_lr_scale } else { 1.0 },
+            weight_decay: if tensor.dim() > 1 { weight_decay } else { 0.0 },
+        });
+        let mut all: Vec<_> = grouped.collect();
+        all.sort_by_key(|parameter| (!parameter.name.starts_with("backbone."), parameter.tensor.dim() <= 1));
+        Self { all }
+    }
+
+    /// A tensor of zeros beside each parameter.
+    pub(super) fn zeros(&self) -> Result<Vec<Tensor>> {
+        let _no_grad = tch::no_grad_guard();
+        self.all.iter().map(|parameter| parameter.tensor.f_zeros_like()).collect()
+    }
+
+    /// Tensors beside the parameters with the names they are saved under.
+    pub(super) fn named<'t>(&self, tensors: &'t [Tensor], what: &str) -> Vec<(String, &'t Tensor)> {
+        self.all.iter().zip(tensors).map(|(parameter, tensor)| (format!("{}.{what}", parameter.name), tensor)).collect()
+    }
+
+    /// What an update works on: the parameters that have a gradient.
+    pub(super) fn pending(&self, learning_rate: f64) -> Result<Pending<'_>> {
+        let mut pending =
+            Pending { indices: Vec::new(), parameters: Vec::new(), gradients: Vec::new(), spans: Vec::new() };
+        for (index, parameter) in self.all.iter().enumerate() {
+            let gradient = parameter.tensor.f_grad()?;
+            if gradient.defined() {
+                pending.add(index, parameter, gradient, learning_rate);
+            }
+        }
+        Ok(pending)
+    }
+}
+
+/// One update: the parameters that have a gradient.
+pub(super) struct Pending<'p> {
+    indices: Vec<usize>,
+    pub parameters: Vec<&'p Tensor>,
+    pub gradients: Vec<Tensor>,
+    pub spans: Vec<Span>,
+}
+
+impl<'p> Pending<'p> {
+    fn add(&mut self, index: usize, parameter: &'p Grouped, gradient: Tensor, learning_rate: f64) {
+        let (learning_rate, weight_decay) = (learning_rate * parameter.learning_rate_scale, parameter.weight_decay);
+        let begin = self.indices.len();
+        self.indices.push(index);
+        self.parameters.push(&parameter.tensor);
+        self.gradients.push(gradient);
+        match self.spans.last_mut() {
+            Some(span) if span.learning_rate == learning_rate && span.weight_decay == weight_decay => span.end += 1,
+            _ => self.spans.push(Span { begin, end: begin + 1, learning_rate, weight_decay }),
+        }
+    }
+
+    /// Of tensors beside all parameters, those of this update.
+    pub fn pick<'t>(&self, tensors: &'t [Tensor]) -> Vec<&'t Tensor> {
+        self.indices.iter().map(|index| &tensors[*index]).collect()
+    }
+
+    /// Whether libtorch's fused kernels can be used: they walk through memory, so that a gradient must lie there as its
+    /// parameter does. Autograd arranges that wherever the parameter has no gaps. Where not, that is said once.
+    pub fn can_be_fused(&self) -> bool {
+        static SAID: Once = Once::new();
+        let alike =
+            self.parameters.iter().zip(&self.gradients).all(|(parameter, gradient)| lie_alike(parameter, gradient));
+        if !alike {
+            SAID.call_once(|| {
+                tracing::warn!(
+                    "gradients lie in memory otherwise than their weights: the optimizer takes its slow path"
+                );
+            });
+        }
+        alike
+    }
+
+    /// A view beside each parameter; all share the memory of the largest.
+    pub fn scratch(&self) -> Result<Vec<Tensor>> {
+        let Some(largest) = self.parameters.iter().max_by_key(|parameter| parameter.numel()) else {
+            return Ok(Vec::new());
+        };
+        let buffer = Tensor::f_empty([largest.numel() as i64], (Kind::Float, largest.device()))?;
+        let view =
+            |parameter: &&Tensor| buffer.f_narrow(0, 0, parameter.numel() as i64)?.f_view(parameter.size().as_slice());
+        self.parameters.iter().map(view).collect()
+    }
+}
+
+/// Strides along sides of length one mean nothing.
+fn lie_alike(a: &Tensor, b: &Tensor) -> bool {
+    let (size, a, b) = (a.size(), a.stride(), b.stride());
+    size.iter().enumerate().all(|(side, length)| *length == 1 || a[side] == b[side])
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use tch::Device;
+
+    #[test]
+    fn norms_and_biases_do_not_decay_and_the_backbone_learns_slower() {
+        let weight = |shape: &[i64]| Tensor::ones(shape, (Kind::Float, Device::Cpu)).set_requires_grad(true);
+        let named = [
+            ("head.fc.bias", weight(&[1])),
+            ("backbone.conv1.weight", weight(&[2, 3, 3, 3])),
+            ("head.fc.weight", weight(&[1, 4])),
+            ("backbone.bn1.weight", weight(&[2])),
+            ("backbone.fresh.weight", weight(&[2, 2])),
+        ];
+        let groups = ParameterGroups::new(named.iter().map(|(name, tensor)| (*name, tensor)), 0.01, 0.1);
+        let names: Vec<_> = groups.all.iter().map(|parameter| parameter.name.as_str()).collect();
+        let expected = ["conv1.weight", "fresh.weight", "bn1.weight"].map(|name| format!("backbone.{name}"));
+        assert_eq!(names[..3], expected);
+        assert_eq!(names[3..], ["head.fc.weight", "head.fc.bias"]);
+
+        // All but one have a gradient.
+        let loss = named[..4].iter().map(|(_, tensor)| tensor.sum(Kind::Float)).reduce(|a, b| a + b).unwrap();
+        loss.backward();
+        let pending = groups.pending(2.0).unwrap();
+        assert_eq!(pending.indices, [0, 2, 3, 4]);
+        let spans: Vec<_> = pending.spans.iter().map(|s| (s.begin, s.end, s.learning_rate, s.weight_decay)).collect();
+        assert_eq!(spans, [(0, 1, 0.2, 0.01), (1, 2, 0.2, 0.0), (2, 3, 2.0, 0.01), (3, 4, 2.0, 0.0)]);
+        assert!(pending.can_be_fused());
+        assert!(!lie_alike(&weight(&[2, 3]), &weight(&[3, 2]).tr()));
+        assert!(lie_alike(&weight(&[1, 3]), &weight(&[3, 1]).tr()));
+    }
+}

@@ -1,0 +1,80 @@
+//! How wrong logits are: binary cross-entropy and focal loss, in float32.
+
+use tch::{Reduction, Tensor};
+
+use crate::config::{ClassWeights, LossConfig, LossKind};
+use crate::torch::Result;
+
+/// The loss of a run.
+#[derive(Debug, Clone, PartialEq)]
+pub struct Loss {
+    config: LossConfig,
+    /// Factors on the loss of reals and of fakes.
+    weights: [f64; 2],
+}
+
+impl Loss {
+    /// As configured. `clips` are the reals and fakes that an epoch shows: balanced weights make the classes count the
+    /// same, and are 1 on average.
+    #[must_use]
+    pub fn new(config: &LossConfig, clips: [usize; 2]) -> Self {
+        let all = (clips[0] + clips[1]) as f64;
+        let weights = match config.class_weights {
+            ClassWeights::None => [1.0; 2],
+            ClassWeights::Balanced => clips.map(|of_class| all / (2.0 * of_class.max(1) as f64)),
+            ClassWeights::RealFake(weights) => weights,
+        };
+        Self { config: config.clone(), weights }
+    }
+
+    /// Sum over clips of the loss of float32 logits `[B]`; positive means fake.
+    ///
+    /// With label smoothing `s`, targets are `s / 2` and `1 - s / 2`. Focal loss is that of Lin et al. (2017, equation 5),
+    /// written as torchvision's `sigmoid_focal_loss`, which also takes smoothed targets.
+    ///
+    /// # Errors
+    /// Out of memory.
+    pub fn sum(&self, logits_b: &Tensor, is_fake: &[bool]) -> Result<Tensor> {
+        let LossConfig { kind, alpha, gamma, label_smoothing, .. } = self.config;
+        let to_device = |values: Vec<f64>| {
+            let values: Vec<f32> = values.into_iter().map(|value| value as f32).collect();
+            Tensor::f_from_slice(&values)?.f_to_device(logits_b.device())
+        };
+        let targets: Vec<f64> = is_fake
+            .iter()
+            .map(|fake| f64::from(u8::from(*fake)) * (1.0 - label_smoothing) + 0.5 * label_smoothing)
+            .collect();
+        let class_weight = |fake: &bool| self.weights[usize::from(*fake)];
+        let targets_b = to_device(targets.clone())?;
+        match kind {
+            LossKind::Bce => {
+                let weights_b = match self.weights == [1.0; 2] {
+                    true => None,
+                    false => Some(to_device(is_fake.iter().map(class_weight).collect())?),
+                };
+                let sum = Reduction::Sum;
+                logits_b.f_binary_cross_entropy_with_logits(&targets_b, weights_b, None::<Tensor>, sum)
+            }
+            LossKind::Focal => {
+                let alpha_of = |target: &f64| alpha.map_or(1.0, |a| a * target + (1.0 - a) * (1.0 - target));
+                let weights = targets.iter().map(alpha_of).zip(is_fake).map(|(a, fake)| a * class_weight(fake));
+                let weights_b = to_device(weights.collect())?;
+                focal(logits_b, &targets_b, gamma)?.f_mul(&weights_b)?.f_sum(logits_b.kind())
+            }
+        }
+    }
+}
+
+/// Focal loss of each logit, before any weights.
+fn focal(logits_b: &Tensor, targets_b: &Tensor, gamma: f64) -> Result<Tensor> {
+    let entropy_b =
+        logits_b.f_binary_cross_entropy_with_logits(targets_b, None::<Tensor>, None::<Tensor>, Reduction::None)?;
+    // How far the probability is from the target's side: 1 - p_t. Both sigmoids, because 1 - sigmoid loses small numbers.
+    let fake_b = logits_b.f_sigmoid()?;
+    let real_b = logits_b.f_neg()?.f_sigmoid()?;
+    let reals_b = targets_b.f_neg()?.f_add_scalar(1.0)?;
+    let miss_b = fake_b.f_mul(&reals_b)?.f_add(&real_b.f_mul(targets_b)?)?;
+    // The slope of a power below one is infinite at 0.
+    let factor_b = miss_b.f_clamp_min(f64::from(f32::MIN_POSITIVE))?.f_pow_tensor_scalar(gamma)?;
+    entropy_b.f_mul(&factor_b)
+}

@@ -1,0 +1,66 @@
+//! Stochastic gradient descent with momentum.
+
+use tch::Tensor;
+
+use super::Optimizer;
+use super::groups::ParameterGroups;
+use crate::torch::Result;
+use crate::torch::foreach::fused_sgd;
+
+const MOMENTUM: f64 = 0.9;
+
+/// SGD with momentum 0.9 and L2 weight decay in the gradient, as PyTorch has it (no dampening, not Nesterov's).
+#[derive(Debug)]
+pub struct Sgd {
+    parameters: ParameterGroups,
+    momentum_buffers: Vec<Tensor>,
+    steps: i32,
+}
+
+impl Sgd {
+    /// Starts at rest.
+    ///
+    /// # Errors
+    /// No memory for the momentum.
+    pub fn new(parameters: ParameterGroups) -> Result<Self> {
+        let momentum_buffers = parameters.zeros()?;
+        Ok(Self { parameters, momentum_buffers, steps: 0 })
+    }
+}
+
+impl Optimizer for Sgd {
+    fn step(&mut self, learning_rate: f64) -> Result<()> {
+        let _no_grad = tch::no_grad_guard();
+        let pending = self.parameters.pending(learning_rate)?;
+        let buffers = pending.pick(&self.momentum_buffers);
+        if pending.can_be_fused() {
+            let gradients: Vec<_> = pending.gradients.iter().collect();
+            fused_sgd(&pending.parameters, &gradients, &buffers, &pending.spans, MOMENTUM)?;
+        } else {
+            let scratch = pending.scratch()?;
+            for span in &pending.spans {
+                for i in span.begin..span.end {
+                    let [mut parameter, mut gradient, mut buffer] =
+                        [pending.parameters[i], &pending.gradients[i], buffers[i]].map(Tensor::shallow_clone);
+                    let _ = gradient.f_add_(&parameter.f_mul_scalar_out(&scratch[i], span.weight_decay)?)?;
+                    let _ = buffer.f_mul_scalar_(MOMENTUM)?.f_add_(&gradient)?;
+                    let _ = parameter.f_add_(&buffer.f_mul_scalar_out(&scratch[i], -span.learning_rate)?)?;
+                }
+            }
+        }
+        self.steps += 1;
+        Ok(())
+    }
+
+    fn state(&self) -> Vec<(String, &Tensor)> {
+        self.parameters.named(&self.momentum_buffers, "momentum_buffer")
+    }
+
+    fn step_count(&self) -> i32 {
+        self.steps
+    }
+
+    fn set_step_count(&mut self, steps: i32) {
+        self.steps = steps;
+    }
+}

@@ -1,0 +1,194 @@
+//! libtorch's kernels over lists of tensors: one call moves all weights. The C++ side is `foreach.cpp`.
+//!
+//! All of them change tensors in place and allocate only before they touch the first one, so that one which fails for want
+//! of memory has changed nothing.
+#![expect(unsafe_code, reason = "this file is the border to C++")]
+
+use std::ffi::{c_char, c_void};
+
+use tch::Tensor;
+
+use super::Result;
+use super::ffi::check;
+
+/// Tensors `begin..end` of lists that belong together share these settings.
+#[derive(Debug, Clone, Copy, PartialEq)]
+#[repr(C)]
+pub struct Span {
+    /// The first of them.
+    pub begin: usize,
+    /// The one after the last.
+    pub end: usize,
+    /// Of this update.
+    pub learning_rate: f64,
+    /// Of this update.
+    pub weight_decay: f64,
+}
+
+/// What the update of Adam and AdamW works on: one entry a parameter in each list.
+#[derive(Debug, Default)]
+pub struct AdamLists<'t> {
+    /// The weights.
+    pub parameters: Vec<&'t Tensor>,
+    /// Their gradients.
+    pub gradients: Vec<&'t Tensor>,
+    /// Running means of the gradients.
+    pub exp_avgs: Vec<&'t Tensor>,
+    /// Running means of their squares.
+    pub exp_avg_sqs: Vec<&'t Tensor>,
+}
+
+/// What Adam's update depends on besides its lists.
+#[derive(Debug, Clone, Copy)]
+pub struct AdamSettings {
+    /// Share of the old mean of gradients that is kept.
+    pub beta1: f64,
+    /// Share of the old mean of squares that is kept.
+    pub beta2: f64,
+    /// Added to the denominator.
+    pub epsilon: f64,
+    /// Weight decay moves the weights directly (AdamW) instead of through the gradient (Adam).
+    pub decoupled: bool,
+}
+
+type List = *const *const c_void;
+
+unsafe extern "C" {
+    fn dfd_fused_adam(
+        parameters: List,
+        gradients: List,
+        exp_avgs: List,
+        exp_avg_sqs: List,
+        step: *const c_void,
+        spans: *const Span,
+        span_count: usize,
+        beta1: f64,
+        beta2: f64,
+        epsilon: f64,
+        decoupled: bool,
+    ) -> *mut c_char;
+    fn dfd_fused_sgd(
+        parameters: List,
+        gradients: List,
+        buffers: List,
+        spans: *const Span,
+        span_count: usize,
+        momentum: f64,
+    ) -> *mut c_char;
+    fn dfd_global_norm(tensors: List, count: usize, norm: *mut f64) -> *mut c_char;
+    fn dfd_scale(tensors: List, count: usize, factor: f64) -> *mut c_char;
+    fn dfd_unscale(tensors: List, count: usize, found_inf: *const c_void, inverse_scale: *const c_void) -> *mut c_char;
+    fn dfd_lerp(tensors: List, ends: List, count: usize, weight: f64) -> *mut c_char;
+}
+
+/// Pointers to tensors, for as long as those live.
+fn pointers(tensors: &[&Tensor]) -> Vec<*const c_void> {
+    tensors.iter().map(|tensor| tensor.as_ptr().cast()).collect()
+}
+
+fn check_spans(spans: &[Span], lengths: &[usize]) {
+    let fits = |span: &Span| lengths.iter().all(|length| span.begin <= span.end && span.end <= *length);
+    assert!(spans.iter().all(fits), "a span leaves its list");
+}
+
+/// One update of Adam or AdamW by libtorch's fused kernel. `step` holds the number of this update, counted from 1, as
+/// float32 on the parameters' device. Tensors of one parameter must have the same strides.
+///
+/// # Errors
+/// libtorch has no such kernel for these tensors, or no memory for the lists; then nothing has moved.
+pub fn fused_adam(lists: &AdamLists, step: &Tensor, spans: &[Span], settings: AdamSettings) -> Result<()> {
+    let lists = [&lists.parameters, &lists.gradients, &lists.exp_avgs, &lists.exp_avg_sqs].map(|list| pointers(list));
+    check_spans(spans, &lists.each_ref().map(Vec::len));
+    let [parameters, gradients, exp_avgs, exp_avg_sqs] = &lists;
+    let AdamSettings { beta1, beta2, epsilon, decoupled } = settings;
+    // SAFETY: every span lies within every list; the tensors live as long as the call, which keeps none of the pointers.
+    check(unsafe {
+        dfd_fused_adam(
+            parameters.as_ptr(),
+            gradients.as_ptr(),
+            exp_avgs.as_ptr(),
+            exp_avg_sqs.as_ptr(),
+            step.as_ptr().cast(),
+            spans.as_ptr(),
+            spans.len(),
+            beta1,
+            beta2,
+            epsilon,
+            decoupled,
+        )
+    })
+}
+
+/// One update of SGD with momentum by libtorch's fused kernel. Tensors of one parameter must have the same strides.
+///
+/// # Errors
+/// libtorch has no such kernel for these tensors, or no memory for the lists; then nothing has moved.
+pub fn fused_sgd(
+    parameters: &[&Tensor],
+    gradients: &[&Tensor],
+    buffers: &[&Tensor],
+    spans: &[Span],
+    momentum: f64,
+) -> Result<()> {
+    check_spans(spans, &[parameters.len(), gradients.len(), buffers.len()]);
+    let [parameters, gradients, buffers] = [parameters, gradients, buffers].map(pointers);
+    // SAFETY: every span lies within every list; the tensors live as long as the call, which keeps none of the pointers.
+    check(unsafe {
+        dfd_fused_sgd(parameters.as_ptr(), gradients.as_ptr(), buffers.as_ptr(), spans.as_ptr(), spans.len(), momentum)
+    })
+}
+
+/// L2 norm of all tensors as if they were one; 0 of none.
+///
+/// # Errors
+/// No memory for one number a tensor.
+pub fn global_norm(tensors: &[&Tensor]) -> Result<f64> {
+    if tensors.is_empty() {
+        return Ok(0.0);
+    }
+    let (list, mut norm) = (pointers(tensors), 0.0);
+    // SAFETY: the list has as many tensors as said, which live as long as the call; so does the number.
+    check(unsafe { dfd_global_norm(list.as_ptr(), list.len(), &raw mut norm) })?;
+    Ok(norm)
+}
+
+/// Multiplies all tensors by `factor`.
+///
+/// # Errors
+/// No memory for the list.
+pub fn scale(tensors: &[&Tensor], factor: f64) -> Result<()> {
+    if tensors.is_empty() {
+        return Ok(());
+    }
+    let list = pointers(tensors);
+    // SAFETY: the list has as many tensors as said, which live as long as the call.
+    check(unsafe { dfd_scale(list.as_ptr(), list.len(), factor) })
+}
+
+/// Multiplies all tensors by `inverse_scale` and sets `found_inf` to 1 where something was not finite; both are float32 of
+/// one element.
+///
+/// # Errors
+/// No memory for the list.
+pub fn unscale(tensors: &[&Tensor], found_inf: &Tensor, inverse_scale: &Tensor) -> Result<()> {
+    if tensors.is_empty() {
+        return Ok(());
+    }
+    let list = pointers(tensors);
+    // SAFETY: the list has as many tensors as said, which live as long as the call, as do the two others.
+    check(unsafe { dfd_unscale(list.as_ptr(), list.len(), found_inf.as_ptr().cast(), inverse_scale.as_ptr().cast()) })
+}
+
+/// Moves each of `tensors` by `weight` of the way to its counterpart in `ends`.
+///
+/// # Errors
+/// No memory for the lists.
+pub fn lerp(tensors: &[&Tensor], ends: &[&Tensor], weight: f64) -> Result<()> {
+    if tensors.is_empty() {
+        return Ok(());
+    }
+    assert_eq!(tensors.len(), ends.len(), "one end a tensor");
+    let [tensors, ends] = [tensors, ends].map(pointers);
+    // SAFETY: both lists have as many tensors as said, which live as long as the call.
+    check(unsafe { dfd_lerp(tensors.as_ptr(), ends.as_ptr(), tensors.len(), weight) })
+}

@@ -1,0 +1,98 @@
+//! Which checkpoints of a run stay beside those that links name: the newest ends of epochs, and the best of them.
+
+use std::collections::HashSet;
+
+use super::state::{Best, TrainState};
+use crate::config::{Monitor, OutputConfig};
+
+/// Of folders with the states in them, the names of those that stay.
+///
+/// An end of an epoch is what a run can be taken back to: validated, and not among steps that moved no weight. The state
+/// before the first step counts as one, of no epoch.
+pub(super) fn kept(mut folders: Vec<(String, TrainState)>, output: &OutputConfig, monitor: Monitor) -> HashSet<String> {
+    folders.retain(|(_, state)| state.ends_epoch());
+    // Of one step, `step-N-2` is newer than `step-N`.
+    folders.sort_by(|(a, _), (b, _)| (a.len(), a).cmp(&(b.len(), b)));
+    folders.sort_by_key(|(_, state)| state.step);
+    let newest = folders.iter().rev().take(output.keep_last).map(|(name, _)| name.clone());
+    let mut names: HashSet<String> = newest.collect();
+
+    let epoch = |(name, state): &(String, TrainState)| {
+        let record = state.history.last()?;
+        let validation = record.validation.clone();
+        Some((name.clone(), Best { epoch: record.epoch, value: record.monitored(monitor), validation }))
+    };
+    let mut epochs: Vec<_> = folders.iter().filter_map(epoch).collect();
+    // Of equal epochs, the earlier one comes first.
+    epochs.sort_by(|(_, a), (_, b)| Best::beats(a, Some(b)).cmp(&Best::beats(b, Some(a))).reverse());
+    names.extend(epochs.into_iter().take(output.keep_best).map(|(name, _)| name));
+    names
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::metrics::Metrics;
+    use crate::optim::LossScaler;
+    use crate::train::EpochRecord;
+
+    fn record(epoch: u32, video_auc: f64) -> EpochRecord {
+        EpochRecord {
+            epoch,
+            step: u64::from(epoch) * 10,
+            train_loss: None,
+            train_auc: None,
+            val_loss: None,
+            validation: Metrics { video_auc: Some(video_auc), ..Metrics::default() },
+            lr: 0.1,
+            seconds: 1.0,
+            data_wait_share: 0.0,
+            train_clips: 1,
+            clips_per_sec: None,
+            is_best: false,
+        }
+    }
+
+    /// A run of ten steps an epoch with these AUCs, saved at each end, and in the middle of the next epoch.
+    fn run(aucs: &[f64]) -> Vec<(String, TrainState)> {
+        let mut state = TrainState::new(LossScaler::new(false), 4);
+        let mut folders = vec![("step-00000000".to_owned(), state.clone())];
+        for (epoch, auc) in (1..).zip(aucs) {
+            (state.epoch, state.step, state.batches_done) = (epoch, u64::from(epoch) * 10, 0);
+            state.history.push(record(epoch, *auc));
+            folders.push((format!("step-{:08}", state.step), state.clone()));
+        }
+        (state.step, state.batches_done) = (state.step + 5, 5);
+        folders.push((format!("step-{:08}", state.step), state));
+        folders.reverse();
+        folders
+    }
+
+    fn kept_of(aucs: &[f64], keep_last: usize, keep_best: usize) -> Vec<u64> {
+        let output = OutputConfig { keep_last, keep_best, ..OutputConfig::default() };
+        let names = kept(run(aucs), &output, Monitor::ValAuc);
+        let mut steps: Vec<u64> = names.iter().map(|name| name.trim_start_matches("step-").parse().unwrap()).collect();
+        steps.sort_unstable();
+        steps
+    }
+
+    #[test]
+    fn the_newest_and_the_best_ends_of_epochs_stay() {
+        assert_eq!(kept_of(&[], 1, 1), [0], "the state before the first step");
+        assert_eq!(kept_of(&[0.6, 0.9, 0.7, 0.8, 0.5], 1, 1), [20, 50]);
+        assert_eq!(kept_of(&[0.6, 0.9, 0.7, 0.8, 0.5], 2, 3), [20, 30, 40, 50]);
+        assert_eq!(kept_of(&[0.7, 0.7, 0.7, 0.2], 1, 2), [10, 20, 40], "of equal ones, the earlier");
+        assert_eq!(kept_of(&[0.6, 0.7], 9, 9), [0, 10, 20], "never one in the middle of an epoch");
+    }
+
+    #[test]
+    fn of_one_step_the_later_folder_is_newer() {
+        let mut folders = run(&[0.5]);
+        for number in [2, 10] {
+            let again = folders.iter().find(|(name, _)| name == "step-00000010").unwrap().1.clone();
+            folders.push((format!("step-00000010-{number}"), again));
+        }
+        let names = kept(folders, &OutputConfig::default(), Monitor::ValAuc);
+        assert!(names.contains("step-00000010-10"), "{names:?}");
+    }
+}

@@ -1,0 +1,42 @@
+//! Weights and pixels that follow from integers: the other half of `scripts/make_resnet_fixture.py` and
+//! `make_curve_fixture.py`.
+
+use dfdetect::model::{Detector, Parameter};
+use tch::Tensor;
+
+/// The script's numbers in -0.5 .. 0.5.
+pub fn pattern(count: usize, salt: usize) -> Tensor {
+    let value = |i: usize| {
+        let mask = 0xFFFF_FFFF_u64;
+        let mut h = (i as u64 * 2_654_435_761 + salt as u64 * 40_503) & mask;
+        h = (h ^ (h >> 15)).wrapping_mul(2_246_822_519) & mask;
+        h = (h ^ (h >> 13)).wrapping_mul(3_266_489_917) & mask;
+        (h ^ (h >> 16)) as f64 / 4_294_967_296.0 - 0.5
+    };
+    Tensor::from_slice(&(0..count).map(value).collect::<Vec<_>>())
+}
+
+pub fn set(parameter: &Parameter, values: &Tensor) {
+    parameter.tensor.shallow_clone().copy_(&values.view(parameter.tensor.size().as_slice()));
+}
+
+pub fn fill(detector: &Detector) {
+    let _no_grad = tch::no_grad_guard();
+    let backbone = || detector.parameters().iter().filter(|p| p.name.starts_with("backbone."));
+    for (salt, parameter) in backbone().filter(|p| p.trainable).enumerate() {
+        let (size, count) = (parameter.tensor.size(), parameter.tensor.numel());
+        let values = pattern(count, salt);
+        if size.len() == 4 {
+            let fan_in = (count as i64 / size[0]) as f64;
+            set(parameter, &(values * (24.0 / fan_in).sqrt()));
+        } else {
+            let branch = parameter.name.contains(".layer") && !parameter.name.contains("downsample");
+            let level = if branch { 0.15 } else { 1.0 };
+            set(parameter, &(values * 0.2 + if parameter.name.ends_with("weight") { level } else { 0.0 }));
+        }
+    }
+    for (salt, parameter) in backbone().filter(|p| !p.trainable).enumerate() {
+        let values = pattern(parameter.tensor.numel(), salt);
+        set(parameter, &(values * 0.2 + f64::from(u8::from(parameter.name.ends_with("var")))));
+    }
+}
