@@ -16,7 +16,7 @@ use std::time::{Duration, Instant};
 
 use dfdetect::config::{Backbone, BatchSize, Config, Precision, Temporal};
 use dfdetect::data::{ClipSpec, HostBatch, Label};
-use dfdetect::memory::{Cut, DeviceGauge, Guard, GuardState, Ladder};
+use dfdetect::memory::{Cut, DeviceGauge, Guard, GuardState, Ladder, MemoryManager};
 use dfdetect::model::{Detector, Mode};
 use dfdetect::optim::{Loss, LossScaler};
 use dfdetect::torch::Format;
@@ -87,10 +87,11 @@ fn guard(config: &Config, cut: Cut) -> Guard {
         .resume(&GuardState { cut, barred: None })
 }
 
-fn stepper(config: &Config, relieve: Box<dyn FnMut()>) -> Stepper {
+fn stepper(config: &Config) -> Stepper {
     let (learner, loss) = (learner(config), Loss::new(&config.loss, [1, 1]));
     let guard = guard(config, Cut::whole(config.training.batch_size.clips()));
-    Stepper::new(config, learner, loss, LossScaler::new(false), guard, relieve).unwrap()
+    let memory = Rc::new(MemoryManager::idle(Device::Cpu));
+    Stepper::new(config, learner, loss, LossScaler::new(false), guard, memory).unwrap()
 }
 
 fn batch(config: &Config, clips: usize) -> HostBatch {
@@ -124,7 +125,7 @@ fn bare_step(learner: &mut Learner, batch: &HostBatch, config: &Config) {
 fn overhead() {
     let config = small();
     let batch = batch(&config, 4);
-    let mut guarded = stepper(&config, Box::new(|| {}));
+    let mut guarded = stepper(&config);
     let mut bare = learner(&config);
     let mut times = [Vec::new(), Vec::new()];
     for round in 0..41 {
@@ -149,7 +150,8 @@ fn overhead() {
 fn limited(config: &Config) -> (Stepper, Rc<Cell<Option<Instant>>>) {
     let failed = Rc::new(Cell::new(None));
     let clock = failed.clone();
-    let mut stepper = stepper(config, Box::new(move || clock.set(Some(Instant::now()))));
+    let mut stepper = stepper(config);
+    stepper.memory.on_cleanup(move || clock.set(Some(Instant::now())));
     let batch = batch(config, 4);
     let need = |stepper: &mut Stepper, micro_batch: usize| {
         stepper.guard = guard(config, Cut::whole(micro_batch));
@@ -213,7 +215,7 @@ fn leak() {
 fn preset_step(precision: &str, clips: usize, limit_mib: u64, chunk_frames: Option<usize>) {
     let mut config = Config::default();
     config.gpu.mixed_precision = precision.parse().unwrap();
-    let mut stepper = stepper(&config, Box::new(|| {}));
+    let mut stepper = stepper(&config);
     // Gradients exist from the first step on.
     stepper.guard = guard(&config, Cut { chunk_frames: Some(1), ..Cut::whole(1) });
     let warm_up = Instant::now();

@@ -16,7 +16,7 @@ use super::relief::{limit_device_memory, memory_manager};
 use crate::data::{DataError, Label, Loader, Sampler, Split, unusable};
 use crate::evaluate::EvaluateError;
 use crate::files;
-use crate::memory::{DeviceGauge, Guard, Ladder, MemoryManager, Reason};
+use crate::memory::{DeviceGauge, Guard, Ladder, MemoryManager};
 use crate::metrics::Metrics;
 use crate::optim::{Loss, LossScaler};
 use crate::report::{RunFolder, RunLog};
@@ -163,11 +163,8 @@ impl Plan {
         let train_guard = guard("train", Ladder::training(config, device.is_cuda())).resume(&state.train_guard);
         let evaluate_ladder = Ladder::evaluation(config, device.is_cuda());
         let evaluate_guard = guard("evaluate", evaluate_ladder).resume(&state.evaluate_guard);
-        let relief = memory.clone();
-        let relieve = Box::new(move || {
-            relief.clean(Reason::OutOfMemory);
-        });
-        let stepper = Stepper::new(config, learner, self.loss(&sampler), state.scaler.clone(), train_guard, relieve)
+        let (loss, scaler) = (self.loss(&sampler), state.scaler.clone());
+        let stepper = Stepper::new(config, learner, loss, scaler, train_guard, memory.clone())
             .context("there is no memory to begin with")?;
         Ok(Trainer {
             config: &self.config,
@@ -176,7 +173,6 @@ impl Plan {
             usable_videos: self.manifest.indices(Split::Train).into_iter().collect(),
             val_videos: self.manifest.indices(Split::Val),
             loader,
-            memory: memory.clone(),
             stop,
             stepper,
             evaluate_guard,

@@ -15,7 +15,7 @@ use super::{Interrupted, overrides_of};
 use crate::config::{self, DataConfig, LayoutChoice, Methods, Roots};
 use crate::data::{DataError, Manifest, SkippedVideo, Split, VideoRecord};
 use crate::evaluate::{EvaluateError, Evaluation, Evaluator};
-use crate::memory::{DeviceGauge, Guard, Ladder, Reason};
+use crate::memory::{DeviceGauge, Guard, Ladder};
 use crate::metrics::Metrics;
 use crate::model::{Detector, Placement};
 use crate::progress;
@@ -111,15 +111,12 @@ pub(super) fn run(args: &EvaluateArgs) -> Result<()> {
     let clips = Clips::new(&config, &manifest, true)?;
     let loader = Rc::new(clips.loader());
     let memory = memory_manager(&config.gpu, placement.device, &clips.source, &loader);
-    let mut relieve = || {
-        memory.clean(Reason::OutOfMemory);
-    };
     let ladder = Ladder::evaluation(&config, placement.device.is_cuda());
     let retry = config.gpu.memory_management.oom_retry;
     let mut guard = Guard::new("evaluate", ladder, Box::new(DeviceGauge(placement.device)), retry, 0);
     let batch_size = config.training.batch_size.clips();
     let mut evaluator =
-        Evaluator { loader: &loader, guard: &mut guard, relieve: &mut relieve, batch_size, stop: &stop, label: "" };
+        Evaluator { loader: &loader, guard: &mut guard, memory: &memory, batch_size, stop: &stop, label: "" };
     let mut sets = Vec::new();
     for (name, videos) in &asked {
         evaluator.label = name;

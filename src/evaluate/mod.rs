@@ -11,11 +11,11 @@ use tch::{Device, Kind, Tensor};
 pub use frames::Frames;
 
 use crate::data::{DataError, Label, Loader, sequential_plan};
-use crate::memory::{Attempt, Cut, Guard, GuardError};
+use crate::memory::{Attempt, Cut, Guard, GuardError, MemoryManager, Reason};
 use crate::metrics::{self, Metrics};
 use crate::model::{Detector, Mode};
 use crate::progress::Bar;
-use crate::torch::{self, Result as TorchResult};
+use crate::torch::Result as TorchResult;
 
 /// What one video got.
 #[derive(Debug, Clone, PartialEq)]
@@ -59,8 +59,8 @@ pub struct Evaluator<'a> {
     pub loader: &'a Loader,
     /// Cuts batches where memory is short.
     pub guard: &'a mut Guard,
-    /// Frees what the rest of the program can spare, when memory ran out.
-    pub relieve: &'a mut dyn FnMut(),
+    /// Cleans up between batches where memory is short, and where it ran out.
+    pub memory: &'a MemoryManager,
     /// Clips a batch.
     pub batch_size: usize,
     /// Set when the user wants to stop.
@@ -85,9 +85,12 @@ impl Evaluator<'_> {
                 return Err(EvaluateError::Interrupted);
             }
             let frames = Frames { batch: &batch, spec: &spec, pin_memory: false };
-            let mut scoring = Scoring { detector, frames, relieve: self.relieve };
+            let mut scoring = Scoring { detector, frames, memory: self.memory };
             evaluation.videos.extend(self.guard.run(batch.labels.len(), &mut scoring)?);
             self.guard.step_done();
+            if self.memory.within_step() {
+                self.guard.shrink();
+            }
             bar.advance((batch.labels.len() + batch.skipped.len()) as u64, String::new);
             evaluation.skipped.extend(batch.skipped);
         }
@@ -101,47 +104,51 @@ impl Evaluator<'_> {
 /// Out of memory, or libtorch failed otherwise.
 pub fn score_batch(detector: &Detector, frames: Frames) -> TorchResult<Vec<VideoScore>> {
     let clips = frames.batch.labels.len();
-    Scoring { detector, frames, relieve: &mut || {} }.attempt(Cut::whole(clips))
+    score(detector, frames, Cut::whole(clips))
 }
 
 /// The forward passes of one batch.
 struct Scoring<'a> {
     detector: &'a Detector,
     frames: Frames<'a>,
-    relieve: &'a mut dyn FnMut(),
+    memory: &'a MemoryManager,
 }
 
 impl Attempt for Scoring<'_> {
     type Output = Vec<VideoScore>;
     type Error = tch::TchError;
 
-    /// Frames know nothing of each other in the backbone, so that cutting a clip along time changes no score.
     fn attempt(&mut self, cut: Cut) -> TorchResult<Vec<VideoScore>> {
-        let _no_grad = tch::no_grad_guard();
-        let batch = self.frames.batch;
-        let mut scores = Vec::with_capacity(batch.labels.len());
-        for clips in cut.micro_batches(batch.labels.len()) {
-            let passes = cut.passes(self.frames.of_clips(&clips)).map(|pass| {
-                let images_nchw = self.frames.images(self.detector, pass, cut)?;
-                self.detector.features(&images_nchw, Mode::Evaluate)
-            });
-            let features_nf = Tensor::f_cat(&passes.collect::<TorchResult<Vec<_>>>()?, 0)?;
-            let features_btf = features_nf.f_view([clips.len() as i64, self.frames.spec.frames as i64, -1])?;
-            let logits = self.detector.logits(&features_btf, Mode::Evaluate)?;
-            let scores_b = probabilities(&logits.clips_b)?;
-            let scores_bt = probabilities(&logits.frames_bt)?;
-            for ((clip, score), frame_scores) in clips.zip(scores_b).zip(scores_bt.chunks(self.frames.spec.frames)) {
-                let (video, label) = (batch.videos[clip], batch.labels[clip]);
-                scores.push(VideoScore { video, label, score, frame_scores: frame_scores.to_vec() });
-            }
-        }
-        Ok(scores)
+        score(self.detector, self.frames, cut)
     }
 
     fn recover(&mut self, _next: Cut) -> TorchResult<()> {
-        (self.relieve)();
-        torch::release_cached_memory()
+        self.memory.clean(Reason::OutOfMemory);
+        Ok(())
     }
+}
+
+/// Frames know nothing of each other in the backbone, so that cutting a clip along time changes no score.
+fn score(detector: &Detector, frames: Frames, cut: Cut) -> TorchResult<Vec<VideoScore>> {
+    let _no_grad = tch::no_grad_guard();
+    let batch = frames.batch;
+    let mut scores = Vec::with_capacity(batch.labels.len());
+    for clips in cut.micro_batches(batch.labels.len()) {
+        let passes = cut.passes(frames.of_clips(&clips)).map(|pass| {
+            let images_nchw = frames.images(detector, pass, cut)?;
+            detector.features(&images_nchw, Mode::Evaluate)
+        });
+        let features_nf = Tensor::f_cat(&passes.collect::<TorchResult<Vec<_>>>()?, 0)?;
+        let features_btf = features_nf.f_view([clips.len() as i64, frames.spec.frames as i64, -1])?;
+        let logits = detector.logits(&features_btf, Mode::Evaluate)?;
+        let scores_b = probabilities(&logits.clips_b)?;
+        let scores_bt = probabilities(&logits.frames_bt)?;
+        for ((clip, score), frame_scores) in clips.zip(scores_b).zip(scores_bt.chunks(frames.spec.frames)) {
+            let (video, label) = (batch.videos[clip], batch.labels[clip]);
+            scores.push(VideoScore { video, label, score, frame_scores: frame_scores.to_vec() });
+        }
+    }
+    Ok(scores)
 }
 
 /// Sigmoid of logits of any shape, flattened.
@@ -200,17 +207,13 @@ mod tests {
             videos: vec![4, 7, 9],
             skipped: vec![],
         };
-        let mut scoring = Scoring {
-            detector: &detector,
-            frames: Frames { batch: &batch, spec: &spec, pin_memory: false },
-            relieve: &mut || {},
-        };
-        let whole = scoring.attempt(Cut::whole(3)).unwrap();
+        let frames = Frames { batch: &batch, spec: &spec, pin_memory: false };
+        let whole = score(&detector, frames, Cut::whole(3)).unwrap();
         assert_eq!(whole.iter().map(|score| score.video).collect::<Vec<_>>(), batch.videos);
         let chunks = |frames: usize| Cut { chunk_frames: Some(frames), ..Cut::whole(1) };
         let on_host = Cut { host_preprocessing: true, ..chunks(1) };
         for cut in [Cut::whole(2), Cut::whole(1), chunks(2), chunks(1), on_host] {
-            for (score, expected) in scoring.attempt(cut).unwrap().iter().zip(&whole) {
+            for (score, expected) in score(&detector, frames, cut).unwrap().iter().zip(&whole) {
                 assert_eq!((score.video, score.label, score.frame_scores.len()), (expected.video, expected.label, 5));
                 assert!((score.score - expected.score).abs() < 1e-6, "{cut}");
                 let near = |(a, b): (&f64, &f64)| (a - b).abs() < 1e-6;

@@ -86,7 +86,7 @@ impl From<Breakdown> for Estimate {
 /// Peak of forward, backward and AdamW on `micro_batch` clips.
 #[must_use]
 pub fn training_step(config: &Config, micro_batch: usize, device: DeviceKind, format: Format) -> Estimate {
-    let step = Step::new(config, micro_batch, format);
+    let step = Step::new(config, micro_batch, config.data.training_frames(), format);
     let plain = step.plain_backward();
     let alive = if config.model.activation_checkpointing { step.recomputing_backward() } else { plain };
     let holes_bytes = (plain.0 + plain.1) * HEAP_HOLES_TRAINING_PERCENT / 100;
@@ -96,7 +96,7 @@ pub fn training_step(config: &Config, micro_batch: usize, device: DeviceKind, fo
 /// Peak of a forward pass without gradients on `micro_batch` clips: validation, testing, prediction.
 #[must_use]
 pub fn evaluation_step(config: &Config, micro_batch: usize, device: DeviceKind, format: Format) -> Estimate {
-    let step = Step::new(config, micro_batch, format);
+    let step = Step::new(config, micro_batch, config.data.max_frames, format);
     let transient = step.forward_peak_bytes(!config.gpu.channels_last);
     step.estimate(config, device, (step.input_bytes, transient), None)
 }
@@ -139,10 +139,10 @@ struct Step {
 }
 
 impl Step {
-    fn new(config: &Config, micro_batch: usize, format: Format) -> Self {
-        let (resnet, head) = network(&config.model, &config.data);
+    fn new(config: &Config, micro_batch: usize, clip_frames: usize, format: Format) -> Self {
+        let (resnet, head) = network(&config.model, config.data.frame_size, clip_frames);
         let clips = micro_batch as u64;
-        let frames = clips * config.data.max_frames as u64;
+        let frames = clips * clip_frames as u64;
         let [height, width] = config.data.frame_size;
         // Normalised in float32, and the copy in another format that convolutions want.
         let pixel_bytes = F32_BYTES + if format == Format::F32 { 0 } else { format.bytes() };
@@ -349,10 +349,25 @@ mod tests {
             assert_eq!(estimate.peak_bytes, sum + parts.workspace + parts.context + parts.other);
             assert_eq!((parts.gradients, parts.optimizer), (4 * parameters, 8 * parameters));
         }
-        let (resnet, _) = network(&config.model, &config.data);
+        let (resnet, _) = network(&config.model, config.data.frame_size, 1);
         assert_eq!(fp16.breakdown.weights - f32.breakdown.weights, 2 * resnet.parameters());
         let share = fp16.breakdown.activations as f64 / f32.breakdown.activations as f64;
         assert!((0.5..0.55).contains(&share), "pool positions and input stay as they are: {share}");
+    }
+
+    #[test]
+    fn fewer_frames_a_step_need_less_in_training_alone() {
+        let config = Config::default();
+        let mut fewer = config.clone();
+        fewer.data.frames_per_epoch = Some(config.data.max_frames / 2);
+        let peaks = |config: &Config| {
+            let of = |predict: fn(&Config, usize, DeviceKind, Format) -> Estimate| {
+                predict(config, 2, DeviceKind::Cuda, Format::F32).peak_bytes
+            };
+            (of(training_step), of(evaluation_step))
+        };
+        let ((train, evaluate), (fewer_train, same_evaluate)) = (peaks(&config), peaks(&fewer));
+        assert!(fewer_train < train && evaluate == same_evaluate, "{fewer_train} of {train}");
     }
 
     #[test]

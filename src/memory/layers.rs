@@ -3,7 +3,7 @@
 //! Counted from the definition of torchvision's ResNets and of PyTorch's LSTM and attention, not from a live model, so
 //! that a configuration can be judged without building it.
 
-use crate::config::{Backbone, DataConfig, ModelConfig, Temporal};
+use crate::config::{Backbone, ModelConfig, Temporal};
 
 /// A convolution without bias and the batch-norm behind it, seen by one frame.
 #[derive(Debug, Clone, Copy)]
@@ -182,10 +182,10 @@ impl Head {
     }
 }
 
-/// Both parts of the network as `config` describes it.
-pub(super) fn network(model: &ModelConfig, data: &DataConfig) -> (ResNet, Head) {
-    let resnet = ResNet::new(model.backbone, data.frame_size);
-    let head = Head::new(model, resnet.feature_dim, data.max_frames as u64);
+/// Both parts of the network for clips of so many frames.
+pub(super) fn network(model: &ModelConfig, frame_size: [usize; 2], clip_frames: usize) -> (ResNet, Head) {
+    let resnet = ResNet::new(model.backbone, frame_size);
+    let head = Head::new(model, resnet.feature_dim, clip_frames as u64);
     (resnet, head)
 }
 
@@ -193,7 +193,7 @@ pub(super) fn network(model: &ModelConfig, data: &DataConfig) -> (ResNet, Head) 
 #[must_use]
 pub fn parameter_count(model: &ModelConfig) -> u64 {
     // Neither the picture's size nor the clip's length changes a weight.
-    let (resnet, head) = network(model, &DataConfig::default());
+    let (resnet, head) = network(model, [32, 32], 1);
     resnet.parameters() + head.parameters
 }
 

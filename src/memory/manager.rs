@@ -11,6 +11,7 @@ use std::time::{Duration, Instant};
 
 use bytesize::ByteSize;
 use serde::Serialize;
+use tch::Device;
 
 use super::history::History;
 use super::monitor::{Kind, Monitor, Watch};
@@ -157,6 +158,14 @@ impl MemoryManager {
         }
     }
 
+    /// One that watches nothing and cleans up only when it is told to, for steps outside of a run.
+    #[must_use]
+    pub fn idle(device: Device) -> Self {
+        let usual = MemoryPolicy::from(&config::MemoryManagement::default());
+        let policy = MemoryPolicy { monitoring: false, force_cleanup_every: 0, ..usual };
+        Self::start(&policy, move || Reading::take(device))
+    }
+
     /// Adds what is to shrink when host memory is short, after what was added before.
     pub fn add(&self, elastic: impl Elastic + 'static) {
         self.elastics.borrow_mut().push(Box::new(elastic));
@@ -173,20 +182,23 @@ impl MemoryManager {
         self.on_warning.borrow_mut().push(Box::new(callback));
     }
 
-    /// A point where caches may shrink: between steps or parts of one, with `steps` done so far. Acts on what the monitor
-    /// found, and on the schedule. Says whether memory is so short that a smaller micro-batch is worth its price; that is
-    /// the caller's to do.
+    /// Between two steps, with `steps` done so far: cleans up where the schedule says so, and is a safe point as within a
+    /// step.
     pub fn safe_point(&self, steps: u64) -> bool {
-        let mut is_critical = false;
-        if let Some(findings) = self.watch.take_findings() {
-            let reading = self.watch.read();
-            is_critical |= self.act(Reason::HostPressure, findings.host, Some(reading.host), &reading);
-            is_critical |= self.act(Reason::GpuPressure, findings.gpu, reading.gpu, &reading);
-        }
+        let is_critical = self.within_step();
         if self.force_cleanup_every > 0 && steps > 0 && steps.is_multiple_of(self.force_cleanup_every) {
             self.clean(Reason::Scheduled);
         }
         is_critical
+    }
+
+    /// A point where caches may shrink, between two parts of a step: acts on what the monitor found. Says whether memory
+    /// is so short that a smaller micro-batch is worth its price; that is the caller's to do.
+    pub fn within_step(&self) -> bool {
+        let Some(findings) = self.watch.take_findings() else { return false };
+        let reading = self.watch.read();
+        let host_is_critical = self.act(Reason::HostPressure, findings.host, Some(reading.host), &reading);
+        self.act(Reason::GpuPressure, findings.gpu, reading.gpu, &reading) || host_is_critical
     }
 
     /// Acts on one finding.

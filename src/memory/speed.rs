@@ -18,8 +18,8 @@ const OVERHEAD_FRAMES: (f64, f64) = (0.5, 8.0);
 
 /// Expected clips a second, in units that only compare.
 pub(super) fn expected_speed(config: &Config, device: DeviceKind, format: Format) -> f64 {
-    let (resnet, _) = network(&config.model, &config.data);
-    let frames = config.data.max_frames as f64;
+    let (resnet, _) = network(&config.model, config.data.frame_size, config.data.training_frames());
+    let frames = config.data.training_frames() as f64;
     let frames_at_once = frames * config.training.batch_size.clips() as f64;
     let overhead = match device {
         DeviceKind::Cpu => OVERHEAD_FRAMES.0,

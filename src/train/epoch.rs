@@ -18,7 +18,7 @@ impl Trainer<'_> {
         let mut evaluator = Evaluator {
             loader: self.loader,
             guard: &mut self.evaluate_guard,
-            relieve: &mut self.stepper.relieve,
+            memory: &self.stepper.memory,
             batch_size: self.config.training.batch_size.clips(),
             stop: self.stop,
             label,

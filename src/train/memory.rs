@@ -11,10 +11,10 @@ impl Trainer<'_> {
     /// writes down how memory stands.
     pub(super) fn look_at_memory(&mut self) -> io::Result<()> {
         if self.stepper.guard.cut().on_cpu {
-            self.memory.leave_gpu();
+            self.stepper.memory.leave_gpu();
             self.evaluate_guard.leave_device();
         }
-        if self.memory.safe_point(self.state.step) {
+        if self.stepper.memory.safe_point(self.state.step) {
             let known = self.stepper.guard.events().len();
             self.stepper.guard.shrink();
             self.log_sizes(known, true)?;
@@ -31,7 +31,7 @@ impl Trainer<'_> {
             clips_ahead: size.clips_ahead,
             threads: size.threads,
             cache_bytes: self.loader.cached_bytes(),
-            reading: self.memory.read(),
+            reading: self.stepper.memory.read(),
         };
         self.log.write("memory", &line)
     }
@@ -58,7 +58,7 @@ impl Trainer<'_> {
     }
 
     pub(super) fn log_cleanups(&mut self) -> io::Result<()> {
-        for cleanup in self.memory.take_cleanups() {
+        for cleanup in self.stepper.memory.take_cleanups() {
             self.log.write("cleanup", &CleanupLine { step: self.state.step, cleanup: &cleanup })?;
             let totals = &mut self.state.cleanups;
             totals.times += 1;

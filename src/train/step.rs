@@ -2,13 +2,15 @@
 //!
 //! Forward and backward leave no trace when they fail; the update is outside of the guard.
 
+use std::rc::Rc;
+
 use tch::{TchError, Tensor};
 
 use super::learner::Learner;
 use super::work::{Gradients, Work};
 use crate::config::{Config, Precision};
 use crate::data::{ClipSpec, HostBatch};
-use crate::memory::{Cut, Guard, GuardError};
+use crate::memory::{Cut, Guard, GuardError, MemoryManager};
 use crate::model::Mode;
 use crate::optim::{Loss, LossScaler};
 use crate::torch::foreach;
@@ -53,8 +55,8 @@ pub struct Stepper {
     pub scaler: LossScaler,
     /// Cuts batches where memory is short.
     pub guard: Guard,
-    /// Frees what the rest of the program can spare, when memory ran out.
-    pub relieve: Box<dyn FnMut()>,
+    /// Watches memory, and frees what the rest of the program can spare.
+    pub memory: Rc<MemoryManager>,
     /// Running statistics as they were before the step; made once, so that no step needs new memory for them.
     statistics: Vec<Tensor>,
     spec: ClipSpec,
@@ -74,7 +76,7 @@ impl Stepper {
         loss: Loss,
         scaler: LossScaler,
         guard: Guard,
-        relieve: Box<dyn FnMut()>,
+        memory: Rc<MemoryManager>,
     ) -> Result<Self, TchError> {
         Ok(Self {
             statistics: learner.detector.parameters().copy_buffers()?,
@@ -86,7 +88,7 @@ impl Stepper {
             loss,
             scaler,
             guard,
-            relieve,
+            memory,
         })
     }
 
@@ -105,7 +107,8 @@ impl Stepper {
             loss: &self.loss,
             scaler: &self.scaler,
             statistics: &self.statistics,
-            relieve: &mut *self.relieve,
+            memory: &self.memory,
+            is_short: false,
             batches,
             spec: &self.spec,
             pin_memory: self.pin_memory,
@@ -117,6 +120,7 @@ impl Stepper {
             Ok(gradients) => gradients,
             Err(error) => return Err(self.put_back(error.into())),
         };
+        let is_short = work.is_short;
         let updated = gradients.norm.is_finite() && gradients.loss.is_finite();
         if updated {
             self.clip(gradients.norm).and_then(|()| self.learner.update(learning_rate)).map_err(StepError::Torn)?;
@@ -127,6 +131,9 @@ impl Stepper {
         self.scaler.update(updated).map_err(StepError::Torn)?;
         let cut = self.guard.cut();
         self.guard.step_done();
+        if is_short {
+            self.guard.shrink();
+        }
         Ok(StepReport { gradients, updated, cut })
     }
 

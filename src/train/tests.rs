@@ -1,6 +1,8 @@
 //! Steps under the guard, with memory made to run out at chosen places.
 
 use std::cell::RefCell;
+use std::rc::Rc;
+use std::time::Duration;
 
 use tch::{Device, TchError, Tensor};
 
@@ -9,7 +11,9 @@ use super::step::{StepError, StepReport, Stepper};
 use super::work::Work;
 use crate::config::{Backbone, BatchSize, Config, Precision, Temporal};
 use crate::data::{ClipSpec, HostBatch, Label};
-use crate::memory::{Attempt, Cut, DeviceGauge, Guard, GuardError, Ladder};
+use crate::memory::{
+    Attempt, Cause, Cut, DeviceGauge, Guard, GuardError, Ladder, MemoryManager, MemoryPolicy, Reading, Reason, Usage,
+};
 use crate::model::{Detector, Mode};
 use crate::optim::{Loss, LossScaler};
 use crate::torch::{Format, Result, generator_lock};
@@ -52,6 +56,10 @@ fn guard(config: &Config) -> Guard {
     Guard::new("train", Ladder::training(config, false), Box::new(DeviceGauge(Device::Cpu)), true, 0)
 }
 
+fn memory() -> Rc<MemoryManager> {
+    Rc::new(MemoryManager::idle(Device::Cpu))
+}
+
 /// Draws weights: hold [`generator_lock`].
 fn stepper(config: &Config) -> Stepper {
     tch::manual_seed(3);
@@ -59,7 +67,7 @@ fn stepper(config: &Config) -> Stepper {
     let detector = Detector::new(&config.model, Device::Cpu, format, config.gpu.channels_last).unwrap();
     let learner = Learner::new(&config.training, detector, None).unwrap();
     let loss = Loss::new(&config.loss, [1, 1]);
-    Stepper::new(config, learner, loss, LossScaler::new(false), guard(config), Box::new(|| {})).unwrap()
+    Stepper::new(config, learner, loss, LossScaler::new(false), guard(config), memory()).unwrap()
 }
 
 /// A guard that starts at this size.
@@ -116,7 +124,8 @@ fn forward_backward(stepper: &mut Stepper, config: &Config, batches: &[HostBatch
         loss: &Loss::new(&config.loss, [1, 1]),
         scaler: &stepper.scaler,
         statistics: &statistics,
-        relieve: &mut || {},
+        memory: &memory(),
+        is_short: false,
         batches,
         spec: &ClipSpec::of(&config.data),
         pin_memory: false,
@@ -317,6 +326,25 @@ fn the_scale_of_the_loss_changes_only_rounding() {
         };
         assert!((norm(true) - norm(false)).abs() < 1e-5 * norm(false));
     }
+}
+
+/// What the monitor finds in the midst of a step is cleaned up there; the step stays whole, and the next is cut smaller.
+#[test]
+fn pressure_within_a_step_cuts_the_next_one_smaller() {
+    let _alone = generator_lock();
+    let config = config(Temporal::Mean, 0.0);
+    let mut stepper = stepper(&config);
+    let usual = MemoryPolicy::from(&config.gpu.memory_management);
+    let policy = MemoryPolicy { monitoring: true, interval: Duration::from_millis(1), ..usual };
+    let full = Reading { host: Usage { used_bytes: 99, total_bytes: 100 }, ..Reading::default() };
+    stepper.memory = Rc::new(MemoryManager::start(&policy, move || full));
+    while stepper.guard.cut() == Cut::whole(4) {
+        let report = stepper.run(&[batch(&config, 0, 4)], 1e-3, 0).unwrap();
+        assert_eq!((report.cut, report.gradients.scores.len()), (Cut::whole(4), 4));
+    }
+    let events = stepper.guard.events();
+    assert_eq!((events.len(), events[0].cause, events[0].after), (1, Cause::Pressure, Cut::whole(2)));
+    assert!(stepper.memory.take_cleanups().iter().all(|cleanup| cleanup.reason == Reason::HostPressure));
 }
 
 /// The ladder of a GPU, walked down on the CPU: the same step goes on there, in its own size, with its moments.

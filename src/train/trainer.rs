@@ -2,7 +2,6 @@
 
 use std::collections::HashSet;
 use std::io;
-use std::rc::Rc;
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::Instant;
 
@@ -16,7 +15,7 @@ use super::step::{StepError, StepReport, Stepper};
 use crate::config::Config;
 use crate::data::{DataError, Draw, HostBatch, Loader, Manifest, Pass, Sampler};
 use crate::evaluate::EvaluateError;
-use crate::memory::{self, Guard, MemoryManager};
+use crate::memory::{self, Guard};
 use crate::optim::Schedule;
 use crate::progress::Bar;
 use crate::report::{Provenance, RunFolder, RunLog};
@@ -87,8 +86,6 @@ pub struct Trainer<'a> {
     pub val_videos: Vec<usize>,
     /// Where clips come from.
     pub loader: &'a Loader,
-    /// Watches memory and cleans up.
-    pub memory: Rc<MemoryManager>,
     /// Set when the user wants to stop.
     pub stop: &'a AtomicBool,
     /// Network, optimizer and guard.

@@ -2,6 +2,7 @@
 //!
 //! The peak of a process never goes down, and memory may run out for good, so each trial belongs in a process of its own.
 
+use std::rc::Rc;
 use std::time::Instant;
 
 use serde::{Deserialize, Serialize};
@@ -11,7 +12,9 @@ use super::{Learner, StepError, Stepper};
 use crate::config::Config;
 use crate::data::{ClipSpec, HostBatch, Label};
 use crate::evaluate::{Frames, score_batch};
-use crate::memory::{self, DeviceGauge, DeviceKind, Failure, Guard, GuardError, Ladder, classify, training_step};
+use crate::memory::{
+    self, DeviceGauge, DeviceKind, Failure, Guard, GuardError, Ladder, MemoryManager, classify, training_step,
+};
 use crate::model::{Detector, Placement};
 use crate::optim::{Loss, LossScaler};
 use crate::torch::{self, Format};
@@ -115,8 +118,8 @@ impl Trial {
         let scaler = LossScaler::new(place.format == Format::Fp16);
         let ladder = Ladder::training(&self.config, place.device.is_cuda());
         let guard = Guard::new("train", ladder, Box::new(DeviceGauge(place.device)), false, 0);
-        let mut stepper =
-            Stepper::new(&self.config, learner, loss, scaler, guard, Box::new(|| {})).map_err(StepError::Torn)?;
+        let memory = Rc::new(MemoryManager::idle(place.device));
+        let mut stepper = Stepper::new(&self.config, learner, loss, scaler, guard, memory).map_err(StepError::Torn)?;
         self.timed(|step| stepper.run(std::slice::from_ref(batch), 1e-5, i64::from(step)).map(drop))
     }
 

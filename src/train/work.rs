@@ -11,7 +11,7 @@ use super::learner::Learner;
 use crate::config::Precision;
 use crate::data::{ClipSpec, HostBatch, Label};
 use crate::evaluate::{Frames, probabilities};
-use crate::memory::{Attempt, Cut};
+use crate::memory::{Attempt, Cut, MemoryManager, Reason};
 use crate::model::Mode;
 use crate::optim::{Loss, LossScaler};
 use crate::torch::{self, Format, Result, foreach};
@@ -34,7 +34,10 @@ pub(super) struct Work<'a> {
     pub scaler: &'a LossScaler,
     /// Running statistics as they were before the step.
     pub statistics: &'a [Tensor],
-    pub relieve: &'a mut dyn FnMut(),
+    /// Cleans up between micro-batches where memory is short, and where it ran out.
+    pub memory: &'a MemoryManager,
+    /// Memory got so short on the way that the next step is better cut smaller.
+    pub is_short: bool,
     pub batches: &'a [HostBatch],
     pub spec: &'a ClipSpec,
     pub pin_memory: bool,
@@ -56,6 +59,7 @@ impl Attempt for Work<'_> {
         let mut sum = Gradients::default();
         for batch in self.batches {
             for clips in cut.micro_batches(batch.labels.len()) {
+                self.is_short |= self.memory.within_step();
                 let part = self.micro_step(batch, clips, cut)?;
                 sum.loss += part.loss;
                 sum.scores.extend(part.scores);
@@ -71,8 +75,8 @@ impl Attempt for Work<'_> {
         if next.on_cpu && self.learner.detector.device() != Device::Cpu {
             self.move_to_cpu()?;
         }
-        (self.relieve)();
-        torch::release_cached_memory()
+        self.memory.clean(Reason::OutOfMemory);
+        Ok(())
     }
 }
 

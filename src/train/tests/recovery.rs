@@ -12,7 +12,7 @@ use rustix::process::{Resource, Rlimit, setrlimit};
 use super::*;
 use crate::config::OptimizerChoice;
 use crate::data::Sampler;
-use crate::memory::{Cause, Gauge};
+use crate::memory::Gauge;
 use crate::optim::{ParameterGroups, optimizer};
 
 /// Set for the process that runs one test alone.
