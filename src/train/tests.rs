@@ -338,7 +338,10 @@ fn pressure_within_a_step_cuts_the_next_one_smaller() {
     let policy = MemoryPolicy { monitoring: true, interval: Duration::from_millis(1), ..usual };
     let full = Reading { host: Usage { used_bytes: 99, total_bytes: 100 }, ..Reading::default() };
     stepper.memory = Rc::new(MemoryManager::start(&policy, move || full));
-    while stepper.guard.cut() == Cut::whole(4) {
+    // The monitor looks every millisecond; a step takes many.
+    let mut steps = 0;
+    while stepper.guard.cut() == Cut::whole(4) && steps < 100 {
+        steps += 1;
         let report = stepper.run(&[batch(&config, 0, 4)], 1e-3, 0).unwrap();
         assert_eq!((report.cut, report.gradients.scores.len()), (Cut::whole(4), 4));
     }
