@@ -5,7 +5,7 @@ use std::io;
 
 use super::checkpoint::{Checkpoint, Checkpoints};
 use super::lines::{SkipLine, TakenBackLine};
-use super::state::TrainState;
+use super::state::{EpochRecord, TrainState};
 use super::trainer::{TrainError, Trainer};
 use crate::data::HostBatch;
 
@@ -67,12 +67,22 @@ impl Trainer<'_> {
         self.save(false)
     }
 
-    /// The newest end of an epoch: its weights were validated. One from the middle of an epoch may be on its way to
-    /// what went wrong.
+    /// The newest end of an epoch from which the way down had not begun, else the best epoch. One from the middle of an
+    /// epoch may be on that way, and nobody looked.
     fn good_checkpoint(&self) -> Result<Option<Checkpoint>, TrainError> {
         let checkpoints = Checkpoints::of_run(self.folder.path());
-        let ends = checkpoints.all().into_iter().filter(|(_, state)| state.ends_epoch());
-        let newest = ends.max_by_key(|(_, state)| state.step);
-        Ok(newest.map(|(name, _)| Checkpoint::open(&checkpoints.path(&name))).transpose()?)
+        let good = |(_, state): &(String, TrainState)| state.ends_epoch() && is_sound(&state.history);
+        let newest = checkpoints.all().into_iter().filter(good).max_by_key(|(_, state)| state.step);
+        let best = Some(checkpoints.path("best")).filter(|path| path.exists());
+        let path = newest.map(|(name, _)| checkpoints.path(&name)).or(best);
+        Ok(path.map(|path| Checkpoint::open(&path)).transpose()?)
     }
+}
+
+/// Whether the last epoch's validation loss is at most twice the lowest: weights that grow without end show there long
+/// before they overflow.
+fn is_sound(history: &[EpochRecord]) -> bool {
+    let Some(last) = history.last() else { return true };
+    let lowest = history.iter().filter_map(|epoch| epoch.val_loss).fold(f64::INFINITY, f64::min);
+    last.val_loss.is_some_and(|loss| loss <= 2.0 * lowest)
 }

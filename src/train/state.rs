@@ -13,7 +13,7 @@ pub const FORMAT: u32 = 2;
 /// Where a run stands.
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
 pub struct TrainState {
-    /// [`FORMAT`] when it was written.
+    /// Of what the checkpoint holds and under which names; of another format it is refused.
     pub format: u32,
     /// Epochs that are finished, validation included.
     pub epoch: u32,
