@@ -173,7 +173,7 @@ fn the_network_says_the_same_in_either_layout_and_on_the_cpu() {
     tch::manual_seed(5);
     let reference = Detector::new(&config, Device::Cpu, Format::F32, true).unwrap();
     let pixels: Vec<u8> =
-        (0..4 * 2 * 96 * 96 * 3).map(|i: usize| (i * 7919 % 251) as u8 ^ (i / 55296) as u8 * 29).collect();
+        (0..4 * 2 * 96 * 96 * 3).map(|i: usize| (i * 7919 % 251) as u8 ^ ((i / 55296) as u8 * 29)).collect();
     let frames_bthwc = Tensor::from_slice(&pixels).view([4, 2, 96, 96, 3]);
     let logits_b = |detector: &Detector, device: Device| {
         let _no_grad = tch::no_grad_guard();
