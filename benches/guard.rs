@@ -240,7 +240,7 @@ fn preset_step(precision: &str, clips: usize, limit_mib: u64, chunk_frames: Opti
             "clips": clips,
             "cut": report.cut.to_string(),
             "loss": report.gradients.loss,
-            "grad_norm": report.grad_norm,
+            "grad_norm": report.gradients.norm,
             "failed_attempts": stepper.guard.events().len(),
             "lost_ms": stepper.guard.events().iter().map(|event| event.lost_ms).sum::<u64>(),
             "step_secs": started.elapsed().as_secs_f64(),

@@ -6,11 +6,11 @@
 //! | --- | --- | --- |
 //! | 4 | [`cli`] | clap definitions, one file a subcommand; `main.rs` is the door |
 //! | 3 | [`train`] | the fit loop, one optimizer step, checkpoints |
-//! | 2 | [`report`] | what a run writes for people and programs: JSON lines, CSV, the final report |
+//! | 2 | [`report`] | what a run writes for people and programs: JSON lines, CSV, TensorBoard's events, the final report |
 //! | 2 | [`evaluate`] | the one forward-only loop that validation, testing and `evaluate` share |
 //! | 2 | [`demo`] | a small H.264 data set, made from nothing or from real videos |
 //! | 1 | [`data`] | data sets and their layouts, split, decoding, faces, clip cache, loader, augmentation; bytes, no tensors but in the face detector |
-//! | 1 | [`model`] | layers, ResNet, the temporal head, the whole detector |
+//! | 1 | [`model`] | layers, ResNet and its pretrained weights, the temporal head, the whole detector |
 //! | 1 | [`optim`] | losses, optimizers, learning-rate schedules, loss scaling, the average of the weights |
 //! | 1 | [`memory`] | readings of host and GPU, the out-of-memory guard, predicted peak, advice |
 //! | 0 | [`config`] | every knob: schema, reading, checks |

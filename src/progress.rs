@@ -3,6 +3,7 @@
 use std::io::{self, IsTerminal, Write};
 use std::sync::OnceLock;
 
+use bytesize::ByteSize;
 use clap::ColorChoice;
 use indicatif::{MultiProgress, ProgressBar, ProgressDrawTarget, ProgressStyle};
 use tracing::level_filters::LevelFilter;
@@ -85,6 +86,8 @@ pub struct Bar {
     label: String,
     /// Counts between two plain lines; `None` on a terminal, where the bar itself is seen.
     plain_every: Option<u64>,
+    /// How a count is written.
+    write: fn(u64) -> String,
 }
 
 impl Bar {
@@ -99,7 +102,17 @@ impl Bar {
         let style = ProgressStyle::with_template("{prefix:>9} {bar:12.cyan/blue} {pos}/{len} {eta:>4} {wide_msg}");
         bar.set_style(style.unwrap_or_else(|_| ProgressStyle::default_bar()).progress_chars("━╸─"));
         bar.set_prefix(label.to_owned());
-        Self { bar, label: label.to_owned(), plain_every }
+        Self { bar, label: label.to_owned(), plain_every, write: |count| count.to_string() }
+    }
+
+    /// `total` bytes that come from somewhere; without a terminal a line appears every tenth of them.
+    #[must_use]
+    pub fn bytes(label: &str, total: u64) -> Self {
+        let mut bar = Self::new(label, total, total.div_ceil(10));
+        let style = ProgressStyle::with_template("{prefix:>9} {bar:12.cyan/blue} {bytes}/{total_bytes} {eta:>4}");
+        bar.bar.set_style(style.unwrap_or_else(|_| ProgressStyle::default_bar()).progress_chars("━╸─"));
+        bar.write = |bytes| ByteSize(bytes).to_string();
+        bar
     }
 
     /// Counts `done` more things, with what there is to say about them.
@@ -111,7 +124,7 @@ impl Bar {
         match self.plain_every {
             None => self.bar.set_message(message()),
             Some(every) if after / every > before / every || after == total => {
-                let line = format!("{} {after}/{total} {}", self.label, message());
+                let line = format!("{} {}/{} {}", self.label, (self.write)(after), (self.write)(total), message());
                 tracing::info!("{}", line.trim_end());
             }
             Some(_) => {}

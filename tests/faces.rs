@@ -161,3 +161,39 @@ fn face_crops_are_not_cut_again() {
     assert!(stderr(&insisted).contains("are free: that is what counts"), "{}", stderr(&insisted));
     assert_eq!(data_of_the_run(home.path())["faces"]["missed"], 0);
 }
+
+/// The records of the only run below `home`, as they are in its manifest.
+fn records_of_the_run(home: &Path) -> Vec<Value> {
+    let run = fs::read_dir(home.join("runs")).unwrap().next().unwrap().unwrap().path();
+    let manifest: Value = serde_json::from_slice(&fs::read(run.join("manifest.json")).unwrap()).unwrap();
+    manifest["videos"].as_array().unwrap().clone()
+}
+
+#[test]
+fn real_videos_alone_train_on_forgeries_made_of_them() {
+    let (home, data) = (tempfile::tempdir().unwrap(), tempfile::tempdir().unwrap());
+    let (home, data) = (home.path(), data.path());
+    let person = photograph();
+    for id in 0..6 {
+        film(&data.join(format!("real/id{id}_a.mp4")), 60 + 30 * id as u8, (id != 2).then_some(&person));
+    }
+    // Cut out, and as they are; of who shows no face, no forgery can be made.
+    for mode in ["auto", "off"] {
+        let mode = format!("data.faces.mode={mode}");
+        let trained = dfdetect(home, &["train"], data, &[&mode, "augmentation.self_blend=only"]);
+        let records = records_of_the_run(home);
+        let made: Vec<_> = records.iter().filter(|record| record["method"] == "self_blend").collect();
+        assert_eq!((records.len(), made.len()), (12, 6));
+        assert!(made.iter().all(|record| record["label"] == "fake" && record["original"] == record["path"]));
+        for split in ["train", "val", "test"] {
+            let on_side = |record: &&Value| record["split"] == split;
+            assert_eq!(records.iter().filter(on_side).count(), 2 * made.iter().copied().filter(on_side).count());
+        }
+        let about = data_of_the_run(home);
+        assert_eq!((&about["videos"], &about["skipped"]), (&json!(12), &json!(1)), "{}", stderr(&trained));
+    }
+    let mut alone = Command::new(env!("CARGO_BIN_EXE_dfdetect"));
+    let refused = alone.args(["data", "scan", "--data"]).arg(data).output().unwrap();
+    assert_eq!(refused.status.code(), Some(2));
+    assert!(stderr(&refused).contains("there is no folder `fake`"), "{}", stderr(&refused));
+}

@@ -1,7 +1,7 @@
 //! The memory room predicts from the configuration alone; what it counts is what the model room makes.
 
 use dfdetect::config::{Backbone, Config, Temporal};
-use dfdetect::memory::parameter_count;
+use dfdetect::memory::{learning_parameter_count, parameter_count};
 use dfdetect::model::Detector;
 use dfdetect::torch::Format;
 use tch::Device;
@@ -21,6 +21,19 @@ fn predicted_parameters_are_those_of_the_network() {
             (config.num_layers, config.use_attention) = (layers, attention);
             let detector = Detector::new(&config, Device::Cpu, Format::F32, true).unwrap();
             assert_eq!(parameter_count(&config), detector.parameters().trainable_count(), "{config:?}");
+        }
+    }
+}
+
+#[test]
+fn predicted_parameters_that_learn_are_those_that_are_not_frozen() {
+    let mut config = Config::default().model;
+    config.temporal = Temporal::Mean;
+    for backbone in [Backbone::Resnet18, Backbone::Resnet50] {
+        for freeze in ["none", "2", "batch_norm", "[layer2, batch_norm]", "[layer4]", "backbone"] {
+            (config.backbone, config.freeze) = (backbone, serde_yaml::from_str(freeze).unwrap());
+            let detector = Detector::new(&config, Device::Cpu, Format::F32, true).unwrap();
+            assert_eq!(learning_parameter_count(&config), detector.parameters().trainable_count(), "{freeze}");
         }
     }
 }

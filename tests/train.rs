@@ -1,6 +1,8 @@
 //! Training as a user runs it: the binary on real H.264 files, stopped, killed, short of memory, and resumed.
 #![expect(clippy::unwrap_used, reason = "helpers of tests may panic too")]
 
+mod events_support;
+
 use std::fs;
 use std::path::{Path, PathBuf};
 use std::process::{Child, Command, Output, Stdio};
@@ -8,9 +10,11 @@ use std::sync::{Mutex, MutexGuard, PoisonError};
 use std::time::{Duration, Instant};
 
 use dfdetect::demo::{VideoSettings, VideoWriter};
+use events_support::{curve, events};
 use rand::seq::SliceRandom;
 use rand::{Rng, SeedableRng};
 use rand_chacha::ChaCha8Rng;
+use safetensors::SafeTensors;
 use serde_json::Value;
 use tempfile::TempDir;
 
@@ -122,6 +126,8 @@ fn assert_same_training(run: &Path, straight: &Path) {
         log_lines(run, "step").iter().map(|line| format!("{} {} {}", line["step"], line["loss"], line["lr"])).collect()
     };
     assert_eq!(losses(run), losses(straight));
+    assert_eq!(curve(run, "step/loss"), curve(straight, "step/loss"));
+    assert_eq!(curve(run, "step/loss").len(), losses(straight).len());
     let tensors = |run: &Path, file: &str| {
         let bytes = fs::read(run.join("checkpoints/last").join(file)).unwrap();
         // The configuration in the header names the output folder; what follows is numbers.
@@ -697,4 +703,70 @@ fn a_checkpoint_of_another_format_or_optimizer_is_refused_with_a_reason() {
     fs::write(&path, state.to_string()).unwrap();
     let (code, said) = refused(&mut resume(&run));
     assert!(code == Some(1) && said.contains("format 1") && said.contains("hint:"), "{said}");
+}
+
+/// ResNet-18 as torchvision saves it; `scripts/make_weights_fixtures.py` says what is in it.
+#[test]
+fn a_run_starts_from_given_weights_leaves_frozen_parts_alone_and_can_be_drawn() {
+    let _alone = alone();
+    let data = noise_videos(10);
+    let output = tempfile::tempdir().unwrap();
+    let weights = Path::new(env!("CARGO_MANIFEST_DIR")).join("tests/fixtures/weights/resnet18.pth");
+    let pretrained = format!("model.pretrained={}", weights.display());
+    let freeze = "model.freeze=[stem,layer1,layer2,layer3,batch_norm]";
+    let sets = [&pretrained, freeze, "training.epochs=1", "training.backbone_lr_scale=0.5", "training.warmup_epochs=0"];
+    let said = String::from_utf8(succeed(&mut train(data.path(), output.path(), &sets)).stderr).unwrap();
+    assert!(
+        said.contains("100 tensors; left out, as the backbone has no place for them: `fc.bias`, `fc.weight`"),
+        "{said}"
+    );
+    let run = only_run(output.path());
+
+    let (model, moments) = ("checkpoints/last/model.safetensors", "checkpoints/last/optimizer.safetensors");
+    let bytes = fs::read(run.join(model)).unwrap();
+    let model = SafeTensors::deserialize(&bytes).unwrap();
+    let all_are = |name: &str, value: f64| {
+        let data = model.tensor(name).unwrap().data().to_vec();
+        data.chunks_exact(4).all(|number| number == (value as f32).to_le_bytes())
+    };
+    assert!(all_are("backbone.conv1.weight", 1.0 / 147.0));
+    assert!(all_are("backbone.layer4.1.bn2.running_mean", 117.0 / 1024.0));
+    assert!(!all_are("backbone.layer4.1.conv2.weight", (1.0 + 114.0 / 1024.0) / 4608.0));
+    let bytes = fs::read(run.join(moments)).unwrap();
+    let moments = SafeTensors::deserialize(&bytes).unwrap();
+    let of_backbone = |name: &&str| name.starts_with("backbone.");
+    assert_eq!(moments.names().into_iter().filter(of_backbone).count(), 2 * 5, "{:?}", moments.names());
+
+    let steps = log_lines(&run, "step");
+    for key in ["loss", "lr", "backbone_lr", "grad_norm", "scale", "clips_per_sec", "rss_bytes", "micro_batch"] {
+        let point = |line: &Value| (line["step"].as_i64().unwrap(), line[key].as_f64().unwrap() as f32);
+        assert_eq!(curve(&run, &format!("step/{key}")), steps.iter().map(point).collect::<Vec<_>>(), "{key}");
+    }
+    assert_eq!(curve(&run, "epoch/video_auc").len(), 1);
+    let pictures: Vec<_> =
+        events(&run).into_iter().filter_map(|event| event.summary).flat_map(|all| all.value).collect();
+    for tag in ["clips/real", "clips/fake"] {
+        let image = pictures.iter().find(|value| value.tag == tag).unwrap().image.as_ref().unwrap();
+        let picture = image::load_from_memory(&image.encoded).unwrap();
+        assert_eq!((picture.width() as i32, picture.height() as i32), (image.width, image.height));
+        assert_eq!(image.width, 2 * 112, "two frames a clip");
+    }
+
+    let other = resume(&run).args(["--set", "model.pretrained=none"]).output().unwrap();
+    let said = String::from_utf8_lossy(&other.stderr).into_owned();
+    assert!(other.status.code() == Some(2) && said.contains("model.pretrained"), "{said}");
+}
+
+#[test]
+fn without_a_network_imagenet_weights_are_asked_for_before_anything_else() {
+    let (data, output) = (noise_videos(8), tempfile::tempdir().unwrap());
+    let mut command = train(data.path(), output.path(), &["model.pretrained=imagenet"]);
+    // A port that nobody listens at.
+    command.env("HF_ENDPOINT", "http://127.0.0.1:1").env("HF_HOME", output.path()).env("TORCH_HOME", output.path());
+    let failed = command.env_remove("HF_HUB_CACHE").env_remove("HF_HUB_OFFLINE").output().unwrap();
+    let said = String::from_utf8_lossy(&failed.stderr).into_owned();
+    let place = output.path().join("hub/checkpoints/resnet18-f37072fd.pth");
+    assert_eq!(failed.status.code(), Some(1), "{said}");
+    assert!(said.contains("cannot be fetched") && said.contains(&place.display().to_string()), "{said}");
+    assert_eq!(fs::read_dir(output.path()).unwrap().count(), 0, "no run is begun");
 }

@@ -19,7 +19,7 @@ use crate::files;
 use crate::memory::{DeviceGauge, Guard, Ladder, MemoryManager};
 use crate::metrics::Metrics;
 use crate::optim::{Loss, LossScaler};
-use crate::report::{RunFolder, RunLog};
+use crate::report::{EventFile, RunFolder, RunLog};
 use crate::torch::Format;
 use crate::train::{Checkpoint, Checkpoints, Learner, Outcome, Stepper, TrainError, TrainState, Trainer};
 
@@ -32,7 +32,7 @@ impl Plan {
         tracing::info!("device: {}", self.placement.reason);
         limit_device_memory(&self.config.gpu, self.placement.device)?;
         // First what takes seconds: a network that cannot be built or loaded should not wait for thousands of videos.
-        let learner = self.learner()?;
+        let learner = self.learner(&stop)?;
         if self.resumed.is_none() {
             decide_faces(&self.config, &mut self.manifest, &stop)?;
         }
@@ -114,10 +114,14 @@ impl Plan {
     }
 
     /// Network, average, optimizer and state: new ones, or those of the checkpoint.
-    fn learner(&self) -> Result<(Learner, TrainState)> {
+    fn learner(&self, stop: &AtomicBool) -> Result<(Learner, TrainState)> {
         let training = &self.config.training;
         let average = training.ema_decay.map(|_| self.detector()).transpose()?;
-        let mut learner = Learner::new(training, self.detector()?, average).context("the optimizer cannot be built")?;
+        let detector = self.detector()?;
+        if self.resumed.is_none() {
+            self.fill_backbone(&detector, stop)?;
+        }
+        let mut learner = Learner::new(training, detector, average).context("the optimizer cannot be built")?;
         let state = match &self.resumed {
             Some((_, checkpoint)) => {
                 self.check_same_optimizer(&checkpoint.config)?;
@@ -142,6 +146,15 @@ impl Plan {
             }
         }
         Loss::new(&self.config.loss, [real, fake])
+    }
+
+    fn open_log(&self, folder: &RunFolder, state: &TrainState) -> Result<RunLog> {
+        let log = RunLog::open(&folder.log(), state.log_bytes).with_context(|| cannot_write(&folder.log()))?;
+        if !self.config.output.tensorboard {
+            return Ok(log);
+        }
+        let events = EventFile::open(&folder.events(), state.event_bytes);
+        Ok(log.with_events(events.with_context(|| cannot_write(&folder.events()))?))
     }
 
     fn trainer<'a>(
@@ -176,7 +189,7 @@ impl Plan {
             stop,
             stepper,
             evaluate_guard,
-            log: RunLog::open(&folder.log(), state.log_bytes).with_context(|| cannot_write(&folder.log()))?,
+            log: self.open_log(folder, &state)?,
             saved: Instant::now(),
             folder: folder.clone(),
             state,

@@ -139,12 +139,14 @@ pub(super) fn run(args: &DataArgs) -> Result<()> {
 fn scan(args: &ScanArgs) -> Result<()> {
     let config = configured(args)?;
     progress::set_level(config.logging.level);
-    let mut manifest = Manifest::scan(&config.data)?;
+    let self_blend = config.augmentation.self_blend;
+    let mut manifest = Manifest::scan_for(&config.data, self_blend)?;
     // The counts are worth seeing also where they are too few for a split.
     let split_problem = match manifest.assign_splits(&config.data, config.seed) {
         Err(DataError::Unusable { problem, .. }) => Some(problem),
         other => other.map(|()| None)?,
     };
+    manifest.place_self_blends(self_blend);
     let stop = stop_flag()?;
     let infos = probe_all(&mut manifest, &ClipSpec::of(&config.data), &stop);
     if stop.load(Ordering::Relaxed) {

@@ -63,7 +63,7 @@ pub(super) fn run(args: &ExtractArgs) -> Result<()> {
     let mut config = loaded.config;
     progress::set_level(config.logging.level);
     make_absolute(&mut config.data);
-    let mut manifest = Manifest::scan(&config.data)?;
+    let mut manifest = Manifest::scan_for(&config.data, config.augmentation.self_blend)?;
     // Clips of training videos are not asked for again where their frames are drawn anew.
     if config.data.sampling == Sampling::RandomSegment {
         manifest.assign_splits(&config.data, config.seed)?;

@@ -34,6 +34,7 @@ use clap::{Args, ColorChoice, Parser, Subcommand};
 use crate::config::{ConfigError, LogLevel};
 use crate::data::DataError;
 use crate::demo::DemoError;
+use crate::model::PretrainedError;
 use crate::progress;
 use crate::train::CheckpointError;
 
@@ -162,6 +163,7 @@ pub fn exit_code(error: &anyhow::Error) -> u8 {
     let usage = error.is::<ConfigError>()
         || error.downcast_ref().is_some_and(DataError::is_usage)
         || error.downcast_ref().is_some_and(CheckpointError::is_usage)
+        || error.downcast_ref().is_some_and(PretrainedError::is_usage)
         || error.downcast_ref().is_some_and(DemoError::is_usage);
     if error.is::<Interrupted>() {
         130

@@ -14,8 +14,8 @@ use crate::config::{AutoBytes, Config, FaceMode};
 use crate::data::decode;
 use crate::data::face::{self, CenterFace, FaceFacts};
 use crate::data::{
-    CachePlan, ClipCache, ClipReader, ClipSource, ClipSpec, DECODER_BYTES, DataError, DataSet, DiskCache, Loader,
-    LoaderNeeds, LoaderPlan, Manifest, Prepared, ReadClip, Split, free_disk_bytes, plan_cache, plan_loader, prepare,
+    CachePlan, ClipCache, ClipReader, ClipSource, ClipSpec, DECODER_BYTES, DataError, DiskCache, Loader, LoaderNeeds,
+    LoaderPlan, Manifest, Prepared, ReadClip, Split, free_disk_bytes, plan_cache, plan_loader, prepare,
 };
 use crate::memory::Snapshot;
 
@@ -53,16 +53,46 @@ impl Clips {
             .with_augmentation(&config.augmentation)
             .with_training_frames(config.data.training_frames());
         let misses = Arc::new(Misses::default());
-        if manifest.sets.iter().any(|set| set.crop_faces) {
-            let key = |set: &DataSet| if set.crop_faces { face::crop_key(&config.data.faces) } else { String::new() };
-            let keys = manifest.sets.iter().map(key).collect();
-            source = source.with_reader(face_reader(config, manifest, spec, misses.clone())?, keys);
+        let takes: Vec<_> = (0..manifest.sets.len()).map(|set| Take::of(manifest, set)).collect();
+        if takes.iter().any(|take| *take != Take::WholeFrames) {
+            let keys = takes.iter().map(|take| take.key(config)).collect();
+            source = source.with_reader(face_reader(config, manifest, spec, takes, misses.clone())?, keys);
         }
         Ok(Self { source: Arc::new(source), misses, loader })
     }
 
     pub fn loader(&self) -> Loader {
         Loader::new(self.source.clone(), &self.loader)
+    }
+}
+
+/// What is taken from the videos of a data set.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+enum Take {
+    WholeFrames,
+    /// Whole frames, and where the face is, for forgeries made while training.
+    Landmarks,
+    Faces,
+}
+
+impl Take {
+    fn of(manifest: &Manifest, set: usize) -> Self {
+        if manifest.sets[set].crop_faces {
+            Self::Faces
+        } else if manifest.videos.iter().any(|video| video.set == set && video.is_self_blend()) {
+            Self::Landmarks
+        } else {
+            Self::WholeFrames
+        }
+    }
+
+    /// What decides about a clip beyond the [`ClipSpec`].
+    fn key(self, config: &Config) -> String {
+        match self {
+            Self::WholeFrames => String::new(),
+            Self::Landmarks => face::LANDMARKS_KEY.into(),
+            Self::Faces => face::crop_key(&config.data.faces),
+        }
     }
 }
 
@@ -102,16 +132,25 @@ impl Misses {
     }
 }
 
-/// Cuts the face out of the videos of those data sets that want it, and takes note where there is none.
-fn face_reader(config: &Config, manifest: &Manifest, spec: ClipSpec, misses: Arc<Misses>) -> Result<ClipReader> {
+/// Reads the videos of each data set as it is to be taken, and takes note where there is no face to cut out.
+fn face_reader(
+    config: &Config,
+    manifest: &Manifest,
+    spec: ClipSpec,
+    takes: Vec<Take>,
+    misses: Arc<Misses>,
+) -> Result<ClipReader> {
     let detector = load_detector()?;
     let faces = config.data.faces.clone();
-    let crops: Vec<bool> = manifest.videos.iter().map(|video| manifest.sets[video.set].crop_faces).collect();
+    let sets: Vec<usize> = manifest.videos.iter().map(|video| video.set).collect();
     Ok(Arc::new(move |video, footage, draw| {
-        if !crops[video] {
-            return decode::read_clip(footage, &spec, draw).map(|thwc| ReadClip { thwc, meta: Vec::new() });
-        }
-        let clip = face::read_face_clip(footage, &spec, draw, &faces, &detector);
+        let clip = match takes[sets[video]] {
+            Take::WholeFrames => {
+                return decode::read_clip(footage, &spec, draw).map(|thwc| ReadClip { thwc, meta: Vec::new() });
+            }
+            Take::Landmarks => face::read_with_landmarks(footage, &spec, draw, &detector),
+            Take::Faces => face::read_face_clip(footage, &spec, draw, &faces, &detector),
+        };
         let missed = match &clip {
             Ok(clip) => clip.facts.missed,
             Err(error) => matches!(error, DataError::NoFace { .. }),
@@ -132,7 +171,9 @@ pub(super) fn extract(
     stop: &AtomicBool,
 ) -> Result<Vec<(usize, Prepared)>> {
     let is_training = |video: usize| manifest.videos[video].split == Split::Train;
-    let prepared = prepare(&clips.source, videos, is_training, threads, stop);
+    // What is made of another video has no file of its own to look at.
+    let videos: Vec<_> = videos.iter().copied().filter(|video| !manifest.videos[*video].is_self_blend()).collect();
+    let prepared = prepare(&clips.source, &videos, is_training, threads, stop);
     if stop.load(Ordering::Relaxed) {
         return Err(Interrupted(None).into());
     }
@@ -166,7 +207,8 @@ fn host_memory_budget_bytes(config: &Config) -> u64 {
 }
 
 fn loader_needs(config: &Config, manifest: &Manifest, spec: &ClipSpec) -> LoaderNeeds {
-    let face_bytes = if manifest.sets.iter().any(|set| set.crop_faces) { face::WORKER_BYTES } else { 0 };
+    let faces = (0..manifest.sets.len()).any(|set| Take::of(manifest, set) != Take::WholeFrames);
+    let face_bytes = if faces { face::WORKER_BYTES } else { 0 };
     LoaderNeeds {
         num_workers: config.dataloader.num_workers,
         prefetch_factor: config.dataloader.prefetch_factor,

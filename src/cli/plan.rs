@@ -2,13 +2,14 @@
 
 use std::io::{self, Write};
 use std::path::Path;
+use std::sync::atomic::AtomicBool;
 
 use anyhow::{Context, Result};
 
-use super::measure;
-use crate::config::{self, BatchSize, Config, ConfigError, DataConfig, SamplerChoice};
+use super::{Interrupted, measure};
+use crate::config::{self, BatchSize, Config, ConfigError, DataConfig, Pretrained, SamplerChoice};
 use crate::data::{DataError, Label, Manifest, Sampler, Split};
-use crate::model::{Detector, Placement};
+use crate::model::{Detector, Placement, PretrainedError, Sources, load_pretrained};
 use crate::optim::LossScaler;
 use crate::report::RunFolder;
 use crate::torch::Format;
@@ -32,8 +33,9 @@ impl Plan {
         let mut config = loaded.config;
         // A run may be gone on with from another folder.
         make_absolute(&mut config.data);
-        let mut manifest = Manifest::scan(&config.data)?;
+        let mut manifest = Manifest::scan_for(&config.data, config.augmentation.self_blend)?;
         manifest.assign_splits(&config.data, config.seed)?;
+        manifest.place_self_blends(config.augmentation.self_blend);
         let placement = Placement::decide(&config.gpu)?;
         Ok(Self { config, manifest, placement, resumed: None })
     }
@@ -54,6 +56,7 @@ impl Plan {
         let checkpoint = Checkpoint::open(&Checkpoints::of_run(folder.path()).path("last"))?;
         let mut config = config::resolve(&checkpoint.config, overrides)?;
         check_same_split(&checkpoint.config, &config)?;
+        check_same_first_weights(&checkpoint.config, &config)?;
         make_absolute(&mut config.data);
         let mut manifest = Manifest::load(&folder.manifest())?;
         manifest.move_to(&[config.data.root.0.as_slice(), &config.data.test_roots.0].concat())?;
@@ -87,6 +90,9 @@ impl Plan {
 
     pub fn describe(&self) -> Result<()> {
         let detector = self.detector()?;
+        if self.resumed.is_none() && matches!(self.config.model.pretrained, Pretrained::File(_)) {
+            self.fill_backbone(&detector, &AtomicBool::new(false))?;
+        }
         for set in &self.manifest.sets {
             writeln!(io::stdout(), "data       {}", set.root.display())?;
         }
@@ -114,6 +120,31 @@ impl Plan {
         writeln!(io::stdout(), "sampler    {}", sampler.describe())?;
         writeln!(io::stdout(), "training   {} epochs of {steps} steps, {effective} clips each", training.epochs)?;
         writeln!(io::stdout(), "nothing was written: this was a dry run")?;
+        Ok(())
+    }
+
+    /// Fills the backbone of a new run's network as `model.pretrained` says.
+    pub(super) fn fill_backbone(&self, detector: &Detector, stop: &AtomicBool) -> Result<()> {
+        let path = match &self.config.model.pretrained {
+            Pretrained::None => {
+                if self.config.model.freeze.is_some() {
+                    tracing::warn!("model.freeze keeps random weights as they are, because model.pretrained is none");
+                }
+                return Ok(());
+            }
+            Pretrained::Imagenet => match Sources::from_env().imagenet(self.config.model.backbone, stop) {
+                Err(PretrainedError::Interrupted) => {
+                    return Err(Interrupted(Some(
+                        "what came of the weights is kept; the next run goes on there".into(),
+                    ))
+                    .into());
+                }
+                found => found?,
+            },
+            Pretrained::File(path) => path.clone(),
+        };
+        let loaded = load_pretrained(&path, detector.parameters())?;
+        tracing::info!("backbone: {loaded} ({})", path.display());
         Ok(())
     }
 
@@ -207,4 +238,12 @@ fn check_same_split(before: &Config, now: &Config) -> Result<(), ConfigError> {
     }
     let problem = "a run keeps its split and its seed: seed, val_split, test_split and group_by must stay";
     Err(unresumable("data", problem, "start a new run to change them"))
+}
+
+fn check_same_first_weights(before: &Config, now: &Config) -> Result<(), ConfigError> {
+    if before.model.pretrained == now.model.pretrained {
+        return Ok(());
+    }
+    let hint = "leave it as it was, or start a new run from other weights";
+    Err(unresumable("model.pretrained", "a resumed run has its weights already", hint))
 }

@@ -10,9 +10,9 @@ use image::ImageFormat;
 use super::Interrupted;
 use super::pipeline::{decide_faces, load_detector};
 use crate::config::Config;
-use crate::data::Manifest;
 use crate::data::face::FaceDetector;
 use crate::data::preview::preview;
+use crate::data::{Manifest, VideoRecord};
 use crate::files;
 
 /// Videos on the sheet.
@@ -21,8 +21,9 @@ const ROWS: usize = 16;
 /// Draws what training would cut out of the videos.
 pub(super) fn draw(config: &Config, manifest: &mut Manifest, path: &Path, stop: &AtomicBool) -> Result<()> {
     decide_faces(config, manifest, stop)?;
-    let crops = manifest.sets.iter().any(|set| set.crop_faces);
-    let detector = crops.then(load_detector).transpose()?;
+    let needed =
+        manifest.sets.iter().any(|set| set.crop_faces) || manifest.videos.iter().any(VideoRecord::is_self_blend);
+    let detector = needed.then(load_detector).transpose()?;
     let detector = detector.as_ref().map(|detector| detector as &dyn FaceDetector);
     let sheet = preview(manifest, &config.data, detector, ROWS, stop)?;
     if stop.load(Ordering::Relaxed) {

@@ -3,13 +3,27 @@
 use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 
+/// What self-blended forgeries are for. Sides of the split without other fakes are given some too, always the same ones.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
+#[serde(rename_all = "snake_case")]
+pub enum SelfBlend {
+    /// There are none.
+    Off,
+    /// One of each real training video, besides the fakes that there are.
+    Add,
+    /// They are the only fakes to train and validate with; others are tested on.
+    Only,
+}
+
 /// Random changes to training clips. Each is drawn once a clip and applied to all its frames alike; validation and test
 /// see clips as they are.
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize, JsonSchema)]
 #[serde(default, deny_unknown_fields)]
 pub struct AugmentationConfig {
-    /// `false` leaves training clips as they are.
+    /// `false` leaves training clips as they are; `self_blend` stands for itself.
     pub enabled: bool,
+    /// Forgeries made of the real videos while training: their faces blended with themselves, each epoch otherwise.
+    pub self_blend: SelfBlend,
     /// Probability of a mirror image.
     pub horizontal_flip: f64,
     /// Largest turn in degrees, either way.
@@ -38,6 +52,7 @@ impl Default for AugmentationConfig {
     fn default() -> Self {
         Self {
             enabled: true,
+            self_blend: SelfBlend::Off,
             horizontal_flip: 0.5,
             rotation: 5.0,
             brightness: 0.1,

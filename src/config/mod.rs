@@ -7,16 +7,18 @@ mod augmentation;
 mod data;
 mod legacy;
 mod load;
+mod model;
 mod scalars;
 mod schema;
 mod training;
 mod validate;
 
-pub use augmentation::AugmentationConfig;
+pub use augmentation::{AugmentationConfig, SelfBlend};
 pub use data::{
     CacheConfig, DataConfig, FaceConfig, FaceMode, GroupBy, LayoutChoice, LoaderConfig, OnMiss, SamplerChoice, Sampling,
 };
 pub use load::{ConfigError, Loaded, flatten, load, parse, resolve};
+pub use model::{BACKBONE_PARTS, Freeze, Pretrained};
 pub use scalars::{AutoBytes, BatchSize, DeviceChoice, Methods, Precision, Roots, Switch};
 pub use schema::{
     Backbone, Config, Experiment, GpuConfig, LogLevel, LoggingConfig, MemoryManagement, ModelConfig, OutputConfig,

@@ -10,6 +10,7 @@ use serde::{Deserialize, Serialize};
 
 use super::augmentation::AugmentationConfig;
 use super::data::{CacheConfig, DataConfig, LoaderConfig};
+use super::model::{Freeze, Pretrained};
 use super::scalars::{DeviceChoice, Precision, Switch};
 use super::training::{LossConfig, TrainingConfig};
 
@@ -86,6 +87,10 @@ impl Default for Experiment {
 pub struct ModelConfig {
     /// The network that sees one frame.
     pub backbone: Backbone,
+    /// The backbone's first weights: `none` for random ones, `imagenet`, or a `.pth` or `.safetensors` file.
+    pub pretrained: Pretrained,
+    /// What of the backbone does not learn: `none`, `backbone`, `batch_norm`, how many of stem, layer1 ... layer4, or a list.
+    pub freeze: Freeze,
     /// What makes one score of the T frames of a clip.
     pub temporal: Temporal,
     /// Width of the LSTM, each direction (`lstm_attention` only).
@@ -106,6 +111,8 @@ impl Default for ModelConfig {
     fn default() -> Self {
         Self {
             backbone: Backbone::Resnet50,
+            pretrained: Pretrained::None,
+            freeze: Freeze::default(),
             temporal: Temporal::LstmAttention,
             hidden_dim: 512,
             num_layers: 2,
@@ -227,11 +234,13 @@ pub struct OutputConfig {
     pub keep_last: usize,
     /// Checkpoints of this many best epochs are kept.
     pub keep_best: usize,
+    /// Write the numbers of `metrics.jsonl`, and a few augmented clips, for TensorBoard.
+    pub tensorboard: bool,
 }
 
 impl Default for OutputConfig {
     fn default() -> Self {
-        Self { directory: "runs".into(), save_every_secs: 600.0, keep_last: 1, keep_best: 1 }
+        Self { directory: "runs".into(), save_every_secs: 600.0, keep_last: 1, keep_best: 1, tensorboard: true }
     }
 }
 

@@ -16,6 +16,7 @@ mod overlap;
 mod plan;
 pub mod preview;
 mod sampler;
+mod self_blend;
 mod source;
 mod split;
 

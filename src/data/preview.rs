@@ -9,10 +9,11 @@ use font8x8::{BASIC_FONTS, UnicodeFonts};
 use image::imageops::{self, FilterType};
 use image::{Rgb, RgbImage};
 
-use super::DataError;
+use super::cache::ReadClip;
 use super::decode::{self, ClipSpec, FrameSize};
-use super::face::{FaceClip, FaceDetector, Square, read_face_clip, sample};
+use super::face::{FaceClip, FaceDetector, Square, read_face_clip, read_with_landmarks, sample};
 use super::manifest::{Footage, Label, Manifest, VideoRecord};
+use super::{DataError, self_blend};
 use crate::config::DataConfig;
 use crate::progress::Bar;
 
@@ -75,8 +76,15 @@ pub fn preview(
             break;
         }
         let record = &manifest.videos[video];
-        let cropping = detector.filter(|_| manifest.sets[record.set].crop_faces);
-        let look = Look::at(&manifest.footage(video), &spec, data, cropping);
+        let take = match (detector, manifest.sets[record.set].crop_faces, record.is_self_blend()) {
+            (Some(detector), true, _) => Take::Face(detector),
+            (Some(detector), false, true) => Take::Landmarks(detector),
+            _ => Take::WholeFrames,
+        };
+        let mut look = Look::at(&manifest.footage(video), &spec, data, take);
+        if record.is_self_blend() {
+            look.blend(&spec, video as u64);
+        }
         let name = manifest.name(record.set, &record.path);
         let strip = Strip { top: MARGIN + HEADER + row as u32 * (ROW + GAP), cut_width };
         strip.label(&mut sheet, record, &name, &look);
@@ -125,6 +133,14 @@ const fn text_left() -> u32 {
     MARGIN + BAR + 2 * GAP
 }
 
+/// How a clip is read.
+#[derive(Clone, Copy)]
+enum Take<'a> {
+    WholeFrames,
+    Landmarks(&'a dyn FaceDetector),
+    Face(&'a dyn FaceDetector),
+}
+
 /// What there is to show of a video.
 struct Look {
     middle: Option<RgbImage>,
@@ -134,13 +150,14 @@ struct Look {
 }
 
 impl Look {
-    fn at(footage: &Footage, spec: &ClipSpec, data: &DataConfig, detector: Option<&dyn FaceDetector>) -> Self {
+    fn at(footage: &Footage, spec: &ClipSpec, data: &DataConfig, take: Take) -> Self {
         let mut frames = Vec::with_capacity(spec.frames);
         let size = FrameSize::LongSide(2 * PICTURE as usize);
         let read = decode::read_frames(footage, spec, None, size, &mut |frame| frames.push(frame));
-        let clip = read.and_then(|_| match detector {
-            Some(detector) => read_face_clip(footage, spec, None, &data.faces, detector),
-            None => decode::read_clip(footage, spec, None).map(FaceClip::whole_frames),
+        let clip = read.and_then(|_| match take {
+            Take::Face(detector) => read_face_clip(footage, spec, None, &data.faces, detector),
+            Take::Landmarks(detector) => read_with_landmarks(footage, spec, None, detector),
+            Take::WholeFrames => decode::read_clip(footage, spec, None).map(FaceClip::whole_frames),
         });
         let middle = (!frames.is_empty()).then(|| frames.swap_remove(frames.len() / 2));
         let (clip, note) = match clip {
@@ -162,6 +179,16 @@ impl Look {
             Err(error) => (None, (format!("cannot be used: {error}"), true)),
         };
         Self { middle, clip, note }
+    }
+
+    /// Shows one of the forgeries that training makes of this video.
+    fn blend(&mut self, spec: &ClipSpec, seed: u64) {
+        let Some(FaceClip { thwc, facts }) = self.clip.take() else { return };
+        let frames: Vec<_> = (0..facts.landmarks.len()).collect();
+        match self_blend::blended(&ReadClip { thwc, meta: facts.to_bytes() }, spec, &frames, seed) {
+            Ok(blended) => self.clip = Some(FaceClip { thwc: blended.thwc, facts }),
+            Err(reason) => self.note = (format!("cannot be used: {reason}"), true),
+        }
     }
 }
 

@@ -15,6 +15,7 @@ use super::cache::{ClipCache, ReadClip};
 use super::decode::{self, ClipSpec};
 use super::manifest::{Footage, Label, Manifest};
 use super::plan::Draw;
+use super::self_blend;
 use crate::config::{AugmentationConfig, Sampling};
 use crate::progress::Bar;
 
@@ -29,6 +30,8 @@ pub type ClipReader = Arc<dyn Fn(usize, &Footage, Option<u64>) -> Result<ReadCli
 pub struct ClipSource {
     footage: Vec<Footage>,
     labels: Vec<Label>,
+    /// Whose frames each video shows: its own, but for forgeries that are made of a real.
+    shown: Vec<usize>,
     /// Which data set each video is from.
     sets: Vec<usize>,
     spec: ClipSpec,
@@ -77,8 +80,8 @@ impl ClipSource {
             decode::read_clip(footage, &spec, draw).map(|thwc| ReadClip { thwc, meta: Vec::new() })
         });
         let crop_keys = vec![String::new(); manifest.sets.len()];
-        let training_spec = spec;
-        Self { footage, labels, sets, spec, cache, reader, crop_keys, augmentation: None, training_spec }
+        let (shown, training_spec) = (manifest.shown(), spec);
+        Self { footage, labels, shown, sets, spec, cache, reader, crop_keys, augmentation: None, training_spec }
     }
 
     /// Reads videos by `reader` instead. `crop_keys` has, for each data set, all that decides what the reader makes of a
@@ -129,9 +132,18 @@ impl ClipSource {
     pub(super) fn clip(&self, video: usize, draw: Option<Draw>) -> Clip {
         guarded(|| {
             let clip = self.original(video, draw)?;
-            let Some(draw) = draw else { return Ok(clip) };
-            let clip = self.some_frames(clip, draw.of(video, "subset"));
-            let Some(augmentation) = &self.augmentation else { return Ok(clip) };
+            let frames = self.frames_taken(video, draw);
+            let clip = match self.is_self_blend(video) {
+                true => {
+                    // Without a draw, it is the same one every time.
+                    let draw = draw.unwrap_or(Draw { seed: 0, epoch: 0 });
+                    Arc::new(self_blend::blended(&clip, &self.spec, &frames, draw.of(video, "self-blend"))?)
+                }
+                false => self.some_frames(clip, &frames),
+            };
+            let (Some(augmentation), Some(draw)) = (&self.augmentation, draw) else {
+                return Ok(clip);
+            };
             // The cache may hold the original too, so what is changed is a copy.
             let shape = [self.training_spec.frames, self.spec.height, self.spec.width];
             let thwc = augmentation.apply(&clip.thwc, shape, draw.of(video, "augmentation"));
@@ -139,29 +151,44 @@ impl ClipSource {
         })
     }
 
-    /// As many frames as training takes, in their order; all of them where it takes all.
-    fn some_frames(&self, clip: Arc<ReadClip>, seed: u64) -> Arc<ReadClip> {
-        if self.training_spec.frames == self.spec.frames {
+    fn is_self_blend(&self, video: usize) -> bool {
+        self.shown[video] != video
+    }
+
+    /// Which frames of a clip are used: all, or as many as training takes, in their order.
+    fn frames_taken(&self, video: usize, draw: Option<Draw>) -> Vec<usize> {
+        let (all, some) = (self.spec.frames, self.training_spec.frames);
+        match draw.filter(|_| some < all) {
+            None => (0..all).collect(),
+            Some(draw) => {
+                let mut rng = ChaCha8Rng::seed_from_u64(draw.of(video, "subset"));
+                let mut frames = rand::seq::index::sample(&mut rng, all, some).into_vec();
+                frames.sort_unstable();
+                frames
+            }
+        }
+    }
+
+    fn some_frames(&self, clip: Arc<ReadClip>, frames: &[usize]) -> Arc<ReadClip> {
+        if frames.len() == self.spec.frames {
             return clip;
         }
-        let mut rng = ChaCha8Rng::seed_from_u64(seed);
-        let mut frames = rand::seq::index::sample(&mut rng, self.spec.frames, self.training_spec.frames).into_vec();
-        frames.sort_unstable();
         let frame_bytes = self.spec.clip_bytes() / self.spec.frames;
-        let of = |frame: usize| &clip.thwc[frame * frame_bytes..(frame + 1) * frame_bytes];
-        let thwc = frames.into_iter().map(of).collect::<Vec<_>>().concat();
+        let of = |frame: &usize| &clip.thwc[frame * frame_bytes..(frame + 1) * frame_bytes];
+        let thwc = frames.iter().map(of).collect::<Vec<_>>().concat();
         Arc::new(ReadClip { thwc, meta: clip.meta.clone() })
     }
 
     fn original(&self, video: usize, draw: Option<Draw>) -> Clip {
+        let shown = self.shown[video];
         // Frames that are drawn anew each epoch are never asked for again.
         if let (Sampling::RandomSegment, Some(draw)) = (self.spec.sampling, draw) {
             self.cache.count_bypassed();
-            return self.read(video, Some(draw.of(video, "frames"))).map(Arc::new).map_err(reason);
+            return self.read(shown, Some(draw.of(video, "frames"))).map(Arc::new).map_err(reason);
         }
-        match self.cache.get(video, &self.footage[video], &self.spec, self.crop_key(video)) {
+        match self.cache.get(shown, &self.footage[shown], &self.spec, self.crop_key(shown)) {
             Some(clip) => Ok(clip),
-            None => self.read_and_keep(video).map_err(reason),
+            None => self.read_and_keep(shown).map_err(reason),
         }
     }
 

@@ -244,7 +244,7 @@ impl Step {
         // The average is a second network.
         let networks = if training && config.training.ema_decay.is_some() { 2 } else { 1 };
         let weights = networks * (parameters + self.resnet.buffers()) * F32_BYTES + copies;
-        let gradients = if training { parameters * F32_BYTES } else { 0 };
+        let gradients = if training { super::learning_parameter_count(&config.model) * F32_BYTES } else { 0 };
         let optimizer = match config.training.optimizer {
             OptimizerChoice::Adamw | OptimizerChoice::Adam => 2 * gradients,
             OptimizerChoice::Sgd => gradients,

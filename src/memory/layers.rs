@@ -3,7 +3,7 @@
 //! Counted from the definition of torchvision's ResNets and of PyTorch's LSTM and attention, not from a live model, so
 //! that a configuration can be judged without building it.
 
-use crate::config::{Backbone, ModelConfig, Temporal};
+use crate::config::{Backbone, Freeze, ModelConfig, Temporal};
 
 /// A convolution without bias and the batch-norm behind it, seen by one frame.
 #[derive(Debug, Clone, Copy)]
@@ -25,7 +25,19 @@ pub(super) struct ConvNorm {
 impl ConvNorm {
     /// Filters, and batch-norm's scale and shift.
     pub(super) fn parameters(&self) -> u64 {
-        self.in_channels * self.out_channels * self.kernel * self.kernel + 2 * self.out_channels
+        self.filters() + 2 * self.out_channels
+    }
+
+    fn filters(&self) -> u64 {
+        self.in_channels * self.out_channels * self.kernel * self.kernel
+    }
+
+    fn learning_parameters(&self, freeze: &Freeze) -> u64 {
+        match (freeze.parts[self.part], freeze.batch_norm) {
+            (true, _) => 0,
+            (false, true) => self.filters(),
+            (false, false) => self.parameters(),
+        }
     }
 
     fn multiplications(&self) -> u64 {
@@ -189,12 +201,19 @@ pub(super) fn network(model: &ModelConfig, frame_size: [usize; 2], clip_frames: 
     (resnet, head)
 }
 
-/// Trainable parameters of the whole detector.
+/// Parameters of the whole detector, frozen ones too.
 #[must_use]
 pub fn parameter_count(model: &ModelConfig) -> u64 {
     // Neither the picture's size nor the clip's length changes a weight.
     let (resnet, head) = network(model, [32, 32], 1);
     resnet.parameters() + head.parameters
+}
+
+/// Those of them that learn, and so have gradients and moments.
+#[must_use]
+pub fn learning_parameter_count(model: &ModelConfig) -> u64 {
+    let (resnet, head) = network(model, [32, 32], 1);
+    resnet.convs.iter().map(|conv| conv.learning_parameters(&model.freeze)).sum::<u64>() + head.parameters
 }
 
 #[cfg(test)]

@@ -41,7 +41,7 @@ pub use guard::{Attempt, Guard};
 pub use history::{History, Trend};
 pub use knobs::Suggestion;
 pub use ladder::usable_bytes;
-pub use layers::parameter_count;
+pub use layers::{learning_parameter_count, parameter_count};
 pub use limit::{die_first, forget_process_peak, limit_growth};
 pub use manager::{Cleanup, Elastic, MemoryManager, MemoryPolicy, MemoryStats, Reason, Warning};
 pub use outcome::{Cause, GuardError, GuardState, OomEvent};

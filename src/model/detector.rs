@@ -47,7 +47,7 @@ impl Detector {
     pub fn new(config: &ModelConfig, device: Device, format: Format, channels_last: bool) -> Result<Self> {
         let mut parameters = Parameters::default();
         let mut root = Scope::root(&mut parameters, device, channels_last);
-        let backbone = ResNet::new(&mut root.part("backbone"), config.backbone)?;
+        let backbone = ResNet::new(&mut root.part("backbone"), config.backbone, &config.freeze)?;
         let head = Head::new(&mut root.part("head"), backbone.features, config)?;
         let constant = |values: [f32; 3]| -> Result<Tensor> {
             Tensor::f_from_slice(&values.map(|value| 255.0 * value))?.f_view([3, 1, 1])?.f_to_device(device)

@@ -3,7 +3,7 @@
 use tch::{Kind, Tensor};
 
 use super::mode::Mode;
-use super::parameters::{Init, Scope};
+use super::parameters::{Frozen, Init, Scope};
 use crate::torch::Result;
 
 /// A convolution without bias, as ResNets have them.
@@ -30,28 +30,33 @@ impl Conv {
     }
 }
 
-/// Batch normalisation over `[N, C, H, W]`, momentum 0.1, epsilon 1e-5.
+/// Batch normalisation over `[N, C, H, W]`, momentum 0.1, epsilon 1e-5; where frozen, always by its running statistics.
 #[derive(Debug)]
 pub(super) struct BatchNorm {
     weight: Tensor,
     bias: Tensor,
     running_mean: Tensor,
     running_var: Tensor,
+    frozen: bool,
 }
 
 impl BatchNorm {
     pub fn new(scope: &mut Scope, name: &str, channels: i64) -> Result<Self> {
         let mut scope = scope.part(name);
+        let frozen = scope.frozen().all || scope.frozen().norms;
+        let scope = scope.freeze(Frozen { all: frozen, norms: frozen });
         Ok(Self {
             weight: scope.weight("weight", &[channels], Init::Constant(1.0))?,
             bias: scope.weight("bias", &[channels], Init::Constant(0.0))?,
             running_mean: scope.buffer("running_mean", &[channels], 0.0)?,
             running_var: scope.buffer("running_var", &[channels], 1.0)?,
+            frozen,
         })
     }
 
     pub fn forward(&self, x_nchw: &Tensor, mode: Mode) -> Result<Tensor> {
         let (weight, bias) = (Some(&self.weight), Some(&self.bias));
+        let mode = if self.frozen { Mode::Evaluate } else { mode };
         // Without running statistics to move, a batch's own are used all the same.
         let running = |statistic| if mode == Mode::Again { None } else { Some(statistic) };
         let (mean, var) = (running(&self.running_mean), running(&self.running_var));

@@ -8,12 +8,14 @@ mod layers;
 mod mode;
 mod parameters;
 mod placement;
+mod pretrained;
 mod recompute;
 mod resnet;
 mod temporal;
 
 pub use detector::{Detector, Logits};
 pub use mode::Mode;
-pub use parameters::{Parameter, Parameters};
+pub use parameters::{Parameter, Parameters, Role};
 pub use placement::Placement;
+pub use pretrained::{Loaded, PretrainedError, Sources, load_pretrained};
 pub use recompute::SegmentInputs;

@@ -11,8 +11,19 @@ pub struct Parameter {
     pub name: String,
     /// Shares its memory with the layer that uses it.
     pub tensor: Tensor,
-    /// False for running statistics.
-    pub trainable: bool,
+    /// What training does with it.
+    pub role: Role,
+}
+
+/// What training does with a tensor.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Role {
+    /// The optimizer moves it.
+    Trained,
+    /// Forward passes in training move it: a running statistic.
+    Statistic,
+    /// Nothing moves it (`model.freeze`).
+    Frozen,
 }
 
 /// The tensors of a network.
@@ -29,7 +40,11 @@ impl Parameters {
 
     /// Those that the optimizer moves.
     pub fn trainable(&self) -> impl Iterator<Item = &Parameter> {
-        self.all.iter().filter(|parameter| parameter.trainable)
+        self.with_role(Role::Trained)
+    }
+
+    fn with_role(&self, role: Role) -> impl Iterator<Item = &Parameter> {
+        self.all.iter().filter(move |parameter| parameter.role == role)
     }
 
     /// Numbers that the optimizer moves.
@@ -44,7 +59,7 @@ impl Parameters {
     /// No memory for the copies.
     pub fn copy_buffers(&self) -> Result<Vec<Tensor>> {
         let _no_grad = tch::no_grad_guard();
-        self.all.iter().filter(|parameter| !parameter.trainable).map(|p| p.tensor.f_detach_copy()).collect()
+        self.with_role(Role::Statistic).map(|p| p.tensor.f_detach_copy()).collect()
     }
 
     /// Takes the running statistics anew into `copies`, which [`Parameters::copy_buffers`] made. Needs no memory.
@@ -53,7 +68,7 @@ impl Parameters {
     /// The copies are not those of this network.
     pub fn copy_buffers_into(&self, copies: &[Tensor]) -> Result<()> {
         let _no_grad = tch::no_grad_guard();
-        for (parameter, copy) in self.all.iter().filter(|parameter| !parameter.trainable).zip(copies) {
+        for (parameter, copy) in self.with_role(Role::Statistic).zip(copies) {
             copy.shallow_clone().f_copy_(&parameter.tensor)?;
         }
         Ok(())
@@ -65,7 +80,7 @@ impl Parameters {
     /// The copies are not those of this network.
     pub fn restore_buffers(&self, copies: &[Tensor]) -> Result<()> {
         let _no_grad = tch::no_grad_guard();
-        for (parameter, copy) in self.all.iter().filter(|parameter| !parameter.trainable).zip(copies) {
+        for (parameter, copy) in self.with_role(Role::Statistic).zip(copies) {
             parameter.tensor.shallow_clone().f_copy_(copy)?;
         }
         Ok(())
@@ -113,11 +128,21 @@ pub(super) struct Scope<'p> {
     prefix: String,
     device: Device,
     channels_last: bool,
+    frozen: Frozen,
+}
+
+/// What does not learn.
+#[derive(Debug, Clone, Copy, Default)]
+pub(super) struct Frozen {
+    /// Everything.
+    pub all: bool,
+    /// Batch norms, their running statistics with them.
+    pub norms: bool,
 }
 
 impl<'p> Scope<'p> {
     pub fn root(parameters: &'p mut Parameters, device: Device, channels_last: bool) -> Self {
-        Self { parameters, prefix: String::new(), device, channels_last }
+        Self { parameters, prefix: String::new(), device, channels_last, frozen: Frozen::default() }
     }
 
     /// The scope of a part called `name`.
@@ -127,24 +152,37 @@ impl<'p> Scope<'p> {
             parameters: self.parameters,
             device: self.device,
             channels_last: self.channels_last,
+            frozen: self.frozen,
         }
     }
 
-    /// A trained tensor.
+    /// For what is made next under the same name.
+    pub fn freeze(&mut self, frozen: Frozen) -> &mut Self {
+        self.frozen = frozen;
+        self
+    }
+
+    /// What is made here does not learn, as far as that is so.
+    pub fn frozen(&self) -> Frozen {
+        self.frozen
+    }
+
+    /// A trained tensor, or a frozen one.
     pub fn weight(&mut self, name: &str, shape: &[i64], init: Init) -> Result<Tensor> {
-        let tensor = self.make(shape, init)?.f_set_requires_grad(true)?;
-        Ok(self.keep(name, tensor, true))
+        let tensor = self.make(shape, init)?.f_set_requires_grad(!self.frozen.all)?;
+        Ok(self.keep(name, tensor, Role::Trained))
     }
 
     /// A running statistic.
     pub fn buffer(&mut self, name: &str, shape: &[i64], value: f64) -> Result<Tensor> {
         let tensor = self.make(shape, Init::Constant(value))?;
-        Ok(self.keep(name, tensor, false))
+        Ok(self.keep(name, tensor, Role::Statistic))
     }
 
-    fn keep(&mut self, name: &str, tensor: Tensor, trainable: bool) -> Tensor {
+    fn keep(&mut self, name: &str, tensor: Tensor, role: Role) -> Tensor {
         let shared = tensor.shallow_clone();
-        self.parameters.all.push(Parameter { name: format!("{}{name}", self.prefix), tensor, trainable });
+        let role = if self.frozen.all { Role::Frozen } else { role };
+        self.parameters.all.push(Parameter { name: format!("{}{name}", self.prefix), tensor, role });
         shared
     }
 

@@ -4,6 +4,8 @@
 //! Activation checkpointing has a segment for each stage; a clip that is cut along time has the whole backbone in one.
 //! Batch norm normalises alike both times, and only the first time moves its running statistics.
 
+use std::ops::Range;
+
 use tch::{Kind, Tensor};
 
 use super::detector::Detector;
@@ -45,14 +47,18 @@ impl Detector {
     }
 
     /// Adds to the weights' gradients what `gradient_nf`, that of the features, makes of them. Each segment runs once
-    /// more, and its input is let go with it.
+    /// more, and its input is let go with it; those before the first that learns do not.
     ///
     /// # Errors
     /// Out of memory.
     pub fn backward(&self, SegmentInputs(inputs): SegmentInputs, gradient_nf: &Tensor, mode: Mode) -> Result<()> {
         let mut gradient = gradient_nf.shallow_clone();
         for (segment, input) in inputs.into_iter().enumerate().rev() {
-            let is_first = segment == 0;
+            let parts = self.parts_of(segment);
+            if parts.end <= self.backbone.first_learning {
+                break;
+            }
+            let is_first = parts.start <= self.backbone.first_learning;
             let input = input.f_detach()?.f_set_requires_grad(!is_first)?;
             let output = self.segment(segment, &input, mode.again())?;
             torch::backward(&output, &gradient)?;
@@ -63,12 +69,16 @@ impl Detector {
         Ok(())
     }
 
+    fn parts_of(&self, segment: usize) -> Range<usize> {
+        let first = segment * self.parts_a_segment;
+        first..(first + self.parts_a_segment).min(PARTS)
+    }
+
     fn segment(&self, segment: usize, x: &Tensor, mode: Mode) -> Result<Tensor> {
         // One autocast region a segment: the low-precision copies of weights that it keeps have a graph or have none, as
         // the first use of them had.
         let _autocast = Autocast::enter(self.device(), self.format())?;
-        let first = segment * self.parts_a_segment;
-        let parts = first..(first + self.parts_a_segment).min(PARTS);
+        let parts = self.parts_of(segment);
         let is_last = parts.end == PARTS;
         let y = self.backbone.forward_parts(parts, x, mode)?;
         if is_last { y.f_to_kind(Kind::Float) } else { Ok(y) }

@@ -7,8 +7,8 @@ use tch::Tensor;
 
 use super::layers::{BatchNorm, Conv};
 use super::mode::Mode;
-use super::parameters::Scope;
-use crate::config::Backbone;
+use super::parameters::{Frozen, Scope};
+use crate::config::{BACKBONE_PARTS, Backbone, Freeze};
 use crate::torch::Result;
 
 /// A convolution and its batch norm.
@@ -76,7 +76,7 @@ impl Block {
 }
 
 /// The stem with its pooling and the four stages; the last includes the mean over the picture.
-pub(super) const PARTS: usize = 5;
+pub(super) const PARTS: usize = BACKBONE_PARTS.len();
 
 /// The backbone: `[N, 3, H, W]` to `[N, features]`.
 #[derive(Debug)]
@@ -85,22 +85,25 @@ pub(super) struct ResNet {
     stages: Vec<Vec<Block>>,
     /// Width of the feature vector: 512, or 2048 with bottlenecks.
     pub features: i64,
+    /// The first of its [`PARTS`] that learns; [`PARTS`] where none does.
+    pub first_learning: usize,
 }
 
 impl ResNet {
-    pub fn new(scope: &mut Scope, backbone: Backbone) -> Result<Self> {
+    pub fn new(scope: &mut Scope, backbone: Backbone, freeze: &Freeze) -> Result<Self> {
         let (depths, bottleneck) = match backbone {
             Backbone::Resnet18 => ([2, 2, 2, 2], false),
             Backbone::Resnet34 => ([3, 4, 6, 3], false),
             Backbone::Resnet50 => ([3, 4, 6, 3], true),
             Backbone::Resnet101 => ([3, 4, 23, 3], true),
         };
-        let stem = ConvNorm::new(scope, ("conv1", "bn1"), (3, 64), 7, 2)?;
+        let frozen = |part: usize| Frozen { all: freeze.parts[part], norms: freeze.batch_norm };
+        let stem = ConvNorm::new(scope.freeze(frozen(0)), ("conv1", "bn1"), (3, 64), 7, 2)?;
         let mut stages = Vec::new();
         let mut inputs = 64;
         for (stage, depth) in depths.into_iter().enumerate() {
             let width = 64 << stage;
-            let mut scope = scope.part(&format!("layer{}", stage + 1));
+            let mut scope = scope.freeze(frozen(stage + 1)).part(&format!("layer{}", stage + 1));
             let mut blocks = Vec::new();
             for index in 0..depth {
                 let stride = if stage > 0 && index == 0 { 2 } else { 1 };
@@ -109,7 +112,8 @@ impl ResNet {
             }
             stages.push(blocks);
         }
-        Ok(Self { stem, stages, features: inputs })
+        let first_learning = freeze.parts.iter().take_while(|frozen| **frozen).count();
+        Ok(Self { stem, stages, features: inputs, first_learning })
     }
 
     /// Runs some of its [`PARTS`]: what the first of them takes to what the last of them gives.

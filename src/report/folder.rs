@@ -78,6 +78,12 @@ impl RunFolder {
         self.path.join("metrics.jsonl")
     }
 
+    /// TensorBoard's event file is in it.
+    #[must_use]
+    pub fn events(&self) -> PathBuf {
+        self.path.join("tensorboard")
+    }
+
     /// One row an epoch.
     #[must_use]
     pub fn csv(&self) -> PathBuf {

@@ -1,18 +1,25 @@
-//! `metrics.jsonl`, written as the run goes, and `metrics.csv`, rewritten after each epoch.
+//! `metrics.jsonl` and TensorBoard's events, written as the run goes, and `metrics.csv`, rewritten after each epoch.
 
 use std::fs::{File, OpenOptions};
 use std::io::{self, Write};
 use std::path::Path;
 
+use image::RgbImage;
 use serde::Serialize;
+use serde_json::Value;
 
+use super::events::EventFile;
 use crate::files;
+
+/// Lines whose numbers are curves.
+const CURVES: [&str; 3] = ["step", "epoch", "memory"];
 
 /// The open `metrics.jsonl` of a run.
 #[derive(Debug)]
 pub struct RunLog {
     file: File,
     bytes: u64,
+    events: Option<EventFile>,
 }
 
 #[derive(Serialize)]
@@ -32,7 +39,13 @@ impl RunLog {
         let file = OpenOptions::new().append(true).create(true).open(path)?;
         let bytes = bytes.min(file.metadata()?.len());
         file.set_len(bytes)?;
-        Ok(Self { file, bytes })
+        Ok(Self { file, bytes, events: None })
+    }
+
+    /// Writes the numbers to this file too, each under `KIND/KEY`.
+    #[must_use]
+    pub fn with_events(self, events: EventFile) -> Self {
+        Self { events: Some(events), ..self }
     }
 
     /// Adds one object with its kind: `step`, `epoch`, `oom`, `skip` ...
@@ -44,13 +57,49 @@ impl RunLog {
         line.push(b'\n');
         self.file.write_all(&line)?;
         self.bytes += line.len() as u64;
-        Ok(())
+        match &mut self.events {
+            Some(events) if CURVES.contains(&kind) => {
+                let body = serde_json::to_value(body)?;
+                let mut numbers = Vec::new();
+                collect_numbers(kind, &body, &mut numbers);
+                events.numbers(body["step"].as_u64().unwrap_or_default(), numbers)
+            }
+            _ => Ok(()),
+        }
+    }
+
+    /// Adds a picture where there is a place for pictures, and one to show.
+    ///
+    /// # Errors
+    /// The disk is full.
+    pub fn picture(&mut self, step: u64, tag: &str, draw: impl FnOnce() -> Option<RgbImage>) -> io::Result<()> {
+        let Some(events) = &mut self.events else { return Ok(()) };
+        draw().map_or(Ok(()), |picture| events.picture(step, tag, &picture))
     }
 
     /// Its length so far.
     #[must_use]
     pub fn bytes(&self) -> u64 {
         self.bytes
+    }
+
+    /// Length of the event file so far; 0 where there is none.
+    #[must_use]
+    pub fn event_bytes(&self) -> u64 {
+        self.events.as_ref().map_or(0, EventFile::bytes)
+    }
+}
+
+/// The numbers of an object, also of objects in it, with their paths. A step is not a number but a place.
+fn collect_numbers(path: &str, value: &Value, numbers: &mut Vec<(String, f64)>) {
+    match value {
+        Value::Number(number) => numbers.extend(number.as_f64().map(|number| (path.to_owned(), number))),
+        Value::Object(entries) => {
+            for (key, value) in entries.iter().filter(|(key, _)| *key != "step") {
+                collect_numbers(&format!("{path}/{key}"), value, numbers);
+            }
+        }
+        _ => {}
     }
 }
 

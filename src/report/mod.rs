@@ -1,11 +1,14 @@
-//! What a run leaves behind for people and programs: its folder, JSON lines, CSV, the final report, tables.
+//! What a run leaves behind for people and programs: its folder, JSON lines, CSV, TensorBoard's events,
+//! the final report, tables.
 
+mod events;
 mod folder;
 mod log;
 mod provenance;
 mod summary;
 mod table;
 
+pub use events::EventFile;
 pub use folder::RunFolder;
 pub use log::{RunLog, write_csv};
 pub use provenance::{Provenance, Versions};

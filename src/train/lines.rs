@@ -43,6 +43,8 @@ pub(super) struct StepLine {
     pub epoch: u32,
     pub loss: f64,
     pub lr: f64,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub backbone_lr: Option<f64>,
     pub grad_norm: f64,
     pub scale: f64,
     pub clips: usize,

@@ -7,6 +7,7 @@ mod keep;
 mod learner;
 mod lines;
 mod memory;
+mod pictures;
 mod saving;
 mod state;
 mod step;

@@ -21,6 +21,7 @@ impl Trainer<'_> {
         self.state.train_guard = self.stepper.guard.state();
         self.state.evaluate_guard = self.evaluate_guard.state();
         self.state.log_bytes = self.log.bytes();
+        self.state.event_bytes = self.log.event_bytes();
         Checkpoints::of_run(self.folder.path()).save(&self.stepper.learner, &self.state, self.config, is_best)?;
         self.saved = Instant::now();
         Ok(())

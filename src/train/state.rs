@@ -60,6 +60,9 @@ pub struct TrainState {
     pub seconds: f64,
     /// Length of `metrics.jsonl` when this was saved: what a killed run wrote after it is written again.
     pub log_bytes: u64,
+    /// Length of TensorBoard's event file when this was saved.
+    #[serde(default)]
+    pub event_bytes: u64,
     /// Videos that could not be read when it was their turn: index and reason.
     pub skipped: Vec<(usize, String)>,
 }
@@ -93,6 +96,7 @@ impl TrainState {
             gpu_reserved_peak_bytes: None,
             seconds: 0.0,
             log_bytes: 0,
+            event_bytes: 0,
             skipped: Vec::new(),
         }
     }

@@ -18,6 +18,7 @@ use crate::model::{Detector, Mode};
 use crate::optim::{Loss, LossScaler};
 use crate::torch::{Format, Result, generator_lock};
 
+mod frozen;
 mod recovery;
 
 thread_local! {

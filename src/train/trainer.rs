@@ -236,6 +236,9 @@ impl Trainer<'_> {
                 }
             };
             self.note_step(group, &report, lr, started, wait_secs)?;
+            if self.state.batches_done == 0 {
+                self.show_clips(&group[0])?;
+            }
         }
         self.state.batches_done += group.len();
         Ok(())
@@ -267,11 +270,13 @@ impl Trainer<'_> {
         self.state.gpu_peak_bytes = self.state.gpu_peak_bytes.max(held.map(|held| held.allocated_peak_bytes));
         self.state.gpu_reserved_peak_bytes =
             self.state.gpu_reserved_peak_bytes.max(held.map(|held| held.reserved_peak_bytes));
+        let backbone_lr_scale = self.config.training.backbone_lr_scale;
         let line = StepLine {
             step: self.state.step,
             epoch: self.state.epoch + 1,
             loss: report.gradients.loss,
             lr,
+            backbone_lr: (backbone_lr_scale != 1.0).then_some(lr * backbone_lr_scale),
             grad_norm: report.gradients.norm,
             scale: self.stepper.scaler.scale(),
             clips,

@@ -1,7 +1,7 @@
 //! Weights and pixels that follow from integers: the other half of `scripts/make_resnet_fixture.py` and
 //! `make_curve_fixture.py`.
 
-use dfdetect::model::{Detector, Parameter};
+use dfdetect::model::{Detector, Parameter, Role};
 use tch::Tensor;
 
 /// The script's numbers in -0.5 .. 0.5.
@@ -23,7 +23,7 @@ pub fn set(parameter: &Parameter, values: &Tensor) {
 pub fn fill(detector: &Detector) {
     let _no_grad = tch::no_grad_guard();
     let backbone = || detector.parameters().iter().filter(|p| p.name.starts_with("backbone."));
-    for (salt, parameter) in backbone().filter(|p| p.trainable).enumerate() {
+    for (salt, parameter) in backbone().filter(|p| p.role == Role::Trained).enumerate() {
         let (size, count) = (parameter.tensor.size(), parameter.tensor.numel());
         let values = pattern(count, salt);
         if size.len() == 4 {
@@ -35,7 +35,7 @@ pub fn fill(detector: &Detector) {
             set(parameter, &(values * 0.2 + if parameter.name.ends_with("weight") { level } else { 0.0 }));
         }
     }
-    for (salt, parameter) in backbone().filter(|p| !p.trainable).enumerate() {
+    for (salt, parameter) in backbone().filter(|p| p.role == Role::Statistic).enumerate() {
         let values = pattern(parameter.tensor.numel(), salt);
         set(parameter, &(values * 0.2 + f64::from(u8::from(parameter.name.ends_with("var")))));
     }

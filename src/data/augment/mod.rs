@@ -109,6 +109,7 @@ mod tests {
     fn off() -> AugmentationConfig {
         AugmentationConfig {
             enabled: true,
+            self_blend: crate::config::SelfBlend::Off,
             horizontal_flip: 0.0,
             rotation: 0.0,
             brightness: 0.0,

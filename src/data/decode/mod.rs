@@ -164,6 +164,13 @@ impl ClipSpec {
     }
 }
 
+/// The frames of a clip's T x height x width x 3 bytes, as pictures.
+#[must_use]
+pub fn frames_of(thwc: &[u8], height: usize, width: usize) -> Vec<RgbImage> {
+    let picture = |frame: &[u8]| RgbImage::from_raw(as_u32(width), as_u32(height), frame.to_vec());
+    thwc.chunks_exact((height * width * 3).max(1)).filter_map(picture).collect()
+}
+
 /// Version of FFmpeg's decoding library.
 #[must_use]
 pub fn libavcodec_version() -> String {

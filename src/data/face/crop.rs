@@ -88,6 +88,36 @@ pub fn read_face_clip(
     read_bounded(footage, spec, draw, faces, detector, MAX_KEPT_BYTES)
 }
 
+/// All that decides about the landmarks that are kept with a clip of whole frames: part of its key.
+pub const LANDMARKS_KEY: &str = "whole frames, landmarks of centerface 1";
+
+/// Reads a clip of whole frames as [`decode::read_clip`] does, and looks for the largest face in it.
+///
+/// # Errors
+/// [`DataError::Video`] where the video cannot be read.
+pub fn read_with_landmarks(
+    footage: &Footage,
+    spec: &ClipSpec,
+    draw: Option<u64>,
+    detector: &dyn FaceDetector,
+) -> Result<FaceClip, DataError> {
+    let thwc = decode::read_clip(footage, spec, draw)?;
+    // A face may be too small to be found in frames of the clip's size.
+    let mut frames = Vec::with_capacity(spec.frames);
+    let size = FrameSize::LongSide(LONG_SIDE as usize);
+    decode::read_frames(footage, spec, draw, size, &mut |frame| frames.push(frame))?;
+    let about = |reason| DataError::Video { path: footage.path.clone(), reason };
+    let found: Vec<_> = detector.detect(&frames).map_err(about)?.into_iter().enumerate().collect();
+    let mut landmarks = vec![None; spec.frames];
+    for (at, face) in longest_track(&found).into_iter().flat_map(|track| track.faces) {
+        let scale = [spec.width as f32 / frames[at].width() as f32, spec.height as f32 / frames[at].height() as f32];
+        landmarks[at] = Some(face.scaled(scale).landmarks);
+    }
+    let facts =
+        FaceFacts { square: None, frame_size: [spec.width as u32, spec.height as u32], landmarks, missed: false };
+    Ok(FaceClip { thwc, facts })
+}
+
 fn read_bounded(
     footage: &Footage,
     spec: &ClipSpec,

@@ -12,7 +12,7 @@ mod track;
 use image::RgbImage;
 
 pub use centerface::CenterFace;
-pub use crop::{FaceClip, FaceFacts, WORKER_BYTES, crop_key, read_face_clip};
+pub use crop::{FaceClip, FaceFacts, LANDMARKS_KEY, WORKER_BYTES, crop_key, read_face_clip, read_with_landmarks};
 pub use decide::{decide, sample};
 pub use track::{Track, longest_track};
 
@@ -49,6 +49,18 @@ impl Face {
     #[must_use]
     pub fn side(&self) -> f32 {
         self.width().max(self.height())
+    }
+
+    /// A face of which no more is known than where its parts are: it is about 2.5 times as high, and 2 times as wide, as
+    /// it is far from the eyes to the mouth.
+    #[must_use]
+    pub fn around(landmarks: Landmarks) -> Self {
+        let [left_eye, right_eye, _, mouth_left, mouth_right] = landmarks;
+        let middle = |a: [f32; 2], b: [f32; 2]| [(a[0] + b[0]) / 2.0, (a[1] + b[1]) / 2.0];
+        let (eyes, mouth) = (middle(left_eye, right_eye), middle(mouth_left, mouth_right));
+        let (centre, unit) = (middle(eyes, mouth), (mouth[0] - eyes[0]).hypot(mouth[1] - eyes[1]));
+        let corners = [centre[0] - unit, centre[1] - 1.25 * unit, centre[0] + unit, centre[1] + 1.25 * unit];
+        Self { corners, score: 1.0, landmarks }
     }
 
     /// The same face on a frame that is so many times as wide and as high.

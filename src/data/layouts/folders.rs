@@ -4,7 +4,7 @@
 use std::path::{Path, PathBuf};
 
 use super::tree::Root;
-use super::{Found, HINT_LAYOUT, Layout, record, split_named};
+use super::{Found, Layout, record, split_named};
 use crate::config::{DataConfig, LayoutChoice};
 use crate::data::DataError;
 use crate::data::manifest::{Label, Split, VideoRecord};
@@ -35,16 +35,14 @@ impl Layout for Folders {
         let mut found = Found::default();
         for (label, known) in [(Label::Real, REAL), (Label::Fake, FAKE)] {
             let of_class: Vec<_> = classes.iter().filter(|class| class.label == label).collect();
-            if of_class.is_empty() {
-                let problem = format!("there is no folder `{}`; {}", known[0], root.describe());
-                return Err(root.unusable(problem, HINT_LAYOUT));
-            }
             let before = found.videos.len();
             of_class.iter().for_each(|class| class.read(root, &mut found));
-            if found.videos.len() == before {
+            if found.lacking.is_none() && found.videos.len() == before {
                 let below: Vec<_> = of_class.iter().map(|class| format!("`{}`", class.path.display())).collect();
-                let problem = format!("there are no videos below {} ({})", below.join(", "), super::tree::kinds());
-                return Err(root.unusable(problem, HINT_LAYOUT));
+                found.lacking = Some(match below.as_slice() {
+                    [] => format!("there is no folder `{}`; {}", known[0], root.describe()),
+                    below => format!("there are no videos below {} ({})", below.join(", "), super::tree::kinds()),
+                });
             }
         }
         Ok(found)

@@ -20,7 +20,7 @@ use std::path::{Path, PathBuf};
 use self::tree::{Item, Root, Unusable};
 use super::manifest::{DataSet, Label, Manifest, SkippedVideo, Split, VideoRecord};
 use super::{DataError, identity};
-use crate::config::{DataConfig, LayoutChoice};
+use crate::config::{DataConfig, LayoutChoice, SelfBlend};
 
 pub(super) use self::tree::folder_and_list;
 
@@ -58,6 +58,8 @@ trait Layout: Sync {
 struct Found {
     videos: Vec<VideoRecord>,
     unusable: Vec<Unusable>,
+    /// Why there are none of a class, if the layout knows.
+    lacking: Option<String>,
 }
 
 impl Found {
@@ -88,6 +90,14 @@ impl Manifest {
     /// [`DataError::Unusable`] where a folder is missing, is not laid out as it should be, or has no videos of one
     /// class; or where a method is named that no data set has.
     pub fn scan(data: &DataConfig) -> Result<Self, DataError> {
+        Self::scan_for(data, SelfBlend::Off)
+    }
+
+    /// As [`scan`](Self::scan), with self-blended forgeries where they are asked for; then real videos alone will do.
+    ///
+    /// # Errors
+    /// As [`scan`](Self::scan).
+    pub fn scan_for(data: &DataConfig, self_blend: SelfBlend) -> Result<Self, DataError> {
         let mut manifest = Self { sets: Vec::new(), videos: Vec::new(), skipped: Vec::new() };
         let mut seen = HashSet::new();
         let mut methods = select::MethodFilter::new(&data.methods);
@@ -101,7 +111,7 @@ impl Manifest {
             let (layout, why) = layout_of(&root, data.layout)?;
             tracing::info!("{}: {} ({why})", path.display(), name(layout.choice()));
             let mut found = layout.read(&root, data)?;
-            check_classes(&root, &found, cross)?;
+            check_classes(&root, &found, cross, self_blend)?;
             methods.apply(&mut found.videos, path);
             if cross {
                 to_cross_test(&mut found.videos);
@@ -115,6 +125,9 @@ impl Manifest {
             manifest.sets.push(set);
         }
         methods.check(manifest.root())?;
+        if self_blend != SelfBlend::Off {
+            manifest.add_self_blends();
+        }
         Ok(manifest)
     }
 
@@ -150,19 +163,22 @@ fn layout_of(root: &Root, asked: LayoutChoice) -> Result<(&'static dyn Layout, S
     }
 }
 
-/// Training and testing need both classes; another data set that is only tested on, at least something.
-fn check_classes(root: &Root, found: &Found, cross: bool) -> Result<(), DataError> {
+/// Training and testing need both classes, or reals to make fakes of; another data set that is only tested on, at least
+/// something.
+fn check_classes(root: &Root, found: &Found, cross: bool, self_blend: SelfBlend) -> Result<(), DataError> {
     let has = |label| found.videos.iter().any(|video| video.label == label);
     let first = found.unusable.first().map(|(path, why)| format!(", for instance {}: {why}", path.display()));
     let problem = |kind: &str| {
         let unusable = found.unusable.len();
         let rest = first.as_ref().map_or(String::new(), |first| format!("; {unusable} cannot be used{first}"));
-        root.unusable(format!("there are no {kind}videos in it ({}){rest}", tree::kinds()), HINT_LAYOUT)
+        let lacking = found.lacking.clone();
+        let problem = lacking.unwrap_or_else(|| format!("there are no {kind}videos in it ({})", tree::kinds()));
+        root.unusable(problem + &rest, HINT_LAYOUT)
     };
     match (has(Label::Real), has(Label::Fake)) {
         (false, false) => Err(problem("")),
         (false, _) if !cross => Err(problem("real ")),
-        (_, false) if !cross => Err(problem("fake ")),
+        (_, false) if !cross && self_blend == SelfBlend::Off => Err(problem("fake ")),
         _ => Ok(()),
     }
 }

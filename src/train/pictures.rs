@@ -1,0 +1,70 @@
+//! A few clips as the network sees them, for the run's event file: one sheet of reals and one of fakes an epoch.
+
+use std::io;
+
+use image::{RgbImage, imageops};
+
+use super::trainer::Trainer;
+use crate::data::{ClipSpec, HostBatch, Label};
+
+/// Clips on a sheet, frames of each, and the longer side of a frame.
+const ROWS: usize = 4;
+const COLUMNS: usize = 8;
+const SIDE: u32 = 112;
+
+impl Trainer<'_> {
+    /// Shows clips of the first batch of an epoch, augmented as they are.
+    pub(super) fn show_clips(&mut self, batch: &HostBatch) -> io::Result<()> {
+        let spec = ClipSpec::of(&self.config.data);
+        for (label, tag) in [(Label::Real, "clips/real"), (Label::Fake, "clips/fake")] {
+            self.log.picture(self.state.step, tag, || sheet(batch, label, [spec.height, spec.width]))?;
+        }
+        Ok(())
+    }
+}
+
+/// One row a clip of this label; none where the batch has no such clip.
+fn sheet(batch: &HostBatch, label: Label, [height, width]: [usize; 2]) -> Option<RgbImage> {
+    let clips: Vec<_> = (0..batch.labels.len()).filter(|clip| batch.labels[*clip] == label).take(ROWS).collect();
+    let frame_bytes = height * width * 3;
+    let frames = batch.frames_bthwc.len() / frame_bytes.max(1) / batch.labels.len().max(1);
+    let shown = frames.min(COLUMNS);
+    if clips.is_empty() || shown == 0 {
+        return None;
+    }
+    let scale = f64::from(SIDE) / height.max(width) as f64;
+    let [row, column] = [height, width].map(|side| ((side as f64 * scale).round() as u32).max(1));
+    let mut sheet = RgbImage::new(column * shown as u32, row * clips.len() as u32);
+    for (y, clip) in (0..).zip(clips) {
+        for x in 0..shown {
+            let start = (clip * frames + x * frames / shown) * frame_bytes;
+            let pixels = batch.frames_bthwc[start..start + frame_bytes].to_vec();
+            let frame = RgbImage::from_raw(width as u32, height as u32, pixels)?;
+            let small = imageops::thumbnail(&frame, column, row);
+            imageops::replace(&mut sheet, &small, i64::from(x as u32 * column), i64::from(y * row));
+        }
+    }
+    Some(sheet)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_sheet_has_a_row_a_clip_and_its_frames_in_order() {
+        // Three clips of 10 frames of 4 x 8 pixels, each frame of one grey: 50 times the clip, and the frame.
+        let grey = |clip: u8, frame: u8| vec![clip * 50 + frame; 4 * 8 * 3];
+        let frames: Vec<u8> = (0..3).flat_map(|clip| (0..10).flat_map(move |frame| grey(clip, frame))).collect();
+        let labels = vec![Label::Fake, Label::Real, Label::Fake];
+        let batch = HostBatch { index: 0, frames_bthwc: frames, labels, videos: vec![0, 1, 2], skipped: Vec::new() };
+        let fakes = sheet(&batch, Label::Fake, [4, 8]).unwrap();
+        assert_eq!(fakes.dimensions(), (8 * SIDE, 2 * SIDE / 2));
+        let at = |x: u32, y: u32| fakes.get_pixel(x * SIDE + 5, y * SIDE / 2 + 5)[0];
+        assert_eq!((0..8).map(|x| at(x, 0)).collect::<Vec<_>>(), [0, 1, 2, 3, 5, 6, 7, 8]);
+        assert_eq!((at(0, 1), at(7, 1)), (100, 108));
+        assert_eq!(sheet(&batch, Label::Real, [4, 8]).unwrap().height(), SIDE / 2);
+        let reals = HostBatch { labels: vec![Label::Real; 3], ..batch };
+        assert!(sheet(&reals, Label::Fake, [4, 8]).is_none());
+    }
+}

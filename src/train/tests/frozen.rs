@@ -1,0 +1,72 @@
+//! Parts of the backbone that do not learn: `model.freeze`.
+
+use super::*;
+use crate::model::Role;
+
+fn frozen(config: &Config, freeze: &str) -> Config {
+    let mut config = config.clone();
+    config.model.freeze = serde_yaml::from_str(freeze).unwrap();
+    config
+}
+
+#[test]
+fn what_is_frozen_stays_and_has_no_gradients_and_no_moments_and_the_rest_learns() {
+    let _alone = generator_lock();
+    let config = config(Temporal::Mean, 0.0);
+    let starts = |name: &str, parts: &[&str]| parts.iter().any(|part| name.starts_with(&format!("backbone.{part}")));
+    let is_norm = |name: &str| name.contains(".bn") || name.contains(".downsample.1.");
+    type IsFrozen<'a> = &'a dyn Fn(&str) -> bool;
+    let cases: [(&str, IsFrozen); 4] = [
+        ("2", &|name| starts(name, &["conv1.", "bn1.", "layer1."])),
+        ("[layer3]", &|name| starts(name, &["layer3."])),
+        ("batch_norm", &|name| starts(name, &[""]) && is_norm(name)),
+        ("backbone", &|name| starts(name, &[""])),
+    ];
+    for (freeze, is_frozen) in cases {
+        let config = frozen(&config, freeze);
+        let mut stepper = stepper(&config);
+        let before = weights(&stepper);
+        for step in 0..2 {
+            assert!(stepper.run(&[batch(&config, step, 4)], 1e-2, step as i64).unwrap().updated);
+        }
+        let parameters = stepper.learner.detector.parameters();
+        let state: Vec<_> = stepper.learner.optimizer.state().into_iter().map(|(name, _)| name).collect();
+        let mut counts = [0, 0];
+        for (parameter, before) in parameters.iter().zip(&before) {
+            let name = &parameter.name;
+            let (frozen, has_moments) = (is_frozen(name), state.contains(&format!("{name}.exp_avg")));
+            assert_eq!(parameter.role == Role::Frozen, frozen, "{freeze}: {name}");
+            assert_eq!(parameter.tensor.equal(before), frozen, "{freeze}: {name} moved, or did not");
+            assert_eq!(has_moments, parameter.role == Role::Trained, "{freeze}: {name}");
+            assert_eq!(parameter.tensor.grad().defined(), has_moments, "{freeze}: {name}");
+            counts[usize::from(frozen)] += 1;
+        }
+        assert!(counts[0] >= 2 && counts[1] >= 10, "{freeze}: {counts:?}");
+    }
+}
+
+/// However a step is cut, gradients of what learns are the same; with frozen batch norms also in training.
+#[test]
+fn recomputing_and_cutting_change_nothing_where_parts_are_frozen() {
+    let _alone = generator_lock();
+    let config = config(Temporal::Mean, 0.0);
+    for (freeze, mode) in [
+        ("2", Mode::Evaluate),
+        ("[layer2, layer4]", Mode::Evaluate),
+        ("backbone", Mode::Train),
+        ("[stem, batch_norm]", Mode::Train),
+    ] {
+        let config = frozen(&config, freeze);
+        let of = |recompute: bool, cut: Cut| {
+            let mut config = config.clone();
+            config.model.activation_checkpointing = recompute;
+            let mut stepper = stepper(&config);
+            forward_backward(&mut stepper, &config, &[batch(&config, 0, 4)], cut, mode);
+            gradients(&stepper)
+        };
+        let whole = of(false, Cut::whole(4));
+        for (recompute, cut) in [(true, Cut::whole(4)), (false, chunks_of(2)), (true, chunks_of(2))] {
+            assert_near(&of(recompute, cut), &whole, 1e-5);
+        }
+    }
+}
