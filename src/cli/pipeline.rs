@@ -11,8 +11,7 @@ use signal_hook::flag;
 
 use super::Interrupted;
 use crate::config::{AutoBytes, Config, FaceMode};
-use crate::data::decode;
-use crate::data::face::{self, CenterFace, FaceFacts};
+use crate::data::face::{self, CenterFace, FaceFacts, Take};
 use crate::data::{
     CachePlan, ClipCache, ClipReader, ClipSource, ClipSpec, DECODER_BYTES, DataError, DiskCache, Loader, LoaderNeeds,
     LoaderPlan, Manifest, Prepared, ReadClip, Split, free_disk_bytes, plan_cache, plan_loader, prepare,
@@ -55,7 +54,7 @@ impl Clips {
         let misses = Arc::new(Misses::default());
         let takes: Vec<_> = (0..manifest.sets.len()).map(|set| Take::of(manifest, set)).collect();
         if takes.iter().any(|take| *take != Take::WholeFrames) {
-            let keys = takes.iter().map(|take| take.key(config)).collect();
+            let keys = takes.iter().map(|take| take.key(&config.data.faces)).collect();
             source = source.with_reader(face_reader(config, manifest, spec, takes, misses.clone())?, keys);
         }
         Ok(Self { source: Arc::new(source), misses, loader })
@@ -63,36 +62,6 @@ impl Clips {
 
     pub fn loader(&self) -> Loader {
         Loader::new(self.source.clone(), &self.loader)
-    }
-}
-
-/// What is taken from the videos of a data set.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-enum Take {
-    WholeFrames,
-    /// Whole frames, and where the face is, for forgeries made while training.
-    Landmarks,
-    Faces,
-}
-
-impl Take {
-    fn of(manifest: &Manifest, set: usize) -> Self {
-        if manifest.sets[set].crop_faces {
-            Self::Faces
-        } else if manifest.videos.iter().any(|video| video.set == set && video.is_self_blend()) {
-            Self::Landmarks
-        } else {
-            Self::WholeFrames
-        }
-    }
-
-    /// What decides about a clip beyond the [`ClipSpec`].
-    fn key(self, config: &Config) -> String {
-        match self {
-            Self::WholeFrames => String::new(),
-            Self::Landmarks => face::LANDMARKS_KEY.into(),
-            Self::Faces => face::crop_key(&config.data.faces),
-        }
     }
 }
 
@@ -144,13 +113,8 @@ fn face_reader(
     let faces = config.data.faces.clone();
     let sets: Vec<usize> = manifest.videos.iter().map(|video| video.set).collect();
     Ok(Arc::new(move |video, footage, draw| {
-        let clip = match takes[sets[video]] {
-            Take::WholeFrames => {
-                return decode::read_clip(footage, &spec, draw).map(|thwc| ReadClip { thwc, meta: Vec::new() });
-            }
-            Take::Landmarks => face::read_with_landmarks(footage, &spec, draw, &detector),
-            Take::Faces => face::read_face_clip(footage, &spec, draw, &faces, &detector),
-        };
+        let take = takes[sets[video]];
+        let clip = take.read(footage, &spec, draw, &faces, &detector);
         let missed = match &clip {
             Ok(clip) => clip.facts.missed,
             Err(error) => matches!(error, DataError::NoFace { .. }),
@@ -158,7 +122,8 @@ fn face_reader(
         if missed {
             misses.note(video);
         }
-        clip.map(|clip| ReadClip { thwc: clip.thwc, meta: clip.facts.to_bytes() })
+        let meta = |facts: &FaceFacts| if take == Take::WholeFrames { Vec::new() } else { facts.to_bytes() };
+        clip.map(|clip| ReadClip { meta: meta(&clip.facts), thwc: clip.thwc })
     }))
 }
 

@@ -11,7 +11,7 @@ use image::{Rgb, RgbImage};
 
 use super::cache::ReadClip;
 use super::decode::{self, ClipSpec, FrameSize};
-use super::face::{FaceClip, FaceDetector, Square, read_face_clip, read_with_landmarks, sample};
+use super::face::{FaceClip, FaceDetector, Square, Take, sample};
 use super::manifest::{Footage, Label, Manifest, VideoRecord};
 use super::{DataError, self_blend};
 use crate::config::DataConfig;
@@ -76,12 +76,8 @@ pub fn preview(
             break;
         }
         let record = &manifest.videos[video];
-        let take = match (detector, manifest.sets[record.set].crop_faces, record.is_self_blend()) {
-            (Some(detector), true, _) => Take::Face(detector),
-            (Some(detector), false, true) => Take::Landmarks(detector),
-            _ => Take::WholeFrames,
-        };
-        let mut look = Look::at(&manifest.footage(video), &spec, data, take);
+        let taking = detector.map(|detector| (Take::of(manifest, record.set), detector));
+        let mut look = Look::at(&manifest.footage(video), &spec, data, taking);
         if record.is_self_blend() {
             look.blend(&spec, video as u64);
         }
@@ -133,14 +129,6 @@ const fn text_left() -> u32 {
     MARGIN + BAR + 2 * GAP
 }
 
-/// How a clip is read.
-#[derive(Clone, Copy)]
-enum Take<'a> {
-    WholeFrames,
-    Landmarks(&'a dyn FaceDetector),
-    Face(&'a dyn FaceDetector),
-}
-
 /// What there is to show of a video.
 struct Look {
     middle: Option<RgbImage>,
@@ -150,14 +138,14 @@ struct Look {
 }
 
 impl Look {
-    fn at(footage: &Footage, spec: &ClipSpec, data: &DataConfig, take: Take) -> Self {
+    /// Without a detector, of whole frames.
+    fn at(footage: &Footage, spec: &ClipSpec, data: &DataConfig, taking: Option<(Take, &dyn FaceDetector)>) -> Self {
         let mut frames = Vec::with_capacity(spec.frames);
         let size = FrameSize::LongSide(2 * PICTURE as usize);
         let read = decode::read_frames(footage, spec, None, size, &mut |frame| frames.push(frame));
-        let clip = read.and_then(|_| match take {
-            Take::Face(detector) => read_face_clip(footage, spec, None, &data.faces, detector),
-            Take::Landmarks(detector) => read_with_landmarks(footage, spec, None, detector),
-            Take::WholeFrames => decode::read_clip(footage, spec, None).map(FaceClip::whole_frames),
+        let clip = read.and_then(|_| match taking {
+            Some((take, detector)) => take.read(footage, spec, None, &data.faces, detector),
+            None => decode::read_clip(footage, spec, None).map(FaceClip::whole_frames),
         });
         let middle = (!frames.is_empty()).then(|| frames.swap_remove(frames.len() / 2));
         let (clip, note) = match clip {

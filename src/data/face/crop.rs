@@ -88,14 +88,11 @@ pub fn read_face_clip(
     read_bounded(footage, spec, draw, faces, detector, MAX_KEPT_BYTES)
 }
 
-/// All that decides about the landmarks that are kept with a clip of whole frames: part of its key.
-pub const LANDMARKS_KEY: &str = "whole frames, landmarks of centerface 1";
-
 /// Reads a clip of whole frames as [`decode::read_clip`] does, and looks for the largest face in it.
 ///
 /// # Errors
 /// [`DataError::Video`] where the video cannot be read.
-pub fn read_with_landmarks(
+pub(super) fn read_with_landmarks(
     footage: &Footage,
     spec: &ClipSpec,
     draw: Option<u64>,

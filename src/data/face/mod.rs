@@ -7,13 +7,15 @@ mod centerface;
 mod crop;
 mod decide;
 mod onnx;
+mod take;
 mod track;
 
 use image::RgbImage;
 
 pub use centerface::CenterFace;
-pub use crop::{FaceClip, FaceFacts, LANDMARKS_KEY, WORKER_BYTES, crop_key, read_face_clip, read_with_landmarks};
+pub use crop::{FaceClip, FaceFacts, WORKER_BYTES, crop_key, read_face_clip};
 pub use decide::{decide, sample};
+pub use take::Take;
 pub use track::{Track, longest_track};
 
 pub use super::decode::Square;
