@@ -37,20 +37,8 @@ mod tests {
     use crate::train::EpochRecord;
 
     fn record(epoch: u32, video_auc: f64) -> EpochRecord {
-        EpochRecord {
-            epoch,
-            step: u64::from(epoch) * 10,
-            train_loss: None,
-            train_auc: None,
-            val_loss: None,
-            validation: Metrics { video_auc: Some(video_auc), ..Metrics::default() },
-            lr: 0.1,
-            seconds: 1.0,
-            data_wait_share: 0.0,
-            train_clips: 1,
-            clips_per_sec: None,
-            is_best: false,
-        }
+        let validation = Metrics { video_auc: Some(video_auc), ..Metrics::default() };
+        EpochRecord { step: u64::from(epoch) * 10, ..EpochRecord::validated(epoch, validation) }
     }
 
     /// A run of ten steps an epoch with these AUCs, saved at each end, and in the middle of the next epoch.

@@ -268,6 +268,27 @@ impl Patience {
 }
 
 #[cfg(test)]
+impl EpochRecord {
+    /// An epoch of which no more is known.
+    pub(super) fn validated(epoch: u32, validation: Metrics) -> Self {
+        Self {
+            epoch,
+            step: 1,
+            train_loss: None,
+            train_auc: None,
+            val_loss: None,
+            validation,
+            lr: 0.1,
+            seconds: 1.0,
+            data_wait_share: 0.0,
+            train_clips: 1,
+            clips_per_sec: None,
+            is_best: false,
+        }
+    }
+}
+
+#[cfg(test)]
 mod tests {
     use super::*;
 
@@ -296,20 +317,9 @@ mod tests {
 
     #[test]
     fn anything_that_is_logged_can_be_monitored_and_more_is_better() {
-        let record = EpochRecord {
-            epoch: 1,
-            step: 1,
-            train_loss: Some(0.5),
-            train_auc: None,
-            val_loss: Some(f64::NAN),
-            validation: Metrics { video_auc: Some(0.75), eer: Some(0.25), ..Metrics::default() },
-            lr: 0.1,
-            seconds: 1.0,
-            data_wait_share: 0.0,
-            train_clips: 1,
-            clips_per_sec: None,
-            is_best: false,
-        };
+        let validation = Metrics { video_auc: Some(0.75), eer: Some(0.25), ..Metrics::default() };
+        let record =
+            EpochRecord { train_loss: Some(0.5), val_loss: Some(f64::NAN), ..EpochRecord::validated(1, validation) };
         let values = [Monitor::ValAuc, Monitor::Eer, Monitor::TrainLoss, Monitor::TrainAuc, Monitor::ValLoss]
             .map(|monitor| record.monitored(monitor));
         assert_eq!(values, [Some(0.75), Some(-0.25), Some(-0.5), None, None]);
