@@ -24,7 +24,7 @@ fn in_a_process_of_its_own(test: &str) -> bool {
         return true;
     }
     let mut command = Command::new(std::env::current_exe().unwrap());
-    command.args(["--exact", &format!("train::tests::recovery::{test}"), "--include-ignored", "--nocapture"]);
+    command.args(["--exact", &format!("train::tests::recovery::{test}"), "--nocapture"]);
     // One heap, and tensors of any size outside of it, so that the address space taken follows what tensors need. Where
     // the test fails under a limit, there is no memory to print a backtrace with.
     command.env(ALONE, "1").env("MALLOC_ARENA_MAX", "1").env("MALLOC_MMAP_THRESHOLD_", "65536");
@@ -102,30 +102,19 @@ fn warmed_up(config: &Config, batch: &HostBatch) -> (Stepper, u64, u64) {
     (stepper, one_bytes, both_bytes)
 }
 
-#[test]
-fn thirty_steps_through_real_and_random_failures() {
-    if in_a_process_of_its_own("thirty_steps_through_real_and_random_failures") {
-        steps_through_failures(6);
-    }
-}
-
-#[test]
-#[ignore = "minutes: `cargo test --lib three_hundred -- --ignored`"]
-fn three_hundred_steps_through_real_and_random_failures() {
-    if in_a_process_of_its_own("three_hundred_steps_through_real_and_random_failures") {
-        steps_through_failures(60);
-    }
-}
-
-/// Steps of 2 clips, in an address space that holds one at a time, so that libtorch is really refused memory whenever
+/// 300 steps of 2 clips, in an address space that holds one at a time, so that libtorch is really refused memory whenever
 /// both are tried, and failures at random places besides: each step learns from its clips once, as in a run that is never
 /// disturbed and has the same sizes.
-fn steps_through_failures(epochs: u32) {
+#[test]
+fn three_hundred_steps_through_real_and_random_failures() {
+    if !in_a_process_of_its_own("three_hundred_steps_through_real_and_random_failures") {
+        return;
+    }
     let mut config = config(Temporal::Mean, 0.0);
     (config.data.frame_size, config.training.batch_size) = ([40, 40], BatchSize::Clips(2));
     // 10 videos, five batches an epoch; what a clip shows follows from its video. All are there before memory is short.
     let sampler = Sampler::Shuffled((0..10).collect());
-    let plan: Vec<Vec<usize>> = (0..epochs).flat_map(|epoch| sampler.plan(5, epoch, 2, false)).collect();
+    let plan: Vec<Vec<usize>> = (0..60).flat_map(|epoch| sampler.plan(5, epoch, 2, false)).collect();
     let clips: Vec<Vec<u8>> = (0..10).map(|video| batch(&config, video * 97, 1).frames_bthwc).collect();
     let of_videos = |videos: &Vec<usize>| HostBatch {
         index: 0,
