@@ -1,6 +1,7 @@
 //! What a run leaves behind for people and programs: its folder, JSON lines, CSV, TensorBoard's events,
 //! the final report, tables.
 
+mod assessment;
 mod events;
 mod folder;
 mod log;
@@ -8,6 +9,7 @@ mod provenance;
 mod summary;
 mod table;
 
+pub use assessment::{Assessment, Assessments, Mistake};
 pub use events::EventFile;
 pub use folder::RunFolder;
 pub use log::{RunLog, write_csv};

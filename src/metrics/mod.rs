@@ -2,7 +2,11 @@
 //!
 //! A metric that the data does not define (one class only, no samples) is `None`, never 0 or 0.5.
 
+mod detail;
+
 use serde::{Deserialize, Serialize};
+
+pub use detail::{Calibration, CalibrationBin, Confusion, CurvePoint, OperatingPoint};
 
 /// Area under the ROC curve by the rank statistic; ties count half.
 ///
@@ -126,6 +130,36 @@ pub struct Metrics {
     /// Log-loss over videos.
     #[serde(skip_serializing_if = "Option::is_none", default)]
     pub log_loss: Option<f64>,
+    /// Mean of the accuracies over real and over fake videos.
+    #[serde(skip_serializing_if = "Option::is_none", default)]
+    pub balanced_acc: Option<f64>,
+    /// Share of fakes among the videos that 0.5 calls fake.
+    #[serde(skip_serializing_if = "Option::is_none", default)]
+    pub precision: Option<f64>,
+    /// Harmonic mean of precision and the accuracy over fakes, at 0.5.
+    #[serde(skip_serializing_if = "Option::is_none", default)]
+    pub f1: Option<f64>,
+    /// Expected calibration error over videos.
+    #[serde(skip_serializing_if = "Option::is_none", default)]
+    pub ece: Option<f64>,
+    /// Bounds of the 95 % interval of `video_auc`.
+    #[serde(skip_serializing_if = "Option::is_none", default)]
+    pub video_auc_ci95: Option<[f64; 2]>,
+    /// Bounds of the 95 % interval of `frame_auc`.
+    #[serde(skip_serializing_if = "Option::is_none", default)]
+    pub frame_auc_ci95: Option<[f64; 2]>,
+    /// Bounds of the 95 % interval of `eer`.
+    #[serde(skip_serializing_if = "Option::is_none", default)]
+    pub eer_ci95: Option<[f64; 2]>,
+    /// Bounds of the 95 % interval of `ap`.
+    #[serde(skip_serializing_if = "Option::is_none", default)]
+    pub ap_ci95: Option<[f64; 2]>,
+    /// Bounds of the 95 % interval of `acc`.
+    #[serde(skip_serializing_if = "Option::is_none", default)]
+    pub acc_ci95: Option<[f64; 2]>,
+    /// Bounds of the 95 % interval of `log_loss`.
+    #[serde(skip_serializing_if = "Option::is_none", default)]
+    pub log_loss_ci95: Option<[f64; 2]>,
     /// Videos that were scored.
     pub videos: usize,
     /// Clips that were scored.
@@ -147,6 +181,7 @@ impl Metrics {
             log_loss: log_loss(scores, is_fake),
             videos: scores.len(),
             clips: scores.len(),
+            ..Self::default()
         }
     }
 }
