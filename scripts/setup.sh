@@ -14,8 +14,11 @@ PACKAGES=(
     g++ pkg-config clang libclang-dev
     libavcodec-dev libavformat-dev libavutil-dev libswscale-dev
 )
-# The program makes odd videos for tests and benches.
-[ "${1:-}" != --tests ] || PACKAGES+=(ffmpeg)
+# The program makes odd videos for tests and benches; the browser looks at the pages of runs.
+if [ "${1:-}" = --tests ]; then
+    PACKAGES+=(ffmpeg)
+    command -v chromium >/dev/null || PACKAGES+=(chromium)
+fi
 
 say() { printf 'setup: %s\n' "$*" >&2; }
 fail() {

@@ -19,7 +19,7 @@ use crate::files;
 use crate::memory::{DeviceGauge, Guard, Ladder, MemoryManager, Reason};
 use crate::metrics::Metrics;
 use crate::optim::{Loss, LossScaler};
-use crate::report::{EventFile, RunFolder, RunLog};
+use crate::report::{EventFile, LivePage, Log, RunFolder, RunLog, loss_line};
 use crate::torch::Format;
 use crate::train::{Checkpoint, Checkpoints, Learner, Outcome, Stepper, TrainError, TrainState, Trainer};
 
@@ -50,19 +50,24 @@ impl Plan {
         let mut trainer = self.trainer(learner, &folder, &loader, &memory, &stop)?;
         let provenance = self.provenance();
         trainer.write_start(&provenance).with_context(|| cannot_write(&folder.log()))?;
+        trainer.page.refresh(&folder, &self.config);
         tracing::info!("run folder: {}", folder.path().display());
 
         let result = train_and_test(&mut trainer, &test_sets(&self.manifest));
-        let state = trainer.state;
+        let (state, mut page) = (trainer.state, trainer.page);
         self.manifest.mark_unusable(state.skipped.iter().cloned());
         let report = self.report(&folder, &clips, &state, &memory, provenance, &result);
         let saved = report.save(&folder.report());
         let listed = self.manifest.save(&folder.manifest());
+        page.refresh(&folder, &self.config);
         // Where training failed, its own error says more than that these could not be written either.
         let (outcome, _) = result?;
         saved.with_context(|| cannot_write(&folder.report()))?;
         listed?;
-        let printed = writeln!(io::stdout(), "{report}");
+        // Where the log cannot be read, the page has said so.
+        let losses = Log::read(&folder.log()).ok().and_then(|log| loss_line(&log));
+        let losses = losses.map_or(String::new(), |line| line + "\n");
+        let printed = writeln!(io::stdout(), "{losses}{report}");
         if outcome == Outcome::Interrupted {
             let hint = format!("a checkpoint is written; go on with: dfdetect train --resume {}", report.run);
             return Err(Interrupted(Some(hint)).into());
@@ -194,6 +199,7 @@ impl Plan {
             stepper,
             evaluate_guard,
             log: self.open_log(folder, &state)?,
+            page: LivePage::default(),
             saved: Instant::now(),
             folder: folder.clone(),
             state,

@@ -71,7 +71,7 @@ enum Command {
     Train(train::TrainArgs),
     /// Measure a trained detector on videos
     Evaluate(evaluate::EvaluateArgs),
-    /// Line up what came of runs
+    /// Line up what came of runs, and draw it on a page
     Report(report::ReportArgs),
     /// Show the memory of this machine, this process and every GPU
     Meminfo(meminfo::MeminfoArgs),

@@ -1,26 +1,30 @@
-//! `dfdetect report`: what came of runs, side by side.
+//! `dfdetect report`: what came of runs, as tables and as a page.
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::fs;
 use std::io::{self, Write};
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 
 use anyhow::{Context, Result};
 use clap::Args;
+use percent_encoding::{AsciiSet, NON_ALPHANUMERIC, percent_encode};
 use serde::Serialize;
 use serde_json::Value;
 
 use crate::config::{self, Config};
 use crate::metrics::Metrics;
-use crate::report::{Report, RunFolder, Status, plain_table};
-use crate::train::EpochRecord;
+use crate::report::{Run, RunFolder, Status, comparison_page, plain_table, run_page, write_page_to};
 
 const EXAMPLES: &str = "Examples:
   dfdetect report --run runs/quick_demo-20260101-120000
-  dfdetect report --run runs/*";
+  dfdetect report --run runs/*
+  xdg-open \"$(dfdetect report --run runs/quick_demo-20260101-120000 --open)\"";
 
 /// Where a run is written says nothing about it.
 const NO_SETTING: &str = "output.directory";
+
+/// What stands for itself in the path of an address.
+const PLAIN: AsciiSet = NON_ALPHANUMERIC.remove(b'/').remove(b'-').remove(b'.').remove(b'_').remove(b'~');
 
 /// Arguments of `dfdetect report`.
 #[derive(Debug, Args)]
@@ -29,7 +33,13 @@ pub struct ReportArgs {
     /// Folders of runs; those that still go on are shown as far as they are
     #[arg(long, value_name = "RUN", num_args = 1.., required = true)]
     run: Vec<PathBuf>,
-    /// Print one JSON object instead of tables
+    /// Where the page goes; without it RUN/report.html, and of several runs comparison.html beside the first one
+    #[arg(long, value_name = "FILE.html")]
+    output: Option<PathBuf>,
+    /// Print the page's address (file://...), for a browser, and no tables
+    #[arg(long, conflicts_with = "json")]
+    open: bool,
+    /// Print one JSON object instead of tables; a page is written only where --output names a place
     #[arg(long)]
     json: bool,
 }
@@ -65,59 +75,85 @@ struct RunOutput {
 }
 
 pub(super) fn run(args: &ReportArgs) -> Result<()> {
-    let runs = args.run.iter().map(|path| read(&RunFolder::open(path))).collect::<Result<Vec<_>>>()?;
-    let output = Output { differences: differences(&runs), runs };
+    let runs = args.run.iter().map(|path| read(path)).collect::<Result<Vec<_>>>()?;
     let mut out = io::stdout();
     if args.json {
-        return Ok(writeln!(out, "{}", serde_json::to_string_pretty(&output)?)?);
+        writeln!(out, "{}", serde_json::to_string_pretty(&Output::of(&runs))?)?;
+    } else if !args.open {
+        write!(out, "{}", tables(&Output::of(&runs)))?;
     }
-    writeln!(out, "{}", results(&output.runs))?;
+    if args.json && args.output.is_none() {
+        return Ok(());
+    }
+    let path = args.output.clone().unwrap_or_else(|| default_place(&runs));
+    let page = if let [run] = runs.as_slice() { run_page(run) } else { comparison_page(&runs) };
+    write_page_to(&path, &page)?;
+    if args.open {
+        return Ok(writeln!(out, "{}", address(&path)?)?);
+    }
+    tracing::info!("page: {}", path.display());
+    Ok(())
+}
+
+fn read(path: &Path) -> Result<Run> {
+    let folder = RunFolder::open(path);
+    let config = config::load(&folder.config(), &[])?.config;
+    Ok(Run::read(&folder, config)?)
+}
+
+fn default_place(runs: &[Run]) -> PathBuf {
+    match runs {
+        [run] => run.folder.page(),
+        runs => runs[0].folder.path().parent().unwrap_or(Path::new("")).join("comparison.html"),
+    }
+}
+
+/// As a browser takes it.
+fn address(path: &Path) -> Result<String> {
+    let path = fs::canonicalize(path).with_context(|| format!("{}: cannot be found again", path.display()))?;
+    Ok(format!("file://{}", percent_encode(path.as_os_str().as_encoded_bytes(), &PLAIN)))
+}
+
+impl Output {
+    fn of(runs: &[Run]) -> Self {
+        let runs: Vec<_> = runs.iter().map(RunOutput::of).collect();
+        Self { differences: differences(&runs), runs }
+    }
+}
+
+impl RunOutput {
+    /// From its report where there is one, else, and where the run has gone on since, from its log.
+    fn of(run: &Run) -> Self {
+        let (best, report) = (run.log.best(), run.report.as_ref());
+        Self {
+            run: run.folder.path().display().to_string(),
+            status: report.map(|report| report.status),
+            epochs: run.log.epochs.last().map_or(0, |epoch| epoch.epoch),
+            best_epoch: best.map(|epoch| epoch.epoch),
+            validation: best.map(|epoch| epoch.validation.clone()),
+            test: report.and_then(|report| report.test.clone()),
+            seconds: run.log.epochs.iter().map(|epoch| epoch.seconds).sum(),
+            oom_events: report.map(|report| report.memory.oom_events),
+            settings: settings(&run.config),
+        }
+    }
+}
+
+fn tables(output: &Output) -> String {
+    let mut text = format!("{}\n", results(&output.runs));
     if !output.differences.is_empty() {
         let header = std::iter::once("settings that differ".to_owned()).chain(output.runs.iter().map(name)).collect();
         let row = |(key, values): (&String, &Vec<Value>)| {
             std::iter::once(key.clone()).chain(values.iter().map(super::commented::scalar)).collect()
         };
-        writeln!(out, "{}", plain_table(header, output.differences.iter().map(row)))?;
+        text += &format!("{}\n", plain_table(header, output.differences.iter().map(row)));
     }
-    Ok(())
-}
-
-/// From its report where there is one, else, and where the run has gone on since, from its log.
-fn read(folder: &RunFolder) -> Result<RunOutput> {
-    let config = config::load(&folder.config(), &[])?.config;
-    let report: Option<Report> = match fs::read(folder.report()) {
-        Ok(bytes) => Some(serde_json::from_slice(&bytes).with_context(|| {
-            format!("{}: this is not a report\n  hint: delete it and resume the run", folder.report().display())
-        })?),
-        Err(_) => None,
-    };
-    let epochs = epochs(folder);
-    let best = epochs.iter().rev().find(|epoch| epoch.is_best);
-    let gone_on = epochs.last().map(|epoch| epoch.epoch);
-    let report = report.filter(|report| gone_on.is_none_or(|epoch| epoch <= report.epochs));
-    Ok(RunOutput {
-        run: folder.path().display().to_string(),
-        status: report.as_ref().map(|report| report.status),
-        epochs: gone_on.unwrap_or(0),
-        best_epoch: best.map(|epoch| epoch.epoch),
-        validation: best.map(|epoch| epoch.validation.clone()),
-        test: report.as_ref().and_then(|report| report.test.clone()),
-        seconds: epochs.iter().map(|epoch| epoch.seconds).sum(),
-        oom_events: report.map(|report| report.memory.oom_events),
-        settings: settings(&config),
-    })
+    text
 }
 
 fn settings(config: &Config) -> BTreeMap<String, Value> {
     let keys = config::flatten(config).into_iter().filter(|(key, value)| !value.is_mapping() && key != NO_SETTING);
     keys.map(|(key, value)| (key, serde_json::to_value(value).unwrap_or_default())).collect()
-}
-
-/// The `epoch` lines of a log, which another process may be writing to: a line that is cut off is left out.
-fn epochs(folder: &RunFolder) -> Vec<EpochRecord> {
-    let log = fs::read_to_string(folder.log()).unwrap_or_default();
-    let lines = log.lines().filter(|line| line.starts_with("{\"kind\":\"epoch\""));
-    lines.filter_map(|line| serde_json::from_str(line).ok()).collect()
 }
 
 fn differences(runs: &[RunOutput]) -> BTreeMap<String, Vec<Value>> {

@@ -10,7 +10,7 @@ use std::sync::Arc;
 use std::time::{Duration, Instant};
 
 use bytesize::ByteSize;
-use serde::Serialize;
+use serde::{Deserialize, Serialize};
 
 use super::history::History;
 use super::monitor::{Kind, Monitor, Watch};
@@ -59,7 +59,7 @@ pub trait Elastic {
 }
 
 /// Why memory was cleaned up.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize)]
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "snake_case")]
 pub enum Reason {
     /// Host memory is short.
@@ -73,7 +73,7 @@ pub enum Reason {
 }
 
 /// One clean-up.
-#[derive(Debug, Clone, PartialEq, Serialize)]
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
 pub struct Cleanup {
     /// Why.
     pub reason: Reason,
@@ -82,12 +82,12 @@ pub struct Cleanup {
     /// Memory after.
     pub after: Reading,
     /// What was given back: resident memory, or on a GPU what libtorch had reserved. Absent where it is not known.
-    #[serde(skip_serializing_if = "Option::is_none")]
+    #[serde(skip_serializing_if = "Option::is_none", default)]
     pub freed_bytes: Option<u64>,
     /// Time it took, milliseconds.
     pub ms: f64,
     /// What is smaller from here on.
-    #[serde(skip_serializing_if = "Vec::is_empty")]
+    #[serde(skip_serializing_if = "Vec::is_empty", default)]
     pub changes: Vec<String>,
 }
 

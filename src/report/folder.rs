@@ -95,6 +95,18 @@ impl RunFolder {
     pub fn report(&self) -> PathBuf {
         self.path.join("report.json")
     }
+
+    /// What the tests came to, in full.
+    #[must_use]
+    pub fn evaluation(&self) -> PathBuf {
+        self.path.join("evaluation.json")
+    }
+
+    /// All of it on one page.
+    #[must_use]
+    pub fn page(&self) -> PathBuf {
+        self.path.join("report.html")
+    }
 }
 
 #[cfg(test)]

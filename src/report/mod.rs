@@ -1,11 +1,13 @@
 //! What a run leaves behind for people and programs: its folder, JSON lines, CSV, TensorBoard's events,
-//! the final report, tables.
+//! the final report, tables, and all of it on a page.
 
 mod assessment;
 mod events;
 mod folder;
 mod log;
+mod page;
 mod provenance;
+mod sparkline;
 mod summary;
 mod table;
 
@@ -13,6 +15,8 @@ pub use assessment::{Assessment, Assessments, Mistake};
 pub use events::EventFile;
 pub use folder::RunFolder;
 pub use log::{RunLog, write_csv};
+pub use page::{Epoch, LivePage, Log, PageError, Run, comparison_page, run_page, write_page, write_page_to};
 pub use provenance::{Provenance, Versions};
+pub use sparkline::loss_line;
 pub use summary::{CrossTest, DataSummary, FaceSummary, MemorySummary, Report, Status, Throughput};
 pub use table::{metrics_table, plain_table};

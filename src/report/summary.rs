@@ -232,7 +232,7 @@ impl fmt::Display for Report {
                 faces.missed_by_method.iter().map(|(method, videos)| format!("{method} {videos}")).collect();
             writeln!(f, "no face was found in {} ({})", plural(faces.missed, "video"), by_method.join(", "))?;
         }
-        write!(f, "results: {}", self.run)
+        write!(f, "results: {}\npage: {}/report.html", self.run, self.run)
     }
 }
 

@@ -54,7 +54,9 @@ impl Trainer<'_> {
             state.best = Some(epoch);
         }
         write_csv(&self.folder.csv(), CSV_COLUMNS, &self.state.history)?;
-        self.save(is_best)
+        self.save(is_best)?;
+        self.page.refresh(&self.folder, self.config);
+        Ok(())
     }
 
     fn record(&self, validation: Metrics) -> EpochRecord {

@@ -19,7 +19,7 @@ use crate::evaluate::EvaluateError;
 use crate::memory::{self, Guard, MemoryManager};
 use crate::optim::Schedule;
 use crate::progress::Bar;
-use crate::report::{Provenance, RunFolder, RunLog};
+use crate::report::{LivePage, Provenance, RunFolder, RunLog};
 use crate::torch;
 
 /// How training ended.
@@ -101,6 +101,8 @@ pub struct Trainer<'a> {
     pub folder: RunFolder,
     /// Its `metrics.jsonl`.
     pub log: RunLog,
+    /// Its `report.html`.
+    pub page: LivePage,
     /// When it was last saved, or began.
     pub saved: Instant,
 }

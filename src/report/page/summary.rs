@@ -1,0 +1,260 @@
+//! The five answers at the top: did it learn, how sure is that, where does it fail, did memory hold, what was left out.
+
+use maud::{Markup, html};
+
+use super::log::What;
+use super::run::Run;
+use super::words::{bytes, interval, number, percent, plural};
+use crate::metrics::Confusion;
+use crate::report::{Assessment, Report, Status};
+
+/// Readers of a page should see at once how an answer is to be taken.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+enum Tone {
+    Good,
+    Warn,
+    Bad,
+    Open,
+}
+
+impl Tone {
+    fn class(self) -> &'static str {
+        match self {
+            Self::Good => "good",
+            Self::Warn => "warn",
+            Self::Bad => "bad",
+            Self::Open => "open",
+        }
+    }
+}
+
+/// One answer: the words that matter, and lines with the reasons.
+struct Answer {
+    question: &'static str,
+    tone: Tone,
+    short: String,
+    reasons: Vec<String>,
+}
+
+pub fn summary(run: &Run) -> Markup {
+    let answers = [learned(run), sure(run), failing(run), memory(run), left_out(run)];
+    html! {
+        ul.answers {
+            @for answer in &answers {
+                li class=(answer.tone.class()) {
+                    h3 { (answer.question) }
+                    strong { (answer.short) }
+                    @for reason in &answer.reasons { p { (reason) } }
+                }
+            }
+        }
+    }
+}
+
+/// How the run stands, as a coloured word.
+pub fn badge(run: &Run) -> Markup {
+    let (tone, word) = match run.report.as_ref().map(|report| report.status) {
+        Some(Status::Completed) => (Tone::Good, "completed"),
+        Some(Status::Interrupted) => (Tone::Warn, "interrupted"),
+        Some(Status::Failed) => (Tone::Bad, "failed"),
+        None => (Tone::Open, "not ended"),
+    };
+    html! { span class={ "badge " (tone.class()) } { (word) } }
+}
+
+fn learned(run: &Run) -> Answer {
+    let question = "Did it learn?";
+    let mut reasons = Vec::new();
+    if let [first, .., last] = run.log.epochs.as_slice() {
+        reasons.push(format!(
+            "Training loss went from {} to {} in {} epochs.",
+            number(first.train_loss),
+            number(last.train_loss),
+            run.log.epochs.len()
+        ));
+    }
+    if let Some(best) = run.log.best() {
+        reasons.push(format!(
+            "Validation was best after epoch {}: video AUC {}.",
+            best.epoch,
+            number(best.validation.video_auc)
+        ));
+        reasons.extend(memorises(run));
+    }
+    if run.report.as_ref().is_some_and(|report| report.taken_back) {
+        reasons.push("It diverged once, and was taken back to an earlier checkpoint.".into());
+    }
+    let test = run.test();
+    let (what, metrics) = match test {
+        Some(test) if test.video_auc.is_some() => ("test", Some(test)),
+        _ => ("validation", run.log.best().map(|best| &best.validation)),
+    };
+    let (tone, short) = match metrics.and_then(|metrics| Some((metrics.video_auc?, metrics.video_auc_ci95))) {
+        None if run.log.epochs.is_empty() => (Tone::Open, "No epoch is finished yet".to_owned()),
+        None => (Tone::Open, "Not known: the AUC needs real and fake videos".to_owned()),
+        Some((auc, Some([lower, _]))) if lower > 0.5 => (Tone::Good, format!("Yes: {what} video AUC {auc:.3}")),
+        Some((auc, Some([_, upper]))) if upper < 0.5 => {
+            (Tone::Bad, format!("The wrong way round: {what} video AUC {auc:.3}"))
+        }
+        Some((auc, Some(_))) => (Tone::Warn, format!("Not shown: {what} video AUC {auc:.3}, and chance is 0.5")),
+        Some((auc, None)) if auc >= 0.6 => (Tone::Good, format!("It looks so: {what} video AUC {auc:.3}")),
+        Some((auc, None)) => (Tone::Warn, format!("Hardly: {what} video AUC {auc:.3}, and chance is 0.5")),
+    };
+    Answer { question, tone, short, reasons }
+}
+
+/// Whether validation got worse while training got better.
+fn memorises(run: &Run) -> Option<String> {
+    let epochs = &run.log.epochs;
+    let lowest = epochs
+        .iter()
+        .filter(|epoch| epoch.val_loss.is_some())
+        .min_by(|a, b| a.val_loss.partial_cmp(&b.val_loss).unwrap_or(std::cmp::Ordering::Equal))?;
+    let last = epochs.last()?;
+    let rose = last.val_loss? > 1.1 * lowest.val_loss? && last.train_loss? < lowest.train_loss?;
+    (rose && last.epoch >= lowest.epoch + 2).then(|| {
+        format!(
+            "Since epoch {} the validation loss rises while the training loss falls: it begins to learn by heart.",
+            lowest.epoch
+        )
+    })
+}
+
+fn sure(run: &Run) -> Answer {
+    let question = "How sure is that?";
+    let Some(test) = run.test() else {
+        let short = "There is no test yet".to_owned();
+        let reasons = vec!["Validation chose the best epoch, so its numbers flatter.".to_owned()];
+        return Answer { question, tone: Tone::Open, short, reasons };
+    };
+    let mut reasons = vec![format!("{} were scored.", plural(test.videos, "test video"))];
+    let (tone, short) = match test.video_auc_ci95 {
+        Some([lower, upper]) => {
+            let tone = if upper - lower > 0.2 { Tone::Warn } else { Tone::Good };
+            if tone == Tone::Warn {
+                reasons.push("That is a wide interval: more test videos would narrow it.".into());
+            }
+            (tone, format!("95 % interval {}", interval(Some([lower, upper]))))
+        }
+        None => (Tone::Open, "No interval is known".to_owned()),
+    };
+    let calibration = run.assessments.as_ref().and_then(|all| all.sets.first()?.calibration.as_ref());
+    reasons.extend(calibration.map(|calibration| {
+        let tempered =
+            calibration.ece_calibrated.map_or(String::new(), |ece| format!("; {} with the temperature", percent(ece)));
+        format!("Scores are {} off from the share of fakes, on average{tempered}.", percent(calibration.ece))
+    }));
+    Answer { question, tone, short, reasons }
+}
+
+fn failing(run: &Run) -> Answer {
+    let question = "Where does it fail?";
+    let assessed = run.assessments.as_ref().map_or(&[][..], |all| all.sets.as_slice());
+    let Some(own) = assessed.first() else {
+        let mut reasons = Vec::new();
+        if let Some(test) = run.test() {
+            let share = |value: Option<f64>| value.map_or("–".to_owned(), percent);
+            reasons.push(format!(
+                "Right at 0.5: {} of the reals, {} of the fakes.",
+                share(test.acc_real),
+                share(test.acc_fake)
+            ));
+        }
+        return Answer { question, tone: Tone::Open, short: "Not looked at in detail yet".into(), reasons };
+    };
+    let confusion = at_half(own);
+    let mut reasons = Vec::new();
+    let weakest = own.methods.iter().filter_map(|(name, metrics)| Some((name, metrics.video_auc?, metrics)));
+    let weakest = weakest.min_by(|a, b| a.1.total_cmp(&b.1)).filter(|_| own.methods.len() > 1);
+    if let Some((name, auc, metrics)) = weakest {
+        reasons.push(format!("Hardest to tell: {name}, video AUC {auc:.3} ({}).", interval(metrics.video_auc_ci95)));
+    }
+    for set in assessed.iter().skip(1) {
+        reasons.push(format!("On {}: video AUC {}.", set.name, number(set.overall.video_auc)));
+    }
+    let wrong = confusion.map(|confusion| (confusion.real_as_fake + confusion.fake_as_real, confusion));
+    let (tone, short) = match wrong {
+        None => (Tone::Open, "Not known".to_owned()),
+        Some((0, _)) => (Tone::Good, "Nowhere on its own test, at 0.5".to_owned()),
+        Some((wrong, Confusion { real_as_real, real_as_fake, fake_as_real, fake_as_fake })) => {
+            let reals = plural(real_as_real + real_as_fake, "real");
+            let fakes = plural(fake_as_real + fake_as_fake, "fake");
+            let short = format!("{real_as_fake} of {reals} and {fake_as_real} of {fakes} are wrong, at 0.5");
+            let all = real_as_real + real_as_fake + fake_as_real + fake_as_fake;
+            (if wrong * 5 > all { Tone::Bad } else { Tone::Warn }, short)
+        }
+    };
+    Answer { question, tone, short, reasons }
+}
+
+/// What 0.5 calls what.
+pub fn at_half(set: &Assessment) -> Option<Confusion> {
+    set.operating_points.iter().find(|point| point.name == "0.5").map(|point| point.confusion)
+}
+
+fn memory(run: &Run) -> Answer {
+    let question = "Did memory hold?";
+    let events = &run.log.events;
+    let ran_out = events.iter().filter(|event| matches!(event.what, What::OutOfMemory(_))).count();
+    let cleanups = events.iter().filter(|event| matches!(event.what, What::Cleanup(_))).count();
+    let mut reasons = Vec::new();
+    let summary = run.report.as_ref().map(|report| &report.memory);
+    let peak = summary.and_then(|memory| memory.rss_peak_bytes);
+    let peak = peak.or_else(|| run.log.steps.iter().filter_map(|step| step.rss_bytes).max());
+    reasons.extend(peak.map(|peak| format!("At most {} of host memory.", bytes(peak))));
+    if let Some(peak) = summary.and_then(|memory| memory.gpu_peak_bytes) {
+        reasons.push(format!("At most {} of the GPU's memory in tensors.", bytes(peak)));
+    }
+    if cleanups > 0 {
+        reasons.push(format!("{} on the way.", plural(cleanups, "clean-up")));
+    }
+    if let Some(memory) = summary.filter(|_| ran_out > 0) {
+        let place = if memory.moved_to_cpu { ", on the CPU" } else { "" };
+        reasons.push(format!("No clip was lost; it ended with micro-batches of {}{place}.", memory.micro_batch_final));
+    }
+    let out_at_the_end = run
+        .report
+        .as_ref()
+        .and_then(|report| report.error.as_deref())
+        .is_some_and(|error| error.contains("out of memory"));
+    let (tone, short) = match ran_out {
+        _ if out_at_the_end => (Tone::Bad, "No: it ran out and could not go on".to_owned()),
+        0 if run.log.steps.is_empty() => (Tone::Open, "No step is done yet".to_owned()),
+        0 => (Tone::Good, "Yes: it never ran out".to_owned()),
+        times => (Tone::Warn, format!("It ran out {}, and went on", plural(times, "time"))),
+    };
+    Answer { question, tone, short, reasons }
+}
+
+fn left_out(run: &Run) -> Answer {
+    let question = "What was left out?";
+    let skipped = run.manifest.as_ref().map_or(0, |manifest| manifest.skipped.len());
+    let all = run.manifest.as_ref().map_or(0, |manifest| manifest.videos.len());
+    let mut reasons = Vec::new();
+    let unscored: usize = run.assessments.iter().flat_map(|all| &all.sets).map(|set| set.unreadable.len()).sum();
+    if unscored > 0 {
+        reasons.push(format!("{} could not be scored.", plural(unscored, "test video")));
+    }
+    let idle = run.log.events.iter().filter(|event| matches!(event.what, What::Skipped(_))).count();
+    if idle > 0 {
+        reasons.push(format!("{} moved no weight: numbers were not finite.", plural(idle, "step")));
+    }
+    if let Some(Report { data, .. }) = &run.report
+        && let Some(faces) = data.faces.as_ref().filter(|faces| faces.missed > 0)
+    {
+        reasons.push(format!("No face was found in {}.", plural(faces.missed, "video")));
+    }
+    if run.log.unreadable > 0 {
+        reasons.push(format!("{} of the log could not be read.", plural(run.log.unreadable, "line")));
+    }
+    let (tone, short) = match skipped {
+        _ if run.manifest.is_none() => (Tone::Open, "Not known: there is no list of videos".to_owned()),
+        0 if reasons.is_empty() => (Tone::Good, "Nothing".to_owned()),
+        0 => (Tone::Warn, "No video was skipped".to_owned()),
+        _ => (
+            if skipped * 20 > all { Tone::Warn } else { Tone::Good },
+            format!("{skipped} of {} were skipped", plural(all, "video")),
+        ),
+    };
+    Answer { question, tone, short, reasons }
+}

@@ -1,0 +1,224 @@
+//! The page of a run, in a real browser: it opens without complaint, every plot is drawn, nothing sticks out.
+#![expect(clippy::unwrap_used, reason = "helpers of tests may panic too")]
+
+mod browser_support;
+mod run_support;
+
+use std::fs;
+use std::path::{Path, PathBuf};
+use std::process::Command;
+
+use browser_support::{Browser, View};
+use dfdetect::report::{Assessment, RunFolder, Status, write_page};
+use run_support::{HOSTILE, assess, begin, config, end, note, save_assessment};
+use serde_json::{Value, json};
+
+const VIEWS: [View; 4] = [
+    View { width: 1400, scheme: "light" },
+    View { width: 1400, scheme: "dark" },
+    View { width: 380, scheme: "light" },
+    View { width: 380, scheme: "dark" },
+];
+
+/// For each plot and each of its curves that is not pale on purpose: how many pixels of the curve's colour there are.
+const DRAWN: &str = r#"(() => {
+  const charts = JSON.parse(document.getElementById("charts").textContent);
+  const probe = document.createElement("canvas").getContext("2d", { willReadFrequently: true });
+  const rgb = name => {
+    probe.fillStyle = getComputedStyle(document.documentElement).getPropertyValue(name).trim();
+    probe.fillRect(0, 0, 1, 1);
+    return probe.getImageData(0, 0, 1, 1).data;
+  };
+  return charts.map(chart => {
+    const canvas = document.querySelector(`#${chart.id} canvas`);
+    if (!canvas) return [chart.id, []];
+    const pixels = canvas.getContext("2d").getImageData(0, 0, canvas.width, canvas.height).data;
+    const count = colour => {
+      let pixelsOfIt = 0;
+      for (let i = 0; i < pixels.length; i += 4) {
+        const far = Math.abs(pixels[i] - colour[0]) + Math.abs(pixels[i + 1] - colour[1]) + Math.abs(pixels[i + 2] - colour[2]);
+        if (far < 12 && pixels[i + 3] > 200) pixelsOfIt++;
+      }
+      return pixelsOfIt;
+    };
+    const series = chart.series.filter(series => series.style !== "faint" && series.style !== "reference");
+    const kinds = [...new Set(chart.marks.map(mark => mark.kind))].filter(kind => kind !== "point");
+    return [chart.id, [...series.map(series => [series.label, count(rgb(`--c${series.colour}`))]),
+      ...kinds.map(kind => [kind, count(rgb(`--${kind}`))])]];
+  });
+})()"#;
+
+/// What is wider than the page, but for what scrolls by itself.
+const STICKING_OUT: &str = r#"(() => {
+  const scrolls = ".wide *, nav *, pre *, .skip";
+  const out = [...document.body.querySelectorAll("*")]
+    .filter(element => !element.matches(scrolls) && element.getBoundingClientRect().right > innerWidth + 1)
+    .map(element => element.tagName + "." + element.className);
+  return document.documentElement.scrollWidth > innerWidth ? ["the page", ...out] : out;
+})()"#;
+
+/// Opens the page in all views, checks what holds for every page, and leaves pictures for a person.
+fn look_at(page: &Path, name: &str, least_plots: usize) {
+    let mut browser = Browser::start();
+    for view in VIEWS {
+        browser.open(page, view);
+        let picture = format!("report-{name}-{}-{}.png", view.width, view.scheme);
+        browser.picture(&Path::new(env!("CARGO_TARGET_TMPDIR")).join(picture));
+        let plots = browser.evaluate(DRAWN);
+        let plots = plots.as_array().unwrap();
+        assert!(plots.len() >= least_plots, "{name}: {} plots", plots.len());
+        for plot in plots {
+            let curves = plot[1].as_array().unwrap();
+            assert!(!curves.is_empty(), "{name}, {view:?}: nothing is drawn of {}", plot[0]);
+            for curve in curves {
+                assert!(curve[1].as_u64().unwrap() > 20, "{name}, {view:?}: of {} there is no {curve}", plot[0]);
+            }
+        }
+        assert_eq!(browser.evaluate(STICKING_OUT), json!([]), "{name}, {view:?}");
+        assert_eq!(browser.evaluate("window.hacked"), Value::Null, "{name}");
+        assert_eq!(browser.complaints, Vec::<String>::new(), "{name}, {view:?}");
+    }
+}
+
+fn page(run: &Path) -> PathBuf {
+    write_page(&RunFolder::open(run), &config(0.001)).unwrap();
+    run.join("report.html")
+}
+
+#[test]
+fn a_finished_run() {
+    let folder = tempfile::tempdir().unwrap();
+    let run = folder.path().join("faces-20261125-080000");
+    begin(&run, &config(0.001), 8);
+    assess(&run);
+    end(&run, Status::Completed);
+    fs::write(folder.path().join("outside.jpg"), "not of this run").unwrap();
+    let page = page(&run);
+    let html = fs::read_to_string(&page).unwrap();
+    assert!(!html.contains(HOSTILE) && !html.contains("<img src=x"), "a name is not escaped");
+    assert_eq!(html.matches("data:image/jpeg").count(), 1, "one picture is in the folder, one is not");
+    assert!(html.len() < 500_000, "{} bytes", html.len());
+    look_at(&page, "finished", 11);
+
+    let mut browser = Browser::start();
+    browser.open(&page, VIEWS[0]);
+    // The numbers behind a plot, a walk along it by keyboard, and what screen readers get.
+    let rows = "(() => { const details = document.querySelector('[data-chart=loss]'); details.open = true; \
+         return new Promise(done => setTimeout(() => done(details.querySelectorAll('tbody tr').length), 50)); })()";
+    assert_eq!(browser.evaluate(rows), 320);
+    let walk = "(() => { const plot = document.getElementById('auc'); \
+         for (const key of ['Home', 'ArrowRight']) plot.dispatchEvent(new KeyboardEvent('keydown', { key, bubbles: true })); \
+         return [...plot.querySelectorAll('.u-value')].map(value => value.textContent); })()";
+    assert_eq!(browser.evaluate(walk)[0], "80");
+    let unnamed = "[...document.querySelectorAll('img:not([alt]), [role=img]:not([aria-label]), th:empty')].length";
+    assert_eq!(browser.evaluate(unnamed), 0);
+    let label = browser.evaluate("document.getElementById('auc').getAttribute('aria-label')");
+    assert!(label.as_str().unwrap().contains("validation, videos: from 0.628 to"), "{label}");
+    assert_eq!(browser.evaluate("document.scripts.length"), 2);
+}
+
+/// No report, no evaluation, and the last line of the log is being written.
+#[test]
+fn a_run_that_goes_on() {
+    let folder = tempfile::tempdir().unwrap();
+    let run = folder.path().join("faces");
+    begin(&run, &config(0.001), 3);
+    let log = RunFolder::open(&run).log();
+    let text = fs::read_to_string(&log).unwrap();
+    fs::write(&log, &text[..text.len() - 30]).unwrap();
+    let page = page(&run);
+    let html = fs::read_to_string(&page).unwrap();
+    assert!(html.contains("not ended") && html.contains("Epoch 3 of 8 · step 124"), "{}", html.len());
+    assert!(html.contains("all epochs would take about 2 min 25 s more"));
+    look_at(&page, "going-on", 8);
+}
+
+#[test]
+fn a_run_before_its_first_step() {
+    let folder = tempfile::tempdir().unwrap();
+    let run = folder.path().join("faces");
+    begin(&run, &config(0.001), 0);
+    fs::remove_file(RunFolder::open(&run).log()).unwrap();
+    fs::remove_file(RunFolder::open(&run).manifest()).unwrap();
+    look_at(&page(&run), "nothing-yet", 0);
+}
+
+/// Only reals were scored: there is no AUC and no curve.
+#[test]
+fn a_test_of_one_class() {
+    let folder = tempfile::tempdir().unwrap();
+    let run = folder.path().join("faces");
+    begin(&run, &config(0.001), 8);
+    end(&run, Status::Failed);
+    let mut set = Assessment { name: "test".into(), ..Assessment::default() };
+    (set.overall.acc, set.overall.acc_real, set.overall.videos) = (Some(0.75), Some(0.75), 20);
+    save_assessment(&run, vec![set]);
+    let page = page(&run);
+    let html = fs::read_to_string(&page).unwrap();
+    assert!(html.contains("No curves: for these, real and fake videos are needed"));
+    assert!(html.contains("specificity") && !html.contains("video AUC</th><td"));
+    look_at(&page, "one-class", 8);
+}
+
+#[test]
+fn a_run_that_ran_out_of_memory() {
+    let folder = tempfile::tempdir().unwrap();
+    let run = folder.path().join("faces");
+    begin(&run, &config(0.001), 8);
+    assess(&run);
+    end(&run, Status::Interrupted);
+    let size = |before: u32, after: u32, cause: &str| {
+        json!({"step": 100, "device": "Cpu", "phase": "train", "cause": cause, "before": {"micro_batch": before},
+            "after": {"micro_batch": after}, "requested_bytes": 734_003_200, "lost_ms": 310, "message": "out of memory"})
+    };
+    let reading = |used: u64| json!({"host": {"used_bytes": used << 30, "total_bytes": 16_u64 << 30}});
+    let cleanup = json!({"step": 100, "reason": "out_of_memory", "before": reading(15), "after": reading(9),
+        "freed_bytes": 6_442_450_944_u64, "ms": 12.5, "changes": ["cache: 40 of 80 clips"]});
+    note(&run, "oom", &size(8, 4, "out_of_memory"));
+    note(&run, "cleanup", &cleanup);
+    note(&run, "shrink", &size(4, 2, "pressure"));
+    note(&run, "grow", &size(2, 4, "room"));
+    let page = page(&run);
+    let html = fs::read_to_string(&page).unwrap();
+    assert!(html.contains("It ran out 1 time, and went on"));
+    assert!(html.contains("train: micro-batch 8 to micro-batch 4; 700.0 MiB were asked for; 310 ms lost"));
+    assert!(html.contains("memory had run out, 6.0 GiB freed in 12 ms; cache: 40 of 80 clips"));
+    look_at(&page, "out-of-memory", 11);
+}
+
+/// A page that cannot be written ends nothing, and the command says why.
+#[test]
+fn runs_are_compared_on_a_page_and_addresses_are_printed() {
+    let folder = tempfile::tempdir().unwrap();
+    let runs = ["a b", "c"].map(|name| folder.path().join(name));
+    for (run, rate) in runs.iter().zip([0.001, 0.0003]) {
+        begin(run, &config(rate), 8);
+        assess(run);
+        end(run, Status::Completed);
+    }
+    let report = |arguments: &[&str]| {
+        let mut command = Command::new(env!("CARGO_BIN_EXE_dfdetect"));
+        command.arg("report").args(arguments).arg("--run").arg(&runs[0]).arg("--run").arg(&runs[1]);
+        let output = command.output().unwrap();
+        (output.status.code(), [output.stdout, output.stderr].map(|bytes| String::from_utf8(bytes).unwrap()))
+    };
+    let (code, [stdout, stderr]) = report(&["--open"]);
+    let page = folder.path().canonicalize().unwrap().join("comparison.html");
+    assert_eq!((code, stdout.trim_end()), (Some(0), &*format!("file://{}", page.display())), "{stderr}");
+    let html = fs::read_to_string(&page).unwrap();
+    assert!(html.contains("training.learning_rate") && html.contains("0.0003"));
+    look_at(&page, "comparison", 4);
+
+    let (code, [stdout, stderr]) = report(&["--output", "/nowhere/page.html"]);
+    assert_eq!(code, Some(1));
+    assert!(stdout.contains("test AUC"), "the tables come first: {stdout}");
+    assert!(
+        stderr.contains("/nowhere/page.html: the page cannot be written") && stderr.contains("\n  hint: "),
+        "{stderr}"
+    );
+
+    let mut one = Command::new(env!("CARGO_BIN_EXE_dfdetect"));
+    let output = one.args(["report", "--open", "--run"]).arg(&runs[0]).output().unwrap();
+    let address = String::from_utf8(output.stdout).unwrap();
+    assert!(address.trim_end().ends_with("/a%20b/report.html"), "{address}");
+}
