@@ -32,13 +32,13 @@ impl Trained {
     }
 }
 
-/// Reals, and fakes of two methods, one video each of 16 people; two of them are beyond repair.
+/// Reals, and fakes of two methods, one video each of 28 people.
 fn trained() -> &'static Trained {
     static TRAINED: OnceLock<Trained> = OnceLock::new();
     TRAINED.get_or_init(|| {
         let trained = Trained { folder: tempfile::tempdir().unwrap() };
         let data = trained.data();
-        for person in 0..16 {
+        for person in 0..28 {
             write_video(&data.join(format!("real/id{person}_a.mp4")), &SETTINGS, 16, person);
             write_video(&data.join(format!("fake/swap/id{person}_a.mp4")), &SETTINGS, 16, person + 100);
             write_video(&data.join(format!("fake/reenact/id{person}_a.mp4")), &SETTINGS, 16, person + 200);
@@ -145,7 +145,7 @@ fn several_sets_are_measured_in_one_call_and_written_where_asked() {
     assert_eq!((small["overall"]["videos"].as_u64(), small["overall"]["clips"].as_u64()), (Some(7), Some(14)));
     assert_eq!(small["unreadable"][0]["path"], "fake/broken.mp4");
     let list = rows(&output.join("predictions.csv"));
-    assert_eq!(list.len(), 2 * (48 + 7));
+    assert_eq!(list.len(), 2 * (84 + 7));
     let of_name = |name: &str| list.iter().filter(|row| row["video"].ends_with(name) && row["set"] == other).count();
     assert_eq!(of_name("/0.mp4"), 3 * 2, "real, fake, and fake by another method");
     let first: Vec<f64> = list[..2].iter().map(|row| row["clip_score"].parse().unwrap()).collect();
