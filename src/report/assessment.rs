@@ -23,13 +23,14 @@ pub struct Assessments {
 }
 
 /// What is said of a data set's scores. Keys may be added, not renamed.
-#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+#[derive(Debug, Clone, Default, PartialEq, Serialize, Deserialize)]
 pub struct Assessment {
     /// What the set is called.
     pub name: String,
     /// Of all videos.
     pub overall: Metrics,
     /// What intervals were drawn over.
+    #[serde(default)]
     pub drawn_over: DrawnOver,
     /// Of each method's fakes against all reals.
     pub methods: BTreeMap<String, Metrics>,
@@ -53,7 +54,7 @@ pub struct Assessment {
 }
 
 /// What bootstrap samples are made of.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq, Serialize, Deserialize)]
 pub struct DrawnOver {
     /// Videos that share people together, or each by itself.
     pub unit: Unit,
@@ -62,12 +63,13 @@ pub struct DrawnOver {
 }
 
 /// What counts as one observation.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "snake_case")]
 pub enum Unit {
     /// All videos that share a person.
     Identities,
     /// A video.
+    #[default]
     Videos,
 }
 
