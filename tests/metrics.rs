@@ -1,4 +1,5 @@
 //! Metrics equal scikit-learn's. The fixture is made by `scripts/make_metrics_fixture.py`.
+#![expect(clippy::unwrap_used, reason = "helpers of tests may panic too")]
 
 use dfdetect::metrics::{Samples, auc, compare, curve, fit_temperature, log_loss};
 use serde::Deserialize;

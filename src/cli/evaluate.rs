@@ -228,7 +228,7 @@ fn print_tables(output: &Output, clips: u16) -> Result<()> {
         writeln!(out, "{}", assessment_tables(set))?;
     }
     if clips > 1 {
-        writeln!(out, "a video's score is the {} of {clips} clips", output.pooling)?;
+        writeln!(out, "{clips} clips a video; its score is the {}", output.pooling)?;
     }
     let Some(compared) = &output.comparison else { return Ok(()) };
     for (set, comparison) in output.assessments.sets.iter().zip(&compared.sets) {

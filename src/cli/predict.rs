@@ -379,7 +379,7 @@ fn print_table(predictions: &[Prediction], args: &PredictArgs) -> Result<()> {
         };
         writeln!(out, "{}", plain_table(header.into_iter().map(str::to_owned).collect(), scored.iter().map(row)))?;
         if args.clips > 1 {
-            writeln!(out, "a video's score is the {} of {} clips", args.pool, args.clips)?;
+            writeln!(out, "{} clips a video; its score is the {}", args.clips, args.pool)?;
         }
     }
     for prediction in unknown {
