@@ -90,16 +90,16 @@ impl RunFolder {
         self.path.join("metrics.csv")
     }
 
+    /// What the scores of its test videos say.
+    #[must_use]
+    pub fn evaluation(&self) -> PathBuf {
+        self.path.join("evaluation.json")
+    }
+
     /// The end of the run in one object.
     #[must_use]
     pub fn report(&self) -> PathBuf {
         self.path.join("report.json")
-    }
-
-    /// What the tests came to, in full.
-    #[must_use]
-    pub fn evaluation(&self) -> PathBuf {
-        self.path.join("evaluation.json")
     }
 
     /// All of it on one page.

@@ -8,8 +8,8 @@ use dfdetect::config::{Config, LayoutChoice};
 use dfdetect::data::{DataSet, Label, Manifest, SkippedVideo, Split, VideoRecord};
 use dfdetect::metrics::{Calibration, CalibrationBin, Confusion, CurvePoint, Metrics, OperatingPoint};
 use dfdetect::report::{
-    Assessment, Assessments, DataSummary, MemorySummary, Mistake, Provenance, Report, RunFolder, Status, Throughput,
-    Versions,
+    Assessment, Assessments, DataSummary, DrawnOver, MemorySummary, Mistake, Provenance, Report, RunFolder, Status,
+    Throughput, Unit, Versions,
 };
 use serde_json::{Value, json};
 
@@ -114,8 +114,13 @@ fn end_of_epoch(epoch: u32) -> Value {
 }
 
 fn manifest() -> Manifest {
-    let root =
-        DataSet { root: "/videos".into(), layout: LayoutChoice::Folders, recognised: String::new(), crop_faces: false };
+    let root = DataSet {
+        root: "/videos".into(),
+        layout: LayoutChoice::Folders,
+        recognised: String::new(),
+        crop_faces: false,
+        shows_faces: false,
+    };
     let video = |number: usize| {
         let label = if number.is_multiple_of(2) { Label::Real } else { Label::Fake };
         let split = [Split::Train, Split::Train, Split::Val, Split::Test][number / 2 % 4];
@@ -177,6 +182,7 @@ pub fn assess(run: &Path) {
     };
     let set = Assessment {
         name: "test".into(),
+        drawn_over: DrawnOver { unit: Unit::Identities, groups: 24 },
         overall: metrics(0.92, 0.05),
         methods: BTreeMap::from([(HOSTILE.to_owned(), metrics(0.81, 0.09)), ("Face2Face".into(), metrics(0.97, 0.02))]),
         compressions: BTreeMap::new(),

@@ -6,7 +6,7 @@ use super::log::What;
 use super::run::Run;
 use super::words::{bytes, interval, number, percent, plural};
 use crate::metrics::Confusion;
-use crate::report::{Assessment, Report, Status};
+use crate::report::{Assessment, Report, Status, Unit};
 
 /// Readers of a page should see at once how an answer is to be taken.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -127,7 +127,11 @@ fn sure(run: &Run) -> Answer {
         let reasons = vec!["Validation chose the best epoch, so its numbers flatter.".to_owned()];
         return Answer { question, tone: Tone::Open, short, reasons };
     };
-    let mut reasons = vec![format!("{} were scored.", plural(test.videos, "test video"))];
+    let own = run.assessments.as_ref().and_then(|all| all.sets.first());
+    let people = own.filter(|set| set.drawn_over.unit == Unit::Identities).map(|set| set.drawn_over.groups);
+    let groups =
+        people.map_or(String::new(), |groups| format!(", of {} that share no person", plural(groups, "group")));
+    let mut reasons = vec![format!("{} were scored{groups}.", plural(test.videos, "test video"))];
     let (tone, short) = match test.video_auc_ci95 {
         Some([lower, upper]) => {
             let tone = if upper - lower > 0.2 { Tone::Warn } else { Tone::Good };
@@ -138,7 +142,7 @@ fn sure(run: &Run) -> Answer {
         }
         None => (Tone::Open, "No interval is known".to_owned()),
     };
-    let calibration = run.assessments.as_ref().and_then(|all| all.sets.first()?.calibration.as_ref());
+    let calibration = own.and_then(|set| set.calibration.as_ref());
     reasons.extend(calibration.map(|calibration| {
         let tempered =
             calibration.ece_calibrated.map_or(String::new(), |ece| format!("; {} with the temperature", percent(ece)));
