@@ -37,7 +37,7 @@ const DRAWN: &str = r#"(() => {
       let pixelsOfIt = 0;
       for (let i = 0; i < pixels.length; i += 4) {
         const far = Math.abs(pixels[i] - colour[0]) + Math.abs(pixels[i + 1] - colour[1]) + Math.abs(pixels[i + 2] - colour[2]);
-        if (far < 12 && pixels[i + 3] > 200) pixelsOfIt++;
+        if (far < 150 && pixels[i + 3] > 120) pixelsOfIt++;
       }
       return pixelsOfIt;
     };
@@ -103,16 +103,16 @@ fn a_finished_run() {
     let mut browser = Browser::start();
     browser.open(&page, VIEWS[0]);
     // The numbers behind a plot, a walk along it by keyboard, and what screen readers get.
-    let rows = "(() => { const details = document.querySelector('[data-chart=loss]'); details.open = true; \
+    let rows = "(() => { const details = document.querySelector('[data-chart=plot-loss]'); details.open = true; \
          return new Promise(done => setTimeout(() => done(details.querySelectorAll('tbody tr').length), 50)); })()";
     assert_eq!(browser.evaluate(rows), 320);
-    let walk = "(() => { const plot = document.getElementById('auc'); \
+    let walk = "(() => { const plot = document.getElementById('plot-auc'); \
          for (const key of ['Home', 'ArrowRight']) plot.dispatchEvent(new KeyboardEvent('keydown', { key, bubbles: true })); \
          return [...plot.querySelectorAll('.u-value')].map(value => value.textContent); })()";
     assert_eq!(browser.evaluate(walk)[0], "80");
     let unnamed = "[...document.querySelectorAll('img:not([alt]), [role=img]:not([aria-label]), th:empty')].length";
     assert_eq!(browser.evaluate(unnamed), 0);
-    let label = browser.evaluate("document.getElementById('auc').getAttribute('aria-label')");
+    let label = browser.evaluate("document.getElementById('plot-auc').getAttribute('aria-label')");
     assert!(label.as_str().unwrap().contains("validation, videos: from 0.628 to"), "{label}");
     assert_eq!(browser.evaluate("document.scripts.length"), 2);
 }

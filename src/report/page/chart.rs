@@ -89,7 +89,7 @@ impl Chart {
             return None;
         }
         Some(Self {
-            id: id.to_owned(),
+            id: format!("plot-{id}"),
             title: title.to_owned(),
             note: String::new(),
             x_label,

@@ -193,7 +193,7 @@ fn mistaken(run: &Run, mistake: &Mistake) -> Markup {
     let picture = mistake.picture.as_ref().and_then(|path| run.picture(path));
     html! {
         @match picture {
-            Some(jpeg) => { img src=(data_uri(&jpeg)) alt={ "Frames of " (mistake.video) } loading="lazy"; }
+            Some(jpeg) => { img src=(data_uri(&jpeg)) alt={ "Frames of " (mistake.video) }; }
             None => { div.blank { "no picture" } }
         }
         div.about {

@@ -257,7 +257,7 @@ fn left_out(run: &Run) -> Answer {
         0 => (Tone::Warn, "No video was skipped".to_owned()),
         _ => (
             if skipped * 20 > all { Tone::Warn } else { Tone::Good },
-            format!("{skipped} of {} were skipped", plural(all, "video")),
+            format!("{skipped} of {} skipped", plural(all, "video")),
         ),
     };
     Answer { question, tone, short, reasons }
