@@ -37,7 +37,7 @@ const DRAWN: &str = r#"(() => {
       let pixelsOfIt = 0;
       for (let i = 0; i < pixels.length; i += 4) {
         const far = Math.abs(pixels[i] - colour[0]) + Math.abs(pixels[i + 1] - colour[1]) + Math.abs(pixels[i + 2] - colour[2]);
-        if (far < 150 && pixels[i + 3] > 120) pixelsOfIt++;
+        if (far < 24 && pixels[i + 3] > 60) pixelsOfIt++;
       }
       return pixelsOfIt;
     };
@@ -167,17 +167,17 @@ fn a_run_that_ran_out_of_memory() {
     begin(&run, &config(0.001), 8);
     assess(&run);
     end(&run, Status::Interrupted);
-    let size = |before: u32, after: u32, cause: &str| {
-        json!({"step": 100, "device": "Cpu", "phase": "train", "cause": cause, "before": {"micro_batch": before},
+    let size = |step: u64, before: u32, after: u32, cause: &str| {
+        json!({"step": step, "device": "Cpu", "phase": "train", "cause": cause, "before": {"micro_batch": before},
             "after": {"micro_batch": after}, "requested_bytes": 734_003_200, "lost_ms": 310, "message": "out of memory"})
     };
     let reading = |used: u64| json!({"host": {"used_bytes": used << 30, "total_bytes": 16_u64 << 30}});
-    let cleanup = json!({"step": 100, "reason": "out_of_memory", "before": reading(15), "after": reading(9),
+    let cleanup = json!({"step": 130, "reason": "out_of_memory", "before": reading(15), "after": reading(9),
         "freed_bytes": 6_442_450_944_u64, "ms": 12.5, "changes": ["cache: 40 of 80 clips"]});
-    note(&run, "oom", &size(8, 4, "out_of_memory"));
+    note(&run, "oom", &size(100, 8, 4, "out_of_memory"));
     note(&run, "cleanup", &cleanup);
-    note(&run, "shrink", &size(4, 2, "pressure"));
-    note(&run, "grow", &size(2, 4, "room"));
+    note(&run, "shrink", &size(160, 4, 2, "pressure"));
+    note(&run, "grow", &size(240, 2, 4, "room"));
     let page = page(&run);
     let html = fs::read_to_string(&page).unwrap();
     assert!(html.contains("It ran out 1 time, and went on"));
