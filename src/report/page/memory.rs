@@ -152,7 +152,7 @@ fn totals(memory: &MemorySummary) -> Markup {
         ("size at the end", Some(format!("micro-batches of {}{chunks}", memory.micro_batch_final))),
         ("larger sizes tried", Some(plural(memory.times_grown, "time"))),
         ("process, peak", memory.rss_peak_bytes.map(bytes)),
-        ("host, peak of all processes", Some(bytes(memory.host_used_peak_bytes))),
+        ("host, peak of all processes", Some(memory.host_used_peak_bytes).filter(|peak| *peak > 0).map(bytes)),
         ("GPU tensors, peak", memory.gpu_peak_bytes.map(bytes)),
         ("GPU reserved, peak", memory.gpu_reserved_peak_bytes.map(bytes)),
     ];

@@ -102,7 +102,7 @@
     const plot = new uPlot({
       ...size(element, chart),
       scales: { x: { time: false, ...x }, y },
-      axes: [{ ...axis(chart.x_label), size: 34 }, { ...axis(chart.y_label), size: 52 }],
+      axes: [{ ...axis(chart.x_label), size: 34 }, { ...axis(chart.y_label), size: 60 }],
       series: [{ label: chart.x_label, value: (_, value) => digits(value) }, ...chart.series.map(seriesOf)],
       cursor: { dataIdx: nearest, drag: { x: true, y: false }, points: { size: 7 } },
       hooks: { draw: [plot => drawMarks(chart, plot)], setCursor: [plot => tellMarks(chart, plot, here)] },
