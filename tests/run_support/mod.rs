@@ -155,7 +155,7 @@ pub fn assess(run: &Path) {
     let curve = (0..=20).map(|number| {
         let true_positive_rate = f64::from(number) / 20.0;
         CurvePoint {
-            threshold: (number > 0).then(|| 1.0 - true_positive_rate),
+            threshold: (number > 0).then_some(1.0 - true_positive_rate),
             false_positive_rate: (true_positive_rate.powi(6) * 20.0).round() / 20.0,
             true_positive_rate,
             precision: (number > 0).then(|| 1.0 - 0.5 * true_positive_rate.powi(4)),

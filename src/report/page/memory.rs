@@ -25,6 +25,9 @@ fn readings(log: &Log) -> Vec<(f64, Reading)> {
     readings
 }
 
+/// Steps and bytes.
+type Points = Vec<(f64, f64)>;
+
 /// The plots of a run.
 pub fn charts(run: &Run) -> Vec<Chart> {
     let (log, readings) = (&run.log, readings(&run.log));
@@ -33,7 +36,7 @@ pub fn charts(run: &Run) -> Vec<Chart> {
     };
     let resident = log.steps.iter().filter_map(|step| Some((step.step as f64, step.rss_bytes? as f64))).collect();
     let cached = log.memory.iter().map(|line| (line.step as f64, line.cache_bytes as f64)).collect();
-    let curves: [(&str, u8, Style, Vec<(f64, f64)>); 4] = [
+    let curves: [(&str, u8, Style, Points); 4] = [
         ("process, resident", 1, Style::Line, resident),
         ("clips kept in memory", 3, Style::Dashed, cached),
         ("GPU, tensors", 2, Style::Line, at_readings(|reading| Some(reading.allocator?.allocated_bytes))),
@@ -42,7 +45,7 @@ pub fn charts(run: &Run) -> Vec<Chart> {
     let most = curves.iter().flat_map(|curve| &curve.3).map(|point| point.1).fold(0.0, f64::max);
     let (unit, label) =
         if most >= f64::from(1 << 30) { (f64::from(1 << 30), "GiB") } else { (f64::from(1 << 20), "MiB") };
-    let scaled = |(name, colour, style, points): (&str, u8, Style, Vec<(f64, f64)>)| {
+    let scaled = |(name, colour, style, points): (&str, u8, Style, Points)| {
         Series::new(name, colour, style, points.into_iter().map(|(step, bytes)| (step, bytes / unit)))
     };
     let own = Chart::new("memory", "What the run took", ["step", label], curves.into_iter().map(scaled).collect());
