@@ -10,6 +10,7 @@ const FLOORS: &[(&str, u8)] = &[
     ("train", 3),
     ("demo", 2),
     ("evaluate", 2),
+    ("export", 2),
     ("report", 2),
     ("data", 1),
     ("memory", 1),
@@ -18,6 +19,7 @@ const FLOORS: &[(&str, u8)] = &[
     ("config", 0),
     ("files", 0),
     ("metrics", 0),
+    ("onnx", 0),
     ("progress", 0),
     ("torch", 0),
 ];
