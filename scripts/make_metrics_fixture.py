@@ -1,13 +1,29 @@
 #!/usr/bin/env python3
-"""Writes tests/fixtures/metrics.json: what scikit-learn says of some scores, ties and one-sided cases among them.
+"""Writes tests/fixtures/metrics.json: what scikit-learn says of some scores, ties and one-sided cases among them; what
+DeLong's formulas, written out pair by pair, say of two rows of scores; and the temperature that scipy finds.
 
 usage: make_metrics_fixture.py > tests/fixtures/metrics.json
-Needs: numpy, scikit-learn==1.7.2 (only to make the fixture again; the tests need neither).
+Needs: numpy, scipy, scikit-learn==1.7.2 (only to make the fixture again; the tests need none of them).
 """
 import json
 
 import numpy as np
-from sklearn.metrics import accuracy_score, average_precision_score, log_loss, roc_auc_score, roc_curve
+from scipy.optimize import minimize_scalar
+from scipy.stats import norm
+from sklearn.calibration import calibration_curve
+from sklearn.metrics import (
+    accuracy_score,
+    average_precision_score,
+    balanced_accuracy_score,
+    f1_score,
+    log_loss,
+    precision_recall_curve,
+    precision_score,
+    roc_auc_score,
+    roc_curve,
+)
+
+BINS = 15
 
 
 def equal_error_rate(labels, scores):
@@ -17,6 +33,36 @@ def equal_error_rate(labels, scores):
     i = int(np.argmax(fpr >= fnr))
     before, after = fnr[i - 1] - fpr[i - 1], fpr[i] - fnr[i]
     return fpr[i - 1] + before / (before + after) * (fpr[i] - fpr[i - 1])
+
+
+def calibration_error(labels, scores):
+    """Guo et al., 2017, with scikit-learn's bins."""
+    share, mean = calibration_curve(labels, scores, n_bins=BINS)
+    edges = np.linspace(0, 1, BINS + 1)
+    counts = np.bincount(np.searchsorted(edges[1:-1], scores), minlength=BINS)
+    return float(np.sum(np.abs(share - mean) * counts[counts > 0]) / len(scores))
+
+
+def temperature(labels, scores):
+    p = np.clip(scores, 1e-12, 1 - 1e-12)
+    logits = np.log(p / (1 - p))
+    signs = np.where(labels, 1.0, -1.0)
+    loss = lambda t: np.mean(np.logaddexp(0, -signs * logits / np.exp(t)))
+    return float(np.exp(minimize_scalar(loss, bounds=(-3, 3), method="bounded", options={"xatol": 1e-10}).x))
+
+
+def curves(labels, scores):
+    fpr, tpr, thresholds = roc_curve(labels, scores, drop_intermediate=False)
+    precision, recall, at = precision_recall_curve(labels, scores)
+    return {
+        "false_positive_rate": fpr.tolist(),
+        "true_positive_rate": tpr.tolist(),
+        "thresholds": thresholds[1:].tolist(),
+        # scikit-learn lists them from the lowest threshold up, and adds a point of its own at the end.
+        "precision": precision[:-1][::-1].tolist(),
+        "recall": recall[:-1][::-1].tolist(),
+        "precision_thresholds": at[::-1].tolist(),
+    }
 
 
 def case(labels, scores):
@@ -31,6 +77,32 @@ def case(labels, scores):
         "accuracy": accuracy_score(labels, scores >= 0.5),
         "accuracy_real": accuracy_score(labels[~labels], scores[~labels] >= 0.5),
         "accuracy_fake": accuracy_score(labels[labels], scores[labels] >= 0.5),
+        "balanced_accuracy": balanced_accuracy_score(labels, scores >= 0.5),
+        "precision": precision_score(labels, scores >= 0.5) if (scores >= 0.5).any() else None,
+        "f1": f1_score(labels, scores >= 0.5),
+        "calibration_error": calibration_error(labels, scores),
+        "temperature": temperature(labels, scores),
+        "curves": curves(labels, scores),
+    }
+
+
+def delong(labels, a, b):
+    """DeLong, DeLong and Clarke-Pearson, 1988, by all pairs of a fake and a real."""
+    won = [np.where(s[labels][:, None] > s[~labels][None], 1.0, np.where(s[labels][:, None] == s[~labels][None], 0.5, 0.0)) for s in (a, b)]
+    auc = [w.mean() for w in won]
+    of_fakes, of_reals = np.stack([w.mean(1) for w in won]), np.stack([w.mean(0) for w in won])
+    covariance = np.cov(of_fakes) / of_fakes.shape[1] + np.cov(of_reals) / of_reals.shape[1]
+    deviation = np.sqrt(covariance[0, 0] + covariance[1, 1] - 2 * covariance[0, 1])
+    difference = auc[0] - auc[1]
+    half = norm.ppf(0.975) * deviation
+    return {
+        "is_fake": labels.tolist(),
+        "scores": a.tolist(),
+        "other": b.tolist(),
+        "auc": auc[0],
+        "other_auc": auc[1],
+        "interval": [difference - half, difference + half],
+        "p_value": float(2 * norm.sf(abs(difference) / deviation)),
     }
 
 
@@ -41,4 +113,9 @@ for n, digits, shift in ((20, 1, 0.2), (101, 2, 0.1), (400, 6, 0.05), (37, 1, -0
     labels[:2] = [True, False]
     scores = np.clip(rng.random(n) + shift * labels, 0, 1).round(digits)
     cases.append(case(labels, scores))
-print(json.dumps(cases))
+pairs = []
+for n, digits in ((40, 1), (300, 5)):
+    labels = rng.random(n) < 0.5
+    a = np.clip(rng.random(n) + 0.4 * labels, 0, 1).round(digits)
+    pairs.append(delong(labels, a, np.clip(0.6 * a + 0.4 * rng.random(n), 0, 1).round(digits)))
+print(json.dumps({"cases": cases, "pairs": pairs}))

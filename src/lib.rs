@@ -8,6 +8,7 @@
 //! | 3 | [`train`] | the fit loop, one optimizer step, checkpoints |
 //! | 2 | [`report`] | what a run writes for people and programs: JSON lines, CSV, TensorBoard's events, the final report |
 //! | 2 | [`evaluate`] | the one forward-only loop that validation, testing and `evaluate` share |
+//! | 2 | [`explain`] | where a detector looked: Grad-CAM over the frames of a clip |
 //! | 2 | [`export`] | a trained network as a file for other programs: safetensors, TorchScript, ONNX |
 //! | 2 | [`demo`] | a small H.264 data set, made from nothing or from real videos |
 //! | 1 | [`data`] | data sets and their layouts, split, decoding, faces, clip cache, loader, augmentation; bytes, no tensors but in the face detector |
@@ -15,6 +16,7 @@
 //! | 1 | [`optim`] | losses, optimizers, learning-rate schedules, loss scaling, the average of the weights |
 //! | 1 | [`memory`] | readings of host and GPU, the out-of-memory guard, predicted peak, advice |
 //! | 0 | [`config`] | every knob: schema, reading, checks |
+//! | 0 | [`drawing`] | rectangles and text on pictures |
 //! | 0 | [`files`] | files that are there whole or not at all |
 //! | 0 | [`metrics`] | pure functions of scores and labels |
 //! | 0 | [`onnx`] | the part of the ONNX format that is read and written here |
@@ -42,7 +44,9 @@ pub mod cli;
 pub mod config;
 pub mod data;
 pub mod demo;
+pub mod drawing;
 pub mod evaluate;
+pub mod explain;
 pub mod export;
 pub mod files;
 pub mod memory;

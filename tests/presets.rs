@@ -2,7 +2,7 @@
 
 use std::path::{Path, PathBuf};
 
-use dfdetect::config::{AutoBytes, Backbone, Config, load};
+use dfdetect::config::{AutoBytes, Backbone, Config, SamplerChoice, load};
 
 fn configs() -> PathBuf {
     Path::new(env!("CARGO_MANIFEST_DIR")).join("configs")
@@ -39,6 +39,8 @@ fn the_presets_are_what_the_guide_says() {
     assert_eq!(facts("memory_optimized.yaml"), (Backbone::Resnet18, 16, 6, 2, 256));
     assert_eq!(facts("medium.yaml"), (Backbone::Resnet50, 24, 10, 1, 384));
     assert_eq!(facts("default.yaml"), (Backbone::Resnet50, 32, 12, 1, 512));
+    let crops = preset("face_crops.yaml");
+    assert_eq!((crops.data.sampler, crops.data.frames_per_epoch), (SamplerChoice::Paired, Some(1)));
     let saving = preset("memory_optimized.yaml");
     assert_eq!((saving.cache.memory_bytes, saving.dataloader.prefetch_factor), (AutoBytes::Bytes(0), 1));
     assert_eq!(preset("medium.yaml").cache.memory_bytes, AutoBytes::Auto);
@@ -46,7 +48,7 @@ fn the_presets_are_what_the_guide_says() {
 
 #[test]
 fn each_preset_points_editors_to_the_schema() {
-    for name in ["quick_demo", "memory_optimized", "medium", "default"] {
+    for name in ["quick_demo", "memory_optimized", "medium", "default", "face_crops"] {
         let text = std::fs::read_to_string(configs().join(format!("{name}.yaml"))).unwrap();
         assert!(text.starts_with("# yaml-language-server: $schema=schema.json\n"), "{name}");
         assert_eq!(preset(&format!("{name}.yaml")).experiment.name, name);

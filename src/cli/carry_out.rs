@@ -2,29 +2,28 @@
 
 use std::fs;
 use std::io::{self, Write};
-use std::path::Path;
 use std::rc::Rc;
 use std::sync::atomic::AtomicBool;
 use std::time::Instant;
 
 use anyhow::{Context, Result};
 
-use super::Interrupted;
+use super::assess::{Scored, assess};
 use super::pipeline::{Clips, NamedSet, decide_faces, extract, stop_flag, test_sets};
 use super::plan::{Plan, check_splits};
 use super::relief::{limit_device_memory, memory_manager};
-use crate::data::{DataError, Label, Loader, Sampler, Split, unusable};
+use super::{Interrupted, cannot_write};
+use crate::data::{ClipSource, DataError, Label, Loader, Sampler, Split, unusable};
 use crate::evaluate::EvaluateError;
 use crate::files;
 use crate::memory::{DeviceGauge, Guard, Ladder, MemoryManager, Reason};
-use crate::metrics::Metrics;
 use crate::optim::{Loss, LossScaler};
-use crate::report::{EventFile, RunFolder, RunLog};
+use crate::report::{Assessments, EventFile, RunFolder, RunLog};
 use crate::torch::Format;
 use crate::train::{Checkpoint, Checkpoints, Learner, Outcome, Stepper, TrainError, TrainState, Trainer};
 
-/// How training ended, and the metrics of each test set that was reached.
-pub(super) type Tested = (Outcome, Vec<(String, Metrics)>);
+/// How training ended, and what came out of the test sets; nothing where it was interrupted before.
+pub(super) type Tested = (Outcome, Option<Assessments>);
 
 impl Plan {
     pub fn carry_out(mut self) -> Result<()> {
@@ -52,7 +51,8 @@ impl Plan {
         trainer.write_start(&provenance).with_context(|| cannot_write(&folder.log()))?;
         tracing::info!("run folder: {}", folder.path().display());
 
-        let result = train_and_test(&mut trainer, &test_sets(&self.manifest));
+        trainer.state.shows_faces = self.manifest.shows_faces();
+        let result = train_and_test(&mut trainer, &test_sets(&self.manifest), &clips.source);
         let state = trainer.state;
         self.manifest.mark_unusable(state.skipped.iter().cloned());
         let report = self.report(&folder, &clips, &state, &memory, provenance, &result);
@@ -201,27 +201,31 @@ impl Plan {
     }
 }
 
-fn cannot_write(path: &Path) -> String {
-    format!("{}: cannot be written\n  hint: free some space, or allow writing there", path.display())
-}
-
 /// Trains, then looks at each test set once, with the weights of the best epoch or, where those are not wanted back, of
 /// the last.
-fn train_and_test(trainer: &mut Trainer, sets: &[NamedSet]) -> Result<Tested> {
-    let mut tested = Vec::new();
+fn train_and_test(trainer: &mut Trainer, sets: &[NamedSet], source: &ClipSource) -> Result<Tested> {
     if trainer.fit()? == Outcome::Interrupted {
-        return Ok((Outcome::Interrupted, tested));
+        return Ok((Outcome::Interrupted, None));
     }
-    if !sets.is_empty() {
-        let tested = Checkpoints::of_run(trainer.folder.path()).tested(trainer.config);
-        Checkpoint::open(&tested)?.load_tested(trainer.stepper.learner.tested().parameters())?;
+    if sets.is_empty() {
+        return Ok((Outcome::Completed, None));
     }
+    let tested = Checkpoints::of_run(trainer.folder.path()).tested(trainer.config);
+    let checkpoint = Checkpoint::open(&tested)?;
+    checkpoint.load_tested(trainer.stepper.learner.tested().parameters())?;
+    let temperature = checkpoint.state()?.temperature();
+    let mut evaluations = Vec::new();
     for (name, videos) in sets {
         match trainer.evaluate(name, videos) {
-            Ok(evaluation) => tested.push((name.clone(), evaluation.metrics())),
-            Err(TrainError::Evaluate(EvaluateError::Interrupted)) => return Ok((Outcome::Interrupted, tested)),
+            Ok(evaluation) => evaluations.push(evaluation),
+            Err(TrainError::Evaluate(EvaluateError::Interrupted)) => return Ok((Outcome::Interrupted, None)),
             Err(error) => return Err(error.into()),
         }
     }
-    Ok((Outcome::Completed, tested))
+    let manifest = trainer.manifest;
+    let each = sets.iter().zip(&evaluations);
+    let scored: Vec<_> =
+        each.map(|((name, _), evaluation)| Scored { name, manifest, evaluation, temperature }).collect();
+    let assessments = assess(&tested, &scored, source, Some(trainer.folder.path()))?;
+    Ok((Outcome::Completed, Some(assessments)))
 }

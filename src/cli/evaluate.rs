@@ -1,30 +1,27 @@
-//! `dfdetect evaluate`: a trained detector measured on the videos of a run's split, or on another folder.
+//! `dfdetect evaluate`: a trained detector measured on the videos of a run's split, or on other folders.
 
-use std::collections::BTreeMap;
+use std::collections::HashMap;
 use std::io::{self, Write};
 use std::path::{Path, PathBuf};
-use std::rc::Rc;
+use std::sync::atomic::AtomicBool;
 
 use anyhow::{Context, Result};
 use clap::{Args, ValueEnum};
 use serde::Serialize;
 
-use super::pipeline::{Clips, NamedSet, decide_faces, stop_flag, test_sets};
-use super::relief::{limit_device_memory, memory_manager};
-use super::{Interrupted, overrides_of};
-use crate::config::{self, DataConfig, LayoutChoice, Methods, Roots};
-use crate::data::{DataError, Manifest, SkippedVideo, Split, VideoRecord};
-use crate::evaluate::{EvaluateError, Evaluation, Evaluator};
-use crate::memory::{DeviceGauge, Guard, Ladder, Reason};
-use crate::metrics::Metrics;
-use crate::model::{Detector, Placement};
+use super::assess::{Scored, assess};
+use super::pipeline::{NamedSet, decide_faces, stop_flag, test_sets};
+use super::scoring::{Scorer, Wishes};
+use crate::config::{DataConfig, LayoutChoice, Methods, Roots};
+use crate::data::{DataError, Label, Manifest, Split};
+use crate::evaluate::{Evaluation, Pooling};
+use crate::metrics::{Comparison, compare};
 use crate::progress;
-use crate::report::{RunFolder, metrics_table};
-use crate::train::{Checkpoint, Checkpoints};
+use crate::report::{Assessments, RunFolder, assessment_tables};
 
 const EXAMPLES: &str = "Examples:
   dfdetect evaluate --run runs/quick_demo-20260101-120000
-  dfdetect evaluate --checkpoint runs/quick_demo-20260101-120000/checkpoints/best --data /data/other --json";
+  dfdetect evaluate --checkpoint runs/quick_demo-20260101-120000/checkpoints/best --data /data/a /data/b --output results";
 
 /// Arguments of `dfdetect evaluate`.
 #[derive(Debug, Args)]
@@ -36,19 +33,31 @@ pub struct EvaluateArgs {
     /// A checkpoint's folder, such as RUN/checkpoints/best
     #[arg(long, value_name = "DIR", requires = "data")]
     checkpoint: Option<PathBuf>,
-    /// Another folder with real/ and fake/ in it: all of its videos are scored
-    #[arg(long, value_name = "DIR")]
-    data: Option<PathBuf>,
+    /// Other folders with real/ and fake/ in them, or of another known layout: all of their videos are scored
+    #[arg(long, value_name = "DIR", num_args = 1..)]
+    data: Vec<PathBuf>,
     /// Which side of the run's split; `test` has the run's other test data sets with it
     #[arg(long, value_name = "SPLIT", default_value = "test", conflicts_with = "data")]
     split: SplitName,
+    /// Another checkpoint's folder, to be scored on the same videos: is the difference in AUC more than chance?
+    #[arg(long, value_name = "DIR")]
+    compare: Option<PathBuf>,
+    /// Write evaluation.json, predictions.csv (a row a clip) and pictures of the worst mistakes to this folder
+    #[arg(long, value_name = "DIR")]
+    output: Option<PathBuf>,
+    /// Clips taken from each video, one after the other
+    #[arg(long, value_name = "N", default_value_t = 1, value_parser = clap::value_parser!(u16).range(1..=64))]
+    clips: u16,
+    /// What makes one score of a video's clips
+    #[arg(long, value_name = "HOW", default_value = "mean")]
+    pool: Pooling,
     /// Clips in a batch
     #[arg(long, value_name = "N")]
     batch_size: Option<usize>,
     /// auto, cpu, cuda or cuda:N
     #[arg(long, value_name = "D")]
     device: Option<String>,
-    /// Print JSON instead of a table
+    /// Print JSON instead of tables
     #[arg(long)]
     json: bool,
 }
@@ -63,117 +72,136 @@ enum SplitName {
 /// What `--json` prints; keys may be added, not renamed.
 #[derive(Serialize)]
 struct Output {
-    checkpoint: String,
-    sets: Vec<SetOutput>,
+    #[serde(flatten)]
+    assessments: Assessments,
+    /// What makes one score of a video's clips.
+    pooling: String,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    comparison: Option<Compared>,
 }
 
+/// Another detector on the same videos.
 #[derive(Serialize)]
-struct SetOutput {
-    name: String,
-    overall: Metrics,
-    methods: BTreeMap<String, Metrics>,
-    unreadable: Vec<SkippedVideo>,
+struct Compared {
+    checkpoint: String,
+    /// One a data set; absent where a class is missing.
+    sets: Vec<Option<Comparison>>,
 }
 
 pub(super) fn run(args: &EvaluateArgs) -> Result<()> {
-    let (folder, checkpoint) = match (&args.run, &args.checkpoint) {
-        (Some(run), _) => tested_checkpoint(&Checkpoints::of_run(run))?,
-        (None, checkpoint) => {
-            let folder = checkpoint.clone().context("--run or --checkpoint is missing")?;
-            let checkpoint = Checkpoint::open(&folder)?;
-            (folder, checkpoint)
-        }
+    let wishes = Wishes {
+        batch_size: args.batch_size,
+        device: args.device.as_deref(),
+        clips_a_video: usize::from(args.clips),
+        pooling: args.pool,
+        faces: None,
     };
-    let overrides = overrides_of(
-        &[],
-        &[
-            ("training.batch_size", args.batch_size.map(|n| n.to_string())),
-            ("gpu.device", args.device.clone()),
-            // Pairs, which nothing is trained on here, would want an even batch.
-            ("data.sampler", Some("shuffled".to_owned())),
-        ],
-    );
-    let config = config::resolve(&checkpoint.config, &overrides)?;
-    progress::set_level(config.logging.level);
+    let scorer = match (&args.run, &args.checkpoint) {
+        (Some(run), _) => Scorer::of_run(run, wishes)?,
+        (None, checkpoint) => Scorer::open(checkpoint.as_deref().context("--run or --checkpoint is missing")?, wishes)?,
+    };
+    progress::set_level(scorer.config.logging.level);
     let stop = stop_flag()?;
-    let (mut manifest, asked) = videos_to_score(args, &config.data)?;
-    if args.data.is_some() {
-        decide_faces(&config, &mut manifest, &stop)?;
+    let asked = Asked::of(args, &scorer, &stop)?;
+    let clips = scorer.clips(&asked.manifest)?;
+    let evaluations = scorer.score(&clips, &asked.sets, &stop)?;
+    let scored: Vec<Scored> = asked
+        .sets
+        .iter()
+        .zip(&evaluations)
+        .map(|((name, _), evaluation)| {
+            let Asked { manifest, .. } = &asked;
+            Scored { name, manifest, evaluation, temperature: scorer.temperature }
+        })
+        .collect();
+    if let Some(nothing) = evaluations.iter().find(|evaluation| evaluation.videos.is_empty()) {
+        return Err(none_readable(&asked.manifest, nothing).into());
     }
-
-    let placement = Placement::decide(&config.gpu)?;
-    tracing::info!("checkpoint: {}, device: {}", folder.display(), placement.reason);
-    limit_device_memory(&config.gpu, placement.device)?;
-    let detector = Detector::new(&config.model, placement.device, placement.format, config.gpu.channels_last)
-        .context("the network cannot be built")?;
-    checkpoint.load_tested(detector.parameters())?;
-
-    let clips = Clips::new(&config, &manifest, true)?;
-    let loader = Rc::new(clips.loader());
-    let memory = memory_manager(&config.gpu, placement.device, &clips.source, &loader);
-    let mut relieve = || {
-        memory.clean(Reason::OutOfMemory);
+    let comparison =
+        args.compare.as_deref().map(|other| asked.compare(&Scorer::open(other, wishes)?, &evaluations, args, &stop));
+    let output = Output {
+        assessments: assess(&scorer.folder, &scored, &clips.source, args.output.as_deref())?,
+        pooling: args.pool.to_string(),
+        comparison: comparison.transpose()?,
     };
-    let ladder = Ladder::evaluation(&config, placement.device.is_cuda());
-    let retry = config.gpu.memory_management.oom_retry;
-    let mut guard = Guard::new("evaluate", ladder, Box::new(DeviceGauge(placement.device)), retry, 0);
-    let batch_size = config.training.batch_size.clips();
-    let mut evaluator =
-        Evaluator { loader: &loader, guard: &mut guard, relieve: &mut relieve, batch_size, stop: &stop, label: "" };
-    let mut sets = Vec::new();
-    for (name, videos) in &asked {
-        evaluator.label = name;
-        let evaluation = match evaluator.run(&detector, videos) {
-            Err(EvaluateError::Interrupted) => return Err(Interrupted(None).into()),
-            other => other?,
-        };
-        if evaluation.videos.is_empty() {
-            return Err(none_readable(&manifest, &evaluation).into());
+    if args.json { print_json(&output) } else { print_tables(&output, args.clips) }
+}
+
+/// The videos that are to be scored.
+struct Asked {
+    manifest: Manifest,
+    sets: Vec<NamedSet>,
+}
+
+impl Asked {
+    fn of(args: &EvaluateArgs, scorer: &Scorer, stop: &AtomicBool) -> Result<Self> {
+        if args.data.is_empty() {
+            return Self::of_run(args);
         }
-        sets.push(set(name.clone(), &manifest, &evaluation));
-    }
-    let output = Output { checkpoint: folder.display().to_string(), sets };
-    if args.json { print_json(&output) } else { print_tables(&output) }
-}
-
-/// The checkpoint of a run that its own tests were made with.
-fn tested_checkpoint(checkpoints: &Checkpoints) -> Result<(PathBuf, Checkpoint)> {
-    let best = checkpoints.path("best");
-    let checkpoint = Checkpoint::open(&best)?;
-    let tested = checkpoints.tested(&checkpoint.config);
-    Ok(if tested == best { (best, checkpoint) } else { (tested.clone(), Checkpoint::open(&tested)?) })
-}
-
-/// The manifest, and which of its videos under which names.
-fn videos_to_score(args: &EvaluateArgs, data: &DataConfig) -> Result<(Manifest, Vec<NamedSet>)> {
-    if let Some(root) = &args.data {
-        let root_alone = DataConfig {
-            root: Roots::one(root),
+        let mut manifest = Manifest::scan(&DataConfig {
+            root: Roots(args.data.clone()),
             test_roots: Roots::default(),
             layout: LayoutChoice::Auto,
             methods: Methods::All,
-            ..data.clone()
+            ..scorer.config.data.clone()
+        })?;
+        decide_faces(&scorer.config, &mut manifest, stop)?;
+        let videos_of =
+            |set: usize| (0..manifest.videos.len()).filter(|video| manifest.videos[*video].set == set).collect();
+        let sets =
+            args.data.iter().enumerate().map(|(set, root)| (root.display().to_string(), videos_of(set))).collect();
+        Ok(Self { manifest, sets })
+    }
+
+    fn of_run(args: &EvaluateArgs) -> Result<Self> {
+        let run = args.run.as_deref().unwrap_or(Path::new("."));
+        let manifest = Manifest::load(&RunFolder::open(run).manifest())?;
+        let side = |name: &str, split| (name.to_owned(), manifest.indices(split));
+        let mut sets = match args.split {
+            SplitName::Train => vec![side("train", Split::Train)],
+            SplitName::Val => vec![side("val", Split::Val)],
+            SplitName::Test => test_sets(&manifest),
         };
-        let manifest = Manifest::scan(&root_alone)?;
-        let all = (0..manifest.videos.len()).collect();
-        return Ok((manifest, vec![(root.display().to_string(), all)]));
+        sets.retain(|(_, videos)| !videos.is_empty());
+        if sets.is_empty() {
+            let root = manifest.root().to_owned();
+            let problem = format!("the run has no videos in its {:?} split", args.split).to_lowercase();
+            let hint = "give a folder with --data, or another --split".into();
+            return Err(DataError::Unusable { root, problem, hint }.into());
+        }
+        Ok(Self { manifest, sets })
     }
-    let run = args.run.as_deref().unwrap_or(Path::new("."));
-    let manifest = Manifest::load(&RunFolder::open(run).manifest())?;
-    let side = |name: &str, split| (name.to_owned(), manifest.indices(split));
-    let mut asked = match args.split {
-        SplitName::Train => vec![side("train", Split::Train)],
-        SplitName::Val => vec![side("val", Split::Val)],
-        SplitName::Test => test_sets(&manifest),
-    };
-    asked.retain(|(_, videos)| !videos.is_empty());
-    if asked.is_empty() {
-        let root = manifest.root().to_owned();
-        let problem = format!("the run has no videos in its {:?} split", args.split).to_lowercase();
-        let hint = "give a folder with --data, or another --split".into();
-        return Err(DataError::Unusable { root, problem, hint }.into());
+
+    /// Scores the same videos with another detector, which takes clips of them in its own way.
+    fn compare(
+        &self,
+        other: &Scorer,
+        evaluations: &[Evaluation],
+        args: &EvaluateArgs,
+        stop: &AtomicBool,
+    ) -> Result<Compared> {
+        let mut manifest = self.manifest.clone();
+        if !args.data.is_empty() {
+            decide_faces(&other.config, &mut manifest, stop)?;
+        }
+        let others = other.score(&other.clips(&manifest)?, &self.sets, stop)?;
+        let sets = evaluations.iter().zip(&others).map(|(evaluation, other)| compared(evaluation, other)).collect();
+        Ok(Compared { checkpoint: other.folder.display().to_string(), sets })
     }
-    Ok((manifest, asked))
+}
+
+/// On the videos that both could score.
+fn compared(evaluation: &Evaluation, other: &Evaluation) -> Option<Comparison> {
+    let others: HashMap<usize, f64> = other.videos.iter().map(|score| (score.video, score.score)).collect();
+    let (mut scores, mut other_scores, mut is_fake) = (Vec::new(), Vec::new(), Vec::new());
+    for score in &evaluation.videos {
+        if let Some(other) = others.get(&score.video) {
+            scores.push(score.score);
+            other_scores.push(*other);
+            is_fake.push(score.label == Label::Fake);
+        }
+    }
+    compare(&scores, &other_scores, &is_fake)
 }
 
 fn none_readable(manifest: &Manifest, evaluation: &Evaluation) -> DataError {
@@ -189,37 +217,29 @@ fn none_readable(manifest: &Manifest, evaluation: &Evaluation) -> DataError {
     }
 }
 
-fn set(name: String, manifest: &Manifest, evaluation: &Evaluation) -> SetOutput {
-    let mut methods = BTreeMap::new();
-    for score in &evaluation.videos {
-        if let Some(method) = &manifest.videos[score.video].method {
-            methods.entry(method.clone()).or_insert_with(|| {
-                evaluation.metrics_of_fakes(|video| manifest.videos[video].method.as_ref() == Some(method))
-            });
-        }
-    }
-    let unreadable = evaluation.skipped.iter().map(|(video, reason)| {
-        let VideoRecord { set, path, .. } = &manifest.videos[*video];
-        SkippedVideo { set: *set, path: path.clone(), reason: reason.clone() }
-    });
-    SetOutput { name, overall: evaluation.metrics(), methods, unreadable: unreadable.collect() }
-}
-
 fn print_json(output: &Output) -> Result<()> {
     writeln!(io::stdout(), "{}", serde_json::to_string_pretty(output)?)?;
     Ok(())
 }
 
-fn print_tables(output: &Output) -> Result<()> {
-    for set in &output.sets {
-        let mut rows = vec![(set.name.as_str(), &set.overall)];
-        // Of a single method, the row would say the same again.
-        if set.methods.len() > 1 {
-            rows.extend(set.methods.iter().map(|(name, metrics)| (name.as_str(), metrics)));
-        }
-        writeln!(io::stdout(), "{}", metrics_table(&rows))?;
-        for video in &set.unreadable {
-            writeln!(io::stdout(), "not scored: {}: {}", video.path.display(), video.reason)?;
+fn print_tables(output: &Output, clips: u16) -> Result<()> {
+    let mut out = io::stdout();
+    for set in &output.assessments.sets {
+        writeln!(out, "{}", assessment_tables(set))?;
+    }
+    if clips > 1 {
+        writeln!(out, "{clips} clips a video; its score is the {}", output.pooling)?;
+    }
+    let Some(compared) = &output.comparison else { return Ok(()) };
+    for (set, comparison) in output.assessments.sets.iter().zip(&compared.sets) {
+        match comparison {
+            Some(Comparison { auc, other_auc, difference, difference_ci95: [low, high], p_value }) => writeln!(
+                out,
+                "{}: video AUC {auc:.3} against {other_auc:.3} of {}: {difference:+.3} ({low:+.3} to {high:+.3}), \
+                 p = {p_value:.4} (DeLong)",
+                set.name, compared.checkpoint
+            )?,
+            None => writeln!(out, "{}: nothing to compare: a class has fewer than two videos", set.name)?,
         }
     }
     Ok(())

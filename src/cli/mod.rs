@@ -3,6 +3,7 @@
 //! Data goes to stdout, logs and progress to stderr. Exit codes: 0 done, 1 the run failed, 2 wrong usage,
 //! configuration or data set, 130 interrupted by the user after a checkpoint was written.
 
+mod assess;
 mod carry_out;
 mod commented;
 pub mod config;
@@ -10,6 +11,7 @@ pub mod data;
 pub mod demo_data;
 mod device;
 pub mod evaluate;
+mod explain;
 pub mod extract;
 mod gpus;
 mod measure;
@@ -17,9 +19,11 @@ pub mod meminfo;
 mod outcome;
 mod pipeline;
 mod plan;
+pub mod predict;
 mod preview;
 mod relief;
 pub mod report;
+mod scoring;
 pub mod suggest;
 mod suggest_text;
 pub mod train;
@@ -71,6 +75,8 @@ enum Command {
     Train(train::TrainArgs),
     /// Measure a trained detector on videos
     Evaluate(evaluate::EvaluateArgs),
+    /// Say of videos whether they are real or fake
+    Predict(predict::PredictArgs),
     /// Line up what came of runs
     Report(report::ReportArgs),
     /// Show the memory of this machine, this process and every GPU
@@ -103,6 +109,7 @@ impl Cli {
         match self.command {
             Command::Train(args) => train::run(&args),
             Command::Evaluate(args) => evaluate::run(&args),
+            Command::Predict(args) => predict::run(&args),
             Command::Report(args) => report::run(&args),
             Command::Meminfo(args) => meminfo::run(&args),
             Command::Suggest(args) => suggest::run(&args),
@@ -134,6 +141,10 @@ fn quoted(path: &Path) -> String {
 fn quoted_list(paths: &[PathBuf]) -> Option<String> {
     let list: Vec<_> = paths.iter().map(|path| quoted(path)).collect();
     (!list.is_empty()).then(|| format!("[{}]", list.join(", ")))
+}
+
+fn cannot_write(path: &Path) -> String {
+    format!("{}: cannot be written\n  hint: free some space, or allow writing there", path.display())
 }
 
 /// An error as the user reads it: the causes in one line, below it what to do.

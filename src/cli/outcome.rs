@@ -8,9 +8,9 @@ use super::carry_out::Tested;
 use super::pipeline::{Clips, OWN_TEST};
 use super::plan::Plan;
 use crate::memory::{self, MemoryManager};
-use crate::metrics::Metrics;
 use crate::report::{
-    CrossTest, DataSummary, FaceSummary, MemorySummary, Provenance, Report, RunFolder, Status, Throughput, Versions,
+    Assessment, CrossTest, DataSummary, FaceSummary, MemorySummary, Provenance, Report, RunFolder, Status, Throughput,
+    Versions,
 };
 use crate::torch;
 use crate::train::{Outcome, TrainState};
@@ -21,11 +21,11 @@ impl Plan {
         if self.manifest.sets.iter().all(|set| !set.crop_faces) {
             return None;
         }
-        let missed = clips.misses.videos();
+        let missed = clips.faces.missed();
         let mut missed_by_method = BTreeMap::new();
         for video in &missed {
             let record = &self.manifest.videos[*video];
-            let method = record.method.clone().unwrap_or_else(|| format!("{:?}", record.label).to_lowercase());
+            let method = record.method.clone().unwrap_or_else(|| record.label.to_string());
             *missed_by_method.entry(method).or_insert(0) += 1;
         }
         let missed_videos = missed.iter().map(|video| self.manifest.video_name(*video)).collect();
@@ -46,8 +46,9 @@ impl Plan {
             Ok((Outcome::Interrupted, _)) => Status::Interrupted,
             Err(_) => Status::Failed,
         };
-        let tested = result.as_ref().map_or(&[][..], |(_, tested)| tested.as_slice());
-        let own = |(name, _): &&(String, Metrics)| name == OWN_TEST;
+        let tested = result.as_ref().ok().and_then(|(_, tested)| tested.as_ref());
+        let tested = tested.map_or(&[][..], |tested| tested.sets.as_slice());
+        let own = |set: &&Assessment| set.name == OWN_TEST;
         let cross = tested.iter().filter(|set| !own(set));
         let cache = clips.source.cache().stats();
         let history = memory.history();
@@ -65,8 +66,8 @@ impl Plan {
             best_epoch: state.best.as_ref().map(|best| best.epoch),
             seconds: state.seconds,
             validation: state.best.as_ref().map(|best| best.validation.clone()),
-            test: tested.iter().find(own).map(|(_, metrics)| metrics.clone()),
-            cross_tests: cross.map(|(name, test)| CrossTest { name: name.clone(), test: test.clone() }).collect(),
+            test: tested.iter().find(own).map(|set| set.overall.clone()),
+            cross_tests: cross.map(|set| CrossTest { name: set.name.clone(), test: set.overall.clone() }).collect(),
             memory: MemorySummary {
                 oom_events: state.oom_events,
                 cleanups: state.cleanups.times,

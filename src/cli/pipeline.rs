@@ -1,8 +1,8 @@
 //! What `train`, `evaluate` and `data` share: the stop flag, and the way from a manifest to clips.
 
-use std::collections::BTreeSet;
+use std::collections::BTreeMap;
 use std::sync::atomic::{AtomicBool, Ordering};
-use std::sync::{Arc, Mutex, PoisonError};
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
 use anyhow::{Context, Result};
 use bytesize::ByteSize;
@@ -32,7 +32,8 @@ pub(super) fn stop_flag() -> Result<Arc<AtomicBool>> {
 /// The clips of a manifest's videos, the cache they go through, and how the loader's memory is divided.
 pub(super) struct Clips {
     pub source: Arc<ClipSource>,
-    pub misses: Arc<Misses>,
+    /// Of the videos whose faces are cut out.
+    pub faces: Arc<Faces>,
     loader: LoaderPlan,
 }
 
@@ -51,13 +52,13 @@ impl Clips {
         let mut source = ClipSource::new(manifest, spec, cache)
             .with_augmentation(&config.augmentation)
             .with_training_frames(config.data.training_frames());
-        let misses = Arc::new(Misses::default());
+        let faces = Arc::new(Faces::default());
         let takes: Vec<_> = (0..manifest.sets.len()).map(|set| Take::of(manifest, set)).collect();
         if takes.iter().any(|take| *take != Take::WholeFrames) {
             let keys = takes.iter().map(|take| take.key(&config.data.faces)).collect();
-            source = source.with_reader(face_reader(config, manifest, spec, takes, misses.clone())?, keys);
+            source = source.with_reader(face_reader(config, manifest, spec, takes, faces.clone())?, keys);
         }
-        Ok(Self { source: Arc::new(source), misses, loader })
+        Ok(Self { source: Arc::new(source), faces, loader })
     }
 
     pub fn loader(&self) -> Loader {
@@ -70,7 +71,9 @@ pub(super) fn decide_faces(config: &Config, manifest: &mut Manifest, stop: &Atom
     let faces = &config.data.faces;
     match faces.mode {
         FaceMode::Off => manifest.sets.iter_mut().for_each(|set| set.crop_faces = false),
-        FaceMode::Crop => manifest.sets.iter_mut().for_each(|set| set.crop_faces = true),
+        FaceMode::Crop => {
+            manifest.sets.iter_mut().for_each(|set| (set.crop_faces, set.shows_faces) = (true, Some(true)));
+        }
         FaceMode::Auto => {
             let spec = ClipSpec::of(&config.data);
             let cache = ClipCache::new(0, open_disk(config, &plan_clip_cache(config, manifest, &spec, 0)));
@@ -87,17 +90,26 @@ pub(super) fn load_detector() -> Result<CenterFace> {
     CenterFace::load().map_err(|reason| anyhow::anyhow!("the face detector cannot be used: {reason}"))
 }
 
-/// Videos in which no face was found so far.
+/// In how many frames of each video the face was found, of those that were looked at so far.
 #[derive(Default)]
-pub(super) struct Misses(Mutex<BTreeSet<usize>>);
+pub(super) struct Faces(Mutex<BTreeMap<usize, usize>>);
 
-impl Misses {
-    pub fn note(&self, video: usize) {
-        self.0.lock().unwrap_or_else(PoisonError::into_inner).insert(video);
+impl Faces {
+    fn note(&self, video: usize, frames_with_face: usize) {
+        self.found().insert(video, frames_with_face);
     }
 
-    pub fn videos(&self) -> Vec<usize> {
-        self.0.lock().unwrap_or_else(PoisonError::into_inner).iter().copied().collect()
+    pub fn frames_with_face(&self, video: usize) -> Option<usize> {
+        self.found().get(&video).copied()
+    }
+
+    /// Videos in which none was found.
+    pub fn missed(&self) -> Vec<usize> {
+        self.found().iter().filter(|(_, frames)| **frames == 0).map(|(video, _)| *video).collect()
+    }
+
+    fn found(&self) -> MutexGuard<'_, BTreeMap<usize, usize>> {
+        self.0.lock().unwrap_or_else(PoisonError::into_inner)
     }
 }
 
@@ -107,7 +119,7 @@ fn face_reader(
     manifest: &Manifest,
     spec: ClipSpec,
     takes: Vec<Take>,
-    misses: Arc<Misses>,
+    found: Arc<Faces>,
 ) -> Result<ClipReader> {
     let detector = load_detector()?;
     let faces = config.data.faces.clone();
@@ -115,12 +127,10 @@ fn face_reader(
     Ok(Arc::new(move |video, footage, draw| {
         let take = takes[sets[video]];
         let clip = take.read(footage, &spec, draw, &faces, &detector);
-        let missed = match &clip {
-            Ok(clip) => clip.facts.missed,
-            Err(error) => matches!(error, DataError::NoFace { .. }),
-        };
-        if missed {
-            misses.note(video);
+        match &clip {
+            Ok(clip) if take == Take::Faces => found.note(video, clip.facts.frames_with_face()),
+            Err(DataError::NoFace { .. }) => found.note(video, 0),
+            _ => {}
         }
         let meta = |facts: &FaceFacts| if take == Take::WholeFrames { Vec::new() } else { facts.to_bytes() };
         clip.map(|clip| ReadClip { meta: meta(&clip.facts), thwc: clip.thwc })
@@ -148,7 +158,7 @@ pub(super) fn extract(
             outcome => matches!(outcome, Prepared::NoFace(_)),
         };
         if missed {
-            clips.misses.note(*video);
+            clips.faces.note(*video, 0);
         }
         if let Some(reason) = outcome.unusable() {
             tracing::warn!("{} is skipped: {reason}", manifest.video_name(*video));

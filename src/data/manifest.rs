@@ -1,6 +1,7 @@
 //! The index of a data set: which videos there are, what they are, which side of the split they are on.
 
 use std::collections::HashSet;
+use std::fmt;
 use std::fs;
 use std::io;
 use std::path::{Path, PathBuf};
@@ -24,6 +25,15 @@ pub enum Label {
     Real,
     /// A forgery.
     Fake,
+}
+
+impl fmt::Display for Label {
+    fn fmt(&self, f: &mut fmt::Formatter) -> fmt::Result {
+        f.pad(match self {
+            Self::Real => "real",
+            Self::Fake => "fake",
+        })
+    }
 }
 
 /// Which side of the split a video is on.
@@ -68,6 +78,9 @@ pub struct DataSet {
     /// Whether faces are cut out of its frames.
     #[serde(default)]
     pub crop_faces: bool,
+    /// Whether its frames show faces, cut out or filling them; `None` where nobody looked.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub shows_faces: Option<bool>,
 }
 
 /// A video file, or pictures that stand for one; all paths absolute.
@@ -183,6 +196,15 @@ impl Manifest {
             other => other.clone(),
         };
         Footage { path: root.join(&record.path), media }
+    }
+
+    /// Whether all data sets to train on show faces, or none does; `None` where they differ or nobody looked.
+    #[must_use]
+    pub fn shows_faces(&self) -> Option<bool> {
+        let trained = self.videos.iter().filter(|video| video.split != Split::CrossTest);
+        let mut answers = trained.map(|video| self.sets[video.set].shows_faces);
+        let first = answers.next()?;
+        answers.all(|answer| answer == first).then_some(first)?
     }
 
     /// The folder that an error about the whole names.
@@ -315,6 +337,7 @@ mod tests {
             layout: LayoutChoice::Folders,
             recognised: String::new(),
             crop_faces: false,
+            shows_faces: None,
         }]
     }
 

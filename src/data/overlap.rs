@@ -69,6 +69,7 @@ mod tests {
             layout: *layout,
             recognised: String::new(),
             crop_faces: false,
+            shows_faces: None,
         };
         let record = |(number, (set, people, split)): (usize, &(usize, &[&str], Split))| {
             let people = people.iter().map(ToString::to_string).collect();

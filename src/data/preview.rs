@@ -5,7 +5,6 @@
 
 use std::sync::atomic::{AtomicBool, Ordering};
 
-use font8x8::{BASIC_FONTS, UnicodeFonts};
 use image::imageops::{self, FilterType};
 use image::{Rgb, RgbImage};
 
@@ -15,6 +14,7 @@ use super::face::{FaceClip, FaceDetector, Square, Take, sample};
 use super::manifest::{Footage, Label, Manifest, VideoRecord};
 use super::{DataError, self_blend};
 use crate::config::DataConfig;
+use crate::drawing::{FAINT, FAKE, GLYPH, INK, PAPER, REAL, fill, frame, lines, shortened, write};
 use crate::progress::Bar;
 
 /// Frames of a clip that are looked at, if it has so many.
@@ -28,16 +28,10 @@ const TEXT: u32 = 264;
 const GAP: u32 = 6;
 const MARGIN: u32 = 16;
 const BAR: u32 = 6;
-const GLYPH: u32 = 8;
 const TITLE: u32 = 2 * GLYPH;
 /// Title, legend and the columns' names.
 const HEADER: u32 = TITLE + 12 + GLYPH + 16 + GLYPH + 10;
-const PAPER: Rgb<u8> = Rgb([246, 245, 242]);
 const EMPTY: Rgb<u8> = Rgb([229, 227, 222]);
-const INK: Rgb<u8> = Rgb([44, 44, 48]);
-const FAINT: Rgb<u8> = Rgb([104, 102, 98]);
-const REAL: Rgb<u8> = Rgb([38, 122, 92]);
-const FAKE: Rgb<u8> = Rgb([184, 60, 50]);
 const MARK: Rgb<u8> = Rgb([255, 196, 0]);
 
 /// Draws up to `rows` videos, of both classes and of all data sets alike. Without a detector, whole frames are shown.
@@ -267,78 +261,9 @@ fn outline(picture: &mut RgbImage, square: Square, [x, y]: [f64; 2]) {
     frame(picture, [start[0], start[1], end[0].saturating_sub(start[0]), end[1].saturating_sub(start[1])], MARK);
 }
 
-/// A border of two pixels, inside the rectangle.
-fn frame(picture: &mut RgbImage, [left, top, width, height]: [u32; 4], color: Rgb<u8>) {
-    for thick in 0..2 {
-        fill(picture, [left, top + thick, width, 1], color);
-        fill(picture, [left, (top + height).saturating_sub(1 + thick), width, 1], color);
-        fill(picture, [left + thick, top, 1, height], color);
-        fill(picture, [(left + width).saturating_sub(1 + thick), top, 1, height], color);
-    }
-}
-
 fn dot(picture: &mut RgbImage, x: f64, y: f64) {
     let corner = [x, y].map(|at| (at.round() - 1.0).max(0.0) as u32);
     fill(picture, [corner[0], corner[1], 3, 3], MARK);
-}
-
-/// Fills what of the rectangle is on the sheet.
-fn fill(sheet: &mut RgbImage, [left, top, width, height]: [u32; 4], color: Rgb<u8>) {
-    for y in top..top.saturating_add(height).min(sheet.height()) {
-        for x in left..left.saturating_add(width).min(sheet.width()) {
-            sheet.put_pixel(x, y, color);
-        }
-    }
-}
-
-/// Writes one line; signs that the font lacks become `?`.
-fn write(sheet: &mut RgbImage, [left, top]: [u32; 2], text: &str, dot: u32, color: Rgb<u8>) {
-    for (i, sign) in text.chars().enumerate() {
-        let glyph = BASIC_FONTS.get(sign).or_else(|| BASIC_FONTS.get('?')).unwrap_or_default();
-        for (row, dots) in glyph.into_iter().enumerate() {
-            for column in (0..GLYPH).filter(|column| dots >> column & 1 == 1) {
-                let x = left + (i as u32 * GLYPH + column) * dot;
-                fill(sheet, [x, top + row as u32 * dot, dot, dot], color);
-            }
-        }
-    }
-}
-
-/// Breaks a text at words, and names at their parts, into at most `most` lines; of more, those in the middle are left out.
-fn lines(text: &str, length: usize, most: usize) -> Vec<String> {
-    if most < 2 {
-        return vec![shortened(text, length)];
-    }
-    let mut lines = vec![String::new()];
-    for part in text.split_inclusive([' ', '/', '_', '-']) {
-        let signs: Vec<char> = part.chars().collect();
-        for piece in signs.chunks(length) {
-            let line = lines.last_mut().expect("there is always a line");
-            let trailing_space = usize::from(piece.last() == Some(&' '));
-            if line.chars().count() + piece.len() - trailing_space > length {
-                lines.push(piece.iter().collect());
-            } else {
-                line.extend(piece);
-            }
-        }
-    }
-    if lines.len() > most {
-        let end = lines.len() - most / 2;
-        lines.splice(most - most / 2..end, []);
-        lines[most - most / 2 - 1] = format!("{}..", shortened(lines[most - most / 2 - 1].trim_end(), length - 2));
-    }
-    lines
-}
-
-/// A longer text loses its middle: names differ at the end, and are known by their start.
-fn shortened(text: &str, length: usize) -> String {
-    let signs: Vec<char> = text.chars().collect();
-    if signs.len() <= length {
-        return text.to_owned();
-    }
-    let kept = length.saturating_sub(2);
-    let start = signs[..kept / 2].iter();
-    start.chain(&['.', '.']).chain(&signs[signs.len() - (kept - kept / 2)..]).collect()
 }
 
 #[cfg(test)]
@@ -379,7 +304,13 @@ mod tests {
             videos.push(VideoRecord::new(format!("{i}.mp4"), [Label::Real, Label::Fake][i % 2], vec![]));
         }
         let root = folder.to_owned();
-        let set = DataSet { root, layout: LayoutChoice::Folders, recognised: String::new(), crop_faces: true };
+        let set = DataSet {
+            root,
+            layout: LayoutChoice::Folders,
+            recognised: String::new(),
+            crop_faces: true,
+            shows_faces: None,
+        };
         Manifest { sets: vec![set], videos, skipped: Vec::new() }
     }
 
@@ -419,15 +350,5 @@ mod tests {
     fn one_video_is_a_sheet_and_none_is_an_error() {
         assert!(drawn(&[], None).unwrap_err().to_string().contains("no video to show"));
         assert_eq!(drawn(&[Some(90)], None).unwrap().height(), MARGIN + HEADER + ROW + MARGIN);
-    }
-
-    #[test]
-    fn text_breaks_at_words_and_long_names_lose_their_middle() {
-        assert_eq!(lines("no face was found", 8, 4), ["no face ", "was ", "found"]);
-        assert_eq!(lines("abcdefghij", 4, 4), ["abcd", "efgh", "ij"]);
-        let long = lines(&"part/".repeat(20), 10, 4);
-        assert!(long.len() == 4 && long.iter().all(|line| line.trim_end().chars().count() <= 10), "{long:?}");
-        assert_eq!(shortened("abcdefghij", 6), "ab..ij");
-        assert_eq!(shortened("abc", 6), "abc");
     }
 }

@@ -195,6 +195,7 @@ mod tests {
             layout: LayoutChoice::Folders,
             recognised: String::new(),
             crop_faces: false,
+            shows_faces: None,
         };
         Manifest { sets: vec![set], videos, skipped: Vec::new() }
     }

@@ -117,6 +117,7 @@ mod tests {
             layout: LayoutChoice::Folders,
             recognised: String::new(),
             crop_faces: false,
+            shows_faces: None,
         };
         let mut manifest = Manifest { sets: vec![set], videos, skipped: Vec::new() };
         manifest.add_self_blends();

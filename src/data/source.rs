@@ -6,6 +6,7 @@ use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
 use std::sync::{Arc, Mutex, PoisonError};
 use std::thread;
 
+use image::RgbImage;
 use rand::SeedableRng;
 use rand_chacha::ChaCha8Rng;
 
@@ -121,6 +122,15 @@ impl ClipSource {
     #[must_use]
     pub fn cache(&self) -> &ClipCache {
         &self.cache
+    }
+
+    /// The frames of a video's clip, as the network sees them where nothing is varied.
+    ///
+    /// # Errors
+    /// The reason why there are none.
+    pub fn pictures(&self, video: usize) -> Result<Vec<RgbImage>, String> {
+        let clip = self.clip(video, None)?;
+        Ok(decode::frames_of(&clip.thwc, self.spec.height, self.spec.width))
     }
 
     pub(super) fn label(&self, video: usize) -> Label {

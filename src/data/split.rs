@@ -100,6 +100,12 @@ impl Manifest {
         }
     }
 
+    /// Those of `members` that share a person together, ordered by their first path.
+    #[must_use]
+    pub fn people_groups(&self, members: &[usize]) -> Vec<Vec<usize>> {
+        groups(&self.videos, members, Grouping::Person)
+    }
+
     /// Splits videos whose people have nothing to do with those of others; gives back how many groups there were.
     fn split_family(&mut self, members: &[usize], shares: &Shares, group_by: GroupBy, seed: u64) -> usize {
         let official: BTreeSet<Split> = members
@@ -392,6 +398,7 @@ mod tests {
             layout: LayoutChoice::Folders,
             recognised: String::new(),
             crop_faces: false,
+            shows_faces: None,
         }];
         Manifest { sets, videos: videos.iter().enumerate().map(record).collect(), skipped: Vec::new() }
     }

@@ -21,6 +21,12 @@ pub struct Frames<'a> {
 }
 
 impl Frames<'_> {
+    /// How many clips they make: one a video, or several where the batch was read with longer clips.
+    #[must_use]
+    pub fn clips(&self) -> usize {
+        self.batch.frames_bthwc.len() / self.spec.clip_bytes()
+    }
+
     /// The frames of some clips.
     #[must_use]
     pub fn of_clips(&self, clips: &Range<usize>) -> Range<usize> {

@@ -3,16 +3,18 @@
 //! Has its own guard, so that memory running out here never shrinks training.
 
 mod frames;
+mod pooling;
 
 use std::sync::atomic::{AtomicBool, Ordering};
 
 use tch::{Device, Kind, Tensor};
 
 pub use frames::Frames;
+pub use pooling::Pooling;
 
-use crate::data::{DataError, Label, Loader, sequential_plan};
+use crate::data::{ClipSpec, DataError, Label, Loader, sequential_plan};
 use crate::memory::{Attempt, Cut, Guard, GuardError};
-use crate::metrics::{self, Metrics};
+use crate::metrics::{Metrics, Samples};
 use crate::model::{Detector, Mode};
 use crate::progress::Bar;
 use crate::torch::{self, Result as TorchResult};
@@ -24,7 +26,18 @@ pub struct VideoScore {
     pub video: usize,
     /// What it is.
     pub label: Label,
-    /// Mean probability of fake over its clips.
+    /// Probability of fake, of all its clips together.
+    pub score: f64,
+    /// Probability of fake of each clip, in the order of time.
+    pub clip_scores: Vec<f64>,
+    /// Probability of fake of each frame.
+    pub frame_scores: Vec<f64>,
+}
+
+/// What one clip got.
+#[derive(Debug, Clone, PartialEq)]
+pub struct ClipScore {
+    /// Probability of fake.
     pub score: f64,
     /// Probability of fake of each frame.
     pub frame_scores: Vec<f64>,
@@ -63,6 +76,10 @@ pub struct Evaluator<'a> {
     pub relieve: &'a mut dyn FnMut(),
     /// Clips a batch.
     pub batch_size: usize,
+    /// How many clips, one after the other in time, the loader hands out as one for each video.
+    pub clips_a_video: usize,
+    /// What makes one score of them.
+    pub pooling: Pooling,
     /// Set when the user wants to stop.
     pub stop: &'a AtomicBool,
     /// What the progress bar is called.
@@ -78,20 +95,30 @@ impl Evaluator<'_> {
     pub fn run(&mut self, detector: &Detector, videos: &[usize]) -> Result<Evaluation, EvaluateError> {
         let mut evaluation = Evaluation::default();
         let bar = Bar::new(self.label, videos.len() as u64, (videos.len() as u64).max(1));
-        let spec = *self.loader.spec();
-        let mut pass = self.loader.pass(sequential_plan(videos, self.batch_size), None);
+        let long_spec = self.loader.spec();
+        let spec = ClipSpec { frames: long_spec.frames / self.clips_a_video, ..*long_spec };
+        let videos_a_batch = (self.batch_size / self.clips_a_video).max(1);
+        let mut pass = self.loader.pass(sequential_plan(videos, videos_a_batch), None);
         while let Some(batch) = pass.next_batch()? {
             if self.stop.load(Ordering::Relaxed) {
                 return Err(EvaluateError::Interrupted);
             }
             let frames = Frames { batch: &batch, spec: &spec, pin_memory: false };
             let mut scoring = Scoring { detector, frames, relieve: self.relieve };
-            evaluation.videos.extend(self.guard.run(batch.labels.len(), &mut scoring)?);
+            let clips = self.guard.run(batch.labels.len() * self.clips_a_video, &mut scoring)?;
+            let of_videos = batch.videos.iter().zip(&batch.labels).zip(clips.chunks(self.clips_a_video));
+            evaluation.videos.extend(of_videos.map(|((video, label), clips)| self.pooled(*video, *label, clips)));
             self.guard.step_done();
             bar.advance((batch.labels.len() + batch.skipped.len()) as u64, String::new);
             evaluation.skipped.extend(batch.skipped);
         }
         Ok(evaluation)
+    }
+
+    fn pooled(&self, video: usize, label: Label, clips: &[ClipScore]) -> VideoScore {
+        let clip_scores: Vec<f64> = clips.iter().map(|clip| clip.score).collect();
+        let frame_scores = clips.iter().flat_map(|clip| clip.frame_scores.iter().copied()).collect();
+        VideoScore { video, label, score: self.pooling.of(&clip_scores), clip_scores, frame_scores }
     }
 }
 
@@ -99,7 +126,7 @@ impl Evaluator<'_> {
 ///
 /// # Errors
 /// Out of memory, or libtorch failed otherwise.
-pub fn score_batch(detector: &Detector, frames: Frames) -> TorchResult<Vec<VideoScore>> {
+pub fn score_batch(detector: &Detector, frames: Frames) -> TorchResult<Vec<ClipScore>> {
     let clips = frames.batch.labels.len();
     Scoring { detector, frames, relieve: &mut || {} }.attempt(Cut::whole(clips))
 }
@@ -112,15 +139,15 @@ struct Scoring<'a> {
 }
 
 impl Attempt for Scoring<'_> {
-    type Output = Vec<VideoScore>;
+    type Output = Vec<ClipScore>;
     type Error = tch::TchError;
 
     /// Frames know nothing of each other in the backbone, so that cutting a clip along time changes no score.
-    fn attempt(&mut self, cut: Cut) -> TorchResult<Vec<VideoScore>> {
+    fn attempt(&mut self, cut: Cut) -> TorchResult<Vec<ClipScore>> {
         let _no_grad = tch::no_grad_guard();
-        let batch = self.frames.batch;
-        let mut scores = Vec::with_capacity(batch.labels.len());
-        for clips in cut.micro_batches(batch.labels.len()) {
+        let all = self.frames.clips();
+        let mut scores = Vec::with_capacity(all);
+        for clips in cut.micro_batches(all) {
             let passes = cut.passes(self.frames.of_clips(&clips)).map(|pass| {
                 let images_nchw = self.frames.images(self.detector, pass, cut)?;
                 self.detector.features(&images_nchw, Mode::Evaluate)
@@ -130,10 +157,8 @@ impl Attempt for Scoring<'_> {
             let logits = self.detector.logits(&features_btf, Mode::Evaluate)?;
             let scores_b = probabilities(&logits.clips_b)?;
             let scores_bt = probabilities(&logits.frames_bt)?;
-            for ((clip, score), frame_scores) in clips.zip(scores_b).zip(scores_bt.chunks(self.frames.spec.frames)) {
-                let (video, label) = (batch.videos[clip], batch.labels[clip]);
-                scores.push(VideoScore { video, label, score, frame_scores: frame_scores.to_vec() });
-            }
+            let of_clips = scores_b.into_iter().zip(scores_bt.chunks(self.frames.spec.frames));
+            scores.extend(of_clips.map(|(score, of_frames)| ClipScore { score, frame_scores: of_frames.to_vec() }));
         }
         Ok(scores)
     }
@@ -154,33 +179,27 @@ pub fn probabilities(logits: &Tensor) -> TorchResult<Vec<f64>> {
 }
 
 impl Evaluation {
-    /// Frame and video metrics.
+    /// Frame and video metrics, without intervals.
     #[must_use]
     pub fn metrics(&self) -> Metrics {
-        metrics_of(self.videos.iter())
-    }
-
-    /// Metrics of all real videos and those fakes that `keep` accepts by index.
-    #[must_use]
-    pub fn metrics_of_fakes(&self, keep: impl Fn(usize) -> bool) -> Metrics {
-        metrics_of(self.videos.iter().filter(|video| video.label == Label::Real || keep(video.video)))
+        samples_of(&self.videos).metrics()
     }
 }
 
-fn metrics_of<'v>(videos: impl Iterator<Item = &'v VideoScore> + Clone) -> Metrics {
-    let scores: Vec<_> = videos.clone().map(|video| video.score).collect();
-    let is_fake: Vec<_> = videos.clone().map(|video| video.label == Label::Fake).collect();
-    let frames: Vec<_> = videos.clone().flat_map(|video| video.frame_scores.iter().copied()).collect();
-    let frame_is_fake: Vec<_> =
-        videos.flat_map(|video| std::iter::repeat_n(video.label == Label::Fake, video.frame_scores.len())).collect();
-    Metrics { frame_auc: metrics::auc(&frames, &frame_is_fake), ..Metrics::of_videos(&scores, &is_fake) }
+/// The scores of some videos, for all that is said of scores.
+pub fn samples_of<'v>(videos: impl IntoIterator<Item = &'v VideoScore>) -> Samples {
+    let mut samples = Samples::default();
+    for video in videos {
+        samples.push(video.score, video.label == Label::Fake, &video.frame_scores, video.clip_scores.len());
+    }
+    samples
 }
 
 #[cfg(test)]
 mod tests {
     use super::*;
     use crate::config::{Backbone, Config};
-    use crate::data::{ClipSpec, HostBatch};
+    use crate::data::HostBatch;
     use crate::torch::{Format, generator_lock};
 
     /// Cutting a batch, or a clip along time, or making floats on the host, changes no score.
@@ -206,12 +225,12 @@ mod tests {
             relieve: &mut || {},
         };
         let whole = scoring.attempt(Cut::whole(3)).unwrap();
-        assert_eq!(whole.iter().map(|score| score.video).collect::<Vec<_>>(), batch.videos);
+        assert_eq!(whole.len(), 3);
         let chunks = |frames: usize| Cut { chunk_frames: Some(frames), ..Cut::whole(1) };
         let on_host = Cut { host_preprocessing: true, ..chunks(1) };
         for cut in [Cut::whole(2), Cut::whole(1), chunks(2), chunks(1), on_host] {
             for (score, expected) in scoring.attempt(cut).unwrap().iter().zip(&whole) {
-                assert_eq!((score.video, score.label, score.frame_scores.len()), (expected.video, expected.label, 5));
+                assert_eq!(score.frame_scores.len(), 5);
                 assert!((score.score - expected.score).abs() < 1e-6, "{cut}");
                 let near = |(a, b): (&f64, &f64)| (a - b).abs() < 1e-6;
                 assert!(score.frame_scores.iter().zip(&expected.frame_scores).all(near), "{cut}");

@@ -4,7 +4,7 @@ use tch::{Device, Kind, Tensor};
 
 use super::mode::Mode;
 use super::parameters::{Parameters, Scope};
-use super::resnet::{PARTS, ResNet};
+use super::resnet::{PARTS, ResNet, mean_over_picture};
 use super::temporal::Head;
 use crate::config::ModelConfig;
 use crate::torch::{self, Autocast, Format, Result};
@@ -112,6 +112,33 @@ impl Detector {
     pub fn features(&self, images_nchw: &Tensor, mode: Mode) -> Result<Tensor> {
         let _autocast = Autocast::enter(self.device, self.format)?;
         self.backbone.forward_parts(0..PARTS, images_nchw, mode)?.f_to_dtype(Kind::Float, false, false)
+    }
+
+    /// The backbone's last maps `[N, F, h, w]` in float32, of which [`features_of_maps`](Self::features_of_maps) makes
+    /// features; by running statistics.
+    ///
+    /// # Errors
+    /// Out of memory, or shapes that do not fit.
+    pub fn maps(&self, images_nchw: &Tensor) -> Result<Tensor> {
+        let _autocast = Autocast::enter(self.device, self.format)?;
+        self.backbone.maps(images_nchw, Mode::Evaluate)?.f_to_kind(Kind::Float)
+    }
+
+    /// Features `[N, F]` of the backbone's last maps.
+    ///
+    /// # Errors
+    /// Out of memory.
+    pub fn features_of_maps(&self, maps_nfhw: &Tensor) -> Result<Tensor> {
+        mean_over_picture(maps_nfhw)
+    }
+
+    /// How much the head looks at each of the T frames, `[B, T]`, each row adding up to 1: the mean of its attention over
+    /// heads and over the frames that ask. `None` without attention.
+    ///
+    /// # Errors
+    /// Out of memory, or shapes that do not fit.
+    pub fn attention(&self, features_btf: &Tensor) -> Result<Option<Tensor>> {
+        self.head.attention(features_btf)
     }
 
     /// The head's logits of features `[B, T, F]`.

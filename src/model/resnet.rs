@@ -133,11 +133,27 @@ impl ResNet {
         y_nchw.f_max_pool2d([3, 3], [2, 2], [1, 1], [1, 1], false)
     }
 
-    fn stage(&self, stage: usize, mut y_nchw: Tensor, mode: Mode) -> Result<Tensor> {
+    fn stage(&self, stage: usize, x_nchw: Tensor, mode: Mode) -> Result<Tensor> {
+        let y_nchw = self.blocks(stage, x_nchw, mode)?;
+        let is_last = stage + 1 == self.stages.len();
+        if is_last { mean_over_picture(&y_nchw) } else { Ok(y_nchw) }
+    }
+
+    fn blocks(&self, stage: usize, mut y_nchw: Tensor, mode: Mode) -> Result<Tensor> {
         for block in &self.stages[stage] {
             y_nchw = block.forward(&y_nchw, mode)?;
         }
-        let is_last = stage + 1 == self.stages.len();
-        if is_last { y_nchw.f_adaptive_avg_pool2d([1, 1])?.f_flatten(1, -1) } else { Ok(y_nchw) }
+        Ok(y_nchw)
     }
+
+    /// What the last stage gives before its mean over the picture: `[N, features, H / 32, W / 32]`.
+    pub fn maps(&self, images_nchw: &Tensor, mode: Mode) -> Result<Tensor> {
+        let last = self.stages.len() - 1;
+        self.blocks(last, self.forward_parts(0..PARTS - 1, images_nchw, mode)?, mode)
+    }
+}
+
+/// Maps to features.
+pub(super) fn mean_over_picture(x_nchw: &Tensor) -> Result<Tensor> {
+    x_nchw.f_adaptive_avg_pool2d([1, 1])?.f_flatten(1, -1)
 }

@@ -38,10 +38,23 @@ impl Attention {
         })
     }
 
-    fn forward(&self, x_btd: &Tensor, mode: Mode) -> Result<Tensor> {
+    /// Queries, keys and values, each `[B, heads, T, D / heads]`.
+    fn projected(&self, x_btd: &Tensor) -> Result<[Tensor; 3]> {
         let projected = x_btd.f_linear(&self.in_proj_weight, Some(&self.in_proj_bias))?;
         let by_head = projected.f_unflatten(-1, [3, self.heads, -1])?.f_permute([2, 0, 3, 1, 4])?;
-        let (q, k, v) = (by_head.f_select(0, 0)?, by_head.f_select(0, 1)?, by_head.f_select(0, 2)?);
+        Ok([by_head.f_select(0, 0)?, by_head.f_select(0, 1)?, by_head.f_select(0, 2)?])
+    }
+
+    /// How much each frame is looked at, `[B, T]`: the mean over heads and over the frames that ask.
+    fn weights(&self, x_btd: &Tensor) -> Result<Tensor> {
+        let [q, k, _] = self.projected(x_btd)?;
+        let width = q.size()[3] as f64;
+        let scores = q.f_matmul(&k.f_transpose(2, 3)?)?.f_div_scalar(width.sqrt())?;
+        scores.f_softmax(-1, None)?.f_mean_dim([1_i64, 2].as_slice(), false, None)
+    }
+
+    fn forward(&self, x_btd: &Tensor, mode: Mode) -> Result<Tensor> {
+        let [q, k, v] = self.projected(x_btd)?;
         let dropout = if mode.is_training() { self.dropout } else { 0.0 };
         let mixed = Tensor::f_scaled_dot_product_attention(&q, &k, &v, None::<Tensor>, dropout, false, None, false)?;
         let mixed_btd = mixed.f_transpose(1, 2)?.f_flatten(2, 3)?;
@@ -99,6 +112,18 @@ impl Head {
                 Ok(Logits { clips_b: frames_bt.f_mean_dim(1, false, None)?, frames_bt })
             }
             Self::LstmAttention(head) => head.forward(features_btf, mode),
+        }
+    }
+
+    /// How much each frame is looked at, `[B, T]`; `None` without attention.
+    pub fn attention(&self, features_btf: &Tensor) -> Result<Option<Tensor>> {
+        match self {
+            Self::LstmAttention(head) => {
+                let weights =
+                    |attention: &Attention| attention.weights(&head.lstm.forward(features_btf, Mode::Evaluate)?);
+                head.attention.as_ref().map(weights).transpose()
+            }
+            Self::Mean(_) => Ok(None),
         }
     }
 }

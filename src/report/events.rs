@@ -1,4 +1,4 @@
-//! TensorBoard's event files: numbers as curves, and pictures.
+//! TensorBoard's event files: numbers as curves, pictures, and precision-recall curves.
 //!
 //! A file is a row of records: eight bytes with the length, a checksum of these, a protobuf message `Event`, a checksum
 //! of that (TensorFlow's `record_writer.h`, `event.proto` and `summary.proto`).
@@ -10,6 +10,8 @@ use std::path::{Path, PathBuf};
 use image::codecs::jpeg::JpegEncoder;
 use image::{ImageEncoder, RgbImage};
 use prost::Message;
+
+use super::pr_curve::{self, Metadata, TensorProto};
 
 const PREFIX: &str = "events.out.tfevents.";
 const VERSION: &str = "brain.Event:2";
@@ -41,6 +43,10 @@ struct Value {
     simple_value: Option<f32>,
     #[prost(message, optional, tag = "4")]
     image: Option<Image>,
+    #[prost(message, optional, tag = "8")]
+    tensor: Option<TensorProto>,
+    #[prost(message, optional, tag = "9")]
+    metadata: Option<Metadata>,
 }
 
 #[derive(Clone, PartialEq, Message)]
@@ -112,6 +118,14 @@ impl EventFile {
         self.write(&picture_event(now(), step, tag, [width, height], jpeg.into_inner()))
     }
 
+    /// Adds a precision-recall curve of scores from 0 to 1.
+    ///
+    /// # Errors
+    /// The disk is full.
+    pub fn pr_curve(&mut self, step: u64, tag: &str, scores: &[f64], is_fake: &[bool]) -> io::Result<()> {
+        self.write(&pr_event(now(), step, tag, scores, is_fake))
+    }
+
     fn write(&mut self, event: &Event) -> io::Result<()> {
         let record = record(&event.encode_to_vec());
         self.file.write_all(&record)?;
@@ -137,15 +151,22 @@ fn now() -> f64 {
 }
 
 fn numbers_event(wall_time: f64, step: u64, numbers: Vec<(String, f64)>) -> Event {
-    let value = |(tag, number)| Value { tag, simple_value: Some(number as f32), image: None };
-    let summary = Some(Summary { value: numbers.into_iter().map(value).collect() });
-    Event { wall_time, step: step as i64, file_version: None, summary }
+    let value = |(tag, number)| Value { tag, simple_value: Some(number as f32), ..Value::default() };
+    event(wall_time, step, numbers.into_iter().map(value).collect())
 }
 
 fn picture_event(wall_time: f64, step: u64, tag: &str, [width, height]: [u32; 2], encoded: Vec<u8>) -> Event {
     let (width, height) = (width as i32, height as i32);
     let image = Image { height, width, colorspace: 3, encoded_image_string: encoded };
-    let value = vec![Value { tag: tag.to_owned(), simple_value: None, image: Some(image) }];
+    event(wall_time, step, vec![Value { tag: tag.to_owned(), image: Some(image), ..Value::default() }])
+}
+
+fn pr_event(wall_time: f64, step: u64, tag: &str, scores: &[f64], is_fake: &[bool]) -> Event {
+    let (tensor, metadata) = (Some(pr_curve::tensor(scores, is_fake)), Some(pr_curve::metadata()));
+    event(wall_time, step, vec![Value { tag: tag.to_owned(), tensor, metadata, ..Value::default() }])
+}
+
+fn event(wall_time: f64, step: u64, value: Vec<Value>) -> Event {
     Event { wall_time, step: step as i64, file_version: None, summary: Some(Summary { value }) }
 }
 
@@ -173,6 +194,7 @@ mod tests {
             version,
             numbers_event(1001.0, 7, numbers),
             picture_event(1002.25, 300, "clips/real", [16, 8], b"not a picture".to_vec()),
+            pr_event(1003.0, 400, "pr/validation", &[0.1, 0.5, 0.5, 0.9, 1.0], &[false, true, false, true, true]),
         ];
         let written: Vec<u8> = events.iter().flat_map(|event| record(&event.encode_to_vec())).collect();
         assert_eq!(written, expected);

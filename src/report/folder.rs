@@ -90,6 +90,12 @@ impl RunFolder {
         self.path.join("metrics.csv")
     }
 
+    /// What the scores of its test videos say.
+    #[must_use]
+    pub fn evaluation(&self) -> PathBuf {
+        self.path.join("evaluation.json")
+    }
+
     /// The end of the run in one object.
     #[must_use]
     pub fn report(&self) -> PathBuf {

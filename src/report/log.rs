@@ -77,6 +77,14 @@ impl RunLog {
         draw().map_or(Ok(()), |picture| events.picture(step, tag, &picture))
     }
 
+    /// Adds a precision-recall curve of scores from 0 to 1 where there is a place for such.
+    ///
+    /// # Errors
+    /// The disk is full.
+    pub fn pr_curve(&mut self, step: u64, tag: &str, scores: &[f64], is_fake: &[bool]) -> io::Result<()> {
+        self.events.as_mut().map_or(Ok(()), |events| events.pr_curve(step, tag, scores, is_fake))
+    }
+
     /// Its length so far.
     #[must_use]
     pub fn bytes(&self) -> u64 {

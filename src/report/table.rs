@@ -2,7 +2,8 @@
 
 use comfy_table::{CellAlignment, ContentArrangement, Table, presets};
 
-use crate::metrics::Metrics;
+use super::assessment::{Assessment, Mistake, Unit};
+use crate::metrics::{Interval, Metrics, OperatingPoint};
 
 /// One row for each named set; what is not defined is a dash.
 #[must_use]
@@ -24,6 +25,74 @@ pub fn metrics_table(rows: &[(&str, &Metrics)]) -> Table {
         ]
     };
     plain_table(header.map(str::to_owned).to_vec(), rows.iter().map(cells))
+}
+
+/// All that is said of a data set: metrics, intervals, thresholds, calibration, mistakes, what could not be scored.
+#[must_use]
+pub fn assessment_tables(assessment: &Assessment) -> String {
+    let Assessment { name, overall, methods, compressions, .. } = assessment;
+    let mut rows = vec![(name.as_str(), overall)];
+    // Of a single one, the row would say the same again.
+    for parts in [methods, compressions].into_iter().filter(|parts| parts.len() > 1) {
+        rows.extend(parts.iter().map(|(name, metrics)| (name.as_str(), metrics)));
+    }
+    let mut text = format!("{}\n", metrics_table(&rows));
+    let mut line = |line: String| text.extend([line.as_str(), "\n"]);
+    line(intervals(assessment));
+    if !assessment.operating_points.is_empty() {
+        line(thresholds_table(&assessment.operating_points).to_string());
+    }
+    if let Some(calibration) = &assessment.calibration {
+        let after = calibration.ece_calibrated.map_or(String::new(), |ece| format!(", {ece:.3} once calibrated"));
+        line(format!("expected calibration error {:.3}{after}", calibration.ece));
+    }
+    for Mistake { video, label, method, score, .. } in &assessment.mistakes {
+        let method = method.as_ref().map_or(String::new(), |method| format!(", {method}"));
+        line(format!("mistaken: {video} ({label}{method}) got {score:.3}"));
+    }
+    for video in &assessment.unreadable {
+        line(format!("not scored: {}: {}", video.path.display(), video.reason));
+    }
+    text.truncate(text.trim_end().len());
+    text
+}
+
+fn intervals(Assessment { overall, drawn_over, .. }: &Assessment) -> String {
+    let named = [
+        ("video AUC", overall.video_auc_ci95),
+        ("frame AUC", overall.frame_auc_ci95),
+        ("EER", overall.eer_ci95),
+        ("AP", overall.ap_ci95),
+        ("accuracy", overall.acc_ci95),
+    ];
+    let interval = |(name, interval): (&str, Option<Interval>)| {
+        interval.map(|[low, high]| format!("{name} {low:.3} to {high:.3}"))
+    };
+    let listed: Vec<_> = named.into_iter().filter_map(interval).collect();
+    let unit = match drawn_over.unit {
+        Unit::Identities => "groups of people",
+        Unit::Videos => "videos",
+    };
+    match listed.is_empty() {
+        true => "no 95% intervals: too few videos".into(),
+        false => format!("95% intervals (bootstrap over {} {unit}): {}", drawn_over.groups, listed.join(", ")),
+    }
+}
+
+fn thresholds_table(points: &[OperatingPoint]) -> Table {
+    let header = ["threshold at", "score", "reals called fake", "fakes found", "of reals", "of fakes"];
+    let cells = |point: &OperatingPoint| {
+        let c = &point.confusion;
+        vec![
+            point.name.clone(),
+            point.threshold.map_or("none".into(), |threshold| format!("{threshold:.3}")),
+            format!("{:.1}%", 100.0 * point.false_positive_rate),
+            format!("{:.1}%", 100.0 * point.true_positive_rate),
+            format!("{} of {}", c.real_as_fake, c.real_as_fake + c.real_as_real),
+            format!("{} of {}", c.fake_as_fake, c.fake_as_fake + c.fake_as_real),
+        ]
+    };
+    plain_table(header.map(str::to_owned).to_vec(), points.iter().map(cells))
 }
 
 /// Names in the first column, the others to the right.

@@ -4,8 +4,8 @@ use super::lines::{CSV_COLUMNS, epoch_line};
 use super::state::{Best, EpochRecord, Tally};
 use super::trainer::{TrainError, Trainer};
 use crate::config::Scheduler;
-use crate::evaluate::{Evaluation, Evaluator};
-use crate::metrics::Metrics;
+use crate::evaluate::{Evaluation, Evaluator, Pooling, samples_of};
+use crate::metrics::{Samples, fit_temperature};
 use crate::report::write_csv;
 
 impl Trainer<'_> {
@@ -20,6 +20,8 @@ impl Trainer<'_> {
             guard: &mut self.evaluate_guard,
             relieve: &mut self.stepper.relieve,
             batch_size: self.config.training.batch_size.clips(),
+            clips_a_video: 1,
+            pooling: Pooling::default(),
             stop: self.stop,
             label,
         };
@@ -33,13 +35,15 @@ impl Trainer<'_> {
 
     pub(super) fn finish_epoch(&mut self, evaluation: &Evaluation) -> Result<(), TrainError> {
         let stopping = &self.config.training.early_stopping;
-        let mut record = self.record(evaluation.metrics());
+        let samples = samples_of(&evaluation.videos);
+        let mut record = self.record(&samples);
         let value = record.monitored(stopping.monitor);
         let epoch = Best { epoch: record.epoch, value, validation: record.validation.clone() };
         record.is_best = Best::beats(&epoch, self.state.best.as_ref());
         let is_best = record.is_best;
         tracing::info!("{}", epoch_line(&record, self.config.training.epochs));
         self.log.write("epoch", &record)?;
+        self.log.pr_curve(record.step, "pr/validation", &samples.scores, &samples.is_fake)?;
 
         let state = &mut self.state;
         state.history.push(record);
@@ -57,8 +61,9 @@ impl Trainer<'_> {
         self.save(is_best)
     }
 
-    fn record(&self, validation: Metrics) -> EpochRecord {
+    fn record(&self, samples: &Samples) -> EpochRecord {
         let tally = &self.state.tally;
+        let validation = samples.metrics();
         EpochRecord {
             epoch: self.state.epoch + 1,
             step: self.state.step,
@@ -71,6 +76,7 @@ impl Trainer<'_> {
             data_wait_share: if tally.seconds > 0.0 { tally.wait_secs / tally.seconds } else { 0.0 },
             train_clips: tally.clips(),
             clips_per_sec: tally.clips_per_sec(),
+            temperature: fit_temperature(&samples.scores, &samples.is_fake),
             is_best: false,
         }
     }

@@ -65,6 +65,9 @@ pub struct TrainState {
     pub event_bytes: u64,
     /// Videos that could not be read when it was their turn: index and reason.
     pub skipped: Vec<(usize, String)>,
+    /// Whether the training videos show faces, cut out here or before; `None` where nobody looked.
+    #[serde(default)]
+    pub shows_faces: Option<bool>,
 }
 
 impl TrainState {
@@ -98,7 +101,14 @@ impl TrainState {
             log_bytes: 0,
             event_bytes: 0,
             skipped: Vec::new(),
+            shows_faces: None,
         }
+    }
+
+    /// The temperature of the weights that this goes with; `None` unless they are those of a validated end of an epoch.
+    #[must_use]
+    pub fn temperature(&self) -> Option<f64> {
+        self.history.last().filter(|_| self.ends_epoch())?.temperature
     }
 
     /// Whether this is a validated end of an epoch, or the start, that a run which diverges can be taken back to.
@@ -189,6 +199,9 @@ pub struct EpochRecord {
     /// Clips learned from in a second of training.
     #[serde(skip_serializing_if = "Option::is_none", default)]
     pub clips_per_sec: Option<f64>,
+    /// What logits are to be divided by so that probabilities mean what they say, by the validation videos.
+    #[serde(skip_serializing_if = "Option::is_none", default)]
+    pub temperature: Option<f64>,
     /// Whether it is the best so far.
     pub is_best: bool,
 }
@@ -283,6 +296,7 @@ impl EpochRecord {
             data_wait_share: 0.0,
             train_clips: 1,
             clips_per_sec: None,
+            temperature: None,
             is_best: false,
         }
     }

@@ -172,6 +172,12 @@ impl VideoFile {
         if self.orientation.transposed() { (self.height, self.width) } else { (self.width, self.height) }
     }
 
+    /// How long the file lasts, as its header says.
+    pub(super) fn duration_secs(&self) -> Option<f64> {
+        let duration = self.input.duration();
+        (duration > 0).then(|| duration as f64 / f64::from(ffmpeg::ffi::AV_TIME_BASE))
+    }
+
     /// Reads on to the next packet of the video stream.
     pub(super) fn next_packet(&mut self) -> Result<Option<Packet>, String> {
         loop {

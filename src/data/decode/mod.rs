@@ -179,7 +179,7 @@ pub fn libavcodec_version() -> String {
 }
 
 /// What a look at the packets tells about a video.
-#[derive(Debug, Clone, PartialEq, Eq)]
+#[derive(Debug, Clone, PartialEq)]
 pub struct VideoInfo {
     /// Frames in it.
     pub frames: usize,
@@ -189,6 +189,8 @@ pub struct VideoInfo {
     pub height: u32,
     /// Size of the file, or of all its pictures.
     pub bytes: u64,
+    /// How long it lasts by its own account; `None` where it does not say, and for pictures.
+    pub duration_secs: Option<f64>,
 }
 
 /// Whether a clip can be had from this, as far as that shows without decoding.
@@ -201,7 +203,7 @@ pub fn probe(footage: &Footage, spec: &ClipSpec) -> Result<VideoInfo, DataError>
         let frames = file.packets(false, spec.min_frames)?.frames();
         let bytes = std::fs::metadata(&footage.path).map_or(0, |metadata| metadata.len());
         let (width, height) = file.shown_size();
-        Ok(VideoInfo { frames, width, height, bytes })
+        Ok(VideoInfo { frames, width, height, bytes, duration_secs: file.duration_secs() })
     };
     let info = match &footage.media {
         Media::Video => video(),

@@ -62,7 +62,7 @@ pub(super) fn probe(paths: &[PathBuf], min_frames: usize) -> Result<VideoInfo, S
         .map_err(|error| in_words(first, &error))?;
     check_size(first, width, height)?;
     let bytes = paths.iter().filter_map(|path| fs::metadata(path).ok()).map(|metadata| metadata.len()).sum();
-    Ok(VideoInfo { frames: paths.len(), width, height, bytes })
+    Ok(VideoInfo { frames: paths.len(), width, height, bytes, duration_secs: None })
 }
 
 /// The clip that these pictures make.

@@ -53,6 +53,12 @@ pub struct FaceFacts {
 }
 
 impl FaceFacts {
+    /// On how many frames it was found.
+    #[must_use]
+    pub fn frames_with_face(&self) -> usize {
+        self.landmarks.iter().flatten().count()
+    }
+
     /// As bytes to keep with a clip.
     #[must_use]
     pub fn to_bytes(&self) -> Vec<u8> {

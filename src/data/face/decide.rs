@@ -31,9 +31,9 @@ pub fn decide(
 ) -> Result<(), DataError> {
     let looks = Looks { min_size: config.min_size, spec, cache, detector };
     for set in 0..manifest.sets.len() {
-        manifest.sets[set].crop_faces = match config.mode {
-            FaceMode::Crop => true,
-            FaceMode::Off => false,
+        let (crop_faces, shows_faces) = match config.mode {
+            FaceMode::Crop => (true, Some(true)),
+            FaceMode::Off => (false, None),
             FaceMode::Auto => {
                 let mut sides = Vec::new();
                 for video in sample(manifest, set, SAMPLE) {
@@ -41,11 +41,27 @@ pub fn decide(
                         sides.extend(looks.at(&manifest.footage(video))?);
                     }
                 }
-                verdict(&manifest.sets[set].name(), sides)
+                let seen = verdict(&manifest.sets[set].name(), &sides);
+                (seen == Seen::Faces, Some(seen != Seen::NoFaces))
             }
         };
+        (manifest.sets[set].crop_faces, manifest.sets[set].shows_faces) = (crop_faces, shows_faces);
     }
     Ok(())
+}
+
+/// What a single video shows, by a few of its frames; a video that cannot be read shows nothing.
+///
+/// # Errors
+/// The detector itself fails.
+pub fn seen(
+    footage: &Footage,
+    config: &FaceConfig,
+    spec: &ClipSpec,
+    detector: &dyn FaceDetector,
+) -> Result<Seen, DataError> {
+    let looks = Looks { min_size: config.min_size, spec, cache: &ClipCache::none(), detector };
+    Ok(Seen::of(&looks.look(footage)?.into_iter().collect::<Vec<_>>()).0)
 }
 
 /// The face's side in shorter sides of the frame, if there is a face.
@@ -99,31 +115,48 @@ impl Looks<'_> {
     }
 }
 
-/// Whether to cut, said in one line.
-fn verdict(name: &str, sides: Vec<Side>) -> bool {
-    let looked_at = sides.len();
-    let mut sides: Vec<f64> = sides.into_iter().flatten().collect();
-    sides.sort_by(f64::total_cmp);
-    let median = sides.get(sides.len() / 2).copied();
-    let found = sides.len();
-    match median {
-        Some(side) if 2 * found >= looked_at && side <= CROPS_ALREADY => {
-            tracing::info!("{name}: faces are cut out (found in {found} of {looked_at} videos looked at)");
-            true
-        }
-        Some(side) if 2 * found >= looked_at => {
-            let percent = 100.0 * side;
-            tracing::info!("{name}: whole frames are used, they are face crops already (faces fill {percent:.0}%)");
-            false
-        }
-        _ => {
-            tracing::warn!(
-                "{name}: whole frames are used, since faces were found in only {found} of {looked_at} videos looked at; \
-                 data.faces.mode: crop insists"
-            );
-            false
-        }
+/// What a sample of videos shows.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Seen {
+    /// Faces with room around them, to be cut out.
+    Faces,
+    /// Faces that fill the frame.
+    Crops,
+    /// None, or in too few videos.
+    NoFaces,
+}
+
+impl Seen {
+    /// By the faces of some videos; with their median side, and how many they are.
+    fn of(sides: &[Side]) -> (Self, f64, usize) {
+        let mut found: Vec<f64> = sides.iter().copied().flatten().collect();
+        found.sort_by(f64::total_cmp);
+        let median = found.get(found.len() / 2).copied();
+        let seen = match median {
+            Some(side) if 2 * found.len() >= sides.len() && side <= CROPS_ALREADY => Self::Faces,
+            Some(_) if 2 * found.len() >= sides.len() => Self::Crops,
+            _ => Self::NoFaces,
+        };
+        (seen, median.unwrap_or(0.0), found.len())
     }
+}
+
+/// What a sample shows, said in one line.
+fn verdict(name: &str, sides: &[Side]) -> Seen {
+    let (seen, median, found) = Seen::of(sides);
+    let looked_at = sides.len();
+    match seen {
+        Seen::Faces => tracing::info!("{name}: faces are cut out (found in {found} of {looked_at} videos looked at)"),
+        Seen::Crops => tracing::info!(
+            "{name}: whole frames are used, they are face crops already (faces fill {:.0}%)",
+            100.0 * median
+        ),
+        Seen::NoFaces => tracing::warn!(
+            "{name}: whole frames are used, since faces were found in only {found} of {looked_at} videos looked at; \
+             data.faces.mode: crop insists"
+        ),
+    }
+    seen
 }
 
 /// Up to `count` videos of a data set, evenly over each class, in the order of the manifest.
@@ -186,6 +219,7 @@ mod tests {
             layout: LayoutChoice::Folders,
             recognised: String::new(),
             crop_faces: false,
+            shows_faces: None,
         }];
         Manifest { sets, videos, skipped: Vec::new() }
     }

@@ -13,7 +13,7 @@ use image::RgbImage;
 
 pub use centerface::CenterFace;
 pub use crop::{FaceClip, FaceFacts, WORKER_BYTES, crop_key, read_face_clip};
-pub use decide::{decide, sample};
+pub use decide::{Seen, decide, sample, seen};
 pub use take::Take;
 pub use track::{Track, longest_track};
 

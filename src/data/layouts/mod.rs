@@ -9,6 +9,7 @@ mod dfdc;
 mod ffpp;
 mod ffpp_kaggle;
 mod folders;
+mod named;
 mod official;
 mod select;
 mod tree;
@@ -121,7 +122,13 @@ impl Manifest {
             }
             let set = manifest.sets.len();
             manifest.add(set, found);
-            let set = DataSet { root: root.folder, layout: layout.choice(), recognised: why, crop_faces: false };
+            let set = DataSet {
+                root: root.folder,
+                layout: layout.choice(),
+                recognised: why,
+                crop_faces: false,
+                shows_faces: None,
+            };
             manifest.sets.push(set);
         }
         methods.check(manifest.root())?;

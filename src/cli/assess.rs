@@ -1,0 +1,222 @@
+//! From the scores of a data set's videos to what is said of them: in numbers, as a list of clips, and with pictures.
+
+use std::collections::{BTreeMap, BTreeSet};
+use std::fs;
+use std::io::Cursor;
+use std::path::{Path, PathBuf};
+
+use anyhow::{Context, Result};
+use image::codecs::jpeg::JpegEncoder;
+use serde::Serialize;
+
+use super::cannot_write;
+use crate::data::{ClipSource, Label, Manifest, SkippedVideo, VideoRecord};
+use crate::evaluate::{Evaluation, VideoScore, samples_of};
+use crate::files;
+use crate::metrics::{Calibration, Metrics, calibrated, curve, operating_points};
+use crate::report::{Assessment, Assessments, DrawnOver, Mistake, RunFolder, Unit};
+
+/// With fewer groups than these, drawing them says little of chance.
+const LEAST_GROUPS: usize = 10;
+const MISTAKES: usize = 12;
+const PICTURES: &str = "mistakes";
+/// What the list of clips is called.
+const PREDICTIONS: &str = "predictions.csv";
+const JPEG_QUALITY: u8 = 85;
+
+/// The scores of a data set, and what they are about.
+pub(super) struct Scored<'a> {
+    pub name: &'a str,
+    pub manifest: &'a Manifest,
+    pub evaluation: &'a Evaluation,
+    pub temperature: Option<f64>,
+}
+
+impl Scored<'_> {
+    /// All that is said of them but for pictures.
+    fn assess(&self) -> Assessment {
+        let videos = &self.evaluation.videos;
+        let samples = samples_of(videos);
+        let (group_of, drawn_over) = self.groups();
+        let (scores, is_fake) = (&samples.scores, &samples.is_fake);
+        let unreadable = self.evaluation.skipped.iter().map(|(video, reason)| {
+            let VideoRecord { set, path, .. } = self.record(*video);
+            SkippedVideo { set: *set, path: path.clone(), reason: reason.clone() }
+        });
+        Assessment {
+            name: self.name.to_owned(),
+            overall: samples.metrics_with_intervals(&group_of),
+            drawn_over,
+            methods: self.by(&group_of, |record| record.method.as_deref(), |record| record.label == Label::Real),
+            compressions: self.by(&group_of, |record| record.compression.as_deref(), |_| false),
+            curve: curve(scores, is_fake),
+            operating_points: operating_points(scores, is_fake),
+            calibration: Calibration::of(scores, is_fake, self.temperature),
+            mistakes: self.mistakes(),
+            unreadable: unreadable.collect(),
+        }
+    }
+
+    /// Metrics of the videos of each value of `key`, and with them those that count `always`.
+    fn by(
+        &self,
+        group_of: &[usize],
+        key: impl Fn(&VideoRecord) -> Option<&str>,
+        always: impl Fn(&VideoRecord) -> bool,
+    ) -> BTreeMap<String, Metrics> {
+        let videos = &self.evaluation.videos;
+        let values: BTreeSet<&str> = videos.iter().filter_map(|score| key(self.record(score.video))).collect();
+        let metrics = |value: &str| {
+            let counts = |score: &VideoScore| {
+                let record = self.record(score.video);
+                always(record) || key(record) == Some(value)
+            };
+            let (counted, groups): (Vec<_>, Vec<_>) =
+                videos.iter().zip(group_of).filter(|(score, _)| counts(score)).unzip();
+            samples_of(counted).metrics_with_intervals(&groups)
+        };
+        values.iter().map(|value| ((*value).to_owned(), metrics(value))).collect()
+    }
+
+    /// The group of each scored video: those that share a person, where that leaves enough of them.
+    fn groups(&self) -> (Vec<usize>, DrawnOver) {
+        let videos: Vec<usize> = self.evaluation.videos.iter().map(|score| score.video).collect();
+        let by_people = self.manifest.people_groups(&videos);
+        if by_people.len() < LEAST_GROUPS.min(videos.len()) {
+            return ((0..videos.len()).collect(), DrawnOver { unit: Unit::Videos, groups: videos.len() });
+        }
+        let group_of: BTreeMap<usize, usize> = by_people
+            .iter()
+            .enumerate()
+            .flat_map(|(group, members)| members.iter().map(move |video| (*video, group)))
+            .collect();
+        let unit = if by_people.len() == videos.len() { Unit::Videos } else { Unit::Identities };
+        (videos.iter().map(|video| group_of[video]).collect(), DrawnOver { unit, groups: by_people.len() })
+    }
+
+    fn mistakes(&self) -> Vec<Mistake> {
+        let mistake = |score: &VideoScore| Mistake {
+            video: self.manifest.video_name(score.video),
+            label: score.label,
+            method: self.record(score.video).method.clone(),
+            score: score.score,
+            picture: None,
+        };
+        self.worst().into_iter().map(mistake).collect()
+    }
+
+    /// Videos on the wrong side of 0.5, the most confident first.
+    fn worst(&self) -> Vec<&VideoScore> {
+        let is_wrong = |score: &&VideoScore| (score.score >= 0.5) != (score.label == Label::Fake);
+        let mut wrong: Vec<_> = self.evaluation.videos.iter().filter(is_wrong).collect();
+        wrong.sort_by(|a, b| (b.score - 0.5).abs().total_cmp(&(a.score - 0.5).abs()));
+        wrong.truncate(MISTAKES);
+        wrong
+    }
+
+    /// Writes a frame of each mistake below `folder`, and its name into the assessment. A video whose clip is no longer to
+    /// be had stays without.
+    fn add_pictures(&self, assessment: &mut Assessment, source: &ClipSource, folder: &Path) -> Result<()> {
+        for (number, (mistake, score)) in assessment.mistakes.iter_mut().zip(self.worst()).enumerate() {
+            let mut frames = match source.pictures(score.video) {
+                Ok(frames) if !frames.is_empty() => frames,
+                nothing => {
+                    let reason = nothing.err().unwrap_or_else(|| "its clip has no frame".into());
+                    tracing::warn!("no picture of {}: {reason}", mistake.video);
+                    continue;
+                }
+            };
+            let picture = frames.swap_remove(frames.len() / 2);
+            let mut jpeg = Cursor::new(Vec::new());
+            picture
+                .write_with_encoder(JpegEncoder::new_with_quality(&mut jpeg, JPEG_QUALITY))
+                .context("a frame cannot be made a JPEG")?;
+            let path = PathBuf::from(PICTURES).join(format!("{}-{:02}.jpg", file_name(self.name), number + 1));
+            let full = folder.join(&path);
+            let write = || {
+                fs::create_dir_all(folder.join(PICTURES))?;
+                files::write_whole(&full, jpeg.get_ref())
+            };
+            write().with_context(|| cannot_write(&full))?;
+            mistake.picture = Some(path);
+        }
+        Ok(())
+    }
+
+    /// One row a clip.
+    fn predictions(&self) -> impl Iterator<Item = Prediction<'_>> {
+        self.evaluation.videos.iter().flat_map(move |VideoScore { video, label, score, clip_scores, .. }| {
+            let record = self.record(*video);
+            clip_scores.iter().enumerate().map(move |(clip, clip_score)| Prediction {
+                set: self.name,
+                video: self.manifest.video_name(*video),
+                label: *label,
+                method: record.method.as_deref(),
+                compression: record.compression.as_deref(),
+                clip: clip + 1,
+                clip_score: *clip_score,
+                video_score: *score,
+                calibrated: self.temperature.map(|temperature| calibrated(*score, temperature)),
+            })
+        })
+    }
+
+    fn record(&self, video: usize) -> &VideoRecord {
+        &self.manifest.videos[video]
+    }
+}
+
+/// What is said of the scores of some data sets; where a folder is given, `evaluation.json`, `predictions.csv` and pictures
+/// are written to it.
+pub(super) fn assess(
+    checkpoint: &Path,
+    scored: &[Scored],
+    source: &ClipSource,
+    folder: Option<&Path>,
+) -> Result<Assessments> {
+    let mut sets: Vec<_> = scored.iter().map(Scored::assess).collect();
+    let temperature = scored.first().and_then(|set| set.temperature);
+    if let Some(folder) = folder {
+        fs::create_dir_all(folder).with_context(|| cannot_write(folder))?;
+        for (set, assessment) in scored.iter().zip(&mut sets) {
+            set.add_pictures(assessment, source, folder)?;
+        }
+        write_predictions(&folder.join(PREDICTIONS), scored.iter().flat_map(Scored::predictions))?;
+    }
+    let assessments = Assessments { checkpoint: checkpoint.display().to_string(), temperature, sets };
+    if let Some(folder) = folder {
+        let path = RunFolder::open(folder).evaluation();
+        assessments.save(&path).with_context(|| cannot_write(&path))?;
+    }
+    Ok(assessments)
+}
+
+/// A row of `predictions.csv`.
+#[derive(Debug, Serialize)]
+pub(super) struct Prediction<'a> {
+    set: &'a str,
+    video: String,
+    label: Label,
+    method: Option<&'a str>,
+    compression: Option<&'a str>,
+    /// Counted from 1.
+    clip: usize,
+    clip_score: f64,
+    video_score: f64,
+    calibrated: Option<f64>,
+}
+
+/// Writes the rows of all data sets into one file, whole or not at all.
+fn write_predictions<'a>(path: &Path, rows: impl Iterator<Item = Prediction<'a>>) -> Result<()> {
+    let mut csv = csv::Writer::from_writer(Vec::new());
+    for row in rows {
+        csv.serialize(row).context("a row cannot be written as CSV")?;
+    }
+    let bytes = csv.into_inner().map_err(|error| error.into_error())?;
+    files::write_whole(path, &bytes).with_context(|| cannot_write(path))
+}
+
+/// What a data set's name, which may be a path, is as a part of a file's name.
+fn file_name(name: &str) -> String {
+    name.chars().map(|c| if c.is_alphanumeric() || "-_.".contains(c) { c } else { '-' }).collect()
+}

@@ -1,0 +1,48 @@
+//! `predict --explain`: where the detector looked, as a contact sheet and as a video.
+
+use std::fs;
+use std::io::Cursor;
+use std::path::{Path, PathBuf};
+
+use anyhow::{Context, Result};
+use image::RgbImage;
+use image::codecs::jpeg::JpegEncoder;
+use image::imageops::{self, FilterType};
+
+use super::cannot_write;
+use crate::demo::{VideoSettings, VideoWriter};
+use crate::explain::Explanation;
+use crate::files;
+
+const JPEG_QUALITY: u8 = 90;
+/// Slow enough to look at each frame: those of a clip are far apart in time.
+const FRAMES_A_SECOND: u32 = 4;
+/// Smaller frames are enlarged.
+const LEAST_SIDE: u32 = 320;
+const CRF: u32 = 18;
+
+/// Writes `NAME.jpg` and `NAME.mp4` into a folder; gives back where the first is.
+pub(super) fn write(explanation: &Explanation, sheet: &RgbImage, folder: &Path, name: &str) -> Result<PathBuf> {
+    fs::create_dir_all(folder).with_context(|| cannot_write(folder))?;
+    let path = folder.join(format!("{name}.jpg"));
+    let mut jpeg = Cursor::new(Vec::new());
+    sheet
+        .write_with_encoder(JpegEncoder::new_with_quality(&mut jpeg, JPEG_QUALITY))
+        .context("the sheet cannot be made a JPEG")?;
+    files::write_whole(&path, jpeg.get_ref()).with_context(|| cannot_write(&path))?;
+    write_video(&explanation.overlays(), &folder.join(format!("{name}.mp4")))?;
+    Ok(path)
+}
+
+fn write_video(frames: &[RgbImage], path: &Path) -> Result<()> {
+    let Some(first) = frames.first() else { return Ok(()) };
+    let larger = LEAST_SIDE.div_ceil(first.width().min(first.height()).max(1)).max(1);
+    // H.264 halves both sides for colour.
+    let [width, height] = [first.width(), first.height()].map(|side| (side * larger).next_multiple_of(2));
+    let settings = VideoSettings { width, height, fps: FRAMES_A_SECOND, crf: CRF, ..VideoSettings::default() };
+    let mut writer = VideoWriter::create(path, &settings)?;
+    for frame in frames {
+        writer.write(imageops::resize(frame, width, height, FilterType::CatmullRom).as_raw())?;
+    }
+    Ok(writer.finish()?)
+}

@@ -1,0 +1,130 @@
+//! A checkpoint that scores videos: what `evaluate` and `predict` share.
+
+use std::path::{Path, PathBuf};
+use std::rc::Rc;
+use std::sync::atomic::AtomicBool;
+
+use anyhow::{Context, Result};
+
+use super::pipeline::{Clips, NamedSet};
+use super::relief::{limit_device_memory, memory_manager};
+use super::{Interrupted, overrides_of};
+use crate::config::{self, Config};
+use crate::data::{ClipSpec, Manifest};
+use crate::evaluate::{EvaluateError, Evaluation, Evaluator, Pooling};
+use crate::memory::{DeviceGauge, Guard, Ladder, Reason};
+use crate::model::{Detector, Placement};
+use crate::train::{Checkpoint, Checkpoints};
+
+/// What a user may ask for beyond the checkpoint's own settings.
+#[derive(Debug, Clone, Copy)]
+pub(super) struct Wishes<'a> {
+    pub batch_size: Option<usize>,
+    pub device: Option<&'a str>,
+    pub clips_a_video: usize,
+    pub pooling: Pooling,
+    /// Of `data.faces.mode`.
+    pub faces: Option<&'a str>,
+}
+
+/// A network with the weights of a checkpoint, and how it takes videos.
+pub(super) struct Scorer {
+    /// The checkpoint's folder.
+    pub folder: PathBuf,
+    /// As it was trained, with the user's wishes; clips are as long as `clips_a_video` of training's.
+    pub config: Config,
+    pub detector: Detector,
+    /// What its logits are divided by for calibrated probabilities, where that is known.
+    pub temperature: Option<f64>,
+    /// Whether it was trained on faces; `None` where nobody looked.
+    pub shows_faces: Option<bool>,
+    placement: Placement,
+    clips_a_video: usize,
+    pooling: Pooling,
+}
+
+impl Scorer {
+    /// Loads the checkpoint in a folder.
+    pub fn open(folder: &Path, wishes: Wishes) -> Result<Self> {
+        Self::load(folder.to_owned(), Checkpoint::open(folder)?, wishes)
+    }
+
+    /// Loads the checkpoint that a run was tested with.
+    pub fn of_run(run: &Path, wishes: Wishes) -> Result<Self> {
+        let checkpoints = Checkpoints::of_run(run);
+        let best = checkpoints.path("best");
+        let checkpoint = Checkpoint::open(&best)?;
+        let tested = checkpoints.tested(&checkpoint.config);
+        let checkpoint = if tested == best { checkpoint } else { Checkpoint::open(&tested)? };
+        Self::load(tested, checkpoint, wishes)
+    }
+
+    fn load(folder: PathBuf, checkpoint: Checkpoint, wishes: Wishes) -> Result<Self> {
+        let overrides = overrides_of(
+            &[],
+            &[
+                ("training.batch_size", wishes.batch_size.map(|n| n.to_string())),
+                ("gpu.device", wishes.device.map(str::to_owned)),
+                ("data.faces.mode", wishes.faces.map(str::to_owned)),
+                // Pairs, which nothing is trained on here, would want an even batch.
+                ("data.sampler", Some("shuffled".to_owned())),
+                ("data.max_frames", Some((checkpoint.config.data.max_frames * wishes.clips_a_video).to_string())),
+            ],
+        );
+        let config = config::resolve(&checkpoint.config, &overrides)?;
+        let placement = Placement::decide(&config.gpu)?;
+        tracing::info!("checkpoint: {}, device: {}", folder.display(), placement.reason);
+        limit_device_memory(&config.gpu, placement.device)?;
+        let detector = Detector::new(&config.model, placement.device, placement.format, config.gpu.channels_last)
+            .context("the network cannot be built")?;
+        checkpoint.load_tested(detector.parameters())?;
+        let state = checkpoint.state().inspect_err(|error| {
+            tracing::warn!("scores are not calibrated: {error}");
+        });
+        let (temperature, shows_faces) = state.map_or((None, None), |state| (state.temperature(), state.shows_faces));
+        let Wishes { clips_a_video, pooling, .. } = wishes;
+        Ok(Self { folder, config, detector, temperature, shows_faces, placement, clips_a_video, pooling })
+    }
+
+    /// How one clip is taken.
+    pub fn clip_spec(&self) -> ClipSpec {
+        let long_spec = ClipSpec::of(&self.config.data);
+        ClipSpec { frames: long_spec.frames / self.clips_a_video, ..long_spec }
+    }
+
+    /// Scores the videos of each set.
+    pub fn score(&self, clips: &Clips, sets: &[NamedSet], stop: &AtomicBool) -> Result<Vec<Evaluation>> {
+        let loader = Rc::new(clips.loader());
+        let memory = memory_manager(&self.config.gpu, self.placement.device, &clips.source, &loader);
+        let mut relieve = || {
+            memory.clean(Reason::OutOfMemory);
+        };
+        let ladder = Ladder::evaluation(&self.config, self.placement.device.is_cuda());
+        let retry = self.config.gpu.memory_management.oom_retry;
+        let mut guard = Guard::new("evaluate", ladder, Box::new(DeviceGauge(self.placement.device)), retry, 0);
+        let mut evaluator = Evaluator {
+            loader: &loader,
+            guard: &mut guard,
+            relieve: &mut relieve,
+            batch_size: self.config.training.batch_size.clips(),
+            clips_a_video: self.clips_a_video,
+            pooling: self.pooling,
+            stop,
+            label: "",
+        };
+        let mut evaluations = Vec::with_capacity(sets.len());
+        for (name, videos) in sets {
+            evaluator.label = name;
+            match evaluator.run(&self.detector, videos) {
+                Err(EvaluateError::Interrupted) => return Err(Interrupted(None).into()),
+                evaluation => evaluations.push(evaluation?),
+            }
+        }
+        Ok(evaluations)
+    }
+
+    /// The clips of a manifest's videos, each wanted once.
+    pub fn clips(&self, manifest: &Manifest) -> Result<Clips> {
+        Clips::new(&self.config, manifest, true)
+    }
+}

@@ -1,0 +1,125 @@
+//! Whether probabilities mean what they say, and the temperature that makes them do so.
+
+use serde::{Deserialize, Serialize};
+
+use super::bins::Bins;
+use super::log_loss;
+
+/// Logarithms of the smallest and largest temperature that is fitted: beyond, a validation set without mistakes would go
+/// on for ever.
+const LOG_TEMPERATURES: [f64; 2] = [-3.0, 3.0];
+const HALVINGS: usize = 60;
+
+/// How far probabilities are from the shares of fakes among videos that got them.
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+pub struct Calibration {
+    /// Expected calibration error over 15 equal bins (Guo et al., 2017).
+    pub ece: f64,
+    /// Those of the bins that have videos.
+    pub bins: Vec<CalibrationBin>,
+    /// The same error once the temperature was applied.
+    #[serde(skip_serializing_if = "Option::is_none", default)]
+    pub ece_calibrated: Option<f64>,
+    /// Log-loss once the temperature was applied.
+    #[serde(skip_serializing_if = "Option::is_none", default)]
+    pub log_loss_calibrated: Option<f64>,
+}
+
+/// Videos with about the same score.
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+pub struct CalibrationBin {
+    /// Scores are above it (or 0).
+    pub lower: f64,
+    /// And at most it.
+    pub upper: f64,
+    /// How many.
+    pub videos: usize,
+    /// Their mean score.
+    pub mean_score: f64,
+    /// Share of fakes among them.
+    pub fake_share: f64,
+}
+
+impl Calibration {
+    /// Of video scores, as they are and with a temperature that was fitted elsewhere. `None` without scores.
+    #[must_use]
+    pub fn of(scores: &[f64], is_fake: &[bool], temperature: Option<f64>) -> Option<Self> {
+        log_loss(scores, is_fake)?;
+        let bins = Bins::of(scores, is_fake, |_| 1.0);
+        let calibrated: Option<Vec<_>> =
+            temperature.map(|temperature| scores.iter().map(|score| calibrated(*score, temperature)).collect());
+        Some(Self {
+            ece: bins.expected_error()?,
+            bins: bins.filled(),
+            ece_calibrated: calibrated.as_ref().and_then(|scores| Bins::of(scores, is_fake, |_| 1.0).expected_error()),
+            log_loss_calibrated: calibrated.and_then(|scores| log_loss(&scores, is_fake)),
+        })
+    }
+}
+
+/// A probability whose logit is divided by the temperature.
+#[must_use]
+pub fn calibrated(score: f64, temperature: f64) -> f64 {
+    1.0 / (1.0 + (-logit(score) / temperature).exp())
+}
+
+/// The temperature that divides logits so that the log-loss is least; between e^-3 and e^3. `None` where one class is
+/// missing or a score is not a number.
+///
+/// Guo et al., "On Calibration of Modern Neural Networks", 2017. The loss is convex in the inverse of the temperature, so
+/// that the sign of its slope leads to the minimum.
+#[must_use]
+pub fn fit_temperature(scores: &[f64], is_fake: &[bool]) -> Option<f64> {
+    let both = is_fake.contains(&true) && is_fake.contains(&false);
+    if !both || scores.iter().any(|score| score.is_nan()) {
+        return None;
+    }
+    let logits: Vec<f64> = scores.iter().map(|score| logit(*score)).collect();
+    let slope = |inverse: f64| -> f64 {
+        let of = |(logit, fake): (&f64, &bool)| {
+            (1.0 / (1.0 + (-inverse * logit).exp()) - f64::from(u8::from(*fake))) * logit
+        };
+        logits.iter().zip(is_fake).map(of).sum()
+    };
+    let [mut low, mut high] = LOG_TEMPERATURES;
+    for _ in 0..HALVINGS {
+        let middle = 0.5 * (low + high);
+        // Colder is a larger inverse: where the loss still falls towards it, the temperature is below.
+        if slope((-middle).exp()) < 0.0 { high = middle } else { low = middle }
+    }
+    Some((0.5 * (low + high)).exp())
+}
+
+/// Finite also where a probability is 0 or 1 to the last bit.
+fn logit(score: f64) -> f64 {
+    let p = score.clamp(1e-12, 1.0 - 1e-12);
+    (p / (1.0 - p)).ln()
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_detector_that_is_twice_too_sure_gets_temperature_two() {
+        // Logits of +-1 that are right as often as their probability says, doubled.
+        let p = 1.0 / (1.0 + (-1.0_f64).exp());
+        let right = (p * 10_000.0).round() as usize;
+        let sure = 1.0 / (1.0 + (-2.0_f64).exp());
+        let scores = vec![sure; 10_000];
+        let is_fake: Vec<bool> = (0..10_000).map(|i| i < right).collect();
+        let temperature = fit_temperature(&scores, &is_fake).unwrap();
+        assert!((temperature - 2.0).abs() < 1e-3, "{temperature}");
+        let calibration = Calibration::of(&scores, &is_fake, Some(temperature)).unwrap();
+        assert!(calibration.ece > 0.14 && calibration.ece_calibrated.unwrap() < 1e-4, "{calibration:?}");
+        assert!((calibrated(sure, temperature) - p).abs() < 1e-4);
+    }
+
+    #[test]
+    fn a_set_without_mistakes_gives_the_coldest_temperature_not_zero() {
+        let temperature = fit_temperature(&[0.9, 0.1], &[true, false]).unwrap();
+        assert!((temperature.ln() + 3.0).abs() < 1e-9, "{temperature}");
+        assert_eq!(fit_temperature(&[0.9, 0.8], &[true, true]), None);
+        assert!(fit_temperature(&[1.0, 0.0], &[true, false]).unwrap().is_finite());
+    }
+}

@@ -1,0 +1,285 @@
+//! Measuring and predicting as a user does it: the binary on real H.264 files, with a detector that was trained a little.
+#![expect(clippy::unwrap_used, reason = "helpers of tests may panic too")]
+
+mod data_support;
+
+use std::fs;
+use std::io::Write;
+use std::path::{Path, PathBuf};
+use std::process::{Command, Output, Stdio};
+use std::sync::OnceLock;
+
+use data_support::{SETTINGS, write_video};
+use serde_json::Value;
+use tempfile::TempDir;
+
+/// A data set and a run on it, made once for all tests.
+struct Trained {
+    folder: TempDir,
+}
+
+impl Trained {
+    fn data(&self) -> PathBuf {
+        self.folder.path().join("data")
+    }
+
+    fn run(&self) -> PathBuf {
+        fs::read_dir(self.folder.path().join("runs")).unwrap().next().unwrap().unwrap().path()
+    }
+
+    fn checkpoint(&self) -> PathBuf {
+        self.run().join("checkpoints/best")
+    }
+}
+
+/// Reals, and fakes of two methods, one video each of 28 people.
+fn trained() -> &'static Trained {
+    static TRAINED: OnceLock<Trained> = OnceLock::new();
+    TRAINED.get_or_init(|| {
+        let trained = Trained { folder: tempfile::tempdir().unwrap() };
+        let data = trained.data();
+        for person in 0..28 {
+            write_video(&data.join(format!("real/id{person}_a.mp4")), &SETTINGS, 16, person);
+            write_video(&data.join(format!("fake/swap/id{person}_a.mp4")), &SETTINGS, 16, person + 100);
+            write_video(&data.join(format!("fake/reenact/id{person}_a.mp4")), &SETTINGS, 16, person + 200);
+        }
+        let mut train = dfdetect(&["train", "--config"]);
+        train.arg(Path::new(env!("CARGO_MANIFEST_DIR")).join("configs/quick_demo.yaml"));
+        train.arg("--data").arg(&data).arg("--output").arg(trained.folder.path().join("runs"));
+        for set in [
+            "gpu.device=cpu",
+            "model.hidden_dim=16",
+            "data.max_frames=4",
+            "data.min_frames=4",
+            "data.frame_size=[32,32]",
+            "data.test_split=0.4",
+            "training.epochs=2",
+            "cache.disk_bytes=0",
+        ] {
+            train.args(["--set", set]);
+        }
+        succeed(&mut train);
+        trained
+    })
+}
+
+fn dfdetect(args: &[&str]) -> Command {
+    let mut command = Command::new(env!("CARGO_BIN_EXE_dfdetect"));
+    command.args(args).env("NO_COLOR", "1");
+    command
+}
+
+fn succeed(command: &mut Command) -> Output {
+    let output = command.output().unwrap();
+    assert!(output.status.success(), "{command:?}\n{}", String::from_utf8_lossy(&output.stderr));
+    output
+}
+
+fn json(command: &mut Command) -> Value {
+    serde_json::from_slice(&succeed(command.arg("--json")).stdout).unwrap()
+}
+
+fn evaluate(args: &[&str]) -> Value {
+    json(dfdetect(&["evaluate", "--checkpoint"]).arg(trained().checkpoint()).args(args))
+}
+
+fn predict(paths: &[&Path], args: &[&str]) -> Vec<Value> {
+    let mut command = dfdetect(&["predict", "--checkpoint"]);
+    let predictions = json(command.arg(trained().checkpoint()).args(paths).args(args));
+    predictions.as_array().unwrap().clone()
+}
+
+fn rows(path: &Path) -> Vec<std::collections::HashMap<String, String>> {
+    csv::Reader::from_path(path).unwrap().deserialize().map(Result::unwrap).collect()
+}
+
+#[test]
+fn training_leaves_what_its_test_says_and_evaluate_says_the_same() {
+    let run = trained().run();
+    let left: Value = serde_json::from_slice(&fs::read(run.join("evaluation.json")).unwrap()).unwrap();
+    let set = &left["sets"][0];
+    let overall = &set["overall"];
+    assert_eq!(set["name"], "test");
+    assert_eq!(set["drawn_over"]["unit"], "identities");
+    let [auc, low, high] = [&overall["video_auc"], &overall["video_auc_ci95"][0], &overall["video_auc_ci95"][1]]
+        .map(|v| v.as_f64().unwrap());
+    assert!(low <= auc && auc <= high, "{overall}");
+    let methods: Vec<_> = set["methods"].as_object().unwrap().keys().collect();
+    assert_eq!(methods, ["reenact", "swap"]);
+    assert!(left["temperature"].as_f64().unwrap() > 0.0 && set["calibration"]["ece_calibrated"].is_f64());
+
+    let list = rows(&run.join("predictions.csv"));
+    assert_eq!(list.len() as u64, overall["videos"].as_u64().unwrap());
+    let wrong =
+        list.iter().filter(|row| (row["video_score"].parse::<f64>().unwrap() >= 0.5) != (row["label"] == "fake"));
+    let mistakes = set["mistakes"].as_array().unwrap();
+    assert_eq!(mistakes.len(), wrong.count().min(12));
+    assert!(!mistakes.is_empty(), "two epochs do not make a perfect detector");
+    for mistake in mistakes {
+        let picture = image::open(run.join(mistake["picture"].as_str().unwrap())).unwrap();
+        assert_eq!((picture.width(), picture.height()), (32, 32));
+    }
+
+    let again = json(dfdetect(&["evaluate", "--run"]).arg(&run));
+    for key in ["overall", "methods", "operating_points", "calibration"] {
+        assert_eq!(again["sets"][0][key], set[key], "{key}");
+    }
+    assert_eq!(again["temperature"], left["temperature"]);
+}
+
+#[test]
+fn several_sets_are_measured_in_one_call_and_written_where_asked() {
+    let output = trained().folder.path().join("several");
+    let (data, other) = (trained().data(), trained().folder.path().join("other"));
+    for person in 0..3 {
+        write_video(&other.join(format!("real/{person}.mp4")), &SETTINGS, 16, person);
+        write_video(&other.join(format!("fake/{person}.mp4")), &SETTINGS, 16, person + 50);
+    }
+    // The same name under two methods, and of both classes: different videos.
+    write_video(&other.join("fake/swap/0.mp4"), &SETTINGS, 16, 77);
+    fs::write(other.join("fake/broken.mp4"), b"no video").unwrap();
+    let [data, other, folder] = [&data, &other, &output].map(|path| path.to_str().unwrap());
+    let result = evaluate(&["--data", data, other, "--output", folder, "--clips", "2"]);
+    assert_eq!(result["sets"].as_array().unwrap().len(), 2);
+    let small = &result["sets"][1];
+    assert_eq!((small["overall"]["videos"].as_u64(), small["overall"]["clips"].as_u64()), (Some(7), Some(14)));
+    assert_eq!(small["unreadable"][0]["path"], "fake/broken.mp4");
+    let list = rows(&output.join("predictions.csv"));
+    assert_eq!(list.len(), 2 * (84 + 7));
+    let of_name = |name: &str| list.iter().filter(|row| row["video"].ends_with(name) && row["set"] == other).count();
+    assert_eq!(of_name("/0.mp4"), 3 * 2, "real, fake, and fake by another method");
+    let first: Vec<f64> = list[..2].iter().map(|row| row["clip_score"].parse().unwrap()).collect();
+    let pooled: f64 = list[0]["video_score"].parse().unwrap();
+    assert!((pooled - (first[0] + first[1]) / 2.0).abs() < 1e-12 && first[0] != first[1], "{first:?} {pooled}");
+    assert!(output.join("evaluation.json").exists());
+}
+
+#[test]
+fn a_detector_compared_with_itself_is_no_better() {
+    let (data, checkpoint) = (trained().data(), trained().checkpoint());
+    let result = evaluate(&["--data", data.to_str().unwrap(), "--compare", checkpoint.to_str().unwrap()]);
+    let compared = &result["comparison"]["sets"][0];
+    assert_eq!((compared["difference"].as_f64(), compared["p_value"].as_f64()), (Some(0.0), Some(1.0)));
+    let first = trained().run().join("checkpoints/last");
+    let text = succeed(
+        dfdetect(&["evaluate", "--checkpoint"]).arg(&checkpoint).arg("--data").arg(&data).arg("--compare").arg(first),
+    );
+    assert!(String::from_utf8_lossy(&text.stdout).contains("(DeLong)"));
+}
+
+#[test]
+fn a_video_that_is_listed_twice_counts_once_and_one_class_is_refused() {
+    let folder = tempfile::tempdir().unwrap();
+    for name in ["a.mp4", "b.mp4"] {
+        write_video(&folder.path().join(name), &SETTINGS, 16, name.len() + usize::from(name.as_bytes()[0]));
+    }
+    let list = folder.path().join("list.csv");
+    fs::write(&list, "path,label\na.mp4,real\nb.mp4,fake\nb.mp4,fake\n").unwrap();
+    let result = evaluate(&["--data", list.to_str().unwrap()]);
+    assert_eq!(result["sets"][0]["overall"]["videos"], 2);
+
+    fs::write(&list, "path,label\na.mp4,real\nb.mp4,real\n").unwrap();
+    let output =
+        dfdetect(&["evaluate", "--checkpoint"]).arg(trained().checkpoint()).arg("--data").arg(&list).output().unwrap();
+    assert_eq!(output.status.code(), Some(2), "{}", String::from_utf8_lossy(&output.stderr));
+    assert!(String::from_utf8_lossy(&output.stderr).contains("fake"));
+}
+
+#[test]
+fn a_prediction_is_the_score_that_evaluate_gives() {
+    let data = trained().data();
+    let output = trained().folder.path().join("scores");
+    evaluate(&["--data", data.to_str().unwrap(), "--output", output.to_str().unwrap()]);
+    let list = rows(&output.join("predictions.csv"));
+    let predictions = predict(&[&data], &[]);
+    assert_eq!(predictions.len(), list.len());
+    for (prediction, row) in predictions.iter().zip(&list) {
+        assert!(prediction["path"].as_str().unwrap().ends_with(&row["video"]), "{prediction} {row:?}");
+        let (score, expected) = (prediction["score"].as_f64().unwrap(), row["video_score"].parse::<f64>().unwrap());
+        assert!((score - expected).abs() < 1e-6, "{prediction}: {expected}");
+        let calibrated = prediction["calibrated"].as_f64().unwrap();
+        assert!((calibrated - row["calibrated"].parse::<f64>().unwrap()).abs() < 1e-6);
+        let is_fake = prediction["verdict"] == "fake";
+        assert_eq!(is_fake, score >= 0.5);
+        let confidence = prediction["confidence"].as_f64().unwrap();
+        assert_eq!(confidence, if is_fake { calibrated } else { 1.0 - calibrated });
+    }
+}
+
+#[test]
+fn segments_follow_the_video_in_time_and_the_threshold_decides() {
+    let video = trained().data().join("real/id3_a.mp4");
+    let csv = trained().folder.path().join("segments.csv");
+    let four = predict(&[&video], &["--clips", "4", "--threshold", "0", "--csv", csv.to_str().unwrap()]).remove(0);
+    let segments = four["segments"].as_array().unwrap();
+    assert_eq!((segments.len(), four["verdict"].as_str()), (4, Some("fake")));
+    let times: Vec<f64> = segments.iter().map(|segment| segment["to_secs"].as_f64().unwrap()).collect();
+    // 16 frames at 25 a second.
+    assert!(times.iter().zip([0.16, 0.32, 0.48, 0.64]).all(|(a, b)| (a - b).abs() < 0.021), "{times:?}");
+    let mean = segments.iter().map(|segment| segment["score"].as_f64().unwrap()).sum::<f64>() / 4.0;
+    assert!((four["score"].as_f64().unwrap() - mean).abs() < 1e-9);
+    let list = rows(&csv);
+    assert_eq!((list.len(), list[3]["clip"].as_str()), (4, "4"));
+    let highest = predict(&[&video], &["--clips", "4", "--pool", "max"]).remove(0)["score"].as_f64().unwrap();
+    assert!(segments.iter().any(|segment| (segment["score"].as_f64().unwrap() - highest).abs() < 1e-9));
+    assert_eq!(predict(&[&video], &["--threshold", "1"]).remove(0)["verdict"], "real");
+}
+
+#[test]
+fn what_has_no_score_says_why_and_the_rest_is_scored() {
+    let folder = tempfile::tempdir().unwrap();
+    let at = |name: &str| folder.path().join(name);
+    write_video(&at("good.mp4"), &SETTINGS, 16, 1);
+    write_video(&at("short.mp4"), &SETTINGS, 2, 1);
+    fs::write(at("broken.mp4"), b"no video").unwrap();
+    fs::write(at("note.txt"), b"no video").unwrap();
+    let pattern = at("*ood.mp4");
+    let predictions = predict(&[&at("short.mp4"), &at("broken.mp4"), &pattern, &at("gone.mp4"), &at("no*thing")], &[]);
+    let of = |name: &str| predictions.iter().find(|p| p["path"].as_str().unwrap().ends_with(name)).unwrap();
+    assert_eq!(predictions.len(), 5);
+    assert!(of("good.mp4")["score"].is_f64());
+    for (name, reason) in
+        [("short.mp4", "frames"), ("broken.mp4", ""), ("gone.mp4", "no such file"), ("no*thing", "no such file")]
+    {
+        let prediction = of(name);
+        assert_eq!((prediction["verdict"].as_str(), &prediction["score"]), (Some("unknown"), &Value::Null), "{name}");
+        assert!(prediction["error"].as_str().unwrap().contains(reason), "{prediction}");
+    }
+
+    let faces = predict(&[&at("good.mp4")], &["--faces", "crop"]).remove(0);
+    assert!(faces["error"].as_str().unwrap().contains("no face") && faces["score"].is_null(), "{faces}");
+
+    let nothing =
+        dfdetect(&["predict", "--checkpoint"]).arg(trained().checkpoint()).arg(at("gone.mp4")).output().unwrap();
+    assert_eq!(nothing.status.code(), Some(2), "{}", String::from_utf8_lossy(&nothing.stderr));
+}
+
+#[test]
+fn a_list_can_come_from_another_program() {
+    let mut command = dfdetect(&["predict", "--json", "--checkpoint"]);
+    command.arg(trained().checkpoint()).arg("-").stdin(Stdio::piped()).stdout(Stdio::piped()).stderr(Stdio::piped());
+    let mut child = command.spawn().unwrap();
+    let list = format!("{0}/real/id1_a.mp4\n\n{0}/fake/swap/id1_a.mp4\n", trained().data().display());
+    child.stdin.take().unwrap().write_all(list.as_bytes()).unwrap();
+    let output = child.wait_with_output().unwrap();
+    let predictions: Vec<Value> = serde_json::from_slice(&output.stdout).unwrap();
+    assert_eq!(predictions.iter().filter(|prediction| prediction["score"].is_f64()).count(), 2);
+}
+
+#[test]
+fn an_explanation_is_a_sheet_and_a_video_of_the_clip_that_speaks_most() {
+    let folder = trained().folder.path().join("explained");
+    let video = trained().data().join("fake/swap/id2_a.mp4");
+    let args = ["--explain", folder.to_str().unwrap(), "--clips", "2"];
+    let prediction = predict(&[&video], &args).remove(0);
+    let sheet = image::open(prediction["explanation"].as_str().unwrap()).unwrap();
+    assert!(sheet.width() > 4 * 192 && sheet.height() > 2 * 192, "{sheet:?}");
+    // Four frames of 32 pixels, enlarged: a video that this program reads itself.
+    let movie = folder.join("001-id2_a.mp4");
+    let info = dfdetect::data::decode::probe(
+        &dfdetect::data::Footage::video(movie),
+        &dfdetect::data::ClipSpec::uniform(4, 32, 32, 1),
+    );
+    let info = info.unwrap();
+    assert_eq!((info.frames, info.width, info.height), (4, 320, 320));
+}
