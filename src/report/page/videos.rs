@@ -4,6 +4,7 @@ use maud::{Markup, html};
 
 use super::run::Run;
 use super::words::plural;
+use crate::config::OnMiss;
 use crate::data::{Label, Manifest, SkippedVideo, Split};
 
 /// Videos that a table names, at most.
@@ -27,7 +28,7 @@ pub fn section(run: &Run) -> Markup {
                 @for (place, (method, videos)) in faces.missed_by_method.iter().enumerate() {
                     @if place > 0 { ", " } (method) " " (videos)
                 }
-                ". They were used uncropped." }
+                (if run.config.data.faces.on_miss == OnMiss::Skip { ". They were left out." } else { ". Their whole frames were used." }) }
             details { summary { "Which" } ul { @for video in faces.missed_videos.iter().take(MOST_ROWS) { li { code { (video) } } } } }
         }
     }

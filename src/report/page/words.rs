@@ -3,6 +3,7 @@
 use bytesize::ByteSize;
 
 use crate::metrics::Metrics;
+pub use crate::report::summary::plural;
 
 pub const UNKNOWN: &str = "–";
 
@@ -46,10 +47,6 @@ pub fn seconds(seconds: f64) -> String {
         (0, _) => format!("{minutes} min {} s", whole % 60),
         _ => format!("{hours} h {minutes} min"),
     }
-}
-
-pub fn plural(count: usize, noun: &str) -> String {
-    format!("{count} {noun}{}", if count == 1 { "" } else { "s" })
 }
 
 /// A number of [`Metrics`] with its name, its interval, and what it means.
