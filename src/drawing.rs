@@ -3,7 +3,10 @@
 //! Knows nothing of what is drawn, nor of files.
 
 use font8x8::{BASIC_FONTS, UnicodeFonts};
-use image::{Rgb, RgbImage};
+use image::codecs::jpeg::JpegEncoder;
+use image::{ImageResult, Rgb, RgbImage};
+
+const JPEG_QUALITY: u8 = 90;
 
 /// Width and height of a letter, in dots.
 pub const GLYPH: u32 = 8;
@@ -17,6 +20,16 @@ pub const FAINT: Rgb<u8> = Rgb([104, 102, 98]);
 pub const REAL: Rgb<u8> = Rgb([38, 122, 92]);
 /// What is fake.
 pub const FAKE: Rgb<u8> = Rgb([184, 60, 50]);
+
+/// A picture as the bytes of a JPEG file.
+///
+/// # Errors
+/// A side is longer than a JPEG can say.
+pub fn jpeg(picture: &RgbImage) -> ImageResult<Vec<u8>> {
+    let mut bytes = Vec::new();
+    picture.write_with_encoder(JpegEncoder::new_with_quality(&mut bytes, JPEG_QUALITY))?;
+    Ok(bytes)
+}
 
 /// A border of two pixels, inside the rectangle.
 pub fn frame(picture: &mut RgbImage, [left, top, width, height]: [u32; 4], color: Rgb<u8>) {

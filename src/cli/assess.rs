@@ -2,15 +2,14 @@
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::fs;
-use std::io::Cursor;
 use std::path::{Path, PathBuf};
 
 use anyhow::{Context, Result};
-use image::codecs::jpeg::JpegEncoder;
 use serde::Serialize;
 
-use super::cannot_write;
+use super::{cannot_write, write_csv};
 use crate::data::{ClipSource, Label, Manifest, SkippedVideo, VideoRecord};
+use crate::drawing;
 use crate::evaluate::{Evaluation, VideoScore, samples_of};
 use crate::files;
 use crate::metrics::{Calibration, Metrics, calibrated, curve, operating_points};
@@ -22,7 +21,6 @@ const MISTAKES: usize = 12;
 const PICTURES: &str = "mistakes";
 /// What the list of clips is called.
 const PREDICTIONS: &str = "predictions.csv";
-const JPEG_QUALITY: u8 = 85;
 
 /// The scores of a data set, and what they are about.
 pub(super) struct Scored<'a> {
@@ -127,15 +125,12 @@ impl Scored<'_> {
                 }
             };
             let picture = frames.swap_remove(frames.len() / 2);
-            let mut jpeg = Cursor::new(Vec::new());
-            picture
-                .write_with_encoder(JpegEncoder::new_with_quality(&mut jpeg, JPEG_QUALITY))
-                .context("a frame cannot be made a JPEG")?;
+            let jpeg = drawing::jpeg(&picture).context("a frame cannot be made a JPEG")?;
             let path = PathBuf::from(PICTURES).join(format!("{}-{:02}.jpg", file_name(self.name), number + 1));
             let full = folder.join(&path);
             let write = || {
                 fs::create_dir_all(folder.join(PICTURES))?;
-                files::write_whole(&full, jpeg.get_ref())
+                files::write_whole(&full, &jpeg)
             };
             write().with_context(|| cannot_write(&full))?;
             mistake.picture = Some(path);
@@ -181,7 +176,7 @@ pub(super) fn assess(
         for (set, assessment) in scored.iter().zip(&mut sets) {
             set.add_pictures(assessment, source, folder)?;
         }
-        write_predictions(&folder.join(PREDICTIONS), scored.iter().flat_map(Scored::predictions))?;
+        write_csv(&folder.join(PREDICTIONS), scored.iter().flat_map(Scored::predictions))?;
     }
     let assessments = Assessments { checkpoint: checkpoint.display().to_string(), temperature, sets };
     if let Some(folder) = folder {
@@ -193,7 +188,7 @@ pub(super) fn assess(
 
 /// A row of `predictions.csv`.
 #[derive(Debug, Serialize)]
-pub(super) struct Prediction<'a> {
+struct Prediction<'a> {
     set: &'a str,
     video: String,
     label: Label,
@@ -204,16 +199,6 @@ pub(super) struct Prediction<'a> {
     clip_score: f64,
     video_score: f64,
     calibrated: Option<f64>,
-}
-
-/// Writes the rows of all data sets into one file, whole or not at all.
-fn write_predictions<'a>(path: &Path, rows: impl Iterator<Item = Prediction<'a>>) -> Result<()> {
-    let mut csv = csv::Writer::from_writer(Vec::new());
-    for row in rows {
-        csv.serialize(row).context("a row cannot be written as CSV")?;
-    }
-    let bytes = csv.into_inner().map_err(|error| error.into_error())?;
-    files::write_whole(path, &bytes).with_context(|| cannot_write(path))
 }
 
 /// What a data set's name, which may be a path, is as a part of a file's name.

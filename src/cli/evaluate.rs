@@ -11,10 +11,10 @@ use serde::Serialize;
 
 use super::assess::{Scored, assess};
 use super::pipeline::{NamedSet, decide_faces, stop_flag, test_sets};
-use super::scoring::{Scorer, Wishes};
+use super::scoring::{Scorer, ScoringArgs};
 use crate::config::{DataConfig, LayoutChoice, Methods, Roots};
 use crate::data::{DataError, Label, Manifest, Split};
-use crate::evaluate::{Evaluation, Pooling};
+use crate::evaluate::Evaluation;
 use crate::metrics::{Comparison, compare};
 use crate::progress;
 use crate::report::{Assessments, RunFolder, assessment_tables};
@@ -45,18 +45,8 @@ pub struct EvaluateArgs {
     /// Write evaluation.json, predictions.csv (a row a clip) and pictures of the worst mistakes to this folder
     #[arg(long, value_name = "DIR")]
     output: Option<PathBuf>,
-    /// Clips taken from each video, one after the other
-    #[arg(long, value_name = "N", default_value_t = 1, value_parser = clap::value_parser!(u16).range(1..=64))]
-    clips: u16,
-    /// What makes one score of a video's clips
-    #[arg(long, value_name = "HOW", default_value = "mean")]
-    pool: Pooling,
-    /// Clips in a batch
-    #[arg(long, value_name = "N")]
-    batch_size: Option<usize>,
-    /// auto, cpu, cuda or cuda:N
-    #[arg(long, value_name = "D")]
-    device: Option<String>,
+    #[command(flatten)]
+    scoring: ScoringArgs,
     /// Print JSON instead of tables
     #[arg(long)]
     json: bool,
@@ -89,16 +79,11 @@ struct Compared {
 }
 
 pub(super) fn run(args: &EvaluateArgs) -> Result<()> {
-    let wishes = Wishes {
-        batch_size: args.batch_size,
-        device: args.device.as_deref(),
-        clips_a_video: usize::from(args.clips),
-        pooling: args.pool,
-        faces: None,
-    };
     let scorer = match (&args.run, &args.checkpoint) {
-        (Some(run), _) => Scorer::of_run(run, wishes)?,
-        (None, checkpoint) => Scorer::open(checkpoint.as_deref().context("--run or --checkpoint is missing")?, wishes)?,
+        (Some(run), _) => Scorer::of_run(run, &args.scoring, None)?,
+        (None, checkpoint) => {
+            Scorer::open(checkpoint.as_deref().context("--run or --checkpoint is missing")?, &args.scoring, None)?
+        }
     };
     progress::set_level(scorer.config.logging.level);
     let stop = stop_flag()?;
@@ -117,14 +102,16 @@ pub(super) fn run(args: &EvaluateArgs) -> Result<()> {
     if let Some(nothing) = evaluations.iter().find(|evaluation| evaluation.videos.is_empty()) {
         return Err(none_readable(&asked.manifest, nothing).into());
     }
-    let comparison =
-        args.compare.as_deref().map(|other| asked.compare(&Scorer::open(other, wishes)?, &evaluations, args, &stop));
+    let comparison = args
+        .compare
+        .as_deref()
+        .map(|other| asked.compare(&Scorer::open(other, &args.scoring, None)?, &evaluations, args, &stop));
     let output = Output {
         assessments: assess(&scorer.folder, &scored, &clips.source, args.output.as_deref())?,
-        pooling: args.pool.to_string(),
+        pooling: args.scoring.pool.to_string(),
         comparison: comparison.transpose()?,
     };
-    if args.json { print_json(&output) } else { print_tables(&output, args.clips) }
+    if args.json { print_json(&output) } else { print_tables(&output, args.scoring.clips) }
 }
 
 /// The videos that are to be scored.

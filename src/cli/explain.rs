@@ -1,20 +1,18 @@
 //! `predict --explain`: where the detector looked, as a contact sheet and as a video.
 
 use std::fs;
-use std::io::Cursor;
 use std::path::{Path, PathBuf};
 
 use anyhow::{Context, Result};
 use image::RgbImage;
-use image::codecs::jpeg::JpegEncoder;
 use image::imageops::{self, FilterType};
 
 use super::cannot_write;
 use crate::demo::{VideoSettings, VideoWriter};
+use crate::drawing;
 use crate::explain::Explanation;
 use crate::files;
 
-const JPEG_QUALITY: u8 = 90;
 /// Slow enough to look at each frame: those of a clip are far apart in time.
 const FRAMES_A_SECOND: u32 = 4;
 /// Smaller frames are enlarged.
@@ -25,11 +23,8 @@ const CRF: u32 = 18;
 pub(super) fn write(explanation: &Explanation, sheet: &RgbImage, folder: &Path, name: &str) -> Result<PathBuf> {
     fs::create_dir_all(folder).with_context(|| cannot_write(folder))?;
     let path = folder.join(format!("{name}.jpg"));
-    let mut jpeg = Cursor::new(Vec::new());
-    sheet
-        .write_with_encoder(JpegEncoder::new_with_quality(&mut jpeg, JPEG_QUALITY))
-        .context("the sheet cannot be made a JPEG")?;
-    files::write_whole(&path, jpeg.get_ref()).with_context(|| cannot_write(&path))?;
+    let jpeg = drawing::jpeg(sheet).context("the sheet cannot be made a JPEG")?;
+    files::write_whole(&path, &jpeg).with_context(|| cannot_write(&path))?;
     write_video(&explanation.overlays(), &folder.join(format!("{name}.mp4")))?;
     Ok(path)
 }

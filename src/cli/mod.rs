@@ -32,12 +32,14 @@ mod trial;
 use std::io::{self, ErrorKind};
 use std::path::{Path, PathBuf};
 
-use anyhow::Result;
+use anyhow::{Context, Result};
 use clap::{Args, ColorChoice, Parser, Subcommand};
+use serde::Serialize;
 
 use crate::config::{ConfigError, LogLevel};
 use crate::data::DataError;
 use crate::demo::DemoError;
+use crate::files;
 use crate::model::PretrainedError;
 use crate::progress;
 use crate::train::CheckpointError;
@@ -145,6 +147,16 @@ fn quoted_list(paths: &[PathBuf]) -> Option<String> {
 
 fn cannot_write(path: &Path) -> String {
     format!("{}: cannot be written\n  hint: free some space, or allow writing there", path.display())
+}
+
+/// Writes a table with a row for each of `rows`, whole or not at all.
+fn write_csv(path: &Path, rows: impl IntoIterator<Item = impl Serialize>) -> Result<()> {
+    let mut csv = csv::Writer::from_writer(Vec::new());
+    for row in rows {
+        csv.serialize(row).context("a row cannot be written as CSV")?;
+    }
+    let bytes = csv.into_inner().map_err(|error| error.into_error())?;
+    files::write_whole(path, &bytes).with_context(|| cannot_write(path))
 }
 
 /// An error as the user reads it: the causes in one line, below it what to do.

@@ -9,14 +9,13 @@ use clap::Args;
 use serde::Serialize;
 
 use super::pipeline::{Clips, load_detector, stop_flag};
-use super::scoring::{Scorer, Wishes};
-use super::{Interrupted, cannot_write};
+use super::scoring::{Scorer, ScoringArgs};
+use super::{Interrupted, write_csv};
 use crate::config::{FaceMode, Sampling, Switch};
 use crate::data::face::{self, Seen};
 use crate::data::{DataError, Manifest, decode};
-use crate::evaluate::{Pooling, VideoScore};
+use crate::evaluate::VideoScore;
 use crate::explain;
-use crate::files;
 use crate::metrics::calibrated;
 use crate::progress::{self, Bar};
 use crate::report::plain_table;
@@ -38,24 +37,14 @@ pub struct PredictArgs {
     /// A checkpoint's folder, such as RUN/checkpoints/best
     #[arg(long, value_name = "DIR")]
     checkpoint: Option<PathBuf>,
-    /// Clips taken from each video, one after the other: scores over time
-    #[arg(long, value_name = "N", default_value_t = 1, value_parser = clap::value_parser!(u16).range(1..=64))]
-    clips: u16,
-    /// What makes one score of a video's clips
-    #[arg(long, value_name = "HOW", default_value = "mean")]
-    pool: Pooling,
+    #[command(flatten)]
+    scoring: ScoringArgs,
     /// Videos with this score or more are called fake, 0 to 1
     #[arg(long, value_name = "X", default_value_t = 0.5, value_parser = probability)]
     threshold: f64,
     /// Whether faces are cut out: auto (as in training), crop or off
     #[arg(long, value_name = "MODE")]
     faces: Option<String>,
-    /// Clips in a batch
-    #[arg(long, value_name = "N")]
-    batch_size: Option<usize>,
-    /// auto, cpu, cuda or cuda:N
-    #[arg(long, value_name = "D")]
-    device: Option<String>,
     /// Print JSON instead of a table
     #[arg(long)]
     json: bool,
@@ -117,21 +106,17 @@ struct Segment {
 }
 
 pub(super) fn run(args: &PredictArgs) -> Result<()> {
-    let wishes = Wishes {
-        batch_size: args.batch_size,
-        device: args.device.as_deref(),
-        clips_a_video: usize::from(args.clips),
-        pooling: args.pool,
-        faces: args.faces.as_deref(),
-    };
+    let (scoring, faces) = (&args.scoring, args.faces.as_deref());
     let stop = stop_flag()?;
     let (mut manifest, no_videos) = Manifest::of_named(&expanded(&args.paths)?);
     if manifest.videos.is_empty() {
         return Err(nothing_named(&no_videos).into());
     }
     let mut scorer = match (&args.run, &args.checkpoint) {
-        (Some(run), _) => Scorer::of_run(run, wishes)?,
-        (None, checkpoint) => Scorer::open(checkpoint.as_deref().context("--run or --checkpoint is missing")?, wishes)?,
+        (Some(run), _) => Scorer::of_run(run, scoring, faces)?,
+        (None, checkpoint) => {
+            Scorer::open(checkpoint.as_deref().context("--run or --checkpoint is missing")?, scoring, faces)?
+        }
     };
     progress::set_level(scorer.config.logging.level);
     // Each video is looked at once: keeping its clip would only fill the disk.
@@ -161,7 +146,7 @@ pub(super) fn run(args: &PredictArgs) -> Result<()> {
     let mut predictions: Vec<_> = predictions.into_iter().map(|(_, prediction)| prediction).collect();
     predictions.extend(no_videos.iter().map(|(path, reason)| unknown(path, reason)));
     if let Some(path) = &args.csv {
-        write_csv(path, &predictions)?;
+        write_csv(path, predictions.iter().flat_map(rows))?;
     }
     if args.json {
         Ok(writeln!(io::stdout(), "{}", serde_json::to_string_pretty(&predictions)?)?)
@@ -330,32 +315,25 @@ struct Row<'a> {
     error: Option<&'a str>,
 }
 
-fn write_csv(path: &Path, predictions: &[Prediction]) -> Result<()> {
-    let mut csv = csv::Writer::from_writer(Vec::new());
-    for prediction in predictions {
-        let Prediction { path, score, verdict, calibrated, faces, segments, error, .. } = prediction;
-        let row = |clip: Option<usize>, segment: Option<&Segment>| Row {
-            path,
-            verdict: *verdict,
-            score: *score,
-            calibrated: *calibrated,
-            faces: *faces,
-            clip,
-            from_secs: segment.and_then(|segment| segment.from_secs),
-            to_secs: segment.and_then(|segment| segment.to_secs),
-            clip_score: segment.map(|segment| segment.score),
-            error: error.as_deref(),
-        };
-        match segments.is_empty() {
-            true => csv.serialize(row(None, None))?,
-            false => segments
-                .iter()
-                .enumerate()
-                .try_for_each(|(i, segment)| csv.serialize(row(Some(i + 1), Some(segment))))?,
-        }
+/// A row a clip, and one for each video without a score.
+fn rows(prediction: &Prediction) -> Vec<Row<'_>> {
+    let Prediction { path, score, verdict, calibrated, faces, segments, error, .. } = prediction;
+    let row = |clip: Option<usize>, segment: Option<&Segment>| Row {
+        path,
+        verdict: *verdict,
+        score: *score,
+        calibrated: *calibrated,
+        faces: *faces,
+        clip,
+        from_secs: segment.and_then(|segment| segment.from_secs),
+        to_secs: segment.and_then(|segment| segment.to_secs),
+        clip_score: segment.map(|segment| segment.score),
+        error: error.as_deref(),
+    };
+    match segments.is_empty() {
+        true => vec![row(None, None)],
+        false => (1..).zip(segments).map(|(clip, segment)| row(Some(clip), Some(segment))).collect(),
     }
-    let bytes = csv.into_inner().map_err(|error| error.into_error())?;
-    files::write_whole(path, &bytes).with_context(|| cannot_write(path))
 }
 
 fn print_table(predictions: &[Prediction], args: &PredictArgs) -> Result<()> {
@@ -363,7 +341,7 @@ fn print_table(predictions: &[Prediction], args: &PredictArgs) -> Result<()> {
     let (scored, unknown): (Vec<_>, Vec<_>) = predictions.iter().partition(|prediction| prediction.error.is_none());
     if !scored.is_empty() {
         let mut header = vec!["video", "verdict", "score", "confidence", "faces"];
-        header.extend((args.clips > 1).then_some("score of each clip"));
+        header.extend((args.scoring.clips > 1).then_some("score of each clip"));
         let row = |prediction: &&Prediction| {
             let number = |value: Option<f64>| value.map_or("-".into(), |value| format!("{value:.3}"));
             let mut cells = vec![
@@ -374,12 +352,12 @@ fn print_table(predictions: &[Prediction], args: &PredictArgs) -> Result<()> {
                 prediction.faces.map_or("-".into(), |faces| faces.to_string()),
             ];
             let clips: Vec<_> = prediction.segments.iter().map(|segment| format!("{:.2}", segment.score)).collect();
-            cells.extend((args.clips > 1).then(|| clips.join(" ")));
+            cells.extend((args.scoring.clips > 1).then(|| clips.join(" ")));
             cells
         };
         writeln!(out, "{}", plain_table(header.into_iter().map(str::to_owned).collect(), scored.iter().map(row)))?;
-        if args.clips > 1 {
-            writeln!(out, "{} clips a video; its score is the {}", args.clips, args.pool)?;
+        if args.scoring.clips > 1 {
+            writeln!(out, "{} clips a video; its score is the {}", args.scoring.clips, args.scoring.pool)?;
         }
     }
     for prediction in unknown {

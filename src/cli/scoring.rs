@@ -5,6 +5,7 @@ use std::rc::Rc;
 use std::sync::atomic::AtomicBool;
 
 use anyhow::{Context, Result};
+use clap::Args;
 
 use super::pipeline::{Clips, NamedSet};
 use super::relief::{limit_device_memory, memory_manager};
@@ -16,15 +17,21 @@ use crate::memory::{DeviceGauge, Guard, Ladder, Reason};
 use crate::model::{Detector, Placement};
 use crate::train::{Checkpoint, Checkpoints};
 
-/// What a user may ask for beyond the checkpoint's own settings.
-#[derive(Debug, Clone, Copy)]
-pub(super) struct Wishes<'a> {
-    pub batch_size: Option<usize>,
-    pub device: Option<&'a str>,
-    pub clips_a_video: usize,
-    pub pooling: Pooling,
-    /// Of `data.faces.mode`.
-    pub faces: Option<&'a str>,
+/// How videos are to be scored, where the checkpoint's own settings do not decide.
+#[derive(Debug, Args)]
+pub struct ScoringArgs {
+    /// Clips taken from each video, one after the other in time
+    #[arg(long, value_name = "N", default_value_t = 1, value_parser = clap::value_parser!(u16).range(1..=64))]
+    pub(super) clips: u16,
+    /// What makes one score of a video's clips
+    #[arg(long, value_name = "HOW", default_value = "mean")]
+    pub(super) pool: Pooling,
+    /// Clips in a batch
+    #[arg(long, value_name = "N")]
+    batch_size: Option<usize>,
+    /// auto, cpu, cuda or cuda:N
+    #[arg(long, value_name = "D")]
+    device: Option<String>,
 }
 
 /// A network with the weights of a checkpoint, and how it takes videos.
@@ -44,31 +51,32 @@ pub(super) struct Scorer {
 }
 
 impl Scorer {
-    /// Loads the checkpoint in a folder.
-    pub fn open(folder: &Path, wishes: Wishes) -> Result<Self> {
-        Self::load(folder.to_owned(), Checkpoint::open(folder)?, wishes)
+    /// Loads the checkpoint in a folder; `faces` stands for `data.faces.mode`.
+    pub fn open(folder: &Path, args: &ScoringArgs, faces: Option<&str>) -> Result<Self> {
+        Self::load(folder.to_owned(), Checkpoint::open(folder)?, args, faces)
     }
 
-    /// Loads the checkpoint that a run was tested with.
-    pub fn of_run(run: &Path, wishes: Wishes) -> Result<Self> {
+    /// Loads the checkpoint that a run was tested with; `faces` as in [`open`](Self::open).
+    pub fn of_run(run: &Path, args: &ScoringArgs, faces: Option<&str>) -> Result<Self> {
         let checkpoints = Checkpoints::of_run(run);
         let best = checkpoints.path("best");
         let checkpoint = Checkpoint::open(&best)?;
         let tested = checkpoints.tested(&checkpoint.config);
         let checkpoint = if tested == best { checkpoint } else { Checkpoint::open(&tested)? };
-        Self::load(tested, checkpoint, wishes)
+        Self::load(tested, checkpoint, args, faces)
     }
 
-    fn load(folder: PathBuf, checkpoint: Checkpoint, wishes: Wishes) -> Result<Self> {
+    fn load(folder: PathBuf, checkpoint: Checkpoint, args: &ScoringArgs, faces: Option<&str>) -> Result<Self> {
+        let clips_a_video = usize::from(args.clips);
         let overrides = overrides_of(
             &[],
             &[
-                ("training.batch_size", wishes.batch_size.map(|n| n.to_string())),
-                ("gpu.device", wishes.device.map(str::to_owned)),
-                ("data.faces.mode", wishes.faces.map(str::to_owned)),
+                ("training.batch_size", args.batch_size.map(|n| n.to_string())),
+                ("gpu.device", args.device.clone()),
+                ("data.faces.mode", faces.map(str::to_owned)),
                 // Pairs, which nothing is trained on here, would want an even batch.
                 ("data.sampler", Some("shuffled".to_owned())),
-                ("data.max_frames", Some((checkpoint.config.data.max_frames * wishes.clips_a_video).to_string())),
+                ("data.max_frames", Some((checkpoint.config.data.max_frames * clips_a_video).to_string())),
             ],
         );
         let config = config::resolve(&checkpoint.config, &overrides)?;
@@ -82,7 +90,7 @@ impl Scorer {
             tracing::warn!("scores are not calibrated: {error}");
         });
         let (temperature, shows_faces) = state.map_or((None, None), |state| (state.temperature(), state.shows_faces));
-        let Wishes { clips_a_video, pooling, .. } = wishes;
+        let pooling = args.pool;
         Ok(Self { folder, config, detector, temperature, shows_faces, placement, clips_a_video, pooling })
     }
 

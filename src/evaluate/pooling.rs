@@ -4,6 +4,8 @@ use std::fmt;
 
 use clap::ValueEnum;
 
+use crate::metrics::{logit, sigmoid};
+
 /// How the scores of a video's clips become one; of a single clip all are the same.
 #[derive(Debug, Clone, Copy, Default, PartialEq, Eq, ValueEnum)]
 pub enum Pooling {
@@ -23,13 +25,7 @@ impl Pooling {
         match (self, scores) {
             (_, [score]) => *score,
             (Self::Mean, _) => mean(&mut scores.iter().copied()),
-            (Self::Logit, _) => {
-                let logit = |score: &f64| {
-                    let p = score.clamp(1e-12, 1.0 - 1e-12);
-                    (p / (1.0 - p)).ln()
-                };
-                1.0 / (1.0 + (-mean(&mut scores.iter().map(logit))).exp())
-            }
+            (Self::Logit, _) => sigmoid(mean(&mut scores.iter().map(|score| logit(*score)))),
             (Self::Max, _) => scores.iter().copied().fold(f64::NEG_INFINITY, f64::max),
         }
     }

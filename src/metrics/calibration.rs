@@ -60,7 +60,13 @@ impl Calibration {
 /// A probability whose logit is divided by the temperature.
 #[must_use]
 pub fn calibrated(score: f64, temperature: f64) -> f64 {
-    1.0 / (1.0 + (-logit(score) / temperature).exp())
+    sigmoid(logit(score) / temperature)
+}
+
+/// The probability of a logit.
+#[must_use]
+pub fn sigmoid(logit: f64) -> f64 {
+    1.0 / (1.0 + (-logit).exp())
 }
 
 /// The temperature that divides logits so that the log-loss is least; between e^-3 and e^3. `None` where one class is
@@ -76,9 +82,7 @@ pub fn fit_temperature(scores: &[f64], is_fake: &[bool]) -> Option<f64> {
     }
     let logits: Vec<f64> = scores.iter().map(|score| logit(*score)).collect();
     let slope = |inverse: f64| -> f64 {
-        let of = |(logit, fake): (&f64, &bool)| {
-            (1.0 / (1.0 + (-inverse * logit).exp()) - f64::from(u8::from(*fake))) * logit
-        };
+        let of = |(logit, fake): (&f64, &bool)| (sigmoid(inverse * logit) - f64::from(u8::from(*fake))) * logit;
         logits.iter().zip(is_fake).map(of).sum()
     };
     let [mut low, mut high] = LOG_TEMPERATURES;
@@ -90,8 +94,9 @@ pub fn fit_temperature(scores: &[f64], is_fake: &[bool]) -> Option<f64> {
     Some((0.5 * (low + high)).exp())
 }
 
-/// Finite also where a probability is 0 or 1 to the last bit.
-fn logit(score: f64) -> f64 {
+/// The logit of a probability; finite also where that is 0 or 1 to the last bit.
+#[must_use]
+pub fn logit(score: f64) -> f64 {
     let p = score.clamp(1e-12, 1.0 - 1e-12);
     (p / (1.0 - p)).ln()
 }

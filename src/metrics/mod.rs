@@ -11,7 +11,7 @@ mod samples;
 
 use serde::{Deserialize, Serialize};
 
-pub use calibration::{Calibration, CalibrationBin, calibrated, fit_temperature};
+pub use calibration::{Calibration, CalibrationBin, calibrated, fit_temperature, logit, sigmoid};
 pub use curve::{Confusion, CurvePoint, OperatingPoint, curve, operating_points};
 pub use delong::{Comparison, compare};
 pub use samples::Samples;

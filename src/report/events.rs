@@ -4,18 +4,17 @@
 //! of that (TensorFlow's `record_writer.h`, `event.proto` and `summary.proto`).
 
 use std::fs::{self, File, OpenOptions};
-use std::io::{self, Cursor, Write};
+use std::io::{self, Write};
 use std::path::{Path, PathBuf};
 
-use image::codecs::jpeg::JpegEncoder;
-use image::{ImageEncoder, RgbImage};
+use image::RgbImage;
 use prost::Message;
 
 use super::pr_curve::{self, Metadata, TensorProto};
+use crate::drawing;
 
 const PREFIX: &str = "events.out.tfevents.";
 const VERSION: &str = "brain.Event:2";
-const JPEG_QUALITY: u8 = 90;
 
 #[derive(Clone, PartialEq, Message)]
 struct Event {
@@ -111,11 +110,8 @@ impl EventFile {
     /// The disk is full.
     pub fn picture(&mut self, step: u64, tag: &str, picture: &RgbImage) -> io::Result<()> {
         let (width, height) = picture.dimensions();
-        let mut jpeg = Cursor::new(Vec::new());
-        JpegEncoder::new_with_quality(&mut jpeg, JPEG_QUALITY)
-            .write_image(picture, width, height, image::ExtendedColorType::Rgb8)
-            .map_err(io::Error::other)?;
-        self.write(&picture_event(now(), step, tag, [width, height], jpeg.into_inner()))
+        let jpeg = drawing::jpeg(picture).map_err(io::Error::other)?;
+        self.write(&picture_event(now(), step, tag, [width, height], jpeg))
     }
 
     /// Adds a precision-recall curve of scores from 0 to 1.
