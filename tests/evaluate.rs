@@ -115,6 +115,12 @@ fn training_leaves_what_its_test_says_and_evaluate_says_the_same() {
     let mistakes = set["mistakes"].as_array().unwrap();
     assert_eq!(mistakes.len(), wrong.count().min(12));
     assert!(!mistakes.is_empty(), "two epochs do not make a perfect detector");
+    let sureness: Vec<_> = mistakes.iter().map(|mistake| (mistake["score"].as_f64().unwrap() - 0.5).abs()).collect();
+    assert!(sureness.is_sorted_by(|a, b| a >= b), "the most confident first: {sureness:?}");
+    let of = |method: &str| list.iter().filter(|row| row["label"] == "real" || row["method"] == method).count();
+    for method in ["reenact", "swap"] {
+        assert_eq!(set["methods"][method]["videos"], of(method), "{method}: its fakes, and all reals");
+    }
     for mistake in mistakes {
         let picture = image::open(run.join(mistake["picture"].as_str().unwrap())).unwrap();
         assert_eq!((picture.width(), picture.height()), (32, 32));

@@ -130,6 +130,7 @@ fn a_run_that_goes_on() {
     let html = fs::read_to_string(&page).unwrap();
     assert!(html.contains("not ended") && html.contains("Epoch 3 of 8 · step 124"), "{}", html.len());
     assert!(html.contains("all epochs would take about 2 min 25 s more"));
+    assert!(!html.contains("could not be read"), "a line that is being written is no damage");
     look_at(&page, "going-on", 8);
 }
 

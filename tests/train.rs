@@ -199,6 +199,9 @@ fn a_run_leaves_what_the_guide_promises_and_evaluate_repeats_its_test() {
     let csv = fs::read_to_string(run.join("metrics.csv")).unwrap();
     assert_eq!(csv.lines().count(), 3, "{csv}");
     assert!(fs::read_to_string(run.join("config.yaml")).unwrap().contains("gradient_accumulation: 2"));
+    assert!(shown.contains("training loss "), "a line that shows how it fell: {shown}");
+    let page = fs::read_to_string(run.join("report.html")).unwrap();
+    assert!(page.contains("completed") && page.contains("Epoch 2 of 2"), "the page is written at the end, too");
 
     let [start] = &log_lines(&run, "start")[..] else { panic!("it was started once") };
     for made_of in [start, &report] {
@@ -285,6 +288,8 @@ fn an_interrupted_and_a_killed_run_end_like_an_undisturbed_one() {
     signal(&child, "KILL");
     child.wait().unwrap();
     let run = only_run(killed.path());
+    let page = fs::read_to_string(run.join("report.html")).unwrap();
+    assert!(page.contains("not ended") && page.contains("Epoch 1 of 2"), "the page shows the epoch that is finished");
     succeed(&mut resume(&run));
     assert_same_training(&run, &straight);
     assert_eq!(json(&run.join("report.json"))["test"], json(&straight.join("report.json"))["test"]);
