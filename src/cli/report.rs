@@ -1,6 +1,6 @@
 //! `dfdetect report`: what came of runs, as tables and as a page.
 
-use std::collections::{BTreeMap, BTreeSet};
+use std::collections::BTreeMap;
 use std::fs;
 use std::io::{self, Write};
 use std::path::{Path, PathBuf};
@@ -11,7 +11,7 @@ use percent_encoding::{AsciiSet, NON_ALPHANUMERIC, percent_encode};
 use serde::Serialize;
 use serde_json::Value;
 
-use crate::config::{self, Config};
+use crate::config;
 use crate::metrics::Metrics;
 use crate::report::{Run, RunFolder, Status, comparison_page, plain_table, run_page, write_page_to};
 
@@ -19,9 +19,6 @@ const EXAMPLES: &str = "Examples:
   dfdetect report --run runs/quick_demo-20260101-120000
   dfdetect report --run runs/*
   xdg-open \"$(dfdetect report --run runs/quick_demo-20260101-120000 --open)\"";
-
-/// Where a run is written says nothing about it.
-const NO_SETTING: &str = "output.directory";
 
 /// What stands for itself in the path of an address.
 const PLAIN: AsciiSet = NON_ALPHANUMERIC.remove(b'/').remove(b'-').remove(b'.').remove(b'_').remove(b'~');
@@ -70,8 +67,6 @@ struct RunOutput {
     seconds: f64,
     #[serde(skip_serializing_if = "Option::is_none")]
     oom_events: Option<usize>,
-    #[serde(skip)]
-    settings: BTreeMap<String, Value>,
 }
 
 pub(super) fn run(args: &ReportArgs) -> Result<()> {
@@ -116,8 +111,11 @@ fn address(path: &Path) -> Result<String> {
 
 impl Output {
     fn of(runs: &[Run]) -> Self {
-        let runs: Vec<_> = runs.iter().map(RunOutput::of).collect();
-        Self { differences: differences(&runs), runs }
+        let configs: Vec<_> = runs.iter().map(|run| &run.config).collect();
+        let json =
+            |values: Vec<_>| values.into_iter().map(|value| serde_json::to_value(value).unwrap_or_default()).collect();
+        let differences = config::differences(&configs).into_iter().map(|(key, values)| (key, json(values)));
+        Self { runs: runs.iter().map(RunOutput::of).collect(), differences: differences.collect() }
     }
 }
 
@@ -134,7 +132,6 @@ impl RunOutput {
             test: report.and_then(|report| report.test.clone()),
             seconds: run.log.epochs.iter().map(|epoch| epoch.seconds).sum(),
             oom_events: report.map(|report| report.memory.oom_events),
-            settings: settings(&run.config),
         }
     }
 }
@@ -149,21 +146,6 @@ fn tables(output: &Output) -> String {
         text += &format!("{}\n", plain_table(header, output.differences.iter().map(row)));
     }
     text
-}
-
-fn settings(config: &Config) -> BTreeMap<String, Value> {
-    let keys = config::flatten(config).into_iter().filter(|(key, value)| !value.is_mapping() && key != NO_SETTING);
-    keys.map(|(key, value)| (key, serde_json::to_value(value).unwrap_or_default())).collect()
-}
-
-fn differences(runs: &[RunOutput]) -> BTreeMap<String, Vec<Value>> {
-    let keys: BTreeSet<&String> = runs.iter().flat_map(|run| run.settings.keys()).collect();
-    let values = |key: &String| -> Vec<Value> {
-        runs.iter().map(|run| run.settings.get(key).cloned().unwrap_or(Value::Null)).collect()
-    };
-    let each = keys.into_iter().map(|key| (key.clone(), values(key)));
-    let differ = |values: &[Value]| values.windows(2).any(|two| two[0] != two[1]);
-    each.filter(|(_, values)| differ(values)).collect()
 }
 
 /// The last part of its path.

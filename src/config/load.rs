@@ -191,6 +191,21 @@ pub fn flatten(config: &Config) -> BTreeMap<String, Value> {
     keys
 }
 
+/// Settings by dotted path in which configurations differ, with a value of each configuration. Where a run is written is
+/// none: it says nothing about the run.
+#[must_use]
+pub fn differences(configs: &[&Config]) -> BTreeMap<String, Vec<Value>> {
+    let mut values: BTreeMap<String, Vec<Value>> = BTreeMap::new();
+    for (key, value) in configs.iter().flat_map(|config| flatten(config)) {
+        values.entry(key).or_default().push(value);
+    }
+    let differ = |key: &str, values: &[Value]| {
+        !values[0].is_mapping() && key != "output.directory" && values.windows(2).any(|two| two[0] != two[1])
+    };
+    values.retain(|key, values| differ(key, values));
+    values
+}
+
 fn known_keys_of(section: &str) -> Vec<String> {
     let prefix = if section.is_empty() { String::new() } else { format!("{section}.") };
     known_keys()

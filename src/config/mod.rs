@@ -17,7 +17,7 @@ pub use augmentation::{AugmentationConfig, SelfBlend};
 pub use data::{
     CacheConfig, DataConfig, FaceConfig, FaceMode, GroupBy, LayoutChoice, LoaderConfig, OnMiss, SamplerChoice, Sampling,
 };
-pub use load::{ConfigError, Loaded, flatten, load, parse, resolve};
+pub use load::{ConfigError, Loaded, differences, load, parse, resolve};
 pub use model::{BACKBONE_PARTS, Freeze, Pretrained};
 pub use scalars::{AutoBytes, BatchSize, DeviceChoice, Methods, Precision, Roots, Switch};
 pub use schema::{

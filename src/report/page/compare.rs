@@ -9,9 +9,10 @@ use super::document::{Section, document};
 use super::log::{Epoch, What};
 use super::results::spread;
 use super::run::Run;
-use super::settings::flat;
+use super::settings::plain;
 use super::summary::badge;
 use super::words::{UNKNOWN, bytes, entries, interval, number, percent, seconds};
+use crate::config;
 use crate::metrics::Metrics;
 
 /// Colours that the page has.
@@ -133,12 +134,9 @@ fn methods(runs: &[Run], names: &[String]) -> Markup {
 }
 
 fn settings(runs: &[Run], names: &[String]) -> Markup {
-    let all: Vec<_> = runs.iter().map(|run| flat(&run.config)).collect();
-    let keys: BTreeSet<_> = all.iter().flat_map(|settings| settings.keys()).collect();
-    let row = |key: &&String| -> (String, Vec<String>) {
-        ((*key).clone(), all.iter().map(|settings| settings.get(*key).cloned().unwrap_or_default()).collect())
-    };
-    let rows: Vec<_> = keys.iter().map(row).filter(|(_, cells)| cells.windows(2).any(|two| two[0] != two[1])).collect();
+    let differences = config::differences(&runs.iter().map(|run| &run.config).collect::<Vec<_>>());
+    let rows = differences.into_iter().map(|(key, values)| (key, values.iter().map(plain).collect::<Vec<_>>()));
+    let rows: Vec<_> = rows.collect();
     html! {
         @if rows.is_empty() { p { "None: these runs had the same settings." } }
         @else { (table("setting", names, rows.into_iter())) }

@@ -1,7 +1,5 @@
 //! How a run was set up: what differs from the defaults, all of it, and what it was made with.
 
-use std::collections::BTreeMap;
-
 use maud::{Markup, html};
 use serde_yaml::Value;
 
@@ -9,12 +7,9 @@ use super::run::Run;
 use crate::config::{self, Config};
 use crate::report::Provenance;
 
-/// A setting with its value and the default, in words.
-type Difference = (String, String, String);
-
 pub fn section(run: &Run) -> Markup {
     let yaml = serde_yaml::to_string(&run.config).unwrap_or_default();
-    let differences = differences(&run.config);
+    let differences = config::differences(&[&run.config, &Config::default()]);
     let report = run.report.as_ref().map(|report| &report.provenance);
     let provenance = report.or(run.log.start.as_ref().map(|start| &start.provenance));
     html! {
@@ -22,8 +17,8 @@ pub fn section(run: &Run) -> Markup {
         @else {
             div.wide tabindex="0" { table {
                 thead { tr { th scope="col" { "setting" } th.text scope="col" { "this run" } th.text scope="col" { "default" } } }
-                tbody { @for (key, value, default) in &differences {
-                    tr { th.name scope="row" { code { (key) } } td.text.name { (value) } td.text.soft.name { (default) } }
+                tbody { @for (key, values) in &differences {
+                    tr { th.name scope="row" { code { (key) } } td.text.name { (plain(&values[0])) } td.text.soft.name { (plain(&values[1])) } }
                 } }
             } }
         }
@@ -32,23 +27,8 @@ pub fn section(run: &Run) -> Markup {
     }
 }
 
-/// Settings by key, in words.
-pub fn flat(config: &Config) -> BTreeMap<String, String> {
-    let keys = config::flatten(config).into_iter().filter(|(_, value)| !value.is_mapping());
-    keys.map(|(key, value)| (key, plain(&value))).collect()
-}
-
-fn differences(config: &Config) -> Vec<Difference> {
-    let defaults = flat(&Config::default());
-    let changed = flat(config).into_iter().filter_map(|(key, value)| {
-        let default = defaults.get(&key).cloned().unwrap_or_default();
-        (value != default).then_some((key, value, default))
-    });
-    changed.collect()
-}
-
 /// A value in one line.
-fn plain(value: &Value) -> String {
+pub fn plain(value: &Value) -> String {
     match value {
         Value::String(text) => text.clone(),
         Value::Null => "none".to_owned(),
