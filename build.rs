@@ -5,7 +5,7 @@ use std::path::{Path, PathBuf};
 use std::process::Command;
 
 fn main() {
-    for source in ["guarded.h", "shim.cpp", "foreach.cpp"] {
+    for source in ["guarded.h", "shim.cpp", "foreach.cpp", "trace.cpp"] {
         println!("cargo:rerun-if-changed=src/torch/{source}");
     }
     println!("cargo:rerun-if-env-changed=LIBTORCH");
@@ -28,6 +28,7 @@ fn main() {
         .flag(&include)
         .file("src/torch/shim.cpp")
         .file("src/torch/foreach.cpp")
+        .file("src/torch/trace.cpp")
         .compile("dfdetect_shim");
     println!("cargo:rustc-link-arg=-Wl,-rpath,{}", libtorch.join("lib").display());
 }

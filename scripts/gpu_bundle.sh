@@ -26,8 +26,8 @@ scripts/ffmpeg_slim.sh
 
 targets=(--lib)
 for file in tests/*.rs; do
-    # Some look at sources, or have the ffmpeg program make odd videos: there is nothing of a GPU in those.
-    grep -q 'mod ffmpeg_support\|join("src")' "$file" || targets+=(--test "$(basename "$file" .rs)")
+    # Some look at sources, or need the ffmpeg program, a browser or Python packages: there is nothing of a GPU in those.
+    grep -q 'mod ffmpeg_support\|mod browser_support\|check_exports\|join("src")' "$file" || targets+=(--test "$(basename "$file" .rs)")
 done
 for bench in "${BENCHES[@]}"; do [ ! -f "benches/$bench.rs" ] || targets+=(--bench "$bench"); done
 

@@ -19,6 +19,11 @@ if [ "${1:-}" = --tests ]; then
     PACKAGES+=(ffmpeg)
     command -v chromium >/dev/null || PACKAGES+=(chromium)
 fi
+# What tests load exported models with, beside torch; all that these need is pinned, too.
+TEST_WHEELS=(
+    numpy==2.2.6 onnx==1.19.1 onnxruntime==1.23.2 pillow==11.3.0 safetensors==0.6.2 torchvision==0.26.0
+    coloredlogs==15.0.1 flatbuffers==25.12.19 humanfriendly==10.0 ml_dtypes==0.5.4 packaging==25.0 protobuf==6.33.1
+)
 
 say() { printf 'setup: %s\n' "$*" >&2; }
 fail() {
@@ -86,7 +91,7 @@ install_libtorch() {
     free_gib=$(df --output=avail -BG . | tail -n 1 | tr -dc 0-9)
     [ "$free_gib" -ge 12 ] || fail "$free_gib GiB are free here, libtorch with CUDA needs 12 while it installs" "free some space"
     say "installing libtorch $TORCH_VERSION into .deps (about 5 GB, once)"
-    rm -rf .deps/venv .deps/libtorch .deps/torch-version
+    rm -rf .deps/venv .deps/libtorch .deps/torch-version .deps/test-wheels
     mkdir -p .deps
     python3 -m venv .deps/venv || fail "python3 -m venv failed" "install the venv module of your Python (python3-venv)"
     # Wheels of several GB are unpacked here first; /tmp may be in memory.
@@ -138,8 +143,23 @@ install_centerface() {
     trap - EXIT
 }
 
+install_test_wheels() {
+    [ "$(cat .deps/test-wheels 2>/dev/null)" != "${TEST_WHEELS[*]}" ] || return 0
+    say "installing what tests load exported models with into .deps/venv (about 300 MB, and PyTorch where it is not there, once)"
+    # A libtorch from elsewhere came without a Python.
+    [ -x .deps/venv/bin/pip ] || python3 -m venv .deps/venv ||
+        fail "python3 -m venv failed" "install the venv module of your Python (python3-venv)"
+    mkdir -p .deps/tmp
+    TMPDIR="$PWD/.deps/tmp" .deps/venv/bin/pip install --quiet --no-cache-dir --disable-pip-version-check \
+        "torch==$TORCH_VERSION" "${TEST_WHEELS[@]}" ||
+        fail "pip could not install ${TEST_WHEELS[*]}" "check the network; with a proxy set HTTPS_PROXY"
+    rm -rf .deps/tmp
+    echo "${TEST_WHEELS[*]}" >.deps/test-wheels
+}
+
 check_tools
 install_packages
 install_libtorch
 install_centerface
+[ "${1:-}" != --tests ] || install_test_wheels
 say "ready"

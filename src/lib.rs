@@ -9,6 +9,7 @@
 //! | 2 | [`report`] | what a run writes for people and programs: JSON lines, CSV, TensorBoard's events, the final report |
 //! | 2 | [`evaluate`] | the one forward-only loop that validation, testing and `evaluate` share |
 //! | 2 | [`explain`] | where a detector looked: Grad-CAM over the frames of a clip |
+//! | 2 | [`export`] | a trained network as a file for other programs: safetensors, TorchScript, ONNX |
 //! | 2 | [`demo`] | a small H.264 data set, made from nothing or from real videos |
 //! | 1 | [`data`] | data sets and their layouts, split, decoding, faces, clip cache, loader, augmentation; bytes, no tensors but in the face detector |
 //! | 1 | [`model`] | layers, ResNet and its pretrained weights, the temporal head, the whole detector |
@@ -18,6 +19,7 @@
 //! | 0 | [`drawing`] | rectangles and text on pictures |
 //! | 0 | [`files`] | files that are there whole or not at all |
 //! | 0 | [`metrics`] | pure functions of scores and labels |
+//! | 0 | [`onnx`] | the part of the ONNX format that is read and written here |
 //! | 0 | [`progress`] | bars on a terminal, plain lines elsewhere |
 //! | 0 | [`torch`] | what tch lacks; the only room with `unsafe`, but for one file on FFmpeg in `data` |
 //!
@@ -45,10 +47,12 @@ pub mod demo;
 pub mod drawing;
 pub mod evaluate;
 pub mod explain;
+pub mod export;
 pub mod files;
 pub mod memory;
 pub mod metrics;
 pub mod model;
+pub mod onnx;
 pub mod optim;
 pub mod progress;
 pub mod report;

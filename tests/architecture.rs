@@ -11,6 +11,7 @@ const FLOORS: &[(&str, u8)] = &[
     ("demo", 2),
     ("evaluate", 2),
     ("explain", 2),
+    ("export", 2),
     ("report", 2),
     ("data", 1),
     ("memory", 1),
@@ -20,6 +21,7 @@ const FLOORS: &[(&str, u8)] = &[
     ("drawing", 0),
     ("files", 0),
     ("metrics", 0),
+    ("onnx", 0),
     ("progress", 0),
     ("torch", 0),
 ];

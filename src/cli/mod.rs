@@ -12,6 +12,7 @@ pub mod demo_data;
 mod device;
 pub mod evaluate;
 mod explain;
+pub mod export;
 pub mod extract;
 mod gpus;
 mod measure;
@@ -79,6 +80,8 @@ enum Command {
     Evaluate(evaluate::EvaluateArgs),
     /// Say of videos whether they are real or fake
     Predict(predict::PredictArgs),
+    /// Write a trained detector as one file for other programs: safetensors, TorchScript or ONNX
+    Export(export::ExportArgs),
     /// Line up what came of runs, and draw it on a page
     Report(report::ReportArgs),
     /// Show the memory of this machine, this process and every GPU
@@ -112,6 +115,7 @@ impl Cli {
             Command::Train(args) => train::run(&args),
             Command::Evaluate(args) => evaluate::run(&args),
             Command::Predict(args) => predict::run(&args),
+            Command::Export(args) => export::run(&args),
             Command::Report(args) => report::run(&args),
             Command::Meminfo(args) => meminfo::run(&args),
             Command::Suggest(args) => suggest::run(&args),
@@ -184,6 +188,7 @@ pub fn is_closed_pipe(error: &anyhow::Error) -> bool {
 #[must_use]
 pub fn exit_code(error: &anyhow::Error) -> u8 {
     let usage = error.is::<ConfigError>()
+        || error.is::<export::Exists>()
         || error.downcast_ref().is_some_and(DataError::is_usage)
         || error.downcast_ref().is_some_and(CheckpointError::is_usage)
         || error.downcast_ref().is_some_and(PretrainedError::is_usage)

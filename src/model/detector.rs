@@ -9,9 +9,10 @@ use super::temporal::Head;
 use crate::config::ModelConfig;
 use crate::torch::{self, Autocast, Format, Result};
 
-/// ImageNet's channel means and standard deviations, for pixels in 0..1.
-const MEAN: [f32; 3] = [0.485, 0.456, 0.406];
-const STD: [f32; 3] = [0.229, 0.224, 0.225];
+/// ImageNet's channel means, for pixels in 0..1.
+pub const PIXEL_MEAN: [f32; 3] = [0.485, 0.456, 0.406];
+/// ImageNet's standard deviations, likewise.
+pub const PIXEL_STD: [f32; 3] = [0.229, 0.224, 0.225];
 
 /// What the detector says; positive means fake.
 #[derive(Debug)]
@@ -56,8 +57,8 @@ impl Detector {
             backbone,
             parts_a_segment: if config.activation_checkpointing { 1 } else { PARTS },
             head,
-            mean_c: constant(MEAN)?,
-            std_c: constant(STD)?,
+            mean_c: constant(PIXEL_MEAN)?,
+            std_c: constant(PIXEL_STD)?,
             parameters,
             device,
             format,
@@ -69,6 +70,11 @@ impl Detector {
     #[must_use]
     pub fn parameters(&self) -> &Parameters {
         &self.parameters
+    }
+
+    /// The channel means and deviations of bytes that pixels are normalised with, `[3, 1, 1]` each, by name.
+    pub fn constants(&self) -> [(&'static str, &Tensor); 2] {
+        [("pixel_mean", &self.mean_c), ("pixel_std", &self.std_c)]
     }
 
     /// Where the weights are.
@@ -85,12 +91,17 @@ impl Detector {
 
     /// Logits of u8 RGB frames `[B, T, H, W, 3]` on the detector's device.
     ///
+    /// What is exported is a trace of this. So here and below, sizes and devices come from tensors, as numbers would become
+    /// part of the trace: it holds for any number of clips and frames, on any device.
+    ///
     /// # Errors
     /// Out of memory, or shapes that do not fit.
     pub fn forward(&self, frames_bthwc: &Tensor, mode: Mode) -> Result<Logits> {
-        let (b, t) = (frames_bthwc.size()[0], frames_bthwc.size()[1]);
         let images_nchw = self.images(&frames_bthwc.f_flatten(0, 1)?)?;
-        self.logits(&self.features(&images_nchw, mode)?.f_view([b, t, -1])?, mode)
+        let features_nf = self.features(&images_nchw, mode)?;
+        let one_bt1 = frames_bthwc.f_select(4, 0)?.f_select(3, 0)?.f_narrow(2, 0, 1)?;
+        let shape_btf = one_bt1.f_expand([-1, -1, self.backbone.features], false)?;
+        self.logits(&features_nf.f_reshape_as(&shape_btf)?, mode)
     }
 
     /// The backbone's float32 features `[N, F]` of normalised images `[N, 3, H, W]`.
@@ -99,7 +110,7 @@ impl Detector {
     /// Out of memory, or shapes that do not fit.
     pub fn features(&self, images_nchw: &Tensor, mode: Mode) -> Result<Tensor> {
         let _autocast = Autocast::enter(self.device, self.format)?;
-        self.backbone.forward_parts(0..PARTS, images_nchw, mode)?.f_to_kind(Kind::Float)
+        self.backbone.forward_parts(0..PARTS, images_nchw, mode)?.f_to_dtype(Kind::Float, false, false)
     }
 
     /// The backbone's last maps `[N, F, h, w]` in float32, of which [`features_of_maps`](Self::features_of_maps) makes
@@ -143,11 +154,11 @@ impl Detector {
     /// # Errors
     /// Out of memory, or other shapes.
     pub fn images(&self, pixels_nhwc: &Tensor) -> Result<Tensor> {
-        let constant = |values_c11: &Tensor| values_c11.f_to_device(pixels_nhwc.device());
-        let images_nchw = pixels_nhwc.f_permute([0, 3, 1, 2])?.f_to_kind(Kind::Float)?;
+        let here = pixels_nhwc.device();
+        let images_nchw = pixels_nhwc.f_permute([0, 3, 1, 2])?.f_to_dtype(Kind::Float, false, false)?;
         let mut images_nchw = if self.channels_last { images_nchw } else { images_nchw.f_contiguous()? };
-        let images_nchw = images_nchw.f_sub_(&constant(&self.mean_c)?)?.f_div_(&constant(&self.std_c)?)?;
-        images_nchw.f_to_device(self.device)
+        let images_nchw = images_nchw.f_sub_(&on(&self.mean_c, here)?)?.f_div_(&on(&self.std_c, here)?)?;
+        on(&images_nchw, self.device)
     }
 
     /// Moves the network to the CPU, where it goes on in `format`. Gradients are lost.
@@ -164,6 +175,11 @@ impl Detector {
         (self.device, self.format) = (Device::Cpu, format);
         Ok(())
     }
+}
+
+/// The tensor on this device; where it is there already, nothing is done.
+fn on(tensor: &Tensor, device: Device) -> Result<Tensor> {
+    if tensor.device() == device { Ok(tensor.shallow_clone()) } else { tensor.f_to_device(device) }
 }
 
 #[cfg(test)]
@@ -209,7 +225,7 @@ mod tests {
         let _alone = generator_lock();
         let network = detector(Temporal::Mean, true);
         let black = Tensor::zeros([1, 2, 2, 3], (Kind::Uint8, Device::Cpu));
-        let first = f64::from(-MEAN[0] / STD[0]);
+        let first = f64::from(-PIXEL_MEAN[0] / PIXEL_STD[0]);
         assert!((network.images(&black).unwrap().double_value(&[0, 0, 1, 1]) - first).abs() < 1e-6);
     }
 

@@ -1,6 +1,6 @@
 //! Convolution, batch norm, linear, layer norm and LSTM on fallible operations, with PyTorch's names and first values.
 
-use tch::{Kind, Tensor};
+use tch::Tensor;
 
 use super::mode::Mode;
 use super::parameters::{Frozen, Init, Scope};
@@ -136,7 +136,8 @@ impl BiLstm {
     }
 
     pub fn forward(&self, x_bti: &Tensor, mode: Mode) -> Result<Tensor> {
-        let start = Tensor::f_zeros([2 * self.layers, x_bti.size()[0], self.hidden], (Kind::Float, x_bti.device()))?;
+        let one_1b1 = x_bti.f_narrow(1, 0, 1)?.f_narrow(2, 0, 1)?.f_transpose(0, 1)?;
+        let start = one_1b1.f_expand([2 * self.layers, -1, self.hidden], false)?.f_zeros_like()?.f_contiguous()?;
         // Dropout stands between layers: with a single one there is no place for it.
         let dropout = if self.layers > 1 { self.dropout } else { 0.0 };
         let weights: Vec<_> = self.weights.iter().collect();

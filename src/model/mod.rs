@@ -13,7 +13,7 @@ mod recompute;
 mod resnet;
 mod temporal;
 
-pub use detector::{Detector, Logits};
+pub use detector::{Detector, Logits, PIXEL_MEAN, PIXEL_STD};
 pub use mode::Mode;
 pub use parameters::{Parameter, Parameters, Role};
 pub use placement::Placement;

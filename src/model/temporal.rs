@@ -40,9 +40,8 @@ impl Attention {
 
     /// Queries, keys and values, each `[B, heads, T, D / heads]`.
     fn projected(&self, x_btd: &Tensor) -> Result<[Tensor; 3]> {
-        let (b, t, d) = x_btd.size3()?;
         let projected = x_btd.f_linear(&self.in_proj_weight, Some(&self.in_proj_bias))?;
-        let by_head = projected.f_view([b, t, 3, self.heads, d / self.heads])?.f_permute([2, 0, 3, 1, 4])?;
+        let by_head = projected.f_unflatten(-1, [3, self.heads, -1])?.f_permute([2, 0, 3, 1, 4])?;
         Ok([by_head.f_select(0, 0)?, by_head.f_select(0, 1)?, by_head.f_select(0, 2)?])
     }
 
@@ -55,11 +54,10 @@ impl Attention {
     }
 
     fn forward(&self, x_btd: &Tensor, mode: Mode) -> Result<Tensor> {
-        let (b, t, d) = x_btd.size3()?;
         let [q, k, v] = self.projected(x_btd)?;
         let dropout = if mode.is_training() { self.dropout } else { 0.0 };
         let mixed = Tensor::f_scaled_dot_product_attention(&q, &k, &v, None::<Tensor>, dropout, false, None, false)?;
-        let mixed_btd = mixed.f_transpose(1, 2)?.f_reshape([b, t, d])?;
+        let mixed_btd = mixed.f_transpose(1, 2)?.f_flatten(2, 3)?;
         self.norm.forward(&self.out_proj.forward(&mixed_btd)?.f_add(x_btd)?)
     }
 }

@@ -1,11 +1,14 @@
-//! What tch lacks: CUDA loaded at run time, autocast for every device, one thread's share of cores, the caching allocator.
+//! What tch lacks: CUDA loaded at run time, autocast for every device, one thread's share of cores, the caching allocator,
+//! TorchScript with weights in it.
 //!
-//! The only room with `unsafe`, all of it in `ffi.rs` and `foreach.rs`; the C++ side is `shim.cpp` and `foreach.cpp`.
+//! The only room with `unsafe`, all of it in `ffi.rs`, `foreach.rs` and `trace.rs`; the C++ side is `shim.cpp`,
+//! `foreach.cpp` and `trace.cpp`.
 //! States of random generators are not saved and put back here: each step seeds them anew, so nothing would use it.
 
 mod allocator;
 mod ffi;
 pub mod foreach;
+pub mod trace;
 
 use std::marker::PhantomData;
 use std::sync::OnceLock;

@@ -11,8 +11,8 @@ use fast_image_resize::{FilterType, PixelType, ResizeAlg, ResizeOptions, Resizer
 use image::RgbImage;
 use tch::{Kind, Tensor};
 
-use super::onnx::{Graph, Model, Node};
 use super::{Face, FaceDetector};
+use crate::onnx::{Graph, Model, Node};
 use crate::torch;
 
 /// The network, which `scripts/setup.sh` obtains.
@@ -41,7 +41,7 @@ impl CenterFace {
     /// # Errors
     /// It holds what this reader does not know, or there is no memory for it.
     pub fn load() -> Result<Self, String> {
-        let network = Model::graph(MODEL).and_then(|graph| Network::new(&graph));
+        let network = Model::read_graph(MODEL).and_then(|graph| Network::new(&graph));
         let network = network.map_err(|problem| format!("the face detector's network cannot be used: {problem}"))?;
         Ok(Self { network: Mutex::new(network) })
     }
@@ -326,7 +326,7 @@ mod tests {
         let fixture: Fixture = serde_json::from_str(include_str!("../../../tests/fixtures/centerface.json")).unwrap();
         let count: i64 = fixture.shape.iter().product();
         let frames: Vec<u8> = (0..count).map(|i| ((i * i / 97 + i * 31) % 256) as u8).collect();
-        let network = Network::new(&Model::graph(MODEL).unwrap()).unwrap();
+        let network = Network::new(&Model::read_graph(MODEL).unwrap()).unwrap();
         let outputs = tch::no_grad(|| network.run(&frames, fixture.shape)).unwrap();
         for (name, output) in OUTPUTS.iter().zip(outputs) {
             let expected = &fixture.outputs[*name];
@@ -378,10 +378,10 @@ mod tests {
 
     #[test]
     fn a_network_with_something_unknown_in_it_is_refused_in_words() {
-        let mut graph = Model::graph(MODEL).unwrap();
+        let mut graph = Model::read_graph(MODEL).unwrap();
         graph.nodes[3].op = "Softmax".into();
         assert!(Network::new(&graph).unwrap_err().contains("`Softmax`"));
-        let mut graph = Model::graph(MODEL).unwrap();
+        let mut graph = Model::read_graph(MODEL).unwrap();
         graph.nodes[0].inputs.clear();
         assert!(Network::new(&graph).unwrap_err().contains("Conv has 0 inputs"));
     }

@@ -6,7 +6,6 @@
 mod centerface;
 mod crop;
 mod decide;
-mod onnx;
 mod take;
 mod track;
 
