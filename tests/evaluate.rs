@@ -10,6 +10,7 @@ use std::process::{Command, Output, Stdio};
 use std::sync::OnceLock;
 
 use data_support::{SETTINGS, write_video};
+use dfdetect::metrics::fit_temperature;
 use serde_json::Value;
 use tempfile::TempDir;
 
@@ -106,7 +107,11 @@ fn training_leaves_what_its_test_says_and_evaluate_says_the_same() {
     assert!(low <= auc && auc <= high, "{overall}");
     let methods: Vec<_> = set["methods"].as_object().unwrap().keys().collect();
     assert_eq!(methods, ["reenact", "swap"]);
-    assert!(left["temperature"].as_f64().unwrap() > 0.0 && set["calibration"]["ece_calibrated"].is_f64());
+    assert_eq!(set["calibration"]["ece_calibrated"].is_f64(), left["temperature"].is_f64());
+    assert_eq!(left["temperature"].as_f64().is_some(), temperature_of_validation(&run).is_some());
+    if let Some(expected) = temperature_of_validation(&run) {
+        assert!((left["temperature"].as_f64().unwrap() / expected - 1.0).abs() < 1e-3, "{left}, {expected}");
+    }
 
     let list = rows(&run.join("predictions.csv"));
     assert_eq!(list.len() as u64, overall["videos"].as_u64().unwrap());
@@ -131,6 +136,29 @@ fn training_leaves_what_its_test_says_and_evaluate_says_the_same() {
         assert_eq!(again["sets"][0][key], set[key], "{key}");
     }
     assert_eq!(again["temperature"], left["temperature"]);
+}
+
+/// Fitted here, on what `evaluate` says of the validation videos.
+fn temperature_of_validation(run: &Path) -> Option<f64> {
+    let output = tempfile::tempdir().unwrap();
+    succeed(dfdetect(&["evaluate", "--split", "val", "--run"]).arg(run).arg("--output").arg(output.path()));
+    let list = rows(&output.path().join("predictions.csv"));
+    let scores: Vec<f64> = list.iter().map(|row| row["video_score"].parse().unwrap()).collect();
+    let is_fake: Vec<bool> = list.iter().map(|row| row["label"] == "fake").collect();
+    fit_temperature(&scores, &is_fake)
+}
+
+/// The detector with a temperature that no validation gave it.
+fn with_temperature(temperature: f64) -> TempDir {
+    let folder = tempfile::tempdir().unwrap();
+    for file in fs::read_dir(trained().checkpoint()).unwrap().map(Result::unwrap) {
+        fs::copy(file.path(), folder.path().join(file.file_name())).unwrap();
+    }
+    let path = folder.path().join("state.json");
+    let mut state: Value = serde_json::from_slice(&fs::read(&path).unwrap()).unwrap();
+    state["history"].as_array_mut().unwrap().last_mut().unwrap()["temperature"] = temperature.into();
+    fs::write(path, state.to_string()).unwrap();
+    folder
 }
 
 #[test]
@@ -174,7 +202,7 @@ fn a_detector_compared_with_itself_is_no_better() {
 }
 
 #[test]
-fn a_video_that_is_listed_twice_counts_once_and_one_class_is_refused() {
+fn a_video_that_is_listed_twice_counts_once_and_of_one_class_there_is_no_auc() {
     let folder = tempfile::tempdir().unwrap();
     for name in ["a.mp4", "b.mp4"] {
         write_video(&folder.path().join(name), &SETTINGS, 16, name.len() + usize::from(name.as_bytes()[0]));
@@ -185,19 +213,37 @@ fn a_video_that_is_listed_twice_counts_once_and_one_class_is_refused() {
     assert_eq!(result["sets"][0]["overall"]["videos"], 2);
 
     fs::write(&list, "path,label\na.mp4,real\nb.mp4,real\n").unwrap();
-    let output =
-        dfdetect(&["evaluate", "--checkpoint"]).arg(trained().checkpoint()).arg("--data").arg(&list).output().unwrap();
-    assert_eq!(output.status.code(), Some(2), "{}", String::from_utf8_lossy(&output.stderr));
-    assert!(String::from_utf8_lossy(&output.stderr).contains("fake"));
+    let overall = evaluate(&["--data", list.to_str().unwrap()])["sets"][0]["overall"].clone();
+    assert_eq!((&overall["videos"], &overall["video_auc"]), (&Value::from(2), &Value::Null));
+    assert!(overall["acc_real"].is_f64() && overall["acc_fake"].is_null(), "{overall}");
+
+    // A set of which nothing can be read does not keep the others from being measured; alone, it is an error.
+    let broken = tempfile::tempdir().unwrap();
+    fs::create_dir(broken.path().join("fake")).unwrap();
+    fs::write(broken.path().join("fake/broken.mp4"), b"no video").unwrap();
+    let [list, broken] = [list.as_path(), broken.path()].map(|path| path.to_str().unwrap());
+    let sets = evaluate(&["--data", broken, list])["sets"].clone();
+    assert_eq!((&sets[0]["overall"]["videos"], &sets[1]["overall"]["videos"]), (&Value::from(0), &Value::from(2)));
+    assert_eq!(sets[0]["unreadable"][0]["path"], "fake/broken.mp4");
+    let mut alone = dfdetect(&["evaluate", "--data", broken, "--checkpoint"]);
+    let output = alone.arg(trained().checkpoint()).output().unwrap();
+    assert_eq!(output.status.code(), Some(2));
+    assert!(String::from_utf8_lossy(&output.stderr).contains("none of 1 videos can be read"));
 }
 
 #[test]
 fn a_prediction_is_the_score_that_evaluate_gives() {
     let data = trained().data();
     let output = trained().folder.path().join("scores");
-    evaluate(&["--data", data.to_str().unwrap(), "--output", output.to_str().unwrap()]);
+    let checkpoint = with_temperature(1.7);
+    let with = |command| {
+        let mut command = dfdetect(&[command, "--checkpoint"]);
+        command.arg(checkpoint.path());
+        command
+    };
+    succeed(with("evaluate").arg("--output").arg(&output).arg("--data").arg(&data));
     let list = rows(&output.join("predictions.csv"));
-    let predictions = predict(&[&data], &[]);
+    let predictions = json(with("predict").arg(&data)).as_array().unwrap().clone();
     assert_eq!(predictions.len(), list.len());
     for (prediction, row) in predictions.iter().zip(&list) {
         assert!(prediction["path"].as_str().unwrap().ends_with(&row["video"]), "{prediction} {row:?}");
@@ -205,6 +251,8 @@ fn a_prediction_is_the_score_that_evaluate_gives() {
         assert!((score - expected).abs() < 1e-6, "{prediction}: {expected}");
         let calibrated = prediction["calibrated"].as_f64().unwrap();
         assert!((calibrated - row["calibrated"].parse::<f64>().unwrap()).abs() < 1e-6);
+        let logit = (score / (1.0 - score)).ln();
+        assert!((calibrated - 1.0 / (1.0 + (-logit / 1.7).exp())).abs() < 1e-9, "{prediction}");
         let is_fake = prediction["verdict"] == "fake";
         assert_eq!(is_fake, score >= 0.5);
         let confidence = prediction["confidence"].as_f64().unwrap();
@@ -226,7 +274,9 @@ fn segments_follow_the_video_in_time_and_the_threshold_decides() {
     assert!((four["score"].as_f64().unwrap() - mean).abs() < 1e-9);
     let list = rows(&csv);
     assert_eq!((list.len(), list[3]["clip"].as_str()), (4, "4"));
-    let highest = predict(&[&video], &["--clips", "4", "--pool", "max"]).remove(0)["score"].as_f64().unwrap();
+    let highest = predict(&[&video], &["--clips", "4", "--pool", "max"]).remove(0);
+    assert!(highest["calibrated"].is_null(), "no temperature is known of highest scores: {highest}");
+    let highest = highest["score"].as_f64().unwrap();
     assert!(segments.iter().any(|segment| (segment["score"].as_f64().unwrap() - highest).abs() < 1e-9));
     assert_eq!(predict(&[&video], &["--threshold", "1"]).remove(0)["verdict"], "real");
 }

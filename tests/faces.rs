@@ -121,6 +121,8 @@ fn videos_without_a_face_are_counted_by_method_and_skipped_or_used_whole() {
     let data = people(2);
     let data = data.path();
 
+    assert_predict_equals_evaluate(home, data);
+
     // Used whole, they are listed all the same, also where no video is opened any more.
     for _ in 0..2 {
         dfdetect(home, &["train"], data, &["data.faces.on_miss=whole_frame"]);
@@ -129,6 +131,38 @@ fn videos_without_a_face_are_counted_by_method_and_skipped_or_used_whole() {
         assert_eq!((&whole["skipped"], &whole["cache_misses"]), (&json!(0), &json!(0)), "{whole}");
         overwrite_with_garbage(data);
     }
+}
+
+/// Of a detector that was trained on faces, also where training used videos without one as a whole.
+fn assert_predict_equals_evaluate(home: &Path, data: &Path) {
+    dfdetect(home, &["train"], data, &["data.faces.on_miss=whole_frame", "cache.enable_cache=false"]);
+    let run = fs::read_dir(home.join("runs")).unwrap().next().unwrap().unwrap().path();
+    let shown = |args: &[&str]| -> Value {
+        let mut command = Command::new(env!("CARGO_BIN_EXE_dfdetect"));
+        command.args(args).arg("--json").arg("--checkpoint").arg(run.join("checkpoints/best"));
+        let output = command.output().unwrap();
+        assert!(output.status.success(), "{}", stderr(&output));
+        serde_json::from_slice(&output.stdout).unwrap()
+    };
+    let (data, measured) = (data.to_str().unwrap(), home.join("measured"));
+    shown(&["evaluate", "--output", measured.to_str().unwrap(), "--data", data]);
+    let csv = fs::read_to_string(measured.join("predictions.csv")).unwrap();
+    let predictions = shown(&["predict", data]);
+    let mut compared = 0;
+    for prediction in predictions.as_array().unwrap() {
+        let path = Path::new(prediction["path"].as_str().unwrap()).strip_prefix(data).unwrap().to_str().unwrap();
+        let Some(score) = prediction["score"].as_f64() else {
+            assert!(prediction["error"].as_str().unwrap().contains("no face was found"), "{prediction}");
+            continue;
+        };
+        assert_eq!(prediction["faces"], 4, "{prediction}");
+        let row = csv.lines().find(|row| row.contains(path)).unwrap();
+        let evaluated: f64 = row.split(',').nth(7).unwrap().parse().unwrap();
+        assert!((score - evaluated).abs() < 1e-6, "{path}: {score}, {evaluated}");
+        compared += 1;
+    }
+    assert_eq!((compared, predictions.as_array().unwrap().len()), (12, 15));
+    fs::remove_dir_all(run).unwrap();
 }
 
 /// All videos keep their size and time, and nothing of their content.

@@ -115,6 +115,16 @@ fn ffpp_keeps_videos_of_one_name_apart_and_takes_the_official_pairs() {
 
     let raw = DataConfig { compression: "raw".into(), ..config(root.path()) };
     refused(Manifest::scan(&raw), &["compression raw", "c23, c40"]);
+    put(&root, "manipulated_sequences/Deepfakes/c40/videos/071_054.mp4", "");
+    let all = Manifest::scan(&DataConfig { compression: "all".into(), ..config(root.path()) }).unwrap();
+    let strong = "manipulated_sequences/Deepfakes/c40/videos/071_054.mp4";
+    assert_eq!(all.videos.len(), 24 + 2);
+    assert_eq!(video(&all, strong).compression.as_deref(), Some("c40"));
+    assert_eq!(
+        original(&all, strong),
+        Some("original_sequences/youtube/c40/videos/071.mp4"),
+        "of the same compression"
+    );
     let two = Manifest::scan(&DataConfig { methods: only(&["Deepfakes", "faceswap"]), ..config(root.path()) }).unwrap();
     assert_eq!(two.videos.iter().filter(|video| video.label == Label::Fake).count(), 8);
     let unknown = Manifest::scan(&DataConfig { methods: only(&["Deepfake"]), ..config(root.path()) });

@@ -7,6 +7,7 @@ use std::path::{Path, PathBuf};
 use anyhow::{Context, Result};
 use serde::Serialize;
 
+use super::pipeline::NamedSet;
 use super::{cannot_write, write_csv};
 use crate::data::{ClipSource, Label, Manifest, SkippedVideo, VideoRecord};
 use crate::drawing;
@@ -24,7 +25,7 @@ const PREDICTIONS: &str = "predictions.csv";
 
 /// The scores of a data set, and what they are about.
 pub(super) struct Scored<'a> {
-    pub name: &'a str,
+    pub set: &'a NamedSet,
     pub manifest: &'a Manifest,
     pub evaluation: &'a Evaluation,
     pub temperature: Option<f64>,
@@ -41,8 +42,9 @@ impl Scored<'_> {
             let VideoRecord { set, path, .. } = self.record(*video);
             SkippedVideo { set: *set, path: path.clone(), reason: reason.clone() }
         });
+        let unreadable = unreadable.chain(self.set.unusable.iter().cloned());
         Assessment {
-            name: self.name.to_owned(),
+            name: self.set.name.clone(),
             overall: samples.metrics_with_intervals(&group_of),
             drawn_over,
             methods: self.by(&group_of, |record| record.method.as_deref(), |record| record.label == Label::Real),
@@ -112,10 +114,16 @@ impl Scored<'_> {
         wrong
     }
 
-    /// Writes a frame of each mistake below `folder`, and its name into the assessment. A video whose clip is no longer to
+    /// Writes a frame of each mistake below `folder`, and its name into the assessment; `place` tells sets apart. A video whose clip is no longer to
     /// be had stays without.
-    fn add_pictures(&self, assessment: &mut Assessment, source: &ClipSource, folder: &Path) -> Result<()> {
-        for (number, (mistake, score)) in assessment.mistakes.iter_mut().zip(self.worst()).enumerate() {
+    fn add_pictures(
+        &self,
+        place: usize,
+        assessment: &mut Assessment,
+        source: &ClipSource,
+        folder: &Path,
+    ) -> Result<()> {
+        for (number, (mistake, score)) in (1..).zip(assessment.mistakes.iter_mut().zip(self.worst())) {
             let mut frames = match source.pictures(score.video) {
                 Ok(frames) if !frames.is_empty() => frames,
                 nothing => {
@@ -126,7 +134,7 @@ impl Scored<'_> {
             };
             let picture = frames.swap_remove(frames.len() / 2);
             let jpeg = drawing::jpeg(&picture).context("a frame cannot be made a JPEG")?;
-            let path = PathBuf::from(PICTURES).join(format!("{}-{:02}.jpg", file_name(self.name), number + 1));
+            let path = PathBuf::from(PICTURES).join(format!("{place}-{number:02}.jpg"));
             let full = folder.join(&path);
             let write = || {
                 fs::create_dir_all(folder.join(PICTURES))?;
@@ -143,7 +151,7 @@ impl Scored<'_> {
         self.evaluation.videos.iter().flat_map(move |VideoScore { video, label, score, clip_scores, .. }| {
             let record = self.record(*video);
             clip_scores.iter().enumerate().map(move |(clip, clip_score)| Prediction {
-                set: self.name,
+                set: &self.set.name,
                 video: self.manifest.video_name(*video),
                 label: *label,
                 method: record.method.as_deref(),
@@ -161,8 +169,7 @@ impl Scored<'_> {
     }
 }
 
-/// What is said of the scores of some data sets; where a folder is given, `evaluation.json`, `predictions.csv` and pictures
-/// are written to it.
+/// What is said of the scores of some data sets; where a folder is given, `predictions.csv` and pictures are written to it.
 pub(super) fn assess(
     checkpoint: &Path,
     scored: &[Scored],
@@ -173,17 +180,19 @@ pub(super) fn assess(
     let temperature = scored.first().and_then(|set| set.temperature);
     if let Some(folder) = folder {
         fs::create_dir_all(folder).with_context(|| cannot_write(folder))?;
-        for (set, assessment) in scored.iter().zip(&mut sets) {
-            set.add_pictures(assessment, source, folder)?;
+        for (place, (set, assessment)) in (1..).zip(scored.iter().zip(&mut sets)) {
+            set.add_pictures(place, assessment, source, folder)?;
         }
         write_csv(&folder.join(PREDICTIONS), scored.iter().flat_map(Scored::predictions))?;
     }
-    let assessments = Assessments { checkpoint: checkpoint.display().to_string(), temperature, sets };
-    if let Some(folder) = folder {
-        let path = RunFolder::open(folder).evaluation();
-        assessments.save(&path).with_context(|| cannot_write(&path))?;
-    }
-    Ok(assessments)
+    Ok(Assessments { checkpoint: checkpoint.display().to_string(), temperature, sets })
+}
+
+/// Writes `evaluation.json`: assessments, and whatever else was found out.
+pub(super) fn write_evaluation(folder: &Path, evaluation: &impl Serialize) -> Result<()> {
+    let path = RunFolder::open(folder).evaluation();
+    let json = serde_json::to_vec_pretty(evaluation).context("what was found cannot be written as JSON")?;
+    files::write_whole(&path, &json).with_context(|| cannot_write(&path))
 }
 
 /// A row of `predictions.csv`.
@@ -199,9 +208,4 @@ struct Prediction<'a> {
     clip_score: f64,
     video_score: f64,
     calibrated: Option<f64>,
-}
-
-/// What a data set's name, which may be a path, is as a part of a file's name.
-fn file_name(name: &str) -> String {
-    name.chars().map(|c| if c.is_alphanumeric() || "-_.".contains(c) { c } else { '-' }).collect()
 }

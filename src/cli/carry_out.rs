@@ -8,7 +8,7 @@ use std::time::Instant;
 
 use anyhow::{Context, Result};
 
-use super::assess::{Scored, assess};
+use super::assess::{Scored, assess, write_evaluation};
 use super::pipeline::{Clips, NamedSet, decide_faces, extract, stop_flag, test_sets};
 use super::plan::{Plan, check_splits};
 use super::relief::{limit_device_memory, memory_manager};
@@ -221,7 +221,7 @@ fn train_and_test(trainer: &mut Trainer, sets: &[NamedSet], source: &ClipSource)
     checkpoint.load_tested(trainer.stepper.learner.tested().parameters())?;
     let temperature = checkpoint.state()?.temperature();
     let mut evaluations = Vec::new();
-    for (name, videos) in sets {
+    for NamedSet { name, videos, .. } in sets {
         match trainer.evaluate(name, videos) {
             Ok(evaluation) => evaluations.push(evaluation),
             Err(TrainError::Evaluate(EvaluateError::Interrupted)) => return Ok((Outcome::Interrupted, None)),
@@ -230,8 +230,9 @@ fn train_and_test(trainer: &mut Trainer, sets: &[NamedSet], source: &ClipSource)
     }
     let manifest = trainer.manifest;
     let each = sets.iter().zip(&evaluations);
-    let scored: Vec<_> =
-        each.map(|((name, _), evaluation)| Scored { name, manifest, evaluation, temperature }).collect();
-    let assessments = assess(&tested, &scored, source, Some(trainer.folder.path()))?;
+    let scored: Vec<_> = each.map(|(set, evaluation)| Scored { set, manifest, evaluation, temperature }).collect();
+    let folder = trainer.folder.path();
+    let assessments = assess(&tested, &scored, source, Some(folder))?;
+    write_evaluation(folder, &assessments)?;
     Ok((Outcome::Completed, Some(assessments)))
 }

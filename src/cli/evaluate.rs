@@ -5,19 +5,20 @@ use std::io::{self, Write};
 use std::path::{Path, PathBuf};
 use std::sync::atomic::AtomicBool;
 
-use anyhow::{Context, Result};
+use anyhow::Result;
 use clap::{Args, ValueEnum};
 use serde::Serialize;
 
-use super::assess::{Scored, assess};
+use super::assess::{Scored, assess, write_evaluation};
 use super::pipeline::{NamedSet, decide_faces, stop_flag, test_sets};
-use super::scoring::{Scorer, ScoringArgs};
+use super::scoring::{Scorer, ScoringArgs, Trained};
 use crate::config::{DataConfig, LayoutChoice, Methods, Roots};
 use crate::data::{DataError, Label, Manifest, Split};
 use crate::evaluate::Evaluation;
 use crate::metrics::{Comparison, compare};
 use crate::progress;
 use crate::report::{Assessments, RunFolder, assessment_tables};
+use crate::train::Checkpoint;
 
 const EXAMPLES: &str = "Examples:
   dfdetect evaluate --run runs/quick_demo-20260101-120000
@@ -27,14 +28,11 @@ const EXAMPLES: &str = "Examples:
 #[derive(Debug, Args)]
 #[command(after_help = EXAMPLES)]
 pub struct EvaluateArgs {
-    /// A run: the checkpoint that it was tested with (its best) and, without --data, its own videos
-    #[arg(long, value_name = "RUN", required_unless_present = "checkpoint", conflicts_with = "checkpoint")]
-    run: Option<PathBuf>,
-    /// A checkpoint's folder, such as RUN/checkpoints/best
-    #[arg(long, value_name = "DIR", requires = "data")]
-    checkpoint: Option<PathBuf>,
-    /// Other folders with real/ and fake/ in them, or of another known layout: all of their videos are scored
-    #[arg(long, value_name = "DIR", num_args = 1..)]
+    #[command(flatten)]
+    trained: Trained,
+    /// Other folders with real/ and fake/ in them, or of another known layout: all of their videos are scored.
+    /// Without it, a run's own
+    #[arg(long, value_name = "DIR", num_args = 1.., required_unless_present = "run")]
     data: Vec<PathBuf>,
     /// Which side of the run's split; `test` has the run's other test data sets with it
     #[arg(long, value_name = "SPLIT", default_value = "test", conflicts_with = "data")]
@@ -59,7 +57,7 @@ enum SplitName {
     Test,
 }
 
-/// What `--json` prints; keys may be added, not renamed.
+/// What `--json` prints and `evaluation.json` has; keys may be added, not renamed.
 #[derive(Serialize)]
 struct Output {
     #[serde(flatten)]
@@ -79,12 +77,7 @@ struct Compared {
 }
 
 pub(super) fn run(args: &EvaluateArgs) -> Result<()> {
-    let scorer = match (&args.run, &args.checkpoint) {
-        (Some(run), _) => Scorer::of_run(run, &args.scoring, None)?,
-        (None, checkpoint) => {
-            Scorer::open(checkpoint.as_deref().context("--run or --checkpoint is missing")?, &args.scoring, None)?
-        }
-    };
+    let scorer = Scorer::new(args.trained.open()?, &args.scoring, None)?;
     progress::set_level(scorer.config.logging.level);
     let stop = stop_flag()?;
     let asked = Asked::of(args, &scorer, &stop)?;
@@ -94,23 +87,23 @@ pub(super) fn run(args: &EvaluateArgs) -> Result<()> {
         .sets
         .iter()
         .zip(&evaluations)
-        .map(|((name, _), evaluation)| {
-            let Asked { manifest, .. } = &asked;
-            Scored { name, manifest, evaluation, temperature: scorer.temperature }
-        })
+        .map(|(set, evaluation)| Scored { set, manifest: &asked.manifest, evaluation, temperature: scorer.temperature })
         .collect();
-    if let Some(nothing) = evaluations.iter().find(|evaluation| evaluation.videos.is_empty()) {
-        return Err(none_readable(&asked.manifest, nothing).into());
+    if evaluations.iter().all(|evaluation| evaluation.videos.is_empty()) {
+        return Err(none_readable(&asked.manifest, &evaluations).into());
     }
-    let comparison = args
-        .compare
-        .as_deref()
-        .map(|other| asked.compare(&Scorer::open(other, &args.scoring, None)?, &evaluations, args, &stop));
+    let comparison = args.compare.as_deref().map(|other| {
+        let other = (other.to_owned(), Checkpoint::open(other)?);
+        asked.compare(&Scorer::new(other, &args.scoring, None)?, &evaluations, &stop)
+    });
     let output = Output {
         assessments: assess(&scorer.folder, &scored, &clips.source, args.output.as_deref())?,
         pooling: args.scoring.pool.to_string(),
         comparison: comparison.transpose()?,
     };
+    if let Some(folder) = &args.output {
+        write_evaluation(folder, &output)?;
+    }
     if args.json { print_json(&output) } else { print_tables(&output, args.scoring.clips) }
 }
 
@@ -125,31 +118,36 @@ impl Asked {
         if args.data.is_empty() {
             return Self::of_run(args);
         }
-        let mut manifest = Manifest::scan(&DataConfig {
+        let mut manifest = Manifest::scan_to_measure(&DataConfig {
             root: Roots(args.data.clone()),
             test_roots: Roots::default(),
             layout: LayoutChoice::Auto,
             methods: Methods::All,
+            compression: "all".into(),
+            max_videos_per_class: None,
             ..scorer.config.data.clone()
         })?;
         decide_faces(&scorer.config, &mut manifest, stop)?;
-        let videos_of =
-            |set: usize| (0..manifest.videos.len()).filter(|video| manifest.videos[*video].set == set).collect();
-        let sets =
-            args.data.iter().enumerate().map(|(set, root)| (root.display().to_string(), videos_of(set))).collect();
+        let set = |(number, root): (usize, &PathBuf)| {
+            let mut set = NamedSet::of(root.display().to_string(), &manifest, |video| video.set == number);
+            // Some could not even be listed.
+            set.unusable = manifest.skipped.iter().filter(|video| video.set == number).cloned().collect();
+            set
+        };
+        let sets = args.data.iter().enumerate().map(set).collect();
         Ok(Self { manifest, sets })
     }
 
     fn of_run(args: &EvaluateArgs) -> Result<Self> {
-        let run = args.run.as_deref().unwrap_or(Path::new("."));
+        let run = args.trained.run.as_deref().unwrap_or(Path::new("."));
         let manifest = Manifest::load(&RunFolder::open(run).manifest())?;
-        let side = |name: &str, split| (name.to_owned(), manifest.indices(split));
+        let side = |name: &str, split| NamedSet::of(name.to_owned(), &manifest, |video| video.split == split);
         let mut sets = match args.split {
             SplitName::Train => vec![side("train", Split::Train)],
             SplitName::Val => vec![side("val", Split::Val)],
             SplitName::Test => test_sets(&manifest),
         };
-        sets.retain(|(_, videos)| !videos.is_empty());
+        sets.retain(|set| !set.videos.is_empty());
         if sets.is_empty() {
             let root = manifest.root().to_owned();
             let problem = format!("the run has no videos in its {:?} split", args.split).to_lowercase();
@@ -160,17 +158,9 @@ impl Asked {
     }
 
     /// Scores the same videos with another detector, which takes clips of them in its own way.
-    fn compare(
-        &self,
-        other: &Scorer,
-        evaluations: &[Evaluation],
-        args: &EvaluateArgs,
-        stop: &AtomicBool,
-    ) -> Result<Compared> {
+    fn compare(&self, other: &Scorer, evaluations: &[Evaluation], stop: &AtomicBool) -> Result<Compared> {
         let mut manifest = self.manifest.clone();
-        if !args.data.is_empty() {
-            decide_faces(&other.config, &mut manifest, stop)?;
-        }
+        decide_faces(&other.config, &mut manifest, stop)?;
         let others = other.score(&other.clips(&manifest)?, &self.sets, stop)?;
         let sets = evaluations.iter().zip(&others).map(|(evaluation, other)| compared(evaluation, other)).collect();
         Ok(Compared { checkpoint: other.folder.display().to_string(), sets })
@@ -191,13 +181,15 @@ fn compared(evaluation: &Evaluation, other: &Evaluation) -> Option<Comparison> {
     compare(&scores, &other_scores, &is_fake)
 }
 
-fn none_readable(manifest: &Manifest, evaluation: &Evaluation) -> DataError {
-    let first = evaluation.skipped.first();
+fn none_readable(manifest: &Manifest, evaluations: &[Evaluation]) -> DataError {
+    let mut skipped = evaluations.iter().flat_map(|evaluation| &evaluation.skipped);
+    let count = skipped.clone().count();
+    let first = skipped.next();
     DataError::Unusable {
         root: manifest.root().to_owned(),
         problem: format!(
             "none of {} videos can be read, for instance {}",
-            evaluation.skipped.len(),
+            count,
             first.map_or("-".into(), |(video, why)| format!("{}: {why}", manifest.video_name(*video)))
         ),
         hint: "if the data set was moved, name its folder with --data".into(),

@@ -1,6 +1,6 @@
 //! What `train`, `evaluate` and `data` share: the stop flag, and the way from a manifest to clips.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, HashMap};
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
@@ -10,13 +10,15 @@ use signal_hook::consts::{SIGINT, SIGTERM};
 use signal_hook::flag;
 
 use super::Interrupted;
-use crate::config::{AutoBytes, Config, FaceMode};
+use crate::config::{AutoBytes, Config, FaceMode, Switch};
 use crate::data::face::{self, CenterFace, FaceFacts, Take};
 use crate::data::{
     CachePlan, ClipCache, ClipReader, ClipSource, ClipSpec, DECODER_BYTES, DataError, DiskCache, Loader, LoaderNeeds,
-    LoaderPlan, Manifest, Prepared, ReadClip, Split, free_disk_bytes, plan_cache, plan_loader, prepare,
+    LoaderPlan, Manifest, Prepared, ReadClip, SkippedVideo, Split, VideoRecord, free_disk_bytes, plan_cache,
+    plan_loader, prepare,
 };
 use crate::memory::Snapshot;
+use crate::report::OWN_TEST;
 
 /// A flag that Ctrl-C and termination set; a second signal ends the process at once with code 130.
 pub(super) fn stop_flag() -> Result<Arc<AtomicBool>> {
@@ -47,7 +49,10 @@ impl Clips {
         }
         let memory_bytes = if once { 0 } else { loader.cache_bytes };
         let plan = plan_clip_cache(config, manifest, &spec, memory_bytes);
-        tracing::info!("clip cache: {}", plan.why);
+        // Where it was switched off, that is no news.
+        if config.cache.enable_cache != Switch::Off {
+            tracing::info!("clip cache: {}", plan.why);
+        }
         let cache = Arc::new(ClipCache::new(plan.memory_bytes, open_disk(config, &plan)));
         let mut source = ClipSource::new(manifest, spec, cache)
             .with_augmentation(&config.augmentation)
@@ -208,22 +213,40 @@ fn open_disk(config: &Config, plan: &CachePlan) -> Option<DiskCache> {
     (plan.disk_bytes > 0).then(|| DiskCache::open(&config.cache.directory, plan.disk_bytes))
 }
 
-/// What a run's own test videos are called where sets are listed by name.
-pub(super) const OWN_TEST: &str = "test";
-
 /// Videos of a manifest under a name.
-pub(super) type NamedSet = (String, Vec<usize>);
+pub(super) struct NamedSet {
+    pub name: String,
+    /// Those that can be used, by index.
+    pub videos: Vec<usize>,
+    /// Those that are known to be of no use.
+    pub unusable: Vec<SkippedVideo>,
+}
 
-/// The usable test videos of a run: its own, and those of each other data set by its folder's name.
-pub(super) fn test_sets(manifest: &Manifest) -> Vec<NamedSet> {
-    let mut sets = vec![(OWN_TEST.to_owned(), manifest.indices(Split::Test))];
-    let others = manifest.indices(Split::CrossTest);
-    for (number, set) in manifest.sets.iter().enumerate() {
-        let videos: Vec<_> = others.iter().copied().filter(|video| manifest.videos[*video].set == number).collect();
-        let name = set.name();
-        let taken = sets.iter().any(|(other, _)| *other == name);
-        sets.push((if taken { set.root.display().to_string() } else { name }, videos));
+impl NamedSet {
+    /// The videos for which `is_in` holds.
+    pub fn of(name: String, manifest: &Manifest, is_in: impl Fn(&VideoRecord) -> bool) -> Self {
+        let skipped: HashMap<_, _> = manifest.skipped.iter().map(|video| ((video.set, &video.path), video)).collect();
+        let (mut videos, mut unusable) = (Vec::new(), Vec::new());
+        for (index, video) in manifest.videos.iter().enumerate().filter(|(_, video)| is_in(video)) {
+            match skipped.get(&(video.set, &video.path)) {
+                None => videos.push(index),
+                Some(video) => unusable.push((*video).clone()),
+            }
+        }
+        Self { name, videos, unusable }
     }
-    sets.retain(|(_, videos)| !videos.is_empty());
+}
+
+/// The test videos of a run: its own, and those of each other data set by its folder's name.
+pub(super) fn test_sets(manifest: &Manifest) -> Vec<NamedSet> {
+    let mut sets = vec![NamedSet::of(OWN_TEST.to_owned(), manifest, |video| video.split == Split::Test)];
+    for (number, set) in manifest.sets.iter().enumerate() {
+        let name = set.name();
+        let taken = sets.iter().any(|other| other.name == name);
+        let name = if taken { set.root.display().to_string() } else { name };
+        let is_in = |video: &VideoRecord| video.split == Split::CrossTest && video.set == number;
+        sets.push(NamedSet::of(name, manifest, is_in));
+    }
+    sets.retain(|set| !set.videos.is_empty());
     sets
 }

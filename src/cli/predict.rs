@@ -1,6 +1,8 @@
 //! `dfdetect predict`: what a trained detector says of videos that nobody knows the truth about.
 
+use std::ffi::OsString;
 use std::io::{self, BufRead, Write};
+use std::os::unix::ffi::OsStringExt;
 use std::path::{Path, PathBuf};
 use std::sync::atomic::{AtomicBool, Ordering};
 
@@ -8,10 +10,10 @@ use anyhow::{Context, Result};
 use clap::Args;
 use serde::Serialize;
 
-use super::pipeline::{Clips, load_detector, stop_flag};
-use super::scoring::{Scorer, ScoringArgs};
-use super::{Interrupted, write_csv};
-use crate::config::{FaceMode, Sampling, Switch};
+use super::pipeline::{Clips, NamedSet, load_detector, stop_flag};
+use super::scoring::{Scorer, ScoringArgs, Trained};
+use super::{Interrupted, message, write_csv};
+use crate::config::{FaceMode, OnMiss, Sampling, Switch};
 use crate::data::face::{self, Seen};
 use crate::data::{DataError, Manifest, decode};
 use crate::evaluate::VideoScore;
@@ -31,12 +33,8 @@ pub struct PredictArgs {
     /// Videos, pictures, folders of them, or patterns such as 'clips/*.mp4'; `-` reads a list from stdin, a path a line
     #[arg(value_name = "PATH", required = true)]
     paths: Vec<PathBuf>,
-    /// A run: the checkpoint that it was tested with (its best)
-    #[arg(long, value_name = "RUN", required_unless_present = "checkpoint", conflicts_with = "checkpoint")]
-    run: Option<PathBuf>,
-    /// A checkpoint's folder, such as RUN/checkpoints/best
-    #[arg(long, value_name = "DIR")]
-    checkpoint: Option<PathBuf>,
+    #[command(flatten)]
+    trained: Trained,
     #[command(flatten)]
     scoring: ScoringArgs,
     /// Videos with this score or more are called fake, 0 to 1
@@ -106,25 +104,21 @@ struct Segment {
 }
 
 pub(super) fn run(args: &PredictArgs) -> Result<()> {
-    let (scoring, faces) = (&args.scoring, args.faces.as_deref());
     let stop = stop_flag()?;
     let (mut manifest, no_videos) = Manifest::of_named(&expanded(&args.paths)?);
     if manifest.videos.is_empty() {
         return Err(nothing_named(&no_videos).into());
     }
-    let mut scorer = match (&args.run, &args.checkpoint) {
-        (Some(run), _) => Scorer::of_run(run, scoring, faces)?,
-        (None, checkpoint) => {
-            Scorer::open(checkpoint.as_deref().context("--run or --checkpoint is missing")?, scoring, faces)?
-        }
-    };
+    let mut scorer = Scorer::new(args.trained.open()?, &args.scoring, args.faces.as_deref())?;
     progress::set_level(scorer.config.logging.level);
     // Each video is looked at once: keeping its clip would only fill the disk.
     scorer.config.cache.enable_cache = Switch::Off;
+    // Whatever training did with videos without a face: nothing can be said of them.
+    scorer.config.data.faces.on_miss = OnMiss::Skip;
     decide_faces(&scorer, &mut manifest, &stop)?;
 
     let clips = scorer.clips(&manifest)?;
-    let all = ("predict".to_owned(), (0..manifest.videos.len()).collect());
+    let all = NamedSet::of("predict".to_owned(), &manifest, |_| true);
     let evaluation = scorer.score(&clips, &[all], &stop)?.remove(0);
     let judge = Judge { args, scorer: &scorer, manifest: &manifest, clips: &clips };
     let mut predictions: Vec<(usize, Prediction)> =
@@ -135,9 +129,9 @@ pub(super) fn run(args: &PredictArgs) -> Result<()> {
             if stop.load(Ordering::Relaxed) {
                 return Err(Interrupted(None).into());
             }
-            judge
-                .explain(folder, score, prediction)
-                .with_context(|| format!("{} is not explained", prediction.path))?;
+            if let Err(error) = judge.explain(folder, score, prediction) {
+                tracing::warn!("{} is not explained: {}", prediction.path, message(&error));
+            }
             bar.advance(1, String::new);
         }
     }
@@ -145,13 +139,14 @@ pub(super) fn run(args: &PredictArgs) -> Result<()> {
     predictions.sort_by_key(|(video, _)| *video);
     let mut predictions: Vec<_> = predictions.into_iter().map(|(_, prediction)| prediction).collect();
     predictions.extend(no_videos.iter().map(|(path, reason)| unknown(path, reason)));
-    if let Some(path) = &args.csv {
-        write_csv(path, predictions.iter().flat_map(rows))?;
-    }
     if args.json {
-        Ok(writeln!(io::stdout(), "{}", serde_json::to_string_pretty(&predictions)?)?)
+        writeln!(io::stdout(), "{}", serde_json::to_string_pretty(&predictions)?)?;
     } else {
-        print_table(&predictions, args)
+        print_table(&predictions, args)?;
+    }
+    match &args.csv {
+        Some(path) => write_csv(path, predictions.iter().flat_map(rows)),
+        None => Ok(()),
     }
 }
 
@@ -161,9 +156,10 @@ fn expanded(named: &[PathBuf]) -> Result<Vec<PathBuf>> {
     for path in named {
         let text = path.to_string_lossy();
         if text == "-" {
-            for line in io::stdin().lock().lines() {
-                let line = line.context("the list on stdin cannot be read")?;
-                paths.extend((!line.trim().is_empty()).then(|| PathBuf::from(line.trim())));
+            for line in io::stdin().lock().split(b'\n') {
+                let mut line = line.context("the list on stdin cannot be read")?;
+                line.truncate(line.trim_ascii_end().len());
+                paths.extend((!line.is_empty()).then(|| PathBuf::from(OsString::from_vec(line))));
             }
         } else if text.contains(['*', '?', '[']) && !path.exists() {
             // A pattern that is none, or matches nothing, is a name that is not there.
@@ -189,15 +185,11 @@ fn nothing_named(no_videos: &[(PathBuf, String)]) -> DataError {
 /// without a face then gets no score.
 fn decide_faces(scorer: &Scorer, manifest: &mut Manifest, stop: &AtomicBool) -> Result<()> {
     let data = &scorer.config.data;
-    let on_faces = match data.faces.mode {
-        FaceMode::Crop => true,
-        FaceMode::Off => false,
-        FaceMode::Auto => scorer.shows_faces != Some(false),
-    };
-    if !on_faces {
+    if data.faces.mode == FaceMode::Off {
         return Ok(());
     }
     let detector = load_detector()?;
+    let bar = Bar::new("faces", manifest.videos.len() as u64, 100);
     for video in 0..manifest.videos.len() {
         if stop.load(Ordering::Relaxed) {
             return Err(Interrupted(None).into());
@@ -206,6 +198,7 @@ fn decide_faces(scorer: &Scorer, manifest: &mut Manifest, stop: &AtomicBool) -> 
             || face::seen(&manifest.footage(video), &data.faces, &scorer.clip_spec(), &detector)? != Seen::Crops;
         let set = manifest.videos[video].set;
         manifest.sets[set].crop_faces = cut_out;
+        bar.advance(1, String::new);
     }
     Ok(())
 }
@@ -254,7 +247,7 @@ impl Judge<'_> {
         let frames = self.clips.source.pictures(score.video).map_err(anyhow::Error::msg)?;
         let length = self.scorer.clip_spec().frames;
         let frames = frames.into_iter().skip(clip * length).take(length).collect();
-        let explanation = explain::clip(&self.scorer.detector, frames)?;
+        let explanation = explain::clip(&self.scorer.detector, frames, prediction.verdict == Verdict::Fake)?;
         let path = Path::new(&prediction.path);
         let title = path.file_name().unwrap_or(path.as_os_str()).to_string_lossy();
         let segment = &prediction.segments[clip];
@@ -269,7 +262,9 @@ impl Judge<'_> {
 
     /// Clips divide the video's time evenly but where frames follow each other.
     fn duration_secs(&self, score: &VideoScore) -> Option<f64> {
-        if self.scorer.config.data.sampling == Sampling::Consecutive {
+        let PredictArgs { json, csv, explain, .. } = self.args;
+        let is_shown = *json || csv.is_some() || explain.is_some();
+        if !is_shown || self.scorer.config.data.sampling == Sampling::Consecutive {
             return None;
         }
         decode::probe(&self.manifest.footage(score.video), &self.scorer.clip_spec()).ok()?.duration_secs

@@ -1,6 +1,6 @@
 //! A checkpoint that scores videos: what `evaluate` and `predict` share.
 
-use std::path::{Path, PathBuf};
+use std::path::PathBuf;
 use std::rc::Rc;
 use std::sync::atomic::AtomicBool;
 
@@ -10,12 +10,39 @@ use clap::Args;
 use super::pipeline::{Clips, NamedSet};
 use super::relief::{limit_device_memory, memory_manager};
 use super::{Interrupted, overrides_of};
-use crate::config::{self, Config};
+use crate::config::{self, Config, FaceMode};
 use crate::data::{ClipSpec, Manifest};
 use crate::evaluate::{EvaluateError, Evaluation, Evaluator, Pooling};
 use crate::memory::{DeviceGauge, Guard, Ladder, Reason};
 use crate::model::{Detector, Placement};
 use crate::train::{Checkpoint, Checkpoints};
+
+/// Which trained detector is meant.
+#[derive(Debug, Args)]
+pub struct Trained {
+    /// A run: the checkpoint that it was tested with (its best)
+    #[arg(long, value_name = "RUN", required_unless_present = "checkpoint", conflicts_with = "checkpoint")]
+    pub(super) run: Option<PathBuf>,
+    /// A checkpoint's folder, such as RUN/checkpoints/best
+    #[arg(long, value_name = "DIR")]
+    pub(super) checkpoint: Option<PathBuf>,
+}
+
+impl Trained {
+    /// The checkpoint and its folder.
+    pub(super) fn open(&self) -> Result<(PathBuf, Checkpoint)> {
+        let Some(run) = &self.run else {
+            let folder = self.checkpoint.clone().context("--run or --checkpoint is missing")?;
+            return Ok((folder.clone(), Checkpoint::open(&folder)?));
+        };
+        let checkpoints = Checkpoints::of_run(run);
+        let best = checkpoints.path("best");
+        let checkpoint = Checkpoint::open(&best)?;
+        let tested = checkpoints.tested(&checkpoint.config);
+        let checkpoint = if tested == best { checkpoint } else { Checkpoint::open(&tested)? };
+        Ok((tested, checkpoint))
+    }
+}
 
 /// How videos are to be scored, where the checkpoint's own settings do not decide.
 #[derive(Debug, Args)]
@@ -43,30 +70,14 @@ pub(super) struct Scorer {
     pub detector: Detector,
     /// What its logits are divided by for calibrated probabilities, where that is known.
     pub temperature: Option<f64>,
-    /// Whether it was trained on faces; `None` where nobody looked.
-    pub shows_faces: Option<bool>,
     placement: Placement,
     clips_a_video: usize,
     pooling: Pooling,
 }
 
 impl Scorer {
-    /// Loads the checkpoint in a folder; `faces` stands for `data.faces.mode`.
-    pub fn open(folder: &Path, args: &ScoringArgs, faces: Option<&str>) -> Result<Self> {
-        Self::load(folder.to_owned(), Checkpoint::open(folder)?, args, faces)
-    }
-
-    /// Loads the checkpoint that a run was tested with; `faces` as in [`open`](Self::open).
-    pub fn of_run(run: &Path, args: &ScoringArgs, faces: Option<&str>) -> Result<Self> {
-        let checkpoints = Checkpoints::of_run(run);
-        let best = checkpoints.path("best");
-        let checkpoint = Checkpoint::open(&best)?;
-        let tested = checkpoints.tested(&checkpoint.config);
-        let checkpoint = if tested == best { checkpoint } else { Checkpoint::open(&tested)? };
-        Self::load(tested, checkpoint, args, faces)
-    }
-
-    fn load(folder: PathBuf, checkpoint: Checkpoint, args: &ScoringArgs, faces: Option<&str>) -> Result<Self> {
+    /// Loads a checkpoint from its folder; `faces` stands for `data.faces.mode`.
+    pub fn new((folder, checkpoint): (PathBuf, Checkpoint), args: &ScoringArgs, faces: Option<&str>) -> Result<Self> {
         let clips_a_video = usize::from(args.clips);
         let overrides = overrides_of(
             &[],
@@ -79,7 +90,9 @@ impl Scorer {
                 ("data.max_frames", Some((checkpoint.config.data.max_frames * clips_a_video).to_string())),
             ],
         );
-        let config = config::resolve(&checkpoint.config, &overrides)?;
+        let frames = checkpoint.config.data.max_frames;
+        let mut config = config::resolve(&checkpoint.config, &overrides)
+            .with_context(|| format!("--clips {clips_a_video} of {frames} frames each"))?;
         let placement = Placement::decide(&config.gpu)?;
         tracing::info!("checkpoint: {}, device: {}", folder.display(), placement.reason);
         limit_device_memory(&config.gpu, placement.device)?;
@@ -90,8 +103,14 @@ impl Scorer {
             tracing::warn!("scores are not calibrated: {error}");
         });
         let (temperature, shows_faces) = state.map_or((None, None), |state| (state.temperature(), state.shows_faces));
+        // Where it was trained on what shows none, it is to see the like.
+        if config.data.faces.mode == FaceMode::Auto && shows_faces == Some(false) {
+            config.data.faces.mode = FaceMode::Off;
+        }
         let pooling = args.pool;
-        Ok(Self { folder, config, detector, temperature, shows_faces, placement, clips_a_video, pooling })
+        // It was fitted on scores of single clips; the highest of several is another thing.
+        let temperature = temperature.filter(|_| clips_a_video == 1 || pooling != Pooling::Max);
+        Ok(Self { folder, config, detector, temperature, placement, clips_a_video, pooling })
     }
 
     /// How one clip is taken.
@@ -121,7 +140,7 @@ impl Scorer {
             label: "",
         };
         let mut evaluations = Vec::with_capacity(sets.len());
-        for (name, videos) in sets {
+        for NamedSet { name, videos, .. } in sets {
             evaluator.label = name;
             match evaluator.run(&self.detector, videos) {
                 Err(EvaluateError::Interrupted) => return Err(Interrupted(None).into()),

@@ -19,7 +19,7 @@ pub struct DataConfig {
     pub layout: LayoutChoice,
     /// Forgery methods to use: `all`, or a list such as `[Deepfakes, FaceSwap]`.
     pub methods: Methods,
-    /// Which of several compressions to use, where the layout has them: `raw`, `c23` or `c40`.
+    /// Which of several compressions to use, where the layout has them: `raw`, `c23`, `c40`, or `all`.
     pub compression: String,
     /// Only this many reals and this many fakes of each root, evenly over the methods.
     pub max_videos_per_class: Option<usize>,
@@ -58,6 +58,12 @@ impl DataConfig {
     #[must_use]
     pub fn training_frames(&self) -> usize {
         self.frames_per_epoch.unwrap_or(self.max_frames)
+    }
+
+    /// Whether videos of this compression are used.
+    #[must_use]
+    pub fn has_compression(&self, compression: &str) -> bool {
+        self.compression.eq_ignore_ascii_case("all") || self.compression.eq_ignore_ascii_case(compression)
     }
 }
 

@@ -62,10 +62,7 @@ impl Manifest {
     /// # Errors
     /// [`DataError::Unusable`] where there are too few groups for that; the splits are then as they were.
     pub fn assign_splits(&mut self, data: &DataConfig, seed: u64) -> Result<(), DataError> {
-        let mut by_namespace: BTreeMap<Namespace, Vec<usize>> = BTreeMap::new();
-        for index in OWN_SIDES.map(|side| self.indices(side)).concat() {
-            by_namespace.entry(Namespace::of(self, self.videos[index].set)).or_default().push(index);
-        }
+        let by_namespace = self.by_namespace(&OWN_SIDES.map(|side| self.indices(side)).concat());
         let shares = shares(data);
         let mut result = self.clone();
         let mut groups = 0;
@@ -100,10 +97,19 @@ impl Manifest {
         }
     }
 
-    /// Those of `members` that share a person together, ordered by their first path.
+    /// Those of `members` that share a person together; names mean different people in data sets of different families.
     #[must_use]
     pub fn people_groups(&self, members: &[usize]) -> Vec<Vec<usize>> {
-        groups(&self.videos, members, Grouping::Person)
+        let by_namespace = self.by_namespace(members);
+        by_namespace.values().flat_map(|members| groups(&self.videos, members, Grouping::Person)).collect()
+    }
+
+    fn by_namespace(&self, members: &[usize]) -> BTreeMap<Namespace, Vec<usize>> {
+        let mut by_namespace: BTreeMap<Namespace, Vec<usize>> = BTreeMap::new();
+        for index in members {
+            by_namespace.entry(Namespace::of(self, self.videos[*index].set)).or_default().push(*index);
+        }
+        by_namespace
     }
 
     /// Splits videos whose people have nothing to do with those of others; gives back how many groups there were.

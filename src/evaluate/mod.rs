@@ -48,7 +48,7 @@ pub struct ClipScore {
 pub struct Evaluation {
     /// In the order in which they were asked for.
     pub videos: Vec<VideoScore>,
-    /// Videos that could not be read, by index, with the reason.
+    /// Videos that have no score, by index, with the reason.
     pub skipped: Vec<(usize, String)>,
 }
 
@@ -65,6 +65,9 @@ pub enum EvaluateError {
     #[error(transparent)]
     Data(#[from] DataError),
 }
+
+/// Weights that are not finite, or a format that cannot hold what they make.
+const NO_NUMBER: &str = "the network gave no number for it";
 
 /// How to score: everything but the network and the videos.
 pub struct Evaluator<'a> {
@@ -107,7 +110,12 @@ impl Evaluator<'_> {
             let mut scoring = Scoring { detector, frames, relieve: self.relieve };
             let clips = self.guard.run(batch.labels.len() * self.clips_a_video, &mut scoring)?;
             let of_videos = batch.videos.iter().zip(&batch.labels).zip(clips.chunks(self.clips_a_video));
-            evaluation.videos.extend(of_videos.map(|((video, label), clips)| self.pooled(*video, *label, clips)));
+            for score in of_videos.map(|((video, label), clips)| self.pooled(*video, *label, clips)) {
+                match score.score.is_finite() {
+                    true => evaluation.videos.push(score),
+                    false => evaluation.skipped.push((score.video, NO_NUMBER.to_owned())),
+                }
+            }
             self.guard.step_done();
             bar.advance((batch.labels.len() + batch.skipped.len()) as u64, String::new);
             evaluation.skipped.extend(batch.skipped);

@@ -17,6 +17,8 @@ const PASS_FRAMES: i64 = 8;
 /// Why a clip got its score.
 #[derive(Debug, Clone)]
 pub struct Explanation {
+    /// The verdict that is explained.
+    pub is_fake: bool,
     /// Probability of fake.
     pub score: f64,
     /// Probability of fake of each frame.
@@ -29,13 +31,13 @@ pub struct Explanation {
     heat: Vec<Vec<f32>>,
 }
 
-/// Explains the verdict on one clip: what speaks for fake where its score is 0.5 or more, else what speaks for real.
+/// Explains the verdict on one clip: what speaks for fake, or what speaks for real.
 ///
 /// `frames` are those that the network is to see, all of one size.
 ///
 /// # Errors
 /// Out of memory, or libtorch failed otherwise.
-pub fn clip(detector: &Detector, frames: Vec<RgbImage>) -> Result<Explanation> {
+pub fn clip(detector: &Detector, frames: Vec<RgbImage>, is_fake: bool) -> Result<Explanation> {
     let pixels_nhwc = pixels(&frames)?.f_to_device(detector.device())?;
     let [t, height, width] = [0, 1, 2].map(|dim| pixels_nhwc.size()[dim]);
     let maps_nfhw = maps(detector, &pixels_nhwc)?.f_set_requires_grad(true)?;
@@ -44,8 +46,8 @@ pub fn clip(detector: &Detector, frames: Vec<RgbImage>) -> Result<Explanation> {
     let _without_cudnn = WithoutCudnn::enter();
     let logits = detector.logits(&features_btf, Mode::Evaluate)?;
     let score = logits.clips_b.f_sigmoid()?.f_double_value(&[0])?;
-    let verdict =
-        if score >= 0.5 { logits.clips_b.f_sum(Kind::Float)? } else { logits.clips_b.f_sum(Kind::Float)?.f_neg()? };
+    let for_fake = logits.clips_b.f_sum(Kind::Float)?;
+    let verdict = if is_fake { for_fake } else { for_fake.f_neg()? };
     let gradient_nfhw = Tensor::f_run_backward(&[&verdict], &[&maps_nfhw], false, false)?.remove(0);
 
     let _no_grad = tch::no_grad_guard();
@@ -54,6 +56,7 @@ pub fn clip(detector: &Detector, frames: Vec<RgbImage>) -> Result<Explanation> {
     let attention = detector.attention(&features_btf)?.map(|weights_bt| numbers(&weights_bt)).transpose()?;
     let heat = Vec::<f32>::try_from(heat_nhw.f_flatten(0, -1)?)?;
     Ok(Explanation {
+        is_fake,
         score,
         frame_scores: numbers(&logits.frames_bt.f_sigmoid()?)?,
         attention,
@@ -84,7 +87,7 @@ fn heat(maps_nfhw: &Tensor, gradient_nfhw: &Tensor, size: [i64; 2]) -> Result<Te
     let cam_nhw = cam_n1hw.f_upsample_bilinear2d(size, false, None, None)?.f_squeeze_dim(1)?;
     let most = cam_nhw.f_max()?.f_double_value(&[])?;
     // Where nothing speaks for the verdict, nothing is hot.
-    cam_nhw.f_div_scalar(most.max(f64::MIN_POSITIVE))
+    cam_nhw.f_div_scalar(most.max(f64::from(f32::MIN_POSITIVE)))
 }
 
 /// cuDNN is off for the life of this value.

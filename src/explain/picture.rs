@@ -53,7 +53,7 @@ impl Explanation {
         let top = MARGIN + TITLE + LINE + 10;
         let height = top + 2 * (CELL + GAP) + notes * (LINE + BAR) + MARGIN;
         let mut sheet = RgbImage::from_pixel(width.max(420), height, PAPER);
-        let verdict = if self.score >= 0.5 { ("fake", FAKE) } else { ("real", REAL) };
+        let verdict = if self.is_fake { ("fake", FAKE) } else { ("real", REAL) };
         let most = (sheet.width() - 2 * MARGIN) / TITLE;
         write(&mut sheet, [MARGIN, MARGIN], &shortened(title, most as usize), 2, INK);
         let text = format!("{}, {:.3}: bright is what speaks for {}", verdict.0, self.score, verdict.0);

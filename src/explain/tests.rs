@@ -83,7 +83,7 @@ fn heat_lies_on_the_planted_evidence_and_moves_with_it() {
         let detector = taught(temporal);
         for squares in [[[0, 0], [far, far]], [[far, 0], [0, far]], [[44, 44], [0, 0]]] {
             let frames = squares.map(|square| frame(&mut random, Some(square))).to_vec();
-            let explanation = clip(&detector, frames).unwrap();
+            let explanation = clip(&detector, frames, true).unwrap();
             assert!(explanation.score > 0.5, "{temporal:?} {squares:?}: {}", explanation.score);
             for (number, square) in squares.into_iter().enumerate() {
                 let (inside, hottest) = on_square(&explanation, number, square);
@@ -91,12 +91,20 @@ fn heat_lies_on_the_planted_evidence_and_moves_with_it() {
                 assert!(inside > 0.5 && hottest, "{temporal:?} {squares:?}, frame {number}: {inside}");
             }
         }
-        let real = clip(&detector, vec![frame(&mut random, None), frame(&mut random, None)]).unwrap();
+        let real = clip(&detector, vec![frame(&mut random, None), frame(&mut random, None)], false).unwrap();
         assert!(real.score < 0.5, "{temporal:?}: {}", real.score);
         let attention = real.attention.map(|weights| weights.iter().sum::<f64>());
         assert_eq!(attention.is_some(), temporal == Temporal::LstmAttention);
         assert!(attention.is_none_or(|sum| (sum - 1.0).abs() < 1e-5), "{attention:?}");
     }
+}
+
+/// A verdict that comes from a bias alone is explained by no place.
+#[test]
+fn where_nothing_speaks_for_the_verdict_nothing_is_hot() {
+    let none = Tensor::zeros([2, 3, 4, 4], (Kind::Float, Device::Cpu));
+    let heat_nhw = heat(&none, &none, [8, 8]).unwrap();
+    assert_eq!(Vec::<f32>::try_from(heat_nhw.flatten(0, -1)).unwrap(), vec![0.0; 2 * 8 * 8]);
 }
 
 #[test]
@@ -109,7 +117,7 @@ fn scores_are_those_of_a_plain_pass_and_nothing_stays_behind() {
     let mut random = ChaCha8Rng::seed_from_u64(4);
     // More frames than fit in a pass.
     let frames: Vec<_> = (0..11).map(|_| frame(&mut random, None)).collect();
-    let explanation = clip(&detector, frames.clone()).unwrap();
+    let explanation = clip(&detector, frames.clone(), true).unwrap();
     let plain = {
         let _no_grad = tch::no_grad_guard();
         let frames_bthwc = pixels(&frames).unwrap().unsqueeze(0);

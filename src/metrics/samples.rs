@@ -1,5 +1,7 @@
 //! The scores of a set of videos, and all that is said of them: as they are, and as bootstrap samples would have it.
 
+use std::collections::{BTreeMap, BTreeSet};
+
 use rand::{Rng, SeedableRng};
 use rand_chacha::ChaCha8Rng;
 
@@ -40,12 +42,16 @@ impl Samples {
     }
 
     /// All metrics with their 95% intervals: the 2.5th and 97.5th percentile over 2000 samples of as many groups, drawn with
-    /// replacement (Efron's percentile bootstrap). `group_of` names the group, counted from 0, of each video.
+    /// replacement (Efron's percentile bootstrap). `group_of` names the group of each video.
     #[must_use]
     pub fn metrics_with_intervals(&self, group_of: &[usize]) -> Metrics {
         assert_eq!(group_of.len(), self.scores.len(), "one group a video");
         let ranked = self.ranked();
-        let groups = group_of.iter().max().map_or(0, |last| last + 1);
+        // Of a part of the videos, some groups may have none.
+        let present: BTreeSet<usize> = group_of.iter().copied().collect();
+        let groups = present.len();
+        let place: BTreeMap<usize, usize> = present.into_iter().zip(0..).collect();
+        let group_of: Vec<usize> = group_of.iter().map(|group| place[group]).collect();
         let mut random = ChaCha8Rng::seed_from_u64(SEED);
         let mut drawn = Vec::with_capacity(BOOTSTRAP_SAMPLES);
         for _ in 0..BOOTSTRAP_SAMPLES {
@@ -184,6 +190,8 @@ mod tests {
         let alone = single.metrics_with_intervals(&(0..60).collect::<Vec<_>>());
         let grouped = copies.metrics_with_intervals(&group_of);
         assert_eq!(grouped.video_auc_ci95, alone.video_auc_ci95);
+        let with_gaps: Vec<usize> = group_of.iter().map(|group| 3 * group + 1).collect();
+        assert_eq!(copies.metrics_with_intervals(&with_gaps), grouped, "names of groups mean nothing");
         let ungrouped = copies.metrics_with_intervals(&(0..240).collect::<Vec<_>>()).video_auc_ci95.unwrap();
         let width = |[low, high]: Interval| high - low;
         assert!(width(ungrouped) < 0.7 * width(alone.video_auc_ci95.unwrap()));

@@ -70,8 +70,9 @@ impl Layout for Deepfakebench {
                             Node::Videos(videos) => reading.add(&dataset, &label, side, None, videos),
                             Node::Compressions(mut by_level) => {
                                 compressions.extend(by_level.keys().cloned());
-                                if let Some(videos) = by_level.remove(&data.compression) {
-                                    reading.add(&dataset, &label, side, Some(&data.compression), videos);
+                                by_level.retain(|level, _| data.has_compression(level));
+                                for (level, videos) in by_level {
+                                    reading.add(&dataset, &label, side, Some(&level), videos);
                                 }
                             }
                         }
@@ -79,7 +80,7 @@ impl Layout for Deepfakebench {
                 }
             }
         }
-        if !compressions.is_empty() && !compressions.contains(&data.compression) {
+        if !compressions.is_empty() && !compressions.iter().any(|level| data.has_compression(level)) {
             let there: Vec<_> = compressions.into_iter().collect();
             let problem = format!("there are no videos with the compression {}", data.compression);
             return Err(root.unusable(problem, format!("set data.compression to one of {}", there.join(", "))));

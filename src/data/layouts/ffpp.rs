@@ -44,28 +44,11 @@ impl Layout for Ffpp {
             for method in root.folders_below(top) {
                 let there = root.folders_below(&top.join(&method));
                 compressions.extend(there.iter().cloned());
-                let Some(compression) = there.into_iter().find(|name| name.eq_ignore_ascii_case(&data.compression))
-                else {
+                let wanted: Vec<_> = there.iter().filter(|name| data.has_compression(name)).collect();
+                if wanted.is_empty() {
                     tracing::warn!("{method} has no {}: left out", data.compression);
-                    continue;
-                };
-                let below = top.join(&method).join(&compression);
-                let kinds = root.folders_below(&below);
-                // Copies that were cut into frames have `frames`, and sometimes `masks`, instead.
-                let Some(kind) = ["videos", "frames"].into_iter().find(|kind| kinds.iter().any(|name| name == kind))
-                else {
-                    found.skip(&below, "has neither `videos` nor `frames` in it");
-                    continue;
-                };
-                found.add_items(root, &below.join(kind), |item| {
-                    let mut video = record(item, label);
-                    if method.eq_ignore_ascii_case(ACTORS_METHOD) || method.eq_ignore_ascii_case("actors") {
-                        video.source_ids = actors(item.stem());
-                    }
-                    video.method = (label == Label::Fake).then(|| method.clone());
-                    video.compression = Some(compression.clone());
-                    video
-                });
+                }
+                wanted.iter().for_each(|compression| add(&mut found, root, top, label, &method, compression));
             }
         }
         if found.videos.is_empty() && !compressions.is_empty() {
@@ -76,6 +59,25 @@ impl Layout for Ffpp {
         finish(&mut found, &official);
         Ok(found)
     }
+}
+
+/// The videos of one method and compression.
+fn add(found: &mut Found, root: &Root, top: &Path, label: Label, method: &str, compression: &str) {
+    let below = top.join(method).join(compression);
+    let kinds = root.folders_below(&below);
+    // Copies that were cut into frames have `frames`, and sometimes `masks`, instead.
+    let Some(kind) = ["videos", "frames"].into_iter().find(|kind| kinds.iter().any(|name| name == kind)) else {
+        return found.skip(&below, "has neither `videos` nor `frames` in it");
+    };
+    found.add_items(root, &below.join(kind), |item| {
+        let mut video = record(item, label);
+        if method.eq_ignore_ascii_case(ACTORS_METHOD) || method.eq_ignore_ascii_case("actors") {
+            video.source_ids = actors(item.stem());
+        }
+        video.method = (label == Label::Fake).then(|| method.to_owned());
+        video.compression = Some(compression.to_owned());
+        video
+    });
 }
 
 /// Official sides, and the real that each forgery was made from.
@@ -90,10 +92,11 @@ pub(super) fn finish(found: &mut Found, official: &OfficialSplit) {
     });
     found.unusable.extend(torn);
     let reals = found.videos.iter().filter(|video| video.label == Label::Real);
-    let original_of: HashMap<String, PathBuf> =
-        reals.map(|video| (stem(video).to_owned(), video.path.clone())).collect();
+    let key = |video: &VideoRecord, stem: String| (video.compression.clone(), stem);
+    let original_of: HashMap<_, PathBuf> =
+        reals.map(|video| (key(video, stem(video).to_owned()), video.path.clone())).collect();
     for video in found.videos.iter_mut().filter(|video| video.label == Label::Fake) {
-        video.original = original_of.get(&target(stem(video))).cloned();
+        video.original = original_of.get(&key(video, target(stem(video)))).cloned();
     }
 }
 

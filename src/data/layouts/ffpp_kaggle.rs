@@ -34,7 +34,7 @@ impl Layout for FfppKaggle {
 
     fn read(&self, root: &Root, data: &DataConfig) -> Result<Found, DataError> {
         let official = OfficialSplit::read(root)?;
-        if data.compression != COMPRESSION {
+        if !data.has_compression(COMPRESSION) {
             tracing::warn!("this copy has {COMPRESSION} only: data.compression {} does not apply", data.compression);
         }
         let mut found = Found::default();

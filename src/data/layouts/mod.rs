@@ -99,6 +99,18 @@ impl Manifest {
     /// # Errors
     /// As [`scan`](Self::scan).
     pub fn scan_for(data: &DataConfig, self_blend: SelfBlend) -> Result<Self, DataError> {
+        Self::scan_with(data, self_blend, false)
+    }
+
+    /// As [`scan`](Self::scan), to measure a detector on: videos of one class will do.
+    ///
+    /// # Errors
+    /// As [`scan`](Self::scan).
+    pub fn scan_to_measure(data: &DataConfig) -> Result<Self, DataError> {
+        Self::scan_with(data, SelfBlend::Off, true)
+    }
+
+    fn scan_with(data: &DataConfig, self_blend: SelfBlend, one_class_will_do: bool) -> Result<Self, DataError> {
         let mut manifest = Self { sets: Vec::new(), videos: Vec::new(), skipped: Vec::new() };
         let mut seen = HashSet::new();
         let mut methods = select::MethodFilter::new(&data.methods);
@@ -112,7 +124,7 @@ impl Manifest {
             let (layout, why) = layout_of(&root, data.layout)?;
             tracing::info!("{}: {} ({why})", path.display(), name(layout.choice()));
             let mut found = layout.read(&root, data)?;
-            check_classes(&root, &found, cross, self_blend)?;
+            check_classes(&root, &found, cross || one_class_will_do, self_blend)?;
             methods.apply(&mut found.videos, path);
             if cross {
                 to_cross_test(&mut found.videos);
@@ -170,9 +182,8 @@ fn layout_of(root: &Root, asked: LayoutChoice) -> Result<(&'static dyn Layout, S
     }
 }
 
-/// Training and testing need both classes, or reals to make fakes of; another data set that is only tested on, at least
-/// something.
-fn check_classes(root: &Root, found: &Found, cross: bool, self_blend: SelfBlend) -> Result<(), DataError> {
+/// Training needs both classes, or reals to make fakes of; a data set that is only tested on, at least something.
+fn check_classes(root: &Root, found: &Found, one_class_will_do: bool, self_blend: SelfBlend) -> Result<(), DataError> {
     let has = |label| found.videos.iter().any(|video| video.label == label);
     let first = found.unusable.first().map(|(path, why)| format!(", for instance {}: {why}", path.display()));
     let problem = |kind: &str| {
@@ -184,8 +195,8 @@ fn check_classes(root: &Root, found: &Found, cross: bool, self_blend: SelfBlend)
     };
     match (has(Label::Real), has(Label::Fake)) {
         (false, false) => Err(problem("")),
-        (false, _) if !cross => Err(problem("real ")),
-        (_, false) if !cross && self_blend == SelfBlend::Off => Err(problem("fake ")),
+        (false, _) if !one_class_will_do => Err(problem("real ")),
+        (_, false) if !one_class_will_do && self_blend == SelfBlend::Off => Err(problem("fake ")),
         _ => Ok(()),
     }
 }
