@@ -76,6 +76,9 @@ fn look_at(page: &Path, name: &str, least_plots: usize) {
         }
         assert_eq!(browser.evaluate(STICKING_OUT), json!([]), "{name}, {view:?}");
         assert_eq!(browser.evaluate("window.hacked"), Value::Null, "{name}");
+        let ids = "(() => { const ids = [...document.querySelectorAll('[id]')].map(element => element.id); \
+             return ids.filter((id, place) => ids.indexOf(id) !== place); })()";
+        assert_eq!(browser.evaluate(ids), json!([]), "{name}: ids that are there twice");
         assert_eq!(browser.complaints, Vec::<String>::new(), "{name}, {view:?}");
     }
 }
@@ -98,7 +101,7 @@ fn a_finished_run() {
     assert!(!html.contains(HOSTILE) && !html.contains("<img src=x"), "a name is not escaped");
     assert_eq!(html.matches("data:image/jpeg").count(), 1, "one picture is in the folder, one is not");
     assert!(html.len() < 500_000, "{} bytes", html.len());
-    look_at(&page, "finished", 11);
+    look_at(&page, "finished", 14);
 
     let mut browser = Browser::start();
     browser.open(&page, VIEWS[0]);
@@ -110,11 +113,33 @@ fn a_finished_run() {
          for (const key of ['Home', 'ArrowRight']) plot.dispatchEvent(new KeyboardEvent('keydown', { key, bubbles: true })); \
          return [...plot.querySelectorAll('.u-value')].map(value => value.textContent); })()";
     assert_eq!(browser.evaluate(walk)[0], "80");
+    let said = "document.getElementById('plot-auc').parentElement.querySelector('.here').textContent";
+    let said = browser.evaluate(said);
+    assert!(said.as_str().unwrap().contains("80 · "), "what screen readers hear of it: {said}");
     let unnamed = "[...document.querySelectorAll('img:not([alt]), [role=img]:not([aria-label]), th:empty')].length";
     assert_eq!(browser.evaluate(unnamed), 0);
     let label = browser.evaluate("document.getElementById('plot-auc').getAttribute('aria-label')");
     assert!(label.as_str().unwrap().contains("validation, videos: from 0.628 to"), "{label}");
     assert_eq!(browser.evaluate("document.scripts.length"), 2);
+}
+
+/// What an earlier end of it says of its tests is of weights that are no longer the run's.
+#[test]
+fn a_finished_run_that_is_gone_on_with() {
+    let folder = tempfile::tempdir().unwrap();
+    let run = folder.path().join("faces");
+    begin(&run, &config(0.001), 8);
+    assess(&run);
+    end(&run, Status::Completed);
+    assert!(fs::read_to_string(page(&run)).unwrap().contains("test video AUC"));
+    let log = fs::read_to_string(RunFolder::open(&run).log()).unwrap();
+    let steps = log.lines().map(|line| serde_json::from_str::<Value>(line).unwrap());
+    let mut next = steps.rev().find(|line| line["kind"] == "step").unwrap();
+    next["step"] = json!(next["step"].as_u64().unwrap() + 1);
+    next.as_object_mut().unwrap().remove("kind");
+    note(&run, "step", &next);
+    let html = fs::read_to_string(page(&run)).unwrap();
+    assert!(html.contains("not ended") && !html.contains("test video AUC"));
 }
 
 /// No report, no evaluation, and the last line of the log is being written.

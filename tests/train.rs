@@ -295,8 +295,8 @@ fn an_interrupted_and_a_killed_run_end_like_an_undisturbed_one() {
     assert_eq!(json(&run.join("report.json"))["test"], json(&straight.join("report.json"))["test"]);
 }
 
-/// Runs to the end under an address-space limit (`None`: without) and gives back the most address space it took.
-fn run_limited(train: &Command, limit_kib: Option<u64>) -> u64 {
+/// Runs under an address-space limit (`None`: without), well or not, and gives back the most address space it took, too.
+fn run_limited(train: &Command, limit_kib: Option<u64>) -> (Output, u64) {
     let mut command = Command::new("sh");
     let limit = limit_kib.map_or(String::new(), |kib| format!("ulimit -v {kib};"));
     command.arg("-c").arg(format!("{limit} exec \"$0\" \"$@\"")).arg(train.get_program()).args(train.get_args());
@@ -315,9 +315,7 @@ fn run_limited(train: &Command, limit_kib: Option<u64>) -> u64 {
         peak_kib = peak.and_then(|kib| kib.trim().trim_end_matches(" kB").parse().ok()).unwrap_or(peak_kib);
         std::thread::sleep(Duration::from_millis(5));
     }
-    let output = child.wait_with_output().unwrap();
-    assert!(output.status.success(), "{}", String::from_utf8_lossy(&output.stderr));
-    peak_kib
+    (child.wait_with_output().unwrap(), peak_kib)
 }
 
 /// The real thing: libtorch's CPU allocator is refused memory by the system, in the middle of training.
@@ -338,14 +336,19 @@ fn training_goes_to_its_end_through_a_real_out_of_memory() {
     ];
     let run = |name: &str, set: &[&str], limit_kib: Option<u64>| {
         let folder = output.path().join(name);
-        let peak_kib = run_limited(&train(data.path(), &folder, &[&settings, set].concat()), limit_kib);
-        (only_run(&folder), peak_kib)
+        let (output, peak_kib) = run_limited(&train(data.path(), &folder, &[&settings, set].concat()), limit_kib);
+        (only_run(&folder), output, peak_kib)
     };
-    let (straight, whole_kib) = run("whole", &[], None);
-    let (_, half_kib) = run("half", &["training.batch_size=4"], None);
+    let well = |(run, output, peak_kib): (PathBuf, Output, u64)| {
+        assert!(output.status.success(), "{}", String::from_utf8_lossy(&output.stderr));
+        (run, peak_kib)
+    };
+    let (straight, whole_kib) = well(run("whole", &[], None));
+    let (_, half_kib) = well(run("half", &["training.batch_size=4"], None));
     assert!(whole_kib > half_kib + 300_000, "{whole_kib} and {half_kib} KiB: too close to tell anything");
 
-    let (limited, _) = run("limited", &[], Some(half_kib + (whole_kib - half_kib) / 2));
+    let limit_kib = Some(half_kib + (whole_kib - half_kib) / 2);
+    let (limited, _) = well(run("limited", &[], limit_kib));
     let report = json(&limited.join("report.json"));
     assert_eq!(report["status"], "completed");
     assert!(report["memory"]["oom_events"].as_u64().unwrap() >= 1, "{report}");
@@ -359,6 +362,14 @@ fn training_goes_to_its_end_through_a_real_out_of_memory() {
         log_lines(run, "step").iter().map(pair).collect()
     };
     assert_eq!(clips(&limited), clips(&straight));
+
+    // Without the guard's retries that is the end, and the page says so.
+    let (ended, output, _) = run("ended", &["gpu.memory_management.oom_retry=false"], limit_kib);
+    assert_eq!(output.status.code(), Some(1));
+    assert_eq!(json(&ended.join("report.json"))["memory"]["ended_the_run"], true);
+    let page = |run: &Path| fs::read_to_string(run.join("report.html")).unwrap();
+    assert!(page(&ended).contains("No: it ran out and could not go on"));
+    assert!(!page(&limited).contains("could not go on"));
 }
 
 /// The run alone fills more than a thousandth of any machine, so the reading that crosses the threshold is a real one.

@@ -5,15 +5,15 @@ use std::collections::BTreeMap;
 use anyhow::Result;
 
 use super::carry_out::Tested;
-use super::pipeline::{Clips, OWN_TEST};
+use super::pipeline::Clips;
 use super::plan::Plan;
 use crate::memory::{self, MemoryManager};
 use crate::report::{
-    Assessment, CrossTest, DataSummary, FaceSummary, MemorySummary, Provenance, Report, RunFolder, Status, Throughput,
-    Versions,
+    Assessment, CrossTest, DataSummary, FaceSummary, MemorySummary, OWN_TEST, Provenance, Report, RunFolder, Status,
+    Throughput, Versions,
 };
 use crate::torch;
-use crate::train::{Outcome, TrainState};
+use crate::train::{Outcome, TrainError, TrainState};
 
 impl Plan {
     /// Absent where no faces are cut out.
@@ -46,6 +46,7 @@ impl Plan {
             Ok((Outcome::Interrupted, _)) => Status::Interrupted,
             Err(_) => Status::Failed,
         };
+        let failure = result.as_ref().err();
         let tested = result.as_ref().ok().and_then(|(_, tested)| tested.as_ref());
         let tested = tested.map_or(&[][..], |tested| tested.sets.as_slice());
         let own = |set: &&Assessment| set.name == OWN_TEST;
@@ -58,7 +59,7 @@ impl Plan {
         Report {
             run: folder.path().display().to_string(),
             status,
-            error: result.as_ref().err().map(|error| format!("{error:#}")),
+            error: failure.map(|error| format!("{error:#}")),
             epochs: state.epoch,
             steps: state.step,
             skipped_steps: state.skipped_steps,
@@ -70,6 +71,9 @@ impl Plan {
             cross_tests: cross.map(|set| CrossTest { name: set.name.clone(), test: set.overall.clone() }).collect(),
             memory: MemorySummary {
                 oom_events: state.oom_events,
+                ended_the_run: failure
+                    .and_then(|error| error.downcast_ref())
+                    .is_some_and(TrainError::ran_out_of_memory),
                 cleanups: state.cleanups.times,
                 cleanup_freed_bytes: state.cleanups.freed_bytes,
                 cleanup_ms: state.cleanups.ms,

@@ -102,6 +102,14 @@ pub enum GuardError<E> {
     Other(E),
 }
 
+impl<E> GuardError<E> {
+    /// Whether it is for want of memory that the work cannot go on.
+    #[must_use]
+    pub fn ran_out(&self) -> bool {
+        matches!(self, Self::Exhausted { .. } | Self::Forbidden { .. } | Self::NotRecovered { .. })
+    }
+}
+
 /// Where a guard stands, for a checkpoint.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 pub struct GuardState {

@@ -7,7 +7,6 @@ use std::{fs, io};
 use serde::{Deserialize, Serialize};
 
 use crate::data::{Label, SkippedVideo};
-use crate::files;
 use crate::metrics::{Calibration, CurvePoint, Metrics, OperatingPoint};
 
 /// A detector on some data sets.
@@ -21,6 +20,9 @@ pub struct Assessments {
     /// One a data set, in the order in which they were asked for.
     pub sets: Vec<Assessment>,
 }
+
+/// What a run calls its own test videos.
+pub const OWN_TEST: &str = "test";
 
 /// What is said of a data set's scores. Keys may be added, not renamed.
 #[derive(Debug, Clone, Default, PartialEq, Serialize, Deserialize)]
@@ -91,15 +93,13 @@ pub struct Mistake {
 }
 
 impl Assessments {
-    /// Writes it as JSON, whole or not at all.
-    ///
-    /// # Errors
-    /// The file cannot be written.
-    pub fn save(&self, path: &Path) -> io::Result<()> {
-        files::write_whole(path, &serde_json::to_vec_pretty(self)?)
+    /// That of a run's own test videos, where it has some.
+    #[must_use]
+    pub fn own(&self) -> Option<&Assessment> {
+        self.sets.iter().find(|set| set.name == OWN_TEST)
     }
 
-    /// Reads what [`save`](Self::save) wrote.
+    /// Reads an `evaluation.json`.
     ///
     /// # Errors
     /// There is no such file, or it is something else.

@@ -83,6 +83,9 @@ pub struct CrossTest {
 pub struct MemorySummary {
     /// Times that memory ran out.
     pub oom_events: usize,
+    /// It ran out at the end, and the run could not go on.
+    #[serde(default)]
+    pub ended_the_run: bool,
     /// Times that memory was given back: because it ran out, got short, or on schedule.
     pub cleanups: usize,
     /// What these gave back together.

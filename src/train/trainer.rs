@@ -64,6 +64,17 @@ pub enum TrainError {
     },
 }
 
+impl TrainError {
+    /// Whether the run ended because memory ran out and nothing helped.
+    #[must_use]
+    pub fn ran_out_of_memory(&self) -> bool {
+        match self {
+            Self::Step(StepError::Guard(error)) | Self::Evaluate(EvaluateError::Guard(error)) => error.ran_out(),
+            _ => false,
+        }
+    }
+}
+
 /// How an epoch's steps ended.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 enum EpochEnd {

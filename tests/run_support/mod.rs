@@ -203,7 +203,8 @@ pub fn assess(run: &Path) {
     fs::create_dir(run.join("mistakes")).unwrap();
     let picture = image::RgbImage::from_fn(320, 240, |x, y| image::Rgb([x as u8, y as u8, 120]));
     picture.save(run.join("mistakes/01.jpg")).unwrap();
-    save_assessment(run, vec![set]);
+    let other = Assessment { name: "celebdf".into(), overall: metrics(0.71, 0.06), mistakes: vec![], ..set.clone() };
+    save_assessment(run, vec![set, other]);
 }
 
 pub fn save_assessment(run: &Path, sets: Vec<Assessment>) {

@@ -121,10 +121,8 @@ fn metrics(runs: &[Run], names: &[String]) -> Markup {
 }
 
 fn methods(runs: &[Run], names: &[String]) -> Markup {
-    let of = |run: &Run, method: &String| -> Option<Metrics> {
-        run.assessments.as_ref()?.sets.first()?.methods.get(method).cloned()
-    };
-    let own = runs.iter().filter_map(|run| run.assessments.as_ref()?.sets.first());
+    let of = |run: &Run, method: &String| -> Option<Metrics> { run.own_test()?.methods.get(method).cloned() };
+    let own = runs.iter().filter_map(Run::own_test);
     let methods: BTreeSet<_> = own.flat_map(|set| set.methods.keys().cloned()).collect();
     let rows = methods.iter().map(|method| {
         let cell = |run| number(of(run, method).and_then(|metrics| metrics.video_auc));

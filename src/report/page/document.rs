@@ -51,7 +51,7 @@ pub fn document(title: &str, head: &Markup, sections: &[Section], charts: &[Char
                     @for section in sections { a href={ "#" (section.id) } { (section.title) } }
                 }
                 main id="content" {
-                    noscript { p.empty { "The plots need JavaScript; the tables do not." } }
+                    noscript { p.empty { "The plots and the numbers behind them need JavaScript; the other tables do not." } }
                     @for section in sections {
                         section id=(section.id) aria-labelledby={ (section.id) "-title" } {
                             h2 id={ (section.id) "-title" } { (section.title) }

@@ -119,6 +119,16 @@ fn sizes(change: &OomEvent) -> String {
     format!("{}: {} to {}{asked}; {} ms lost", change.phase, change.before, change.after, change.lost_ms)
 }
 
+/// Every time that memory ran out, and of the rest the first.
+fn shown(events: &[Event]) -> impl Iterator<Item = &Event> {
+    let mut others = 0;
+    events.iter().filter(move |event| {
+        let ran_out = matches!(event.what, What::OutOfMemory(_));
+        others += usize::from(!ran_out);
+        ran_out || others <= MOST_ROWS
+    })
+}
+
 pub fn section(run: &Run, charts: &[Chart]) -> Markup {
     let events = &run.log.events;
     html! {
@@ -130,12 +140,14 @@ pub fn section(run: &Run, charts: &[Chart]) -> Markup {
             h3 { "What happened on the way" }
             div.wide.tall tabindex="0" { table {
                 thead { tr { th scope="col" { "after step" } th.text scope="col" { "what" } th.text scope="col" { "more" } } }
-                tbody { @for event in events.iter().take(MOST_ROWS) {
+                tbody { @for event in shown(events) {
                     @let (name, about) = describe(event);
                     tr { th scope="row" { (event.step) } td.text { (name) } td.text.name { (about) } }
                 } }
             } }
-            @if events.len() > MOST_ROWS { p.soft { "The first " (MOST_ROWS) " of " (events.len()) "; all are in metrics.jsonl." } }
+            @if shown(events).count() < events.len() {
+                p.soft { "Every time that memory ran out, and of the rest the first " (MOST_ROWS) "; all " (events.len()) " are in metrics.jsonl." }
+            }
         }
     }
 }

@@ -59,12 +59,17 @@
     ctx.restore();
   }
 
-  // Says which marks are at the cursor.
-  function tellMarks(chart, plot, place) {
+  // Says which marks are at the cursor and, to those who walk with the arrow keys, what the curves are there.
+  function tell(chart, plot, place) {
     const { left, top } = plot.cursor;
     const near = mark => left >= 0 && Math.abs(plot.valToPos(mark.x, "x") - left) < 6
       && (mark.y == null || top == null || Math.abs(plot.valToPos(mark.y, "y") - top) < 12);
     const labels = chart.marks.filter(near).slice(0, 3).map(mark => mark.label);
+    if (plot.walked != null) {
+      const at = series => digits(plot.data[series][nearest(plot, series, plot.walked)]);
+      const values = chart.series.map((spec, i) => `${spec.label} ${at(i + 1)}`);
+      labels.unshift(`${chart.x_label} ${digits(plot.data[0][plot.walked])}`, ...values);
+    }
     place.textContent = labels.join(" · ");
   }
 
@@ -105,8 +110,9 @@
       axes: [{ ...axis(chart.x_label), size: 34 }, { ...axis(chart.y_label), size: 60 }],
       series: [{ label: chart.x_label, value: (_, value) => digits(value) }, ...chart.series.map(seriesOf)],
       cursor: { dataIdx: nearest, drag: { x: true, y: false }, points: { size: 7 } },
-      hooks: { draw: [plot => drawMarks(chart, plot)], setCursor: [plot => tellMarks(chart, plot, here)] },
+      hooks: { draw: [plot => drawMarks(chart, plot)], setCursor: [plot => tell(chart, plot, here)] },
     }, chart.columns, element);
+    plot.over.addEventListener("mousemove", () => { plot.walked = null; });
     plots.set(chart.id, { plot, chart, element });
   }
 
@@ -126,7 +132,8 @@
     if (event.key === "Escape") plot.setData(plot.data);
     if (to === undefined) return;
     event.preventDefault();
-    const left = plot.valToPos(xs[Math.min(Math.max(to, 0), last)], "x");
+    plot.walked = Math.min(Math.max(to, 0), last);
+    const left = plot.valToPos(xs[plot.walked], "x");
     plot.setCursor({ left, top: 10 });
   }
 
@@ -136,7 +143,9 @@
     if (!held || details.querySelector("table")) return;
     const { chart } = held, make = (name, text) => Object.assign(document.createElement(name), { textContent: text });
     const table = document.createElement("table"), head = table.createTHead().insertRow(), body = table.createTBody();
-    [chart.x_label, ...chart.series.map(spec => spec.label)].forEach(label => head.append(make("th", label)));
+    [chart.x_label, ...chart.series.map(spec => spec.label)].forEach(label => {
+      head.append(Object.assign(make("th", label), { scope: "col" }));
+    });
     chart.columns[0].forEach((_, row) => {
       body.insertRow().append(...chart.columns.map(column => make("td", column[row] == null ? "" : digits(column[row]))));
     });

@@ -104,7 +104,7 @@ fn matrix(Confusion { real_as_real, real_as_fake, fake_as_real, fake_as_fake }: 
         html! { td class=(if right { "right" } else { "wrong" }) { b { (count) } (share) } }
     };
     html! {
-        div.wide { table.confusion {
+        div.wide tabindex="0" { table.confusion {
             thead { tr { td {} th scope="col" { "called real" } th scope="col" { "called fake" } } }
             tbody {
                 tr { th scope="row" { "is real" } (cell(real_as_real, real_as_fake, true)) (cell(real_as_fake, real_as_real, false)) }
@@ -193,7 +193,7 @@ fn mistaken(run: &Run, mistake: &Mistake) -> Markup {
     let picture = mistake.picture.as_ref().and_then(|path| run.picture(path));
     html! {
         @match picture {
-            Some(jpeg) => { img src=(data_uri(&jpeg)) alt={ "Frames of " (mistake.video) }; }
+            Some(jpeg) => { img src=(data_uri(&jpeg)) alt={ "A frame of " (mistake.video) }; }
             None => { div.blank { "no picture" } }
         }
         div.about {

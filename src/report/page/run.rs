@@ -9,7 +9,7 @@ use serde::de::DeserializeOwned;
 use super::log::Log;
 use crate::config::Config;
 use crate::data::Manifest;
-use crate::report::{Assessments, Report, RunFolder};
+use crate::report::{Assessment, Assessments, Report, RunFolder};
 
 /// A run, as far as it has come.
 pub struct Run {
@@ -67,9 +67,10 @@ impl Run {
         let report: Option<Report> = json(&folder.report())?;
         // Of an earlier part, where the run has gone on since.
         let report = report.filter(|report| log.last_step() <= report.steps);
+        let was_tested = report.as_ref().is_some_and(|report| report.test.is_some() || !report.cross_tests.is_empty());
         Ok(Self {
             manifest: json(&folder.manifest())?,
-            assessments: json(&folder.evaluation())?,
+            assessments: json(&folder.evaluation())?.filter(|_| was_tested),
             folder: folder.clone(),
             config,
             report,
@@ -87,8 +88,13 @@ impl Run {
     /// The metrics of the run's own test videos.
     #[must_use]
     pub fn test(&self) -> Option<&crate::metrics::Metrics> {
-        let assessed = self.assessments.as_ref().and_then(|all| all.sets.first()).map(|set| &set.overall);
-        assessed.or_else(|| self.report.as_ref()?.test.as_ref())
+        self.own_test().map(|set| &set.overall).or_else(|| self.report.as_ref()?.test.as_ref())
+    }
+
+    /// All that is said of these.
+    #[must_use]
+    pub fn own_test(&self) -> Option<&Assessment> {
+        self.assessments.as_ref()?.own()
     }
 
     /// A picture in the run's folder; nothing outside it is shown.

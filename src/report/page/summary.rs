@@ -6,7 +6,7 @@ use super::log::What;
 use super::run::Run;
 use super::words::{bytes, interval, number, percent, plural};
 use crate::metrics::Confusion;
-use crate::report::{Assessment, Report, Status, Unit};
+use crate::report::{Assessment, OWN_TEST, Report, Status, Unit};
 
 /// Readers of a page should see at once how an answer is to be taken.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -127,7 +127,7 @@ fn sure(run: &Run) -> Answer {
         let reasons = vec!["Validation chose the best epoch, so its numbers flatter.".to_owned()];
         return Answer { question, tone: Tone::Open, short, reasons };
     };
-    let own = run.assessments.as_ref().and_then(|all| all.sets.first());
+    let own = run.own_test();
     let people = own.filter(|set| set.drawn_over.unit == Unit::Identities).map(|set| set.drawn_over.groups);
     let groups =
         people.map_or(String::new(), |groups| format!(", of {} that share no person", plural(groups, "group")));
@@ -154,7 +154,7 @@ fn sure(run: &Run) -> Answer {
 fn failing(run: &Run) -> Answer {
     let question = "Where does it fail?";
     let assessed = run.assessments.as_ref().map_or(&[][..], |all| all.sets.as_slice());
-    let Some(own) = assessed.first() else {
+    let Some(own) = run.own_test() else {
         let mut reasons = Vec::new();
         if let Some(test) = run.test() {
             let share = |value: Option<f64>| value.map_or("–".to_owned(), percent);
@@ -173,7 +173,7 @@ fn failing(run: &Run) -> Answer {
     if let Some((name, auc, metrics)) = weakest {
         reasons.push(format!("Hardest to tell: {name}, video AUC {auc:.3} ({}).", interval(metrics.video_auc_ci95)));
     }
-    for set in assessed.iter().skip(1) {
+    for set in assessed.iter().filter(|set| set.name != OWN_TEST) {
         reasons.push(format!("On {}: video AUC {}.", set.name, number(set.overall.video_auc)));
     }
     let wrong = confusion.map(|confusion| (confusion.real_as_fake + confusion.fake_as_real, confusion));
@@ -216,13 +216,10 @@ fn memory(run: &Run) -> Answer {
         let place = if memory.moved_to_cpu { ", on the CPU" } else { "" };
         reasons.push(format!("No clip was lost; it ended with micro-batches of {}{place}.", memory.micro_batch_final));
     }
-    let out_at_the_end = run
-        .report
-        .as_ref()
-        .and_then(|report| report.error.as_deref())
-        .is_some_and(|error| error.contains("out of memory"));
     let (tone, short) = match ran_out {
-        _ if out_at_the_end => (Tone::Bad, "No: it ran out and could not go on".to_owned()),
+        _ if summary.is_some_and(|memory| memory.ended_the_run) => {
+            (Tone::Bad, "No: it ran out and could not go on".to_owned())
+        }
         0 if run.log.steps.is_empty() => (Tone::Open, "No step is done yet".to_owned()),
         0 => (Tone::Good, "Yes: it never ran out".to_owned()),
         times => (Tone::Warn, format!("It ran out {}, and went on", plural(times, "time"))),
