@@ -1,5 +1,6 @@
 //! What the terminal shows while something runs: bars on a terminal, plain lines elsewhere; log lines above the bars.
 
+use std::ffi::OsStr;
 use std::io::{self, IsTerminal, Write};
 use std::sync::OnceLock;
 
@@ -26,16 +27,23 @@ pub fn init(level: Option<LogLevel>, color: ColorChoice) {
     if level == Some(LogLevel::Error) {
         screen.set_draw_target(ProgressDrawTarget::hidden());
     }
-    let colors = match color {
-        ColorChoice::Always => true,
-        ColorChoice::Never => false,
-        ColorChoice::Auto => io::stderr().is_terminal() && std::env::var_os("NO_COLOR").is_none_or(|v| v.is_empty()),
-    };
+    let colors = has_colors(color, io::stderr().is_terminal(), std::env::var_os("NO_COLOR").as_deref());
+    // Bars are coloured by a library that asks only the terminal and NO_COLOR.
+    console::set_colors_enabled_stderr(colors);
     let (filter, handle) = reload::Layer::new(filter_of(level.unwrap_or(LogLevel::Info)));
     let lines =
         tracing_subscriber::fmt::layer().with_ansi(colors).with_target(false).without_time().with_writer(AboveBars);
     if tracing_subscriber::registry().with(lines.with_filter(filter)).try_init().is_ok() {
         let _ = LEVEL.set((handle, level.is_some()));
+    }
+}
+
+fn has_colors(color: ColorChoice, is_terminal: bool, no_color: Option<&OsStr>) -> bool {
+    match color {
+        ColorChoice::Always => true,
+        ColorChoice::Never => false,
+        // https://no-color.org: an empty value counts as none.
+        ColorChoice::Auto => is_terminal && no_color.is_none_or(OsStr::is_empty),
     }
 }
 
@@ -138,5 +146,20 @@ impl Drop for Bar {
         if let Some(screen) = SCREEN.get() {
             screen.remove(&self.bar);
         }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn colours_are_for_terminals_that_do_not_refuse_them() {
+        let auto =
+            |is_terminal, no_color: Option<&str>| has_colors(ColorChoice::Auto, is_terminal, no_color.map(OsStr::new));
+        assert!(auto(true, None) && auto(true, Some("")));
+        assert!(!auto(true, Some("1")) && !auto(false, None));
+        assert!(has_colors(ColorChoice::Always, false, Some(OsStr::new("1"))));
+        assert!(!has_colors(ColorChoice::Never, true, None));
     }
 }

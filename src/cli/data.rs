@@ -9,7 +9,7 @@ use std::thread;
 
 use anyhow::Result;
 use clap::{Args, Subcommand};
-use comfy_table::{Table, presets};
+use comfy_table::Table;
 use serde::Serialize;
 
 use super::extract::{self, ExtractArgs};
@@ -21,6 +21,7 @@ use crate::config::{self, Config, LayoutChoice};
 use crate::data::decode::{self, VideoInfo};
 use crate::data::{ClipSpec, DataError, Label, Manifest, Split};
 use crate::progress::{self, Bar};
+use crate::report::bordered_table;
 
 /// Arguments of `dfdetect data`.
 #[derive(Debug, Args)]
@@ -317,8 +318,8 @@ fn render(scan: &Scan) -> String {
 }
 
 fn split_table(scan: &Scan) -> Table {
-    let mut table = Table::new();
-    table.load_preset(presets::UTF8_BORDERS_ONLY).set_header(["videos", "real", "fake", "both", "unusable"]);
+    let mut table = bordered_table();
+    table.set_header(["videos", "real", "fake", "both", "unusable"]);
     let mut row = |name: String, Classes { real, fake }: Classes, unusable: usize| {
         let counts = [real, fake, real + fake, unusable].map(|count| count.to_string());
         table.add_row(std::iter::once(name).chain(counts));
@@ -333,8 +334,8 @@ fn split_table(scan: &Scan) -> Table {
 
 fn count_table(title: &str, counts: &BTreeMap<String, usize>) -> Table {
     const SHOWN: usize = 12;
-    let mut table = Table::new();
-    table.load_preset(presets::UTF8_BORDERS_ONLY).set_header([title, "videos"]);
+    let mut table = bordered_table();
+    table.set_header([title, "videos"]);
     let mut most_first: Vec<_> = counts.iter().collect();
     most_first.sort_by_key(|(_, count)| std::cmp::Reverse(**count));
     for (name, count) in most_first.iter().take(SHOWN) {

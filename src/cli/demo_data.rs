@@ -6,12 +6,12 @@ use std::path::PathBuf;
 use anyhow::Result;
 use bytesize::ByteSize;
 use clap::Args;
-use comfy_table::Table;
 
 use super::Interrupted;
 use super::pipeline::stop_flag;
 use crate::data::face::CenterFace;
 use crate::demo::{self, DemoError, Made, PEOPLE_SHARED, Summary};
+use crate::report::bordered_table;
 
 const EXAMPLES: &str = "Examples:
   dfdetect demo-data --output demo                        160 videos, under a minute
@@ -92,8 +92,8 @@ fn print_table(args: &DemoDataArgs, summary: &Summary) -> Result<()> {
     }
     writeln!(io::stdout(), "A look at them: {}\n", args.output.join("preview.png").display())?;
     writeln!(io::stdout(), "What tells real from fake without looking at the faces (AUC, 0.5 is chance):")?;
-    let mut table = Table::new();
-    table.load_preset(comfy_table::presets::UTF8_FULL_CONDENSED).set_header(["cue", "AUC"]);
+    let mut table = bordered_table();
+    table.set_header(["cue", "AUC"]);
     for cue in &summary.cues {
         table.add_row([cue.cue.clone(), format!("{:.3}", cue.auc)]);
     }

@@ -3,7 +3,7 @@
 use std::fmt::Write as _;
 
 use anyhow::Result;
-use comfy_table::{Table, presets};
+use comfy_table::Table;
 use serde_json::Value;
 
 use super::measure::Measured;
@@ -11,6 +11,7 @@ use super::meminfo::{align_right, bar, size};
 use super::suggest::SuggestArgs;
 use crate::config::Config;
 use crate::memory::{Advice, DeviceSource, Suggestion};
+use crate::report::bordered_table;
 
 const WIDTH: usize = 80;
 /// More settings than these do not help to choose.
@@ -62,8 +63,8 @@ pub(super) fn render(
 fn estimate_table(advice: &Advice) -> Table {
     let parts = &advice.estimate.breakdown;
     let peak_bytes = advice.estimate.peak_bytes;
-    let mut table = Table::new();
-    table.load_preset(presets::UTF8_BORDERS_ONLY).set_header(["predicted", "size", "of the usable memory"]);
+    let mut table = bordered_table();
+    table.set_header(["predicted", "size", "of the usable memory"]);
     for (name, bytes) in [
         ("weights", parts.weights),
         ("gradients", parts.gradients),
@@ -107,9 +108,9 @@ fn change_lines(change: &Suggestion) -> String {
 }
 
 fn ranked_table(advice: &Advice) -> Table {
-    let mut table = Table::new();
+    let mut table = bordered_table();
     let header = ["batch", "clip", "format", "peak", "expected speed"];
-    table.load_preset(presets::UTF8_BORDERS_ONLY).set_header(header);
+    table.set_header(header);
     for ranked in advice.ranked.iter().take(RANKED_ROWS) {
         let (training, data) = (&ranked.config.training, &ranked.config.data);
         let [height, width] = data.frame_size;

@@ -12,7 +12,7 @@ mod sparkline;
 mod summary;
 mod table;
 
-pub use assessment::{Assessment, Assessments, DrawnOver, Mistake, Unit};
+pub use assessment::{Assessment, Assessments, DrawnOver, Mistake, OWN_TEST, Unit};
 pub use events::EventFile;
 pub use folder::RunFolder;
 pub use log::{RunLog, write_csv};
@@ -20,4 +20,4 @@ pub use page::{Epoch, LivePage, Log, PageError, Run, comparison_page, run_page, 
 pub use provenance::{Provenance, Versions};
 pub use sparkline::loss_line;
 pub use summary::{CrossTest, DataSummary, FaceSummary, MemorySummary, Report, Status, Throughput};
-pub use table::{assessment_tables, metrics_table, plain_table};
+pub use table::{assessment_tables, bordered_table, metrics_table, plain_table};

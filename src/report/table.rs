@@ -95,11 +95,18 @@ fn thresholds_table(points: &[OperatingPoint]) -> Table {
     plain_table(header.map(str::to_owned).to_vec(), points.iter().map(cells))
 }
 
+/// An empty table as all of this program look; on a terminal it is no wider than that.
+#[must_use]
+pub fn bordered_table() -> Table {
+    let mut table = Table::new();
+    table.load_preset(presets::UTF8_BORDERS_ONLY).set_content_arrangement(ContentArrangement::Dynamic);
+    table
+}
+
 /// Names in the first column, the others to the right.
 #[must_use]
 pub fn plain_table(header: Vec<String>, rows: impl Iterator<Item = Vec<String>>) -> Table {
-    let mut table = Table::new();
-    table.load_preset(presets::UTF8_HORIZONTAL_ONLY).set_content_arrangement(ContentArrangement::Dynamic);
+    let mut table = bordered_table();
     table.set_header(header).add_rows(rows);
     for column in table.column_iter_mut().skip(1) {
         column.set_cell_alignment(CellAlignment::Right);

@@ -1,11 +1,12 @@
 //! The tables of `meminfo`, and how numbers are written in them.
 
 use bytesize::ByteSize;
-use comfy_table::{CellAlignment, Table, presets};
+use comfy_table::{CellAlignment, Table};
 
 use super::Report;
 use super::watch::Trails;
 use crate::memory::{GpuMemory, ProcessUse, Snapshot};
+use crate::report::bordered_table;
 
 /// One line of the first table.
 pub(super) struct Row {
@@ -60,8 +61,7 @@ pub(super) fn rows(memory: &Snapshot) -> Vec<Row> {
 }
 
 fn memory_table(memory: &Snapshot, trails: Option<&Trails>) -> Table {
-    let mut table = Table::new();
-    table.load_preset(presets::UTF8_BORDERS_ONLY);
+    let mut table = bordered_table();
     table.set_header(["memory", "used", "of", "free", if trails.is_some() { "how it goes" } else { "" }]);
     for Row { name, used, total, free } in rows(memory) {
         let picture = match trails {
@@ -79,8 +79,7 @@ fn memory_table(memory: &Snapshot, trails: Option<&Trails>) -> Table {
 }
 
 fn gpu_table(gpus: &[GpuMemory], trails: Option<&Trails>) -> Table {
-    let mut table = Table::new();
-    table.load_preset(presets::UTF8_BORDERS_ONLY);
+    let mut table = bordered_table();
     table.set_header(["GPU", "name", "busy", "temperature", "power", "processes"]);
     for gpu in gpus {
         let with_unit =
@@ -112,8 +111,8 @@ pub(super) fn busy_name(index: u32) -> String {
 }
 
 fn process_table(processes: &[ProcessUse]) -> Table {
-    let mut table = Table::new();
-    table.load_preset(presets::UTF8_BORDERS_ONLY).set_header(["process", "program", "resident", "on GPUs"]);
+    let mut table = bordered_table();
+    table.set_header(["process", "program", "resident", "on GPUs"]);
     for process in processes {
         let gpus = process.gpus.iter().map(|(index, held)| format!("{index}: {}", known(*held)));
         let gpus = gpus.collect::<Vec<_>>().join(", ");
