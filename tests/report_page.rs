@@ -142,6 +142,22 @@ fn a_finished_run_that_is_gone_on_with() {
     assert!(html.contains("not ended") && !html.contains("test video AUC"));
 }
 
+#[test]
+fn an_interval_without_width_is_no_certainty() {
+    let folder = tempfile::tempdir().unwrap();
+    let run = folder.path().join("faces");
+    begin(&run, &config(0.001), 8);
+    assess(&run);
+    end(&run, Status::Completed);
+    let says_so = |page: PathBuf| fs::read_to_string(page).unwrap().contains("mistakes rarer than one in");
+    assert!(!says_so(page(&run)));
+    let path = RunFolder::open(&run).evaluation();
+    let mut evaluation: Value = serde_json::from_slice(&fs::read(&path).unwrap()).unwrap();
+    evaluation["sets"][0]["overall"]["video_auc_ci95"] = json!([1.0, 1.0]);
+    fs::write(&path, evaluation.to_string()).unwrap();
+    assert!(says_so(page(&run)));
+}
+
 /// No report, no evaluation, and the last line of the log is being written.
 #[test]
 fn a_run_that_goes_on() {

@@ -114,7 +114,8 @@ fn memorises(run: &Run) -> Option<String> {
     let rose = last.val_loss? > 1.1 * lowest.val_loss? && last.train_loss? < lowest.train_loss?;
     (rose && last.epoch >= lowest.epoch + 2).then(|| {
         format!(
-            "Since epoch {} the validation loss rises while the training loss falls: it begins to learn by heart.",
+            "The validation loss was lowest after epoch {} and is higher now, while the training loss fell: it may begin to \
+             learn by heart.",
             lowest.epoch
         )
     })
@@ -137,6 +138,10 @@ fn sure(run: &Run) -> Answer {
             let tone = if upper - lower > 0.2 { Tone::Warn } else { Tone::Good };
             if tone == Tone::Warn {
                 reasons.push("That is a wide interval: more test videos would narrow it.".into());
+            }
+            if lower >= 1.0 {
+                let why = "All are in the right order, so drawing them anew shows no doubt";
+                reasons.push(format!("{why}: mistakes rarer than one in {} stay unseen.", test.videos));
             }
             (tone, format!("95 % interval {}", interval(Some([lower, upper]))))
         }
