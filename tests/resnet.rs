@@ -47,36 +47,64 @@ fn assert_near(features_nf: &Tensor, expected: &[f64], what: &str) {
     }
 }
 
+/// Sums of each gradient and of its absolute values, against the fixture.
+fn assert_gradients(detector: &Detector, case: &Case, what: &str) {
+    let mut compared = 0;
+    for parameter in detector.parameters().trainable() {
+        let Some(name) = parameter.name.strip_prefix("backbone.") else { continue };
+        let [sum, absolute] = case.gradients[name];
+        let gradient = parameter.tensor.grad();
+        assert_eq!(gradient.kind(), Kind::Double);
+        let found = [&gradient, &gradient.abs()].map(|tensor| tensor.sum(Kind::Double).double_value(&[]));
+        assert!((found[0] - sum).abs() < 1e-9 * absolute, "{what}: {name}: {} is not {sum}", found[0]);
+        assert!((found[1] - absolute).abs() < 1e-9 * absolute, "{what}: {name}: {} is not {absolute}", found[1]);
+        compared += 1;
+    }
+    assert_eq!(compared, case.gradients.len(), "{what}: names");
+    assert!(compared > 50, "{what}: {compared} gradients");
+}
+
+/// The gradients in float32 are those in float64, but for units whose input is within rounding of zero: they pass their
+/// ReLU with one CPU's kernels and not with another's. In PyTorch itself that moves a gradient by up to 0.4% of its norm.
+fn assert_gradients_agree(single: &Detector, double: &Detector, what: &str) {
+    for (single, double) in single.parameters().trainable().zip(double.parameters().trainable()) {
+        if !single.name.starts_with("backbone.") {
+            continue;
+        }
+        let gradient = double.tensor.grad();
+        let difference = (single.tensor.grad().to_kind(Kind::Double) - &gradient).norm().double_value(&[]);
+        let norm = gradient.norm().double_value(&[]);
+        assert!(difference < 0.02 * norm, "{what}: {}: {difference} of {norm}", single.name);
+    }
+}
+
+/// Features in training mode, and their gradients by the fixture's loss.
+fn train(detector: &Detector, images_nchw: &Tensor) -> Tensor {
+    let features_nf = detector.features(images_nchw, Mode::Train).unwrap();
+    let weights_nf = pattern(features_nf.numel(), 2).view(features_nf.size().as_slice()).to_kind(Kind::Float);
+    (&features_nf * weights_nf).sum(Kind::Float).backward();
+    features_nf
+}
+
 #[test]
 fn resnets_equal_torchvision() {
     let cases: Vec<Case> = serde_json::from_str(include_str!("fixtures/resnet.json")).unwrap();
     assert_eq!(cases.iter().map(|case| case.depth).collect::<Vec<_>>(), [18, 34, 50, 101]);
     let images_nchw = pattern(4 * 3 * 64 * 64, 1).view([4, 3, 64, 64]).to_kind(Kind::Float);
     for case in cases {
+        let double = detector(case.depth, false);
+        for parameter in double.parameters().iter() {
+            parameter.tensor.shallow_clone().set_data(&parameter.tensor.detach().to_kind(Kind::Double));
+        }
+        train(&double, &images_nchw.to_kind(Kind::Double));
+        assert_gradients(&double, &case, &format!("resnet{} in float64", case.depth));
+
         for channels_last in [true, false] {
             let detector = detector(case.depth, channels_last);
             let what = format!("resnet{}, channels last {channels_last}", case.depth);
             assert_near(&detector.features(&images_nchw, Mode::Evaluate).unwrap(), &case.evaluated, &what);
-
-            let features_nf = detector.features(&images_nchw, Mode::Train).unwrap();
-            assert_near(&features_nf, &case.trained, &what);
-            let weights_nf = pattern(features_nf.numel(), 2).view(features_nf.size().as_slice()).to_kind(Kind::Float);
-            (features_nf * weights_nf).sum(Kind::Float).backward();
-
-            let mut compared = 0;
-            for parameter in detector.parameters().trainable() {
-                let Some(name) = parameter.name.strip_prefix("backbone.") else { continue };
-                // None for the deepest network; the script says why.
-                let Some([sum, absolute]) = case.gradients.get(name) else { continue };
-                let gradient = parameter.tensor.grad().to_kind(Kind::Double);
-                let found = (gradient.sum(Kind::Double), gradient.abs().sum(Kind::Double));
-                let (found_sum, found_absolute) = (found.0.double_value(&[]), found.1.double_value(&[]));
-                assert!((found_sum - sum).abs() < 1e-5 * absolute, "{what}: {name}: {found_sum} is not {sum}");
-                assert!((found_absolute - absolute).abs() < 1e-5 * absolute, "{what}: {name}");
-                compared += 1;
-            }
-            assert_eq!(compared, case.gradients.len(), "{what}: names");
-            assert_eq!(case.depth < 101, compared > 50, "{what}: {compared} gradients");
+            assert_near(&train(&detector, &images_nchw), &case.trained, &what);
+            assert_gradients_agree(&detector, &double, &what);
 
             let mean = "backbone.layer4.0.bn1.running_mean";
             let mean = detector.parameters().iter().find(|p| p.name == mean).unwrap().tensor.sum(Kind::Double);

@@ -8,7 +8,7 @@ mod picture;
 use image::RgbImage;
 use tch::{Cuda, Kind, Tensor};
 
-use crate::model::{Detector, Mode};
+use crate::model::{Detector, MAP_STRIDE, Mode};
 use crate::torch::Result;
 
 /// Frames in a pass of the backbone: heat needs no batch, and memory should not be what ends it.
@@ -80,14 +80,24 @@ fn maps(detector: &Detector, pixels_nhwc: &Tensor) -> Result<Tensor> {
     Tensor::f_cat(&maps, 0)
 }
 
-/// Maps weighted by their mean gradients, what is negative left out, enlarged to the frames' size, `[N, H, W]` in 0..1.
+/// Maps weighted by their mean gradients, negative values set to 0, enlarged to the frames' size, `[N, H, W]` in 0..1.
+/// 1 is the hottest place of the clip, so a frame that hardly counts stays cold.
 fn heat(maps_nfhw: &Tensor, gradient_nfhw: &Tensor, size: [i64; 2]) -> Result<Tensor> {
     let weights_nf11 = gradient_nfhw.f_mean_dim([2_i64, 3].as_slice(), true, None)?;
     let cam_n1hw = maps_nfhw.f_mul(&weights_nf11)?.f_sum_dim_intlist([1_i64].as_slice(), true, None)?.f_relu()?;
-    let cam_nhw = cam_n1hw.f_upsample_bilinear2d(size, false, None, None)?.f_squeeze_dim(1)?;
+    let cam_nhw = enlarged(&cam_n1hw, size)?.f_squeeze_dim(1)?;
     let most = cam_nhw.f_max()?.f_double_value(&[])?;
     // Where nothing speaks for the verdict, nothing is hot.
     cam_nhw.f_div_scalar(most.max(f64::from(f32::MIN_POSITIVE)))
+}
+
+/// `[N, 1, h, w]` to `[N, 1, H, W]`: each cell comes to lie at the pixel that is the middle of what it sees. Scaling the
+/// map to the frame instead would shift all heat by half a cell to the right and down.
+fn enlarged(cam_n1hw: &Tensor, [height, width]: [i64; 2]) -> Result<Tensor> {
+    let [rows, columns] = [2, 3].map(|dim| (cam_n1hw.size()[dim] - 1) * MAP_STRIDE + 1);
+    let between_cells = cam_n1hw.f_upsample_bilinear2d([rows, columns], true, None, None)?;
+    // Pixels beyond the last cell take its value.
+    between_cells.f_replication_pad2d([0, width - columns, 0, height - rows])
 }
 
 /// cuDNN is off for the life of this value.

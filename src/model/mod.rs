@@ -19,3 +19,4 @@ pub use parameters::{Parameter, Parameters, Role};
 pub use placement::Placement;
 pub use pretrained::{Loaded, PretrainedError, Sources, load_pretrained};
 pub use recompute::SegmentInputs;
+pub use resnet::MAP_STRIDE;

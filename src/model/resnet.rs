@@ -78,6 +78,10 @@ impl Block {
 /// The stem with its pooling and the four stages; the last includes the mean over the picture.
 pub(super) const PARTS: usize = BACKBONE_PARTS.len();
 
+/// Pixels between the centres of neighbouring cells of the last maps. Kernels have odd sizes and are padded by half of
+/// that, so cell (i, j) sees the pixels around row `i * MAP_STRIDE` and column `j * MAP_STRIDE`.
+pub const MAP_STRIDE: i64 = 32;
+
 /// The backbone: `[N, 3, H, W]` to `[N, features]`.
 #[derive(Debug)]
 pub(super) struct ResNet {
