@@ -13,8 +13,9 @@ use std::time::Instant;
 
 use anyhow::{Context, Result, ensure};
 use dfdetect::config::Sampling;
-use dfdetect::data::decode::FrameSize;
-use dfdetect::data::{ClipSpec, Footage, decode};
+use dfdetect::video::FrameSize;
+use dfdetect::dataset::Footage;
+use dfdetect::video::{self, ClipSpec};
 use image::RgbImage;
 
 fn main() -> Result<()> {
@@ -70,7 +71,7 @@ fn read_all(videos: &[PathBuf], workers: usize, spec: &ClipSpec) -> Result<(f64,
             let size = FrameSize::Exact { height: spec.height, width: spec.width };
             let mut thwc = Vec::with_capacity(spec.clip_bytes());
             let mut take = |frame: RgbImage| thwc.extend_from_slice(&frame);
-            let decoded = decode::read_frames(&Footage::video(video), spec, None, size, &mut take)?;
+            let decoded = video::read_frames(&Footage::video(video), spec, None, size, &mut take)?;
             sums[0] += thwc.iter().map(|value| u64::from(*value)).sum::<u64>() as f64 / thwc.len() as f64;
             sums[1] += decoded as f64;
         }
@@ -111,7 +112,7 @@ fn open_many(videos: &[PathBuf], count: usize) -> Result<()> {
     let read = |number: usize| {
         let footage = Footage::video(&videos[number % videos.len()]);
         // Damaged files count too: memory must not grow with them either.
-        decode::read_clip(&footage, &spec, None).is_ok()
+        video::read_clip(&footage, &spec, None).is_ok()
     };
     let warm = 2 * videos.len().max(50);
     let warmed = (0..warm).filter(|number| read(*number)).count();

@@ -15,7 +15,9 @@ use std::rc::Rc;
 use std::time::{Duration, Instant};
 
 use dfdetect::config::{Backbone, BatchSize, Config, Precision, Temporal};
-use dfdetect::data::{ClipSpec, HostBatch, Label};
+use dfdetect::dataset::Label;
+use dfdetect::loader::HostBatch;
+use dfdetect::video::ClipSpec;
 use dfdetect::memory::{Cut, DeviceGauge, Guard, GuardState, Ladder};
 use dfdetect::model::{Detector, Mode};
 use dfdetect::optim::{Loss, LossScaler};

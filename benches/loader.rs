@@ -17,11 +17,11 @@ use std::thread;
 use std::time::{Duration, Instant};
 
 use dfdetect::config::{AugmentationConfig, Backbone, DataConfig, FaceConfig, ModelConfig, OnMiss, Precision, Roots};
-use dfdetect::data::face::{CenterFace, Face, FaceDetector, read_face_clip};
-use dfdetect::data::{
-    Augmentation, ClipCache, ClipSource, ClipSpec, DECODER_BYTES, DiskCache, Draw, Loader, LoaderNeeds, LoaderPlan,
-    Manifest, Sampler, plan_loader, prepare,
-};
+use dfdetect::face::{CenterFace, Face, FaceDetector, read_face_clip};
+use dfdetect::clip::{Augmentation, ClipCache, ClipSource, DiskCache, Draw, prepare};
+use dfdetect::dataset::{Manifest, Sampler, scan};
+use dfdetect::loader::{DECODER_BYTES, Loader, LoaderNeeds, LoaderPlan, plan_loader};
+use dfdetect::video::ClipSpec;
 use dfdetect::demo::{VideoSettings, VideoWriter};
 use dfdetect::model::{Detector, Mode};
 use dfdetect::optim::{Adam, Optimizer, ParameterGroups};
@@ -67,7 +67,7 @@ fn dataset(width: u32, height: u32, frames: usize, distinct: usize, copies: usiz
             fs::hard_link(&first, folder.join(format!("v{video}_{copy}.mp4"))).unwrap();
         }
     }
-    let manifest = Manifest::scan(&DataConfig { root: Roots::one(root.path()), ..DataConfig::default() }).unwrap();
+    let manifest = scan(&DataConfig { root: Roots::one(root.path()), ..DataConfig::default() }).unwrap();
     (root, manifest)
 }
 

@@ -24,9 +24,9 @@
 //! | 0 | [`torch`] | what tch lacks; the only room with `unsafe`, but for one file on FFmpeg in `data` |
 //!
 //! # The data path
-//! YAML becomes one checked [`config::Config`]. A folder becomes a sorted [`data::Manifest`], split by identity.
+//! YAML becomes one checked [`config::Config`]. A folder becomes a sorted [`dataset::Manifest`], split by identity.
 //! Worker threads turn a video into T resized RGB frames, through the cache, and a bounded queue hands out
-//! [`data::HostBatch`]es in an order that the seed alone decides. The trainer's thread makes tensors of them; the guard
+//! [`loader::HostBatch`]es in an order that the seed alone decides. The trainer's thread makes tensors of them; the guard
 //! cuts a batch into micro-batches, and smaller ones when memory runs out; gradients add up to those of the whole
 //! batch; then the optimizer moves. Validation picks the best checkpoint; the test split is looked at once, at the end.
 //!
@@ -42,13 +42,16 @@ struct MemoryGuide;
 
 pub mod cli;
 pub mod config;
-pub mod data;
+pub mod clip;
+pub mod dataset;
 pub mod demo;
 pub mod drawing;
 pub mod evaluate;
 pub mod explain;
+pub mod face;
 pub mod export;
 pub mod files;
+pub mod loader;
 pub mod memory;
 pub mod metrics;
 pub mod model;
@@ -58,3 +61,4 @@ pub mod progress;
 pub mod report;
 pub mod torch;
 pub mod train;
+pub mod video;

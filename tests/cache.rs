@@ -13,10 +13,10 @@ use std::time::{Duration, SystemTime};
 
 use data_support::{SETTINGS, write_video};
 use dfdetect::config::{DataConfig, Roots};
-use dfdetect::data::{
-    ClipCache, ClipReader, ClipSource, ClipSpec, DiskCache, HostBatch, Loader, LoaderPlan, Manifest, Media, Prepared,
-    ReadClip, prepare, sequential_plan,
-};
+use dfdetect::clip::{ClipCache, ClipReader, ClipSource, DiskCache, Prepared, ReadClip, prepare};
+use dfdetect::dataset::{Manifest, Media, scan, sequential_plan};
+use dfdetect::loader::{HostBatch, Loader, LoaderPlan};
+use dfdetect::video::ClipSpec;
 use tempfile::TempDir;
 
 const CLIP_BYTES: u64 = 3 * 32 * 32 * 3;
@@ -27,7 +27,7 @@ fn spec() -> ClipSpec {
 }
 
 fn scan(root: &Path) -> Manifest {
-    Manifest::scan(&DataConfig { root: Roots::one(root), ..DataConfig::default() }).unwrap()
+    scan(&DataConfig { root: Roots::one(root), ..DataConfig::default() }).unwrap()
 }
 
 fn dataset(each: usize) -> (TempDir, Manifest) {

@@ -11,7 +11,8 @@ use std::sync::{Mutex, MutexGuard, PoisonError};
 
 use data_support::{SETTINGS, write_video};
 use dfdetect::config::{Backbone, Config, Switch};
-use dfdetect::data::{ClipSpec, Footage, decode};
+use dfdetect::dataset::Footage;
+use dfdetect::video::{self, ClipSpec};
 use dfdetect::model::{Detector, Mode};
 use dfdetect::torch::{self, Format};
 use safetensors::SafeTensors;
@@ -204,7 +205,7 @@ fn frames_decoded_on_the_gpu_are_those_of_the_cpu() {
     write_video(&path, &SETTINGS, 40, 3);
     let clip = |hw_decode| {
         let spec = ClipSpec { hw_decode, ..ClipSpec::uniform(7, 64, 96, 1) };
-        decode::read_clip(&Footage::video(&path), &spec, None).unwrap()
+        video::read_clip(&Footage::video(&path), &spec, None).unwrap()
     };
     let (gpu, cpu) = (clip(Switch::On), clip(Switch::Off));
     if !fs::read_to_string("/proc/self/maps").unwrap().contains("libnvcuvid") {

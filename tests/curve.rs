@@ -5,7 +5,8 @@
 mod formula;
 
 use dfdetect::config::{Backbone, BatchSize, Config, Precision, Scheduler, Temporal};
-use dfdetect::data::{HostBatch, Label};
+use dfdetect::dataset::Label;
+use dfdetect::loader::HostBatch;
 use dfdetect::memory::{DeviceGauge, Guard, Ladder};
 use dfdetect::model::Detector;
 use dfdetect::optim::{Loss, LossScaler, Schedule};

@@ -10,7 +10,8 @@ use std::path::Path;
 use std::sync::{Mutex, PoisonError};
 
 use decode_support::{Time, full_decode};
-use dfdetect::data::{ClipSpec, DataError, Footage, decode};
+use dfdetect::dataset::{DataError, Footage};
+use dfdetect::video::{self, ClipSpec};
 use ffmpeg_support::ffmpeg;
 use rand::{Rng, SeedableRng};
 use rand_chacha::ChaCha8Rng;
@@ -87,7 +88,7 @@ fn damaged_files_are_read_as_a_full_decode_reads_them_or_reported() {
         let extension = damage(&mut rng, extension, &mut bytes);
         let path = folder.path().join(format!("{number}.{extension}"));
         fs::write(&path, bytes).unwrap();
-        match decode::read_clip(&Footage::video(&path), &spec(), None) {
+        match video::read_clip(&Footage::video(&path), &spec(), None) {
             Ok(clip) => {
                 let (all, times) = full_decode(&path, 48, 36).expect("what was read can be decoded");
                 let frames: Vec<_> = clip.chunks(spec().clip_bytes() / FRAMES).collect();
@@ -145,7 +146,7 @@ fn memory_stays_flat_over_many_files() {
         .collect();
     let open = |count: usize| {
         for number in 0..count {
-            let _clip = decode::read_clip(&Footage::video(&paths[number % paths.len()]), &spec(), None);
+            let _clip = video::read_clip(&Footage::video(&paths[number % paths.len()]), &spec(), None);
         }
     };
     open(100);

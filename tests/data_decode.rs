@@ -8,8 +8,9 @@ use std::fs;
 use std::path::{Path, PathBuf};
 
 use data_support::{SETTINGS, write_video};
-use dfdetect::data::Footage;
-use dfdetect::data::{ClipSpec, DataError, decode};
+use dfdetect::dataset::Footage;
+use dfdetect::dataset::DataError;
+use dfdetect::video::{self, ClipSpec};
 use dfdetect::demo::VideoSettings;
 use ffmpeg_next as ffmpeg;
 
@@ -49,7 +50,7 @@ fn remux(from: &Path, to: &Path, options: &[(&str, &str)], edit: impl Fn(usize, 
 }
 
 fn reason_of(path: &Path, spec: &ClipSpec) -> String {
-    match decode::read_clip(&Footage::video(path), spec, None) {
+    match video::read_clip(&Footage::video(path), spec, None) {
         Err(DataError::Video { path: named, reason }) => {
             assert_eq!(named, path);
             assert!(!reason.contains('\n') && !reason.is_empty());
@@ -70,7 +71,7 @@ fn frames_are_those_of_a_full_decode_bit_for_bit() {
             assert_eq!(all.len(), length);
             for frames in [1, 2, 7, 16, 60] {
                 let spec = ClipSpec { frames, ..spec() };
-                let clip = decode::read_clip(&Footage::video(&path), &spec, None).unwrap();
+                let clip = video::read_clip(&Footage::video(&path), &spec, None).unwrap();
                 assert_eq!(clip.len(), spec.clip_bytes());
                 for (part, frame) in clip.chunks(spec.clip_bytes() / frames).enumerate() {
                     let at = (2 * part + 1) * length / (2 * frames);
@@ -87,13 +88,13 @@ fn other_containers_and_odd_paths_give_the_same_frames() {
     let path = folder.path().join("a:b ü%d.mp4");
     write_video(&path, &SETTINGS, 30, 0);
     let spec = ClipSpec { frames: 30, ..spec() };
-    let clip = decode::read_clip(&Footage::video(&path), &spec, None).unwrap();
+    let clip = video::read_clip(&Footage::video(&path), &spec, None).unwrap();
     assert!(clip == all_frames(&path, &spec).concat());
     // AVI tells in which order packets are decoded, not shown.
     for name in ["a.mkv", "a.mov", "a.ts", "a.avi"] {
         let copy = folder.path().join(name);
         remux(&path, &copy, &[], |_, _| true);
-        assert!(decode::read_clip(&Footage::video(&copy), &spec, None).unwrap() == clip, "{name}");
+        assert!(video::read_clip(&Footage::video(&copy), &spec, None).unwrap() == clip, "{name}");
     }
 }
 
@@ -111,7 +112,7 @@ fn a_variable_frame_rate_does_not_matter() {
         .filter(|(n, _)| *n < 20 || n % 5 == 0)
         .map(|(_, f)| f)
         .collect();
-    let clip = decode::read_clip(&Footage::video(&gaps), &spec(), None).unwrap();
+    let clip = video::read_clip(&Footage::video(&gaps), &spec(), None).unwrap();
     for (part, frame) in clip.chunks(spec().clip_bytes() / 4).enumerate() {
         assert!(frame == kept[(2 * part + 1) * 24 / 8], "frame {part}");
     }
@@ -134,7 +135,7 @@ fn frames_that_an_edit_list_hides_are_decoded_and_not_shown() {
     let (shown, all) = (all_frames(&cut, &spec), all_frames(&path, &spec));
     assert!(shown.len() == 23 && shown[..] == all[7..]);
     let spec = ClipSpec { frames: 23, ..spec };
-    assert!(decode::read_clip(&Footage::video(&cut), &spec, None).unwrap() == shown.concat());
+    assert!(video::read_clip(&Footage::video(&cut), &spec, None).unwrap() == shown.concat());
 }
 
 #[test]
@@ -159,7 +160,7 @@ fn a_size_that_changes_on_the_way_is_followed() {
     fs::write(&path, joined).unwrap();
     let frames = all_frames(&path, &spec());
     assert!(frames.len() >= 39, "{}", frames.len());
-    let clip = decode::read_clip(&Footage::video(&path), &spec(), None).unwrap();
+    let clip = video::read_clip(&Footage::video(&path), &spec(), None).unwrap();
     for (part, frame) in clip.chunks(spec().clip_bytes() / 4).enumerate() {
         assert!(frame == frames[(2 * part + 1) * frames.len() / 8], "frame {part}");
     }
@@ -201,10 +202,10 @@ fn a_file_that_cannot_be_used_says_why() {
     ] {
         let found = reason_of(&path, &spec());
         assert!(found.contains(reason), "{}: {found}", path.display());
-        let probed = decode::probe(&Footage::video(&path), &spec()).unwrap_err().to_string();
+        let probed = video::probe(&Footage::video(&path), &spec()).unwrap_err().to_string();
         assert!(probed.contains(&found), "{}: probed {probed}, read {found}", path.display());
     }
-    decode::probe(&Footage::video(&video), &spec()).unwrap();
+    video::probe(&Footage::video(&video), &spec()).unwrap();
 }
 
 #[test]
@@ -219,7 +220,7 @@ fn much_damage_inside_is_an_error() {
     bytes[payload + 800..end].fill(0xff);
     fs::write(&path, &bytes).unwrap();
     let spec = ClipSpec { frames: 8, ..spec() };
-    decode::probe(&Footage::video(&path), &spec).expect("the packets are all there");
+    video::probe(&Footage::video(&path), &spec).expect("the packets are all there");
     let reason = reason_of(&path, &spec);
     assert!(reason.contains("it is damaged: ") && reason.contains(" of 8 frames could be decoded"), "{reason}");
 }

@@ -13,10 +13,10 @@ use std::time::Duration;
 
 use data_support::{SETTINGS, write_video};
 use dfdetect::config::{AugmentationConfig, DataConfig, Roots, Sampling};
-use dfdetect::data::{
-    CacheStats, ClipCache, ClipReader, ClipSource, ClipSpec, Draw, HostBatch, Label, Loader, LoaderPlan, Manifest,
-    Prepared, ReadClip, Sampler, Split, prepare, sequential_plan, unusable,
-};
+use dfdetect::clip::{CacheStats, ClipCache, ClipReader, ClipSource, Draw, Prepared, ReadClip, prepare, unusable};
+use dfdetect::dataset::{Label, Manifest, Sampler, Split, assign_splits, scan, sequential_plan};
+use dfdetect::loader::{HostBatch, Loader, LoaderPlan};
+use dfdetect::video::ClipSpec;
 use tempfile::TempDir;
 
 fn spec() -> ClipSpec {
@@ -25,7 +25,7 @@ fn spec() -> ClipSpec {
 const CLIP_BYTES: u64 = 3 * 32 * 32 * 3;
 
 fn scan(root: &Path) -> Manifest {
-    Manifest::scan(&DataConfig { root: Roots::one(root), ..DataConfig::default() }).unwrap()
+    scan(&DataConfig { root: Roots::one(root), ..DataConfig::default() }).unwrap()
 }
 
 /// `each` real and `each` fake videos of as many people, with a manifest of them.
@@ -246,7 +246,7 @@ fn a_thread_that_panics_neither_hangs_nor_ends_the_pass() {
 #[test]
 fn a_folder_becomes_split_batches() {
     let (root, mut manifest) = dataset(10);
-    manifest.assign_splits(&DataConfig { val_split: 0.2, test_split: 0.2, ..DataConfig::default() }, 42).unwrap();
+    assign_splits(&mut manifest, &DataConfig { val_split: 0.2, test_split: 0.2, ..DataConfig::default() }, 42).unwrap();
     manifest.save(&root.path().join("manifest.json")).unwrap();
     let manifest = Manifest::load(&root.path().join("manifest.json")).unwrap();
     let loader = Loader::new(source(&manifest, u64::MAX), &LoaderPlan::fixed(2, 4));

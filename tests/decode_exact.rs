@@ -10,8 +10,9 @@ use std::path::{Path, PathBuf};
 
 use decode_support::full_decode;
 use dfdetect::config::Sampling;
-use dfdetect::data::decode::FrameSize;
-use dfdetect::data::{ClipSpec, DataError, Footage, Media, decode};
+use dfdetect::video::FrameSize;
+use dfdetect::dataset::{DataError, Footage, Media};
+use dfdetect::video::{self, ClipSpec};
 use ffmpeg_support::ffmpeg;
 use image::{Rgb, RgbImage};
 use proptest::prelude::*;
@@ -21,7 +22,7 @@ fn spec(frames: usize) -> ClipSpec {
 }
 
 fn clip(path: &Path, spec: &ClipSpec) -> Vec<Vec<u8>> {
-    let clip = decode::read_clip(&Footage::video(path), spec, None).unwrap_or_else(|error| panic!("{error}"));
+    let clip = video::read_clip(&Footage::video(path), spec, None).unwrap_or_else(|error| panic!("{error}"));
     clip.chunks(spec.clip_bytes() / spec.frames).map(<[u8]>::to_vec).collect()
 }
 
@@ -156,7 +157,7 @@ fn references_that_nothing_wanted_is_made_from_are_left_out() {
 /// How many frames are decoded for these.
 fn decoded(path: &Path, sampling: Sampling, frames: usize) -> usize {
     let (spec, size) = (ClipSpec { sampling, ..spec(frames) }, FrameSize::LongSide(8));
-    decode::read_frames(&Footage::video(path), &spec, None, size, &mut drop).unwrap()
+    video::read_frames(&Footage::video(path), &spec, None, size, &mut drop).unwrap()
 }
 
 #[test]
@@ -210,7 +211,7 @@ proptest! {
         prop_assert_eq!(all.len(), frames);
         for sampling in [Sampling::Uniform, Sampling::RandomSegment, Sampling::Consecutive, Sampling::ReferenceFrames] {
             let spec = ClipSpec { sampling, ..spec(wanted) };
-            let read = decode::read_clip(&Footage::video(&path), &spec, Some(wanted as u64)).unwrap();
+            let read = video::read_clip(&Footage::video(&path), &spec, Some(wanted as u64)).unwrap();
             let numbers: Vec<_> = read
                 .chunks(spec.clip_bytes() / wanted)
                 .map(|frame| all.iter().position(|full| full == frame).expect("a frame of the full decode"))
@@ -276,8 +277,8 @@ fn rotated_videos_stand_upright() {
     let read = |path: &Path| {
         let mut frames = Vec::new();
         let mut take = |frame| frames.push(frame);
-        decode::read_frames(&Footage::video(path), &spec(1), None, FrameSize::Full, &mut take).unwrap();
-        let info = decode::probe(&Footage::video(path), &spec(1)).unwrap();
+        video::read_frames(&Footage::video(path), &spec(1), None, FrameSize::Full, &mut take).unwrap();
+        let info = video::probe(&Footage::video(path), &spec(1)).unwrap();
         assert_eq!((info.width, info.height), frames[0].dimensions());
         (names(&frames[0]).into_iter().collect::<String>(), frames[0].dimensions())
     };
@@ -296,7 +297,7 @@ fn rotated_videos_stand_upright() {
 }
 
 fn reason(footage: &Footage, spec: &ClipSpec) -> String {
-    match decode::read_clip(footage, spec, None) {
+    match video::read_clip(footage, spec, None) {
         Err(DataError::Video { reason, .. }) => reason,
         other => panic!("{other:?}"),
     }
@@ -309,7 +310,7 @@ fn a_deadline_ends_reading() {
     ffmpeg(&format!("{} -c:v libx264", source("64x48", 10)), &path);
     let spec = ClipSpec { deadline_secs: 1e-9, ..spec(3) };
     assert!(reason(&Footage::video(&path), &spec).starts_with("reading it took longer than"));
-    assert!(decode::probe(&Footage::video(&path), &spec).unwrap_err().to_string().contains("took longer"));
+    assert!(video::probe(&Footage::video(&path), &spec).unwrap_err().to_string().contains("took longer"));
 }
 
 #[test]
@@ -325,7 +326,7 @@ fn pictures_stand_for_videos() {
     fs::write(folder.path().join("notes.txt"), "no picture").unwrap();
     let levels = |footage: &Footage, frames: usize| -> Vec<u8> {
         let spec = ClipSpec { min_frames: 4, ..spec(frames) };
-        let clip = decode::read_clip(footage, &spec, None).unwrap();
+        let clip = video::read_clip(footage, &spec, None).unwrap();
         clip.chunks(spec.clip_bytes() / frames).map(|frame| frame[0]).collect()
     };
     let of = |path: &Path, media| Footage { path: path.to_owned(), media };

@@ -7,9 +7,10 @@ use std::path::{Path, PathBuf};
 use std::sync::atomic::AtomicBool;
 
 use dfdetect::config::{DataConfig, Roots};
-use dfdetect::data::decode::probe;
-use dfdetect::data::face::{Face, FaceDetector};
-use dfdetect::data::{ClipSpec, Footage, Label, Manifest, Split};
+use dfdetect::video::probe;
+use dfdetect::face::{Face, FaceDetector};
+use dfdetect::dataset::{Footage, Label, Manifest, Split, assign_splits, scan};
+use dfdetect::video::ClipSpec;
 use dfdetect::demo::{DemoError, Summary, VideoSettings, VideoWriter, make_from};
 use image::RgbImage;
 
@@ -133,8 +134,8 @@ fn six_videos_become_pairs_that_only_the_blend_tells_apart_and_people_stay_on_on
 
 fn split_keeps_people_together(output: &Path) {
     let config = DataConfig { root: Roots::one(output), ..DataConfig::default() };
-    let mut manifest = Manifest::scan(&config).unwrap();
-    manifest.assign_splits(&DataConfig { val_split: 0.2, test_split: 0.2, ..DataConfig::default() }, 1).unwrap();
+    let mut manifest = scan(&config).unwrap();
+    assign_splits(&mut manifest, &DataConfig { val_split: 0.2, test_split: 0.2, ..DataConfig::default() }, 1).unwrap();
     let mut sides: BTreeMap<&str, BTreeSet<Split>> = BTreeMap::new();
     for video in &manifest.videos {
         let person = video.path.file_stem().unwrap().to_str().unwrap().split('_').next().unwrap();
@@ -156,8 +157,8 @@ fn one_video_is_enough_to_try_it_and_the_set_says_what_that_is_worth() {
     assert_eq!((summary.videos, summary.people), (12, 1));
     assert!(summary.footage.unwrap().people_shared);
     assert!(fs::read_to_string(output.join("README.txt")).unwrap().contains("same people are on both sides"));
-    let mut manifest = Manifest::scan(&DataConfig { root: Roots::one(&output), ..DataConfig::default() }).unwrap();
-    manifest.assign_splits(&DataConfig { val_split: 0.2, test_split: 0.2, ..DataConfig::default() }, 1).unwrap();
+    let mut manifest = scan(&DataConfig { root: Roots::one(&output), ..DataConfig::default() }).unwrap();
+    assign_splits(&mut manifest, &DataConfig { val_split: 0.2, test_split: 0.2, ..DataConfig::default() }, 1).unwrap();
     assert!(manifest.count(Split::Test, Label::Fake) > 0);
     // What is there is not overwritten.
     let before = contents(&output);

@@ -334,9 +334,9 @@ fn an_explanation_is_a_sheet_and_a_video_of_the_clip_that_speaks_most() {
     assert!(sheet.width() > 4 * 192 && sheet.height() > 2 * 192, "{sheet:?}");
     // Four frames of 32 pixels, enlarged: a video that this program reads itself.
     let movie = folder.join("001-id2_a.mp4");
-    let info = dfdetect::data::decode::probe(
-        &dfdetect::data::Footage::video(movie),
-        &dfdetect::data::ClipSpec::uniform(4, 32, 32, 1),
+    let info = dfdetect::video::probe(
+        &dfdetect::dataset::Footage::video(movie),
+        &dfdetect::video::ClipSpec::uniform(4, 32, 32, 1),
     );
     let info = info.unwrap();
     assert_eq!((info.frames, info.width, info.height), (4, 320, 320));

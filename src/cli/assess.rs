@@ -9,7 +9,8 @@ use serde::Serialize;
 
 use super::pipeline::NamedSet;
 use super::{cannot_write, write_csv};
-use crate::data::{ClipSource, Label, Manifest, SkippedVideo, VideoRecord};
+use crate::clip::ClipSource;
+use crate::dataset::{Label, Manifest, SkippedVideo, VideoRecord, people_groups};
 use crate::drawing;
 use crate::evaluate::{Evaluation, VideoScore, samples_of};
 use crate::files;
@@ -81,7 +82,7 @@ impl Scored<'_> {
     /// The group of each scored video: those that share a person, where that leaves enough of them.
     fn groups(&self) -> (Vec<usize>, DrawnOver) {
         let videos: Vec<usize> = self.evaluation.videos.iter().map(|score| score.video).collect();
-        let by_people = self.manifest.people_groups(&videos);
+        let by_people = people_groups(self.manifest, &videos);
         if by_people.len() < LEAST_GROUPS.min(videos.len()) {
             return ((0..videos.len()).collect(), DrawnOver { unit: Unit::Videos, groups: videos.len() });
         }

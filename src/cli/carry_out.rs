@@ -13,7 +13,9 @@ use super::pipeline::{Clips, NamedSet, decide_faces, extract, stop_flag, test_se
 use super::plan::{Plan, check_splits};
 use super::relief::{limit_device_memory, memory_manager};
 use super::{Interrupted, cannot_write};
-use crate::data::{ClipSource, DataError, Label, Loader, Sampler, Split, unusable};
+use crate::clip::{ClipSource, unusable};
+use crate::dataset::{DataError, Label, Sampler, Split, mend_splits};
+use crate::loader::Loader;
 use crate::evaluate::EvaluateError;
 use crate::files;
 use crate::memory::{DeviceGauge, Guard, Ladder, MemoryManager, Reason};
@@ -87,7 +89,7 @@ impl Plan {
         let mut fill = || -> Result<()> {
             let unusable = self.extract(clips, stop)?;
             self.manifest.mark_unusable(unusable);
-            self.manifest.mend_splits(&self.config.data, self.config.seed);
+            mend_splits(&mut self.manifest, &self.config.data, self.config.seed);
             check_splits(&self.manifest)?;
             self.write_config(&folder)?;
             Ok(self.manifest.save(&folder.manifest())?)

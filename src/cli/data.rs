@@ -18,8 +18,9 @@ use super::pipeline::stop_flag;
 use super::preview;
 use super::{Interrupted, overrides_of, quoted_list};
 use crate::config::{self, Config, LayoutChoice};
-use crate::data::decode::{self, VideoInfo};
-use crate::data::{ClipSpec, DataError, Label, Manifest, Split};
+use crate::video::{self, VideoInfo};
+use crate::dataset::{DataError, Label, Manifest, Split, assign_splits, mend_splits, place_self_blends, scan_for};
+use crate::video::ClipSpec;
 use crate::progress::{self, Bar};
 use crate::report::bordered_table;
 
@@ -141,20 +142,20 @@ fn scan(args: &ScanArgs) -> Result<()> {
     let config = configured(args)?;
     progress::set_level(config.logging.level);
     let self_blend = config.augmentation.self_blend;
-    let mut manifest = Manifest::scan_for(&config.data, self_blend)?;
+    let mut manifest = scan_for(&config.data, self_blend)?;
     // The counts are worth seeing also where they are too few for a split.
-    let split_problem = match manifest.assign_splits(&config.data, config.seed) {
+    let split_problem = match assign_splits(&mut manifest, &config.data, config.seed) {
         Err(DataError::Unusable { problem, .. }) => Some(problem),
         other => other.map(|()| None)?,
     };
-    manifest.place_self_blends(self_blend);
+    place_self_blends(&mut manifest, self_blend);
     let stop = stop_flag()?;
     let infos = probe_all(&mut manifest, &ClipSpec::of(&config.data), &stop);
     if stop.load(Ordering::Relaxed) {
         return Err(Interrupted(None).into());
     }
     if split_problem.is_none() {
-        manifest.mend_splits(&config.data, config.seed);
+        mend_splits(&mut manifest, &config.data, config.seed);
     }
     let mut scan = summarise(&manifest, &infos, split_problem);
     if let Some(path) = &args.preview {
@@ -196,7 +197,7 @@ fn probe_all(manifest: &mut Manifest, spec: &ClipSpec, stop: &AtomicBool) -> Vec
             if video >= total {
                 return;
             }
-            let result = decode::probe(&shared.footage(video), spec);
+            let result = video::probe(&shared.footage(video), spec);
             let mut results = results.lock().unwrap_or_else(PoisonError::into_inner);
             results.push((video, result));
             bar.advance(1, String::new);
@@ -222,7 +223,7 @@ fn probe_all(manifest: &mut Manifest, spec: &ClipSpec, stop: &AtomicBool) -> Vec
 }
 
 fn summarise(manifest: &Manifest, infos: &[Option<VideoInfo>], split_problem: Option<String>) -> Scan {
-    let set_row = |set: &crate::data::DataSet| SetRow {
+    let set_row = |set: &crate::dataset::DataSet| SetRow {
         root: set.root.clone(),
         layout: set.layout,
         recognised: set.recognised.clone(),

@@ -9,7 +9,7 @@ use clap::Args;
 
 use super::Interrupted;
 use super::pipeline::stop_flag;
-use crate::data::face::CenterFace;
+use crate::face::CenterFace;
 use crate::demo::{self, DemoError, Made, PEOPLE_SHARED, Summary};
 use crate::report::bordered_table;
 

@@ -1,7 +1,7 @@
 //! The device that a run would take on this machine, and its memory, for whoever judges whether a run fits.
 
 use crate::config::{Config, ConfigError, DeviceChoice};
-use crate::data::DECODER_BYTES;
+use crate::loader::DECODER_BYTES;
 use crate::memory::{DeviceFacts, DeviceSource, HostFacts, Snapshot};
 
 /// The host around the device.

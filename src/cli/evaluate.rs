@@ -13,7 +13,7 @@ use super::assess::{Scored, assess, write_evaluation};
 use super::pipeline::{NamedSet, decide_faces, stop_flag, test_sets};
 use super::scoring::{Scorer, ScoringArgs, Trained};
 use crate::config::{DataConfig, LayoutChoice, Methods, Roots};
-use crate::data::{DataError, Label, Manifest, Split};
+use crate::dataset::{DataError, Label, Manifest, Split, scan_to_measure};
 use crate::evaluate::Evaluation;
 use crate::metrics::{Comparison, compare};
 use crate::progress;
@@ -118,7 +118,7 @@ impl Asked {
         if args.data.is_empty() {
             return Self::of_run(args);
         }
-        let mut manifest = Manifest::scan_to_measure(&DataConfig {
+        let mut manifest = scan_to_measure(&DataConfig {
             root: Roots(args.data.clone()),
             test_roots: Roots::default(),
             layout: LayoutChoice::Auto,

@@ -11,7 +11,8 @@ use super::pipeline::{Clips, decide_faces, extract, stop_flag};
 use super::plan::make_absolute;
 use super::{overrides_of, quoted_list};
 use crate::config::{self, ConfigError, Sampling};
-use crate::data::{Manifest, Prepared, shard};
+use crate::clip::Prepared;
+use crate::dataset::{Manifest, assign_splits, scan_for, shard};
 use crate::progress;
 
 const EXAMPLES: &str = "Examples:
@@ -63,10 +64,10 @@ pub(super) fn run(args: &ExtractArgs) -> Result<()> {
     let mut config = loaded.config;
     progress::set_level(config.logging.level);
     make_absolute(&mut config.data);
-    let mut manifest = Manifest::scan_for(&config.data, config.augmentation.self_blend)?;
+    let mut manifest = scan_for(&config.data, config.augmentation.self_blend)?;
     // Clips of training videos are not asked for again where their frames are drawn anew.
     if config.data.sampling == Sampling::RandomSegment {
-        manifest.assign_splits(&config.data, config.seed)?;
+        assign_splits(&mut manifest, &config.data, config.seed)?;
     }
     let stop = stop_flag()?;
     decide_faces(&config, &mut manifest, &stop)?;

@@ -38,7 +38,7 @@ use clap::{Args, ColorChoice, Parser, Subcommand};
 use serde::Serialize;
 
 use crate::config::{ConfigError, LogLevel};
-use crate::data::DataError;
+use crate::dataset::DataError;
 use crate::demo::DemoError;
 use crate::files;
 use crate::model::PretrainedError;

@@ -115,7 +115,7 @@ impl Plan {
                 dfdetect: env!("CARGO_PKG_VERSION").into(),
                 commit: option_env!("DFDETECT_COMMIT").map(Into::into),
                 libtorch: torch::version(),
-                ffmpeg: crate::data::decode::libavcodec_version(),
+                ffmpeg: crate::video::libavcodec_version(),
             },
             command_line: std::env::args_os().map(|argument| argument.to_string_lossy().into_owned()).collect(),
             manifest_hash: self.manifest.hash(),

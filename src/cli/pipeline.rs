@@ -11,12 +11,11 @@ use signal_hook::flag;
 
 use super::Interrupted;
 use crate::config::{AutoBytes, Config, FaceMode, Switch};
-use crate::data::face::{self, CenterFace, FaceFacts, Take};
-use crate::data::{
-    CachePlan, ClipCache, ClipReader, ClipSource, ClipSpec, DECODER_BYTES, DataError, DiskCache, Loader, LoaderNeeds,
-    LoaderPlan, Manifest, Prepared, ReadClip, SkippedVideo, Split, VideoRecord, free_disk_bytes, plan_cache,
-    plan_loader, prepare,
-};
+use crate::face::{self, CenterFace, FaceFacts, Take};
+use crate::clip::{CachePlan, ClipCache, ClipReader, ClipSource, DiskCache, Prepared, ReadClip, decide_face_crops, free_disk_bytes, plan_cache, prepare};
+use crate::dataset::{DataError, Manifest, SkippedVideo, Split, VideoRecord};
+use crate::loader::{DECODER_BYTES, Loader, LoaderNeeds, LoaderPlan, plan_loader};
+use crate::video::ClipSpec;
 use crate::memory::Snapshot;
 use crate::report::OWN_TEST;
 
@@ -82,7 +81,7 @@ pub(super) fn decide_faces(config: &Config, manifest: &mut Manifest, stop: &Atom
         FaceMode::Auto => {
             let spec = ClipSpec::of(&config.data);
             let cache = ClipCache::new(0, open_disk(config, &plan_clip_cache(config, manifest, &spec, 0)));
-            face::decide(manifest, faces, &spec, &cache, &load_detector()?, stop)?;
+            decide_face_crops(manifest, faces, &spec, &cache, &load_detector()?, stop)?;
         }
     }
     match stop.load(Ordering::Relaxed) {

@@ -8,7 +8,7 @@ use anyhow::{Context, Result};
 
 use super::{Interrupted, measure};
 use crate::config::{self, BatchSize, Config, ConfigError, DataConfig, Pretrained, SamplerChoice};
-use crate::data::{DataError, Label, Manifest, Sampler, Split};
+use crate::dataset::{DataError, Label, Manifest, Sampler, Split, assign_splits, place_self_blends, scan_for};
 use crate::model::{Detector, Placement, PretrainedError, Sources, load_pretrained};
 use crate::optim::LossScaler;
 use crate::report::RunFolder;
@@ -33,9 +33,9 @@ impl Plan {
         let mut config = loaded.config;
         // A run may be gone on with from another folder.
         make_absolute(&mut config.data);
-        let mut manifest = Manifest::scan_for(&config.data, config.augmentation.self_blend)?;
-        manifest.assign_splits(&config.data, config.seed)?;
-        manifest.place_self_blends(config.augmentation.self_blend);
+        let mut manifest = scan_for(&config.data, config.augmentation.self_blend)?;
+        assign_splits(&mut manifest, &config.data, config.seed)?;
+        place_self_blends(&mut manifest, config.augmentation.self_blend);
         let placement = Placement::decide(&config.gpu)?;
         Ok(Self { config, manifest, placement, resumed: None })
     }

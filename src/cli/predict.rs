@@ -14,8 +14,10 @@ use super::pipeline::{Clips, NamedSet, load_detector, stop_flag};
 use super::scoring::{Scorer, ScoringArgs, Trained};
 use super::{Interrupted, message, write_csv};
 use crate::config::{FaceMode, OnMiss, Sampling, Switch};
-use crate::data::face::{self, Seen};
-use crate::data::{DataError, Manifest, decode};
+use crate::clip::{FacesSeen, faces_seen};
+use crate::face;
+use crate::dataset::{DataError, Manifest, named_videos};
+use crate::video;
 use crate::evaluate::VideoScore;
 use crate::explain;
 use crate::metrics::calibrated;
@@ -105,7 +107,7 @@ struct Segment {
 
 pub(super) fn run(args: &PredictArgs) -> Result<()> {
     let stop = stop_flag()?;
-    let (mut manifest, no_videos) = Manifest::of_named(&expanded(&args.paths)?);
+    let (mut manifest, no_videos) = named_videos(&expanded(&args.paths)?);
     if manifest.videos.is_empty() {
         return Err(nothing_named(&no_videos).into());
     }
@@ -195,7 +197,7 @@ fn decide_faces(scorer: &Scorer, manifest: &mut Manifest, stop: &AtomicBool) -> 
             return Err(Interrupted(None).into());
         }
         let cut_out = data.faces.mode == FaceMode::Crop
-            || face::seen(&manifest.footage(video), &data.faces, &scorer.clip_spec(), &detector)? != Seen::Crops;
+            || faces_seen(&manifest.footage(video), &data.faces, &scorer.clip_spec(), &detector)? != FacesSeen::Crops;
         let set = manifest.videos[video].set;
         manifest.sets[set].crop_faces = cut_out;
         bar.advance(1, String::new);
@@ -267,7 +269,7 @@ impl Judge<'_> {
         if !is_shown || self.scorer.config.data.sampling == Sampling::Consecutive {
             return None;
         }
-        decode::probe(&self.manifest.footage(score.video), &self.scorer.clip_spec()).ok()?.duration_secs
+        video::probe(&self.manifest.footage(score.video), &self.scorer.clip_spec()).ok()?.duration_secs
     }
 
     fn without_score(&self, video: usize, reason: &str) -> Prediction {

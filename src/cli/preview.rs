@@ -10,9 +10,9 @@ use image::ImageFormat;
 use super::Interrupted;
 use super::pipeline::{decide_faces, load_detector};
 use crate::config::Config;
-use crate::data::face::FaceDetector;
-use crate::data::preview::preview;
-use crate::data::{Manifest, VideoRecord};
+use crate::face::FaceDetector;
+use crate::report::contact_sheet;
+use crate::dataset::{Manifest, VideoRecord};
 use crate::files;
 
 /// Videos on the sheet.
@@ -25,7 +25,7 @@ pub(super) fn draw(config: &Config, manifest: &mut Manifest, path: &Path, stop: 
         manifest.sets.iter().any(|set| set.crop_faces) || manifest.videos.iter().any(VideoRecord::is_self_blend);
     let detector = needed.then(load_detector).transpose()?;
     let detector = detector.as_ref().map(|detector| detector as &dyn FaceDetector);
-    let sheet = preview(manifest, &config.data, detector, ROWS, stop)?;
+    let sheet = contact_sheet(manifest, &config.data, detector, ROWS, stop)?;
     if stop.load(Ordering::Relaxed) {
         return Err(Interrupted(None).into());
     }

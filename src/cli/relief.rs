@@ -7,7 +7,8 @@ use tch::Device;
 
 use super::meminfo::size;
 use crate::config::{ConfigError, GpuConfig};
-use crate::data::{ClipSource, Loader};
+use crate::clip::ClipSource;
+use crate::loader::Loader;
 use crate::memory::{Elastic, MemoryManager, MemoryPolicy, Reading};
 use crate::torch;
 

@@ -10,9 +10,10 @@ use image::imageops::{self, FilterType};
 
 use super::{DemoError, io_error};
 use crate::config::Sampling;
-use crate::data::decode::{self, ClipSpec, FrameSize};
-use crate::data::face::{Face, FaceDetector, Square, longest_track};
-use crate::data::{DataError, Footage};
+use crate::video::{self, ClipSpec, FrameSize};
+use crate::face::{Face, FaceDetector, largest_track};
+use crate::video::Square;
+use crate::dataset::{DataError, Footage};
 
 /// Side of a cut frame in pixels.
 pub(super) const SIDE: u32 = 256;
@@ -104,14 +105,14 @@ fn read(path: &Path) -> Result<(Vec<RgbImage>, u32), String> {
     };
     let footage = Footage::video(path);
     let spec = ClipSpec { sampling: Sampling::Consecutive, ..ClipSpec::uniform(1, 0, 0, MIN_FRAMES) };
-    let info = decode::probe(&footage, &spec).map_err(reason)?;
+    let info = video::probe(&footage, &spec).map_err(reason)?;
     let shrink = (LONG_SIDE as f64 / f64::from(info.width.max(info.height))).min(1.0);
     let frame_bytes = (f64::from(info.width) * f64::from(info.height) * shrink * shrink * 3.0).max(1.0) as usize;
     let count = info.frames.min(MAX_HELD_FRAMES).min(MAX_HELD_BYTES / frame_bytes);
     let mut frames = Vec::with_capacity(count);
     let spec = ClipSpec { frames: count, ..spec };
     let mut keep = |frame| frames.push(frame);
-    decode::read_frames(&footage, &spec, None, FrameSize::LongSide(LONG_SIDE), &mut keep).map_err(reason)?;
+    video::read_frames(&footage, &spec, None, FrameSize::LongSide(LONG_SIDE), &mut keep).map_err(reason)?;
     if frames.len() < MIN_FRAMES {
         return Err(format!("{} frames can be read where {MIN_FRAMES} are needed", frames.len()));
     }
@@ -138,7 +139,7 @@ fn follow(frames: &[RgbImage], detector: &dyn FaceDetector) -> Result<Option<(Ve
     }
     let large_enough = |faces: Vec<Face>| faces.into_iter().filter(|face| face.side() >= MIN_FACE).collect();
     let found: Vec<_> = looked_at.iter().copied().zip(found.into_iter().map(large_enough)).collect();
-    let Some(track) = longest_track(&found).filter(|track| 2 * track.faces.len() >= looked_at.len()) else {
+    let Some(track) = largest_track(&found).filter(|track| 2 * track.faces.len() >= looked_at.len()) else {
         return Ok(None);
     };
     let faces: Vec<_> = (0..frames.len()).map(|frame| between(&track.faces, frame)).collect();

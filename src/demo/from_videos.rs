@@ -20,10 +20,10 @@ use super::encode::{VideoSettings, VideoWriter};
 use super::footage::{self, SIDE, Segment};
 use super::preview::{self, ROWS, STILLS, Still, still};
 use super::{DemoError, folder, io_error};
-use crate::data::blend::{Direction, Recipe};
-use crate::data::decode::{self, ClipSpec, FrameSize};
-use crate::data::face::{Face, FaceDetector};
-use crate::data::{DataError, Footage};
+use crate::clip::{Direction, Recipe};
+use crate::video::{self, ClipSpec, FrameSize};
+use crate::face::{Face, FaceDetector};
+use crate::dataset::{DataError, Footage};
 use crate::progress::Bar;
 
 /// Changes whenever the same seed and videos give other bytes than before.
@@ -281,7 +281,7 @@ fn rows(home: &Path, names: &[String]) -> Result<Vec<[Vec<Still>; 2]>, DemoError
         let mut stills = Vec::new();
         let mut keep = |frame: RgbImage| stills.push(still(frame.width(), frame.height(), frame.into_raw()));
         let spec = ClipSpec::uniform(STILLS, 0, 0, 1);
-        decode::read_frames(&Footage::video(&path), &spec, None, FrameSize::Full, &mut keep)
+        video::read_frames(&Footage::video(&path), &spec, None, FrameSize::Full, &mut keep)
             .map_err(|error: DataError| DemoError::Video { path, reason: error.to_string() })?;
         Ok(stills)
     };

@@ -4,7 +4,8 @@ use std::ops::Range;
 
 use tch::{Device, Kind, Tensor};
 
-use crate::data::{ClipSpec, HostBatch};
+use crate::loader::HostBatch;
+use crate::video::ClipSpec;
 use crate::memory::Cut;
 use crate::model::Detector;
 use crate::torch::Result;

@@ -12,7 +12,9 @@ use tch::{Device, Kind, Tensor};
 pub use frames::Frames;
 pub use pooling::Pooling;
 
-use crate::data::{ClipSpec, DataError, Label, Loader, sequential_plan};
+use crate::dataset::{DataError, Label, sequential_plan};
+use crate::loader::Loader;
+use crate::video::ClipSpec;
 use crate::memory::{Attempt, Cut, Guard, GuardError};
 use crate::metrics::{Metrics, Samples};
 use crate::model::{Detector, Mode};
@@ -207,7 +209,7 @@ pub fn samples_of<'v>(videos: impl IntoIterator<Item = &'v VideoScore>) -> Sampl
 mod tests {
     use super::*;
     use crate::config::{Backbone, Config};
-    use crate::data::HostBatch;
+    use crate::loader::HostBatch;
     use crate::torch::{Format, generator_lock};
 
     /// Cutting a batch, or a clip along time, or making floats on the host, changes no score.

@@ -6,7 +6,7 @@ use std::{fs, io};
 
 use serde::{Deserialize, Serialize};
 
-use crate::data::{Label, SkippedVideo};
+use crate::dataset::{Label, SkippedVideo};
 use crate::metrics::{Calibration, CurvePoint, Metrics, OperatingPoint};
 
 /// A detector on some data sets.

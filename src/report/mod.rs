@@ -2,6 +2,7 @@
 //! the final report, tables, and all of it on a page.
 
 mod assessment;
+mod contact_sheet;
 mod events;
 mod folder;
 mod log;
@@ -13,6 +14,7 @@ mod summary;
 mod table;
 
 pub use assessment::{Assessment, Assessments, DrawnOver, Mistake, OWN_TEST, Unit};
+pub use contact_sheet::contact_sheet;
 pub use events::EventFile;
 pub use folder::RunFolder;
 pub use log::{RunLog, write_csv};

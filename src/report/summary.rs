@@ -8,7 +8,7 @@ use std::path::Path;
 use serde::{Deserialize, Serialize};
 
 use super::{Provenance, metrics_table};
-use crate::data::SkippedVideo;
+use crate::dataset::SkippedVideo;
 use crate::files;
 use crate::metrics::Metrics;
 

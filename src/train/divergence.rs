@@ -7,7 +7,7 @@ use super::checkpoint::{Checkpoint, Checkpoints};
 use super::lines::{SkipLine, TakenBackLine};
 use super::state::{EpochRecord, TrainState};
 use super::trainer::{TrainError, Trainer};
-use crate::data::HostBatch;
+use crate::loader::HostBatch;
 
 /// So many steps in a row without finite gradients mean that the run has diverged.
 pub(super) const MAX_BAD_STEPS: u32 = 20;

@@ -5,7 +5,9 @@ use std::io;
 use image::{RgbImage, imageops};
 
 use super::trainer::Trainer;
-use crate::data::{ClipSpec, HostBatch, Label};
+use crate::dataset::Label;
+use crate::loader::HostBatch;
+use crate::video::ClipSpec;
 
 /// Clips on a sheet, frames of each, and the longer side of a frame.
 const ROWS: usize = 4;

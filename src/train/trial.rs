@@ -9,7 +9,9 @@ use tch::{Kind, Tensor};
 
 use super::{Learner, StepError, Stepper};
 use crate::config::Config;
-use crate::data::{ClipSpec, HostBatch, Label};
+use crate::dataset::Label;
+use crate::loader::HostBatch;
+use crate::video::ClipSpec;
 use crate::evaluate::{Frames, score_batch};
 use crate::memory::{self, DeviceGauge, DeviceKind, Failure, Guard, GuardError, Ladder, classify, training_step};
 use crate::model::{Detector, Placement};

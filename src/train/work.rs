@@ -9,7 +9,9 @@ use tch::{Device, Kind, TchError, Tensor};
 
 use super::learner::Learner;
 use crate::config::Precision;
-use crate::data::{ClipSpec, HostBatch, Label};
+use crate::dataset::Label;
+use crate::loader::HostBatch;
+use crate::video::ClipSpec;
 use crate::evaluate::{Frames, probabilities};
 use crate::memory::{Attempt, Cut};
 use crate::model::Mode;

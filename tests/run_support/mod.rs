@@ -5,7 +5,7 @@ use std::fs;
 use std::path::Path;
 
 use dfdetect::config::{Config, LayoutChoice};
-use dfdetect::data::{DataSet, Label, Manifest, SkippedVideo, Split, VideoRecord};
+use dfdetect::dataset::{DataSet, Label, Manifest, SkippedVideo, Split, VideoRecord};
 use dfdetect::metrics::{Calibration, CalibrationBin, Confusion, CurvePoint, Metrics, OperatingPoint};
 use dfdetect::report::{
     Assessment, Assessments, DataSummary, DrawnOver, MemorySummary, Mistake, Provenance, Report, RunFolder, Status,

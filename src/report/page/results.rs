@@ -9,7 +9,7 @@ use super::document::data_uri;
 use super::run::Run;
 use super::summary::at_half;
 use super::words::{UNKNOWN, entries, interval, number, percent, plural};
-use crate::data::Label;
+use crate::dataset::Label;
 use crate::metrics::{Confusion, Metrics, OperatingPoint};
 use crate::report::{Assessment, Mistake};
 

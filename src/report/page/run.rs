@@ -8,7 +8,7 @@ use serde::de::DeserializeOwned;
 
 use super::log::Log;
 use crate::config::Config;
-use crate::data::Manifest;
+use crate::dataset::Manifest;
 use crate::report::{Assessment, Assessments, Report, RunFolder};
 
 /// A run, as far as it has come.

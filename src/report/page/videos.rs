@@ -5,7 +5,7 @@ use maud::{Markup, html};
 use super::run::Run;
 use super::words::plural;
 use crate::config::OnMiss;
-use crate::data::{Label, Manifest, SkippedVideo, Split};
+use crate::dataset::{Label, Manifest, SkippedVideo, Split};
 
 /// Videos that a table names, at most.
 const MOST_ROWS: usize = 500;

@@ -11,7 +11,7 @@ use rustix::process::{Resource, Rlimit, setrlimit};
 
 use super::*;
 use crate::config::OptimizerChoice;
-use crate::data::Sampler;
+use crate::dataset::Sampler;
 use crate::memory::{Cause, Gauge};
 use crate::optim::{ParameterGroups, optimizer};
 

@@ -1,0 +1,6 @@
+//! Self-blended images: a face is pasted onto itself through a soft mask.
+
+mod mask;
+mod recipe;
+
+pub use recipe::{Direction, Recipe};

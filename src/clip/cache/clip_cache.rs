@@ -1,0 +1,159 @@
+//! Two levels of cache behind one type: memory, then disk.
+
+use std::sync::Arc;
+use std::sync::atomic::{AtomicU64, Ordering};
+
+use super::disk::DiskCache;
+use super::memory::MemoryCache;
+use super::read_clip::ReadClip;
+use super::stats::CacheStats;
+use crate::dataset::Footage;
+use crate::video::ClipSpec;
+
+/// Clips in memory and on disk; any thread may use it.
+#[derive(Debug)]
+pub struct ClipCache {
+    memory: MemoryCache,
+    disk: Option<DiskCache>,
+    counts: Counts,
+}
+
+#[derive(Debug, Default)]
+struct Counts {
+    hits: AtomicU64,
+    disk_hits: AtomicU64,
+    misses: AtomicU64,
+    bypassed: AtomicU64,
+}
+
+impl ClipCache {
+    /// At most `memory_bytes` in memory (0 = nothing), and the rest on `disk`, where there is one.
+    #[must_use]
+    pub fn new(memory_bytes: u64, disk: Option<DiskCache>) -> Self {
+        Self { memory: MemoryCache::new(memory_bytes), disk, counts: Counts::default() }
+    }
+
+    /// A cache that keeps nothing.
+    #[must_use]
+    pub fn none() -> Self {
+        Self::new(0, None)
+    }
+
+    /// Whether clips are kept on disk.
+    #[must_use]
+    pub fn has_disk(&self) -> bool {
+        self.disk.is_some()
+    }
+
+    /// The clip of a video, where it is there. A file that is damaged is not there.
+    pub(in crate::clip) fn get(&self, video: usize, footage: &Footage, spec: &ClipSpec, crop: &str) -> Option<Arc<ReadClip>> {
+        if let Some(clip) = self.memory.get(video) {
+            count(&self.counts.hits);
+            return Some(clip);
+        }
+        let found = self.disk.as_ref().and_then(|disk| disk.get(&disk.key(footage, spec, crop)?));
+        let Some(clip) = found.map(Arc::new) else {
+            count(&self.counts.misses);
+            return None;
+        };
+        count(&self.counts.disk_hits);
+        self.memory.insert(video, &clip);
+        Some(clip)
+    }
+
+    /// Keeps a clip where there is room for it.
+    pub(in crate::clip) fn insert(&self, video: usize, clip: &Arc<ReadClip>, footage: &Footage, spec: &ClipSpec, crop: &str) {
+        self.memory.insert(video, clip);
+        if let Some(disk) = &self.disk
+            && let Some(key) = disk.key(footage, spec, crop)
+        {
+            disk.insert(&key, clip);
+        }
+    }
+
+    /// What is kept with a clip, where that is there and its video need not be opened. Takes the clip into memory where
+    /// there is room; does not count as a use.
+    pub(in crate::clip) fn preload(&self, video: usize, footage: &Footage, spec: &ClipSpec, crop: &str) -> Option<Vec<u8>> {
+        if let Some(clip) = self.memory.get(video) {
+            return Some(clip.meta.clone());
+        }
+        let disk = self.disk.as_ref()?;
+        let key = disk.key(footage, spec, crop)?;
+        if !self.memory.has_room(spec.clip_bytes() as u64) {
+            return disk.peek(&key);
+        }
+        let clip = Arc::new(disk.get(&key)?);
+        self.memory.insert(video, &clip);
+        Some(clip.meta.clone())
+    }
+
+    /// What was noted about a video under `name`: a few bytes on disk, as lasting as its clips.
+    pub(in crate::clip) fn note(&self, footage: &Footage, spec: &ClipSpec, name: &str) -> Option<Vec<u8>> {
+        let disk = self.disk.as_ref()?;
+        disk.peek(&disk.key(footage, &without_frames(spec), name)?)
+    }
+
+    /// Notes something about a video.
+    pub(in crate::clip) fn keep_note(&self, footage: &Footage, spec: &ClipSpec, name: &str, meta: Vec<u8>) {
+        if let Some(disk) = &self.disk
+            && let Some(key) = disk.key(footage, &without_frames(spec), name)
+        {
+            disk.insert(&key, &ReadClip { thwc: Vec::new(), meta });
+        }
+    }
+
+    /// Whether one more clip of this size would be kept, by memory or by disk.
+    pub(in crate::clip) fn has_room(&self, clip_bytes: u64) -> bool {
+        self.memory.has_room(clip_bytes) || self.disk.as_ref().is_some_and(|disk| disk.has_room())
+    }
+
+    pub(in crate::clip) fn count_bypassed(&self) {
+        count(&self.counts.bypassed);
+    }
+
+    /// What may be kept in memory at the moment.
+    #[must_use]
+    pub fn budget_bytes(&self) -> u64 {
+        self.memory.budget_bytes()
+    }
+
+    /// Halves what is kept in memory: for when that runs short. Says whether that was anything.
+    pub fn shrink(&self) -> bool {
+        let before = self.memory.budget_bytes();
+        self.memory.set_budget(self.memory.bytes() / 2);
+        before > 0
+    }
+
+    /// Doubles what may be kept in memory, up to what was configured. Says whether that is more than before.
+    pub fn grow(&self) -> bool {
+        // A cache that was shrunk to nothing has to start somewhere.
+        const LEAST_BYTES: u64 = 64 << 20;
+        let before = self.memory.budget_bytes();
+        self.memory.set_budget(before.saturating_mul(2).max(LEAST_BYTES));
+        self.memory.budget_bytes() > before
+    }
+
+    /// Its counts up to now.
+    #[must_use]
+    pub fn stats(&self) -> CacheStats {
+        let load = |count: &AtomicU64| count.load(Ordering::Relaxed);
+        let on_disk = self.disk.as_ref().map(DiskCache::stats).unwrap_or_default();
+        CacheStats {
+            hits: load(&self.counts.hits),
+            disk_hits: load(&self.counts.disk_hits),
+            misses: load(&self.counts.misses),
+            bypassed: load(&self.counts.bypassed),
+            bytes: self.memory.bytes(),
+            ..on_disk
+        }
+    }
+}
+
+/// A note is a clip without frames.
+fn without_frames(spec: &ClipSpec) -> ClipSpec {
+    ClipSpec { frames: 0, ..*spec }
+}
+
+fn count(counter: &AtomicU64) {
+    counter.fetch_add(1, Ordering::Relaxed);
+}

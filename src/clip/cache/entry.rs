@@ -1,0 +1,125 @@
+//! The bytes of a cached clip: a head that says what follows, then what is kept with the clip, then its pixels.
+//!
+//! | bytes | what |
+//! | --- | --- |
+//! | 8 | `DFDCLIP` and a newline |
+//! | 4 | format version |
+//! | 12 | T, height, width |
+//! | 8, 8 | length of what is kept with the clip, and of the pixels |
+//! | 16 | the clip's key |
+//! | 8, 8 | checksums (XXH3) of these two |
+//! | 8 | checksum of the head so far |
+//!
+//! Numbers are little-endian. Knows nothing of folders.
+
+use std::fs::File;
+use std::io::Read;
+
+use xxhash_rust::xxh3::xxh3_64;
+
+use super::key::{ClipKey, FORMAT_VERSION};
+use super::read_clip::ReadClip;
+
+const MAGIC: &[u8; 8] = b"DFDCLIP\n";
+const HEAD_BYTES: usize = 80;
+
+/// Why there is no clip in a file.
+pub(super) enum Unreadable {
+    /// It is not what was written.
+    Damaged,
+    /// There is no memory for it.
+    NoMemory,
+}
+
+/// What stands before a clip.
+pub(super) fn head(key: &ClipKey, clip: &ReadClip) -> Vec<u8> {
+    let mut head = known_head(key, clip.meta.len() as u64, clip.thwc.len() as u64);
+    head.extend(xxh3_64(&clip.meta).to_le_bytes());
+    head.extend(xxh3_64(&clip.thwc).to_le_bytes());
+    head.extend(xxh3_64(&head).to_le_bytes());
+    head
+}
+
+/// The part of a head that follows from the key and two lengths.
+fn known_head(key: &ClipKey, meta_bytes: u64, pixel_bytes: u64) -> Vec<u8> {
+    let mut head = MAGIC.to_vec();
+    head.extend(FORMAT_VERSION.to_le_bytes());
+    head.extend(key.shape.iter().flat_map(|size| size.to_le_bytes()));
+    head.extend(meta_bytes.to_le_bytes());
+    head.extend(pixel_bytes.to_le_bytes());
+    head.extend(key.hash.to_le_bytes());
+    head
+}
+
+/// The whole clip.
+pub(super) fn read(file: &mut File, key: &ClipKey) -> Result<ReadClip, Unreadable> {
+    let head = Head::read(file, key)?;
+    let meta = part(file, head.meta_bytes, head.meta_sum)?;
+    Ok(ReadClip { meta, thwc: part(file, head.pixel_bytes, head.pixel_sum)? })
+}
+
+/// What is kept with the clip.
+pub(super) fn read_meta(file: &mut File, key: &ClipKey) -> Result<Vec<u8>, Unreadable> {
+    let head = Head::read(file, key)?;
+    part(file, head.meta_bytes, head.meta_sum)
+}
+
+struct Head {
+    meta_bytes: u64,
+    pixel_bytes: u64,
+    meta_sum: u64,
+    pixel_sum: u64,
+}
+
+impl Head {
+    /// Checks all of it against what is expected, and the lengths against the file's.
+    fn read(file: &mut File, key: &ClipKey) -> Result<Self, Unreadable> {
+        let mut bytes = [0; HEAD_BYTES];
+        file.read_exact(&mut bytes).map_err(|_| Unreadable::Damaged)?;
+        let number = |at: usize| {
+            let eight = bytes[at..at + 8].try_into().expect("eight bytes of an array");
+            u64::from_le_bytes(eight)
+        };
+        let (meta_bytes, pixel_bytes) = (number(24), number(32));
+        let pixels = key.shape.iter().map(|size| u64::from(*size)).product::<u64>() * 3;
+        let length = file.metadata().map_err(|_| Unreadable::Damaged)?.len();
+        let expected = pixels.checked_add(HEAD_BYTES as u64).and_then(|bytes| bytes.checked_add(meta_bytes));
+        let whole = xxh3_64(&bytes[..HEAD_BYTES - 8]) == number(HEAD_BYTES - 8)
+            && bytes.starts_with(&known_head(key, meta_bytes, pixels))
+            && expected == Some(length);
+        if !whole {
+            return Err(Unreadable::Damaged);
+        }
+        Ok(Self { meta_bytes, pixel_bytes, meta_sum: number(56), pixel_sum: number(64) })
+    }
+}
+
+/// The next bytes of the file, straight into the buffer that is handed out.
+fn part(file: &mut File, length: u64, sum: u64) -> Result<Vec<u8>, Unreadable> {
+    let mut bytes = Vec::new();
+    let capacity = usize::try_from(length).map_err(|_| Unreadable::NoMemory)?;
+    bytes.try_reserve_exact(capacity).map_err(|_| Unreadable::NoMemory)?;
+    file.take(length).read_to_end(&mut bytes).map_err(|_| Unreadable::Damaged)?;
+    match bytes.len() as u64 == length && xxh3_64(&bytes) == sum {
+        true => Ok(bytes),
+        false => Err(Unreadable::Damaged),
+    }
+}
+
+/// The content that a path, a size and a time stand for, with its checksum.
+pub(super) fn record(content: u128) -> Vec<u8> {
+    let content = content.to_le_bytes();
+    [&content[..], &record_sum(content).to_le_bytes()].concat()
+}
+
+/// Reads what [`record`] made.
+pub(super) fn read_record(file: &mut File) -> Option<u128> {
+    let mut bytes = Vec::new();
+    file.take(25).read_to_end(&mut bytes).ok()?;
+    let (content, sum) = bytes.split_first_chunk::<16>()?;
+    (sum == record_sum(*content).to_le_bytes()).then(|| u128::from_le_bytes(*content))
+}
+
+fn record_sum(content: [u8; 16]) -> u64 {
+    xxh3_64(&[&content[..], &FORMAT_VERSION.to_le_bytes()].concat())
+}

@@ -1,0 +1,117 @@
+//! What a clip on disk goes by: which video, and what was made of it, hashed.
+//!
+//! Never decides by a path alone: a data set that was moved is known again, a file that was replaced is not.
+
+use std::fs::{self, File, Metadata};
+use std::io::{self, Read, Seek, SeekFrom};
+use std::os::unix::ffi::OsStrExt;
+use std::path::{Path, PathBuf};
+use std::time::UNIX_EPOCH;
+
+use xxhash_rust::xxh3::Xxh3;
+
+use crate::dataset::{Footage, Media};
+use crate::video::{self, ClipSpec};
+
+/// Layout of the files, and how pixels are made by this program. Raise it where either changes.
+pub(super) const FORMAT_VERSION: u32 = 1;
+/// Of the beginning and of the end of a file.
+const SAMPLED_BYTES: usize = 64 << 10;
+
+/// The name of a clip on disk.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
+pub(super) struct ClipKey {
+    pub(super) hash: u128,
+    /// T, height, width.
+    pub(super) shape: [u32; 3],
+}
+
+impl ClipKey {
+    /// What is made of a video with this content.
+    pub(super) fn new(content: u128, spec: &ClipSpec, crop: &str) -> Self {
+        // The deadline decides whether there is a clip, never which.
+        let sampling = (spec.min_frames, spec.sampling, spec.quality_threshold, spec.duplicate_threshold);
+        let made = format!(
+            "{FORMAT_VERSION} {} {:?} {sampling:?} {:?} {crop}",
+            video::libavcodec_version(),
+            (spec.frames, spec.height, spec.width),
+            spec.hw_decode
+        );
+        let mut hasher = Xxh3::new();
+        hasher.update(&content.to_le_bytes());
+        hasher.update(made.as_bytes());
+        let shape = [spec.frames, spec.height, spec.width].map(|size| u32::try_from(size).unwrap_or(u32::MAX));
+        Self { hash: hasher.digest128(), shape }
+    }
+}
+
+/// What can be known of a video without opening it.
+pub(super) struct FileFacts {
+    files: Vec<PathBuf>,
+    /// Names, sizes and times of change.
+    facts: Xxh3,
+    path: PathBuf,
+}
+
+impl FileFacts {
+    /// Looks at the file, or at all pictures.
+    pub(super) fn look(footage: &Footage) -> io::Result<Self> {
+        let files = match &footage.media {
+            Media::Video | Media::Picture => vec![footage.path.clone()],
+            Media::Frames(frames) => frames.clone(),
+            Media::Folder => {
+                let mut files =
+                    fs::read_dir(&footage.path)?.map(|entry| Ok(entry?.path())).collect::<io::Result<Vec<_>>>()?;
+                files.sort_unstable();
+                files
+            }
+        };
+        let named = matches!(footage.media, Media::Folder | Media::Frames(_));
+        let mut facts = Xxh3::new();
+        for file in &files {
+            let metadata = fs::metadata(file)?;
+            if named {
+                facts.update(file.file_name().unwrap_or_default().as_bytes());
+            }
+            facts.update(&metadata.len().to_le_bytes());
+            facts.update(&modified_ns(&metadata)?.to_le_bytes());
+        }
+        Ok(Self { files, facts, path: footage.path.clone() })
+    }
+
+    /// What the record of its content goes by.
+    pub(super) fn place(&self) -> u128 {
+        let mut hasher = self.facts.clone();
+        hasher.update(self.path.as_os_str().as_bytes());
+        hasher.digest128()
+    }
+
+    /// Hashes sizes, times, and the beginning and end of the file, or of the first and the last picture. Opens them.
+    pub(super) fn content(&self) -> io::Result<u128> {
+        let mut hasher = self.facts.clone();
+        let ends = [self.files.first(), self.files.last().filter(|_| self.files.len() > 1)];
+        for file in ends.into_iter().flatten() {
+            sample(file, &mut hasher)?;
+        }
+        Ok(hasher.digest128())
+    }
+}
+
+fn modified_ns(metadata: &Metadata) -> io::Result<i128> {
+    let modified = metadata.modified()?;
+    let ns = |duration: std::time::Duration| duration.as_nanos().cast_signed();
+    Ok(modified.duration_since(UNIX_EPOCH).map_or_else(|before| -ns(before.duration()), ns))
+}
+
+fn sample(path: &Path, hasher: &mut Xxh3) -> io::Result<()> {
+    let mut file = File::open(path)?;
+    let mut bytes = Vec::with_capacity(SAMPLED_BYTES);
+    (&mut file).take(SAMPLED_BYTES as u64).read_to_end(&mut bytes)?;
+    hasher.update(&bytes);
+    let length = file.metadata()?.len();
+    bytes.clear();
+    file.seek(SeekFrom::Start(length.saturating_sub(SAMPLED_BYTES as u64)))?;
+    file.take(SAMPLED_BYTES as u64).read_to_end(&mut bytes)?;
+    hasher.update(&bytes);
+    Ok(())
+}

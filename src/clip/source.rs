@@ -1,0 +1,235 @@
+//! Where the clips of a data set come from: memory, disk, or else the video.
+
+use std::fmt;
+use std::panic::{self, AssertUnwindSafe};
+use std::sync::Arc;
+
+use image::RgbImage;
+use rand::SeedableRng;
+use rand_chacha::ChaCha8Rng;
+
+use super::augment::Augmentation;
+use super::cache::{ClipCache, ReadClip};
+use super::draw::Draw;
+use super::self_blend;
+use crate::config::{AugmentationConfig, Sampling};
+use crate::dataset::{DataError, Footage, Label, Manifest, shown_videos};
+use crate::video::{self, ClipSpec};
+
+/// A clip, or why there is none.
+pub(crate) type Clip = Result<Arc<ReadClip>, String>;
+
+/// Makes the clip of a video, by its number in the manifest; the last argument seeds what is random, as in
+/// [`video::read_clip`].
+pub type ClipReader = Arc<dyn Fn(usize, &Footage, Option<u64>) -> Result<ReadClip, DataError> + Send + Sync>;
+
+/// All that is needed to get the clip of any video of a manifest.
+pub struct ClipSource {
+    pub(super) footage: Vec<Footage>,
+    labels: Vec<Label>,
+    /// Whose frames each video shows: its own, but for forgeries that are made of a real.
+    shown: Vec<usize>,
+    /// Which data set each video is from.
+    sets: Vec<usize>,
+    spec: ClipSpec,
+    cache: Arc<ClipCache>,
+    reader: ClipReader,
+    crop_keys: Vec<String>,
+    augmentation: Option<Augmentation>,
+    /// How clips that are asked for with a [`Draw`] are taken.
+    training_spec: ClipSpec,
+}
+
+impl ClipSource {
+    /// Clips as `spec` wants them, of the videos of `manifest` by their number there: whole frames, as they are.
+    #[must_use]
+    pub fn new(manifest: &Manifest, spec: ClipSpec, cache: Arc<ClipCache>) -> Self {
+        let footage = (0..manifest.videos.len()).map(|video| manifest.footage(video)).collect();
+        let labels = manifest.videos.iter().map(|video| video.label).collect();
+        let sets = manifest.videos.iter().map(|video| video.set).collect();
+        let reader: ClipReader = Arc::new(move |_, footage, draw| {
+            video::read_clip(footage, &spec, draw).map(|thwc| ReadClip { thwc, meta: Vec::new() })
+        });
+        let crop_keys = vec![String::new(); manifest.sets.len()];
+        let (shown, training_spec) = (shown_videos(manifest), spec);
+        Self { footage, labels, shown, sets, spec, cache, reader, crop_keys, augmentation: None, training_spec }
+    }
+
+    /// Reads videos by `reader` instead. `crop_keys` has, for each data set, all that decides what the reader makes of a
+    /// video beyond the [`ClipSpec`]; clips with other keys are other clips to the cache.
+    #[must_use]
+    pub fn with_reader(self, reader: ClipReader, crop_keys: Vec<String>) -> Self {
+        assert_eq!(crop_keys.len(), self.crop_keys.len(), "one key a data set");
+        Self { reader, crop_keys, ..self }
+    }
+
+    /// Varies clips that are asked for with a [`Draw`].
+    #[must_use]
+    pub fn with_augmentation(self, config: &AugmentationConfig) -> Self {
+        Self { augmentation: config.enabled.then(|| Augmentation::new(config)), ..self }
+    }
+
+    /// Of clips that are asked for with a [`Draw`], takes this many frames, drawn at random.
+    #[must_use]
+    pub fn with_training_frames(self, frames: usize) -> Self {
+        assert!(frames <= self.spec.frames, "a clip has no more frames than it has");
+        Self { training_spec: ClipSpec { frames, ..self.spec }, ..self }
+    }
+
+    /// How clips are taken.
+    #[must_use]
+    pub fn spec(&self) -> &ClipSpec {
+        &self.spec
+    }
+
+    /// How clips that are asked for with a [`Draw`] are taken.
+    #[must_use]
+    pub fn training_spec(&self) -> &ClipSpec {
+        &self.training_spec
+    }
+
+    /// The clips that are kept.
+    #[must_use]
+    pub fn cache(&self) -> &ClipCache {
+        &self.cache
+    }
+
+    /// The frames of a video's clip, as the network sees them where nothing is varied.
+    ///
+    /// # Errors
+    /// The reason why there are none.
+    pub fn pictures(&self, video: usize) -> Result<Vec<RgbImage>, String> {
+        let clip = self.clip(video, None)?;
+        Ok(video::frames_of(&clip.thwc, self.spec.height, self.spec.width))
+    }
+
+    pub(crate) fn label(&self, video: usize) -> Label {
+        self.labels[video]
+    }
+
+    /// The clip of a video, from the cache if it is there; varied where there is a draw. Never panics: a thread that
+    /// waits would wait for ever.
+    pub(crate) fn clip(&self, video: usize, draw: Option<Draw>) -> Clip {
+        guarded(|| {
+            let clip = self.original(video, draw)?;
+            let frames = self.frames_taken(video, draw);
+            let clip = match self.is_self_blend(video) {
+                true => {
+                    // Without a draw, it is the same one every time.
+                    let draw = draw.unwrap_or(Draw { seed: 0, epoch: 0 });
+                    Arc::new(self_blend::blended(&clip, &self.spec, &frames, draw.of(video, "self-blend"))?)
+                }
+                false => self.some_frames(clip, &frames),
+            };
+            let (Some(augmentation), Some(draw)) = (&self.augmentation, draw) else {
+                return Ok(clip);
+            };
+            // The cache may hold the original too, so what is changed is a copy.
+            let shape = [self.training_spec.frames, self.spec.height, self.spec.width];
+            let thwc = augmentation.apply(&clip.thwc, shape, draw.of(video, "augmentation"));
+            Ok(Arc::new(ReadClip { thwc, meta: clip.meta.clone() }))
+        })
+    }
+
+    fn is_self_blend(&self, video: usize) -> bool {
+        self.shown[video] != video
+    }
+
+    /// Which frames of a clip are used: all, or as many as training takes, in their order.
+    fn frames_taken(&self, video: usize, draw: Option<Draw>) -> Vec<usize> {
+        let (all, some) = (self.spec.frames, self.training_spec.frames);
+        match draw.filter(|_| some < all) {
+            None => (0..all).collect(),
+            Some(draw) => {
+                let mut rng = ChaCha8Rng::seed_from_u64(draw.of(video, "subset"));
+                let mut frames = rand::seq::index::sample(&mut rng, all, some).into_vec();
+                frames.sort_unstable();
+                frames
+            }
+        }
+    }
+
+    fn some_frames(&self, clip: Arc<ReadClip>, frames: &[usize]) -> Arc<ReadClip> {
+        if frames.len() == self.spec.frames {
+            return clip;
+        }
+        let frame_bytes = self.spec.clip_bytes() / self.spec.frames;
+        let of = |frame: &usize| &clip.thwc[frame * frame_bytes..(frame + 1) * frame_bytes];
+        let thwc = frames.iter().map(of).collect::<Vec<_>>().concat();
+        Arc::new(ReadClip { thwc, meta: clip.meta.clone() })
+    }
+
+    fn original(&self, video: usize, draw: Option<Draw>) -> Clip {
+        let shown = self.shown[video];
+        // Frames that are drawn anew each epoch are never asked for again.
+        if let (Sampling::RandomSegment, Some(draw)) = (self.spec.sampling, draw) {
+            self.cache.count_bypassed();
+            return self.read(shown, Some(draw.of(video, "frames"))).map(Arc::new).map_err(reason);
+        }
+        match self.cache.get(shown, &self.footage[shown], &self.spec, self.crop_key(shown)) {
+            Some(clip) => Ok(clip),
+            None => self.read_and_keep(shown).map_err(reason),
+        }
+    }
+
+    /// The clip of a video that is not in the cache. That a video shows no face is kept as a clip would be.
+    pub(super) fn read_and_keep(&self, video: usize) -> Result<Arc<ReadClip>, DataError> {
+        let (footage, key) = (&self.footage[video], self.crop_key(video));
+        let no_face = format!("no face, {key}");
+        let noted = self.cache.note(footage, &self.spec, &no_face);
+        if let Some(looked_at) = noted.and_then(|bytes| serde_json::from_slice(&bytes).ok()) {
+            return Err(DataError::NoFace { path: footage.path.clone(), looked_at });
+        }
+        let read = self.read(video, None).map(Arc::new);
+        match &read {
+            Ok(clip) => self.cache.insert(video, clip, footage, &self.spec, key),
+            Err(DataError::NoFace { looked_at, .. }) => {
+                self.cache.keep_note(footage, &self.spec, &no_face, looked_at.to_string().into_bytes());
+            }
+            Err(_) => {}
+        }
+        read
+    }
+
+    fn read(&self, video: usize, draw: Option<u64>) -> Result<ReadClip, DataError> {
+        let footage = &self.footage[video];
+        let clip = (self.reader)(video, footage, draw)?;
+        let (bytes, wanted) = (clip.thwc.len(), self.spec.clip_bytes());
+        match bytes == wanted {
+            true => Ok(clip),
+            false => Err(DataError::Video {
+                path: footage.path.clone(),
+                reason: format!("its clip has {bytes} bytes instead of {wanted}"),
+            }),
+        }
+    }
+
+    pub(super) fn crop_key(&self, video: usize) -> &str {
+        &self.crop_keys[self.sets[video]]
+    }
+}
+
+impl fmt::Debug for ClipSource {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("ClipSource")
+            .field("videos", &self.footage.len())
+            .field("spec", &self.spec)
+            .finish_non_exhaustive()
+    }
+}
+
+/// The reason alone: whoever reports it names the video.
+pub(super) fn reason(error: DataError) -> String {
+    match error {
+        DataError::Video { reason, .. } => reason,
+        DataError::NoFace { looked_at, .. } => format!("no face was found in {looked_at} frames"),
+        other => other.to_string(),
+    }
+}
+
+pub(super) fn guarded<T>(work: impl FnOnce() -> Result<T, String>) -> Result<T, String> {
+    panic::catch_unwind(AssertUnwindSafe(work)).unwrap_or_else(|panic| {
+        let text = panic.downcast_ref::<String>().map(String::as_str).or(panic.downcast_ref::<&str>().copied());
+        Err(format!("reading it failed unexpectedly: {}", text.unwrap_or("no reason given")))
+    })
+}

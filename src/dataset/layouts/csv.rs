@@ -1,0 +1,122 @@
+//! A CSV file `path,label[,split][,group][,method]`, with paths below its own folder.
+
+use std::collections::HashMap;
+use std::path::{Path, PathBuf};
+
+use super::tree::{Item, Root, confined, media_at};
+use super::layout::{Found, Layout, record, split_named};
+use crate::config::{DataConfig, LayoutChoice};
+use crate::dataset::error::DataError;
+use crate::dataset::record::Label;
+
+const HINT: &str = "the columns are path,label[,split][,group][,method]; labels are real or 0, fake or 1; paths are \
+                    below the folder of the CSV";
+
+pub(super) struct Csv;
+
+impl Layout for Csv {
+    fn choice(&self) -> LayoutChoice {
+        LayoutChoice::Csv
+    }
+
+    fn expects(&self) -> &'static str {
+        "a CSV file with the columns `path` and `label`"
+    }
+
+    fn recognise(&self, root: &Root) -> Option<String> {
+        let list = *lists(root).first()?;
+        Some(format!("found {list} with the columns path and label"))
+    }
+
+    fn read(&self, root: &Root, _: &DataConfig) -> Result<Found, DataError> {
+        match lists(root).as_slice() {
+            [list] => Table::read(root, list),
+            lists => {
+                let problem = format!("there are several lists in it: {}", lists.join(", "));
+                Err(root.unusable(problem, "name one of the files instead of the folder"))
+            }
+        }
+    }
+}
+
+fn lists(root: &Root) -> Vec<&str> {
+    let is_list = |name: &&str| {
+        let head = root.peek(Path::new(name));
+        let header: Vec<_> = head.lines().next().unwrap_or_default().split(',').map(column_name).collect();
+        ["path", "label"].iter().all(|column| header.iter().any(|name| name == column))
+    };
+    root.lists("csv").into_iter().filter(is_list).collect()
+}
+
+fn column_name(name: &str) -> String {
+    name.trim().trim_matches('"').to_ascii_lowercase()
+}
+
+/// The list while it is read.
+struct Table<'a> {
+    root: &'a Root,
+    list: &'a str,
+    columns: HashMap<String, usize>,
+    seen: HashMap<PathBuf, Label>,
+    found: Found,
+}
+
+impl<'a> Table<'a> {
+    fn read(root: &'a Root, list: &'a str) -> Result<Found, DataError> {
+        let text = root.read(Path::new(list))?;
+        let mut reader = ::csv::ReaderBuilder::new().flexible(true).trim(::csv::Trim::All).from_reader(text.as_bytes());
+        let broken = |error: ::csv::Error| root.unusable(format!("{list}: {error}"), HINT);
+        let header = reader.headers().map_err(broken)?;
+        let columns = header.iter().enumerate().map(|(at, name)| (column_name(name), at)).collect();
+        let mut table = Self { root, list, columns, seen: HashMap::new(), found: Found::default() };
+        for (row, cells) in reader.records().enumerate() {
+            // The header is line 1.
+            table.add(row + 2, &cells.map_err(broken)?)?;
+        }
+        Ok(table.found)
+    }
+
+    fn add(&mut self, row: usize, cells: &::csv::StringRecord) -> Result<(), DataError> {
+        let cell =
+            |column: &str| self.columns.get(column).and_then(|at| cells.get(*at)).filter(|text| !text.is_empty());
+        let refuse = |problem: String| self.root.unusable(format!("{}, row {row}: {problem}", self.list), HINT);
+        let name = cell("path").ok_or_else(|| refuse("the path is missing".into()))?;
+        let path = confined(name)
+            .ok_or_else(|| refuse(format!("`{name}` is absolute or leads out of the folder, which is refused")))?;
+        let label = match cell("label").unwrap_or_default().to_ascii_lowercase().as_str() {
+            "real" | "0" => Label::Real,
+            "fake" | "1" => Label::Fake,
+            other => return Err(refuse(format!("found the label `{other}`, expected real, fake, 0 or 1"))),
+        };
+        match self.seen.get(&path) {
+            Some(before) if *before != label => return Err(refuse(format!("`{name}` is both real and fake"))),
+            Some(_) => {
+                tracing::warn!("{}, row {row}: `{name}` is there twice, and counts once", self.list);
+                return Ok(());
+            }
+            None => {}
+        }
+        let side = match cell("split") {
+            None => None,
+            Some(name) => Some(
+                split_named(name)
+                    .ok_or_else(|| refuse(format!("found the split `{name}`, expected train, val or test")))?,
+            ),
+        };
+        self.seen.insert(path.clone(), label);
+        let Some(media) = media_at(&self.root.folder.join(&path)) else {
+            self.found.skip(path, format!("row {row} of {}: there is no such file", self.list));
+            return Ok(());
+        };
+        let mut video = record(&Item { path, media }, label);
+        if let Some(group) = cell("group") {
+            video.source_ids = group.split(';').map(|person| person.trim().to_owned()).collect();
+        }
+        video.method = cell("method").filter(|_| label == Label::Fake).map(str::to_owned);
+        if let Some(side) = side {
+            (video.split, video.official) = (side, true);
+        }
+        self.found.videos.push(video);
+        Ok(())
+    }
+}

@@ -1,0 +1,51 @@
+//! Videos that a user names one by one, or by the folders they are in: nothing is known of them.
+
+use std::path::{Path, PathBuf};
+
+use super::tree::{self, Item, Root};
+use crate::config::LayoutChoice;
+use crate::dataset::manifest::Manifest;
+use crate::dataset::record::{DataSet, Label, Media, VideoRecord};
+
+/// Each video is a data set of its own, so that what is taken of it is decided for it alone. Its label is nobody's to
+/// know, and not to be read. Gives back, too, which paths lead to no video, and why.
+#[must_use]
+pub fn named_videos(paths: &[PathBuf]) -> (Manifest, Vec<(PathBuf, String)>) {
+    let mut manifest = Manifest { sets: Vec::new(), videos: Vec::new(), skipped: Vec::new() };
+    let mut unusable = Vec::new();
+    for path in paths {
+        match tree::media_at(path) {
+            None => unusable.push((path.clone(), "there is no such file or folder".to_owned())),
+            Some(Media::Folder) => match Root::open(path) {
+                Err(error) => unusable.push((path.clone(), error.to_string())),
+                Ok(root) => {
+                    let (items, not_used) = root.items(Path::new(""));
+                    if items.is_empty() {
+                        unusable.push((path.clone(), "there is no video in it".to_owned()));
+                    }
+                    unusable.extend(not_used.into_iter().map(|(below, why)| (path.join(below), why)));
+                    items
+                        .into_iter()
+                        .for_each(|Item { path: below, media }| manifest.add_named(path, &below, media));
+                }
+            },
+            Some(media) => match (path.parent(), path.file_name()) {
+                (Some(folder), Some(name)) => manifest.add_named(folder, Path::new(name), media),
+                _ => unusable.push((path.clone(), "this is no file's name".to_owned())),
+            },
+        }
+    }
+    (manifest, unusable)
+}
+
+fn add_named(manifest: &mut Manifest, folder: &Path, below: &Path, media: Media) {
+    manifest.sets.push(DataSet {
+        root: folder.to_owned(),
+        layout: LayoutChoice::Folders,
+        recognised: "named".into(),
+        crop_faces: false,
+        shows_faces: None,
+    });
+    let set = manifest.sets.len() - 1;
+    manifest.videos.push(VideoRecord { set, media, ..VideoRecord::new(below, Label::Real, Vec::new()) });
+}

@@ -1,0 +1,166 @@
+//! From folders to a manifest: one file a layout, and which of them a folder has.
+//!
+//! Goes by names and lists alone: no video is opened, so an unreadable one is in the manifest until it is probed.
+
+use std::collections::HashSet;
+use std::ffi::OsStr;
+use std::path::Path;
+
+use super::layout::{Found, Layout};
+use super::tree::{self, Root};
+use super::{celebdf, csv, deepfakebench, dfdc, ffpp, ffpp_kaggle, folders, select};
+use crate::config::{DataConfig, LayoutChoice, SelfBlend};
+use crate::dataset::error::DataError;
+use crate::dataset::manifest::Manifest;
+use crate::dataset::record::{DataSet, Label, SkippedVideo, Split, VideoRecord};
+use crate::dataset::self_blends::add_self_blends;
+
+/// The order in which `auto` asks: what only one layout has comes first.
+const LAYOUTS: [&dyn Layout; 7] = [
+    &celebdf::Celebdf,
+    &ffpp::Ffpp,
+    &dfdc::Dfdc,
+    &deepfakebench::Deepfakebench,
+    &csv::Csv,
+    &ffpp_kaggle::FfppKaggle,
+    &folders::Folders,
+];
+const HINT_LAYOUT: &str = "the data folder holds the folders `real` and `fake`, with videos at any depth below; \
+                           `dfdetect demo-data --output demo` makes one to try things out; data/README.md shows the \
+                           other layouts";
+
+/// Finds the videos of `data.root` and `data.test_roots`, in this order. Those with an official side of the split
+/// are on it; those of `data.test_roots` are all in [`Split::CrossTest`], only the official test videos where the
+/// data set has some. Hidden files are left out, links are followed.
+///
+/// # Errors
+/// [`DataError::Unusable`] where a folder is missing, is not laid out as it should be, or has no videos of one
+/// class; or where a method is named that no data set has.
+pub fn scan(data: &DataConfig) -> Result<Manifest, DataError> {
+    Self::scan_for(data, SelfBlend::Off)
+}
+
+/// As [`scan`], with self-blended forgeries where they are asked for; then real videos alone will do.
+///
+/// # Errors
+/// As [`scan`].
+pub fn scan_for(data: &DataConfig, self_blend: SelfBlend) -> Result<Manifest, DataError> {
+    scan_with(data, self_blend, false)
+}
+
+/// As [`scan`], to measure a detector on: videos of one class will do.
+///
+/// # Errors
+/// As [`scan`].
+pub fn scan_to_measure(data: &DataConfig) -> Result<Manifest, DataError> {
+    scan_with(data, SelfBlend::Off, true)
+}
+
+fn scan_with(data: &DataConfig, self_blend: SelfBlend, one_class_will_do: bool) -> Result<Manifest, DataError> {
+    let mut manifest = Manifest { sets: Vec::new(), videos: Vec::new(), skipped: Vec::new() };
+    let mut seen = HashSet::new();
+    let mut methods = select::MethodFilter::new(&data.methods);
+    let roots =
+        data.root.0.iter().map(|root| (root, false)).chain(data.test_roots.0.iter().map(|root| (root, true)));
+    for (path, cross) in roots {
+        let root = Root::open(path)?;
+        if !seen.insert((root.folder.canonicalize().unwrap_or_else(|_| root.folder.clone()), root.list.clone())) {
+            return Err(root.unusable("this data set is named twice", "name it once, in data.root or test_roots"));
+        }
+        let (layout, why) = layout_of(&root, data.layout)?;
+        tracing::info!("{}: {} ({why})", path.display(), name(layout.choice()));
+        let mut found = layout.read(&root, data)?;
+        check_classes(&root, &found, cross || one_class_will_do, self_blend)?;
+        methods.apply(&mut found.videos, path);
+        if cross {
+            to_cross_test(&mut found.videos);
+        }
+        if let Some(limit) = data.max_videos_per_class {
+            select::limit(&mut found.videos, limit);
+        }
+        let set = manifest.sets.len();
+        add(&mut manifest, set, found);
+        let set = DataSet {
+            root: root.folder,
+            layout: layout.choice(),
+            recognised: why,
+            crop_faces: false,
+            shows_faces: None,
+        };
+        manifest.sets.push(set);
+    }
+    methods.check(manifest.root())?;
+    if self_blend != SelfBlend::Off {
+        add_self_blends(&mut manifest);
+    }
+    Ok(manifest)
+}
+
+fn add(manifest: &mut Manifest, set: usize, found: Found) {
+    let mut videos = found.videos;
+    videos.iter_mut().for_each(|video| video.set = set);
+    videos.sort_by(|a, b| bytes(&a.path).cmp(bytes(&b.path)));
+    let mut skipped: Vec<SkippedVideo> =
+        found.unusable.into_iter().map(|(path, reason)| SkippedVideo { set, path, reason }).collect();
+    skipped.sort_by(|a, b| bytes(&a.path).cmp(bytes(&b.path)));
+    manifest.videos.extend(videos);
+    manifest.skipped.extend(skipped);
+}
+
+/// The layout that was asked for, or the one that is recognised, and why.
+fn layout_of(root: &Root, asked: LayoutChoice) -> Result<(&'static dyn Layout, String), DataError> {
+    let candidates = LAYOUTS.into_iter().filter(|layout| asked == LayoutChoice::Auto || layout.choice() == asked);
+    if let Some(found) = candidates.into_iter().find_map(|layout| Some((layout, layout.recognise(root)?))) {
+        return Ok(found);
+    }
+    let found = root.describe();
+    match LAYOUTS.into_iter().find(|layout| layout.choice() == asked) {
+        Some(layout) if asked != LayoutChoice::Folders => {
+            let problem = format!("this is not laid out as {}: expected {}; {found}", name(asked), layout.expects());
+            Err(root.unusable(problem, "set data.layout: auto to have it recognised"))
+        }
+        Some(_) => Err(root.unusable(format!("there is no folder `real`; {found}"), HINT_LAYOUT)),
+        None => {
+            Err(root
+                .unusable(format!("there is no folder `real`, nor anything of another layout; {found}"), HINT_LAYOUT))
+        }
+    }
+}
+
+/// Training needs both classes, or reals to make fakes of; a data set that is only tested on, at least something.
+fn check_classes(root: &Root, found: &Found, one_class_will_do: bool, self_blend: SelfBlend) -> Result<(), DataError> {
+    let has = |label| found.videos.iter().any(|video| video.label == label);
+    let first = found.unusable.first().map(|(path, why)| format!(", for instance {}: {why}", path.display()));
+    let problem = |kind: &str| {
+        let unusable = found.unusable.len();
+        let rest = first.as_ref().map_or(String::new(), |first| format!("; {unusable} cannot be used{first}"));
+        let lacking = found.lacking.clone();
+        let problem = lacking.unwrap_or_else(|| format!("there are no {kind}videos in it ({})", tree::kinds()));
+        root.unusable(problem + &rest, HINT_LAYOUT)
+    };
+    match (has(Label::Real), has(Label::Fake)) {
+        (false, false) => Err(problem("")),
+        (false, _) if !one_class_will_do => Err(problem("real ")),
+        (_, false) if !one_class_will_do && self_blend == SelfBlend::Off => Err(problem("fake ")),
+        _ => Ok(()),
+    }
+}
+
+fn to_cross_test(videos: &mut Vec<VideoRecord>) {
+    let is_test = |video: &VideoRecord| video.official && video.split == Split::Test;
+    if videos.iter().any(is_test) {
+        videos.retain(is_test);
+    }
+    for video in videos {
+        (video.split, video.official) = (Split::CrossTest, true);
+    }
+}
+
+/// A layout as the configuration spells it.
+fn name(layout: LayoutChoice) -> String {
+    serde_json::to_value(layout).ok().and_then(|name| name.as_str().map(str::to_owned)).unwrap_or_default()
+}
+
+fn bytes(path: &Path) -> &[u8] {
+    OsStr::as_encoded_bytes(path.as_os_str())
+}

@@ -1,0 +1,230 @@
+//! The index of a data set: which videos there are, what they are, which side of the split they are on.
+
+use std::collections::HashSet;
+use std::fs;
+use std::io;
+use std::path::{Path, PathBuf};
+
+use serde::{Deserialize, Serialize};
+use xxhash_rust::xxh3::xxh3_128;
+
+use super::error::DataError;
+use super::layouts::folder_and_list;
+use super::record::{DataSet, Footage, Label, Media, SkippedVideo, Split, VideoRecord};
+use crate::files;
+
+const HINT_WRITE: &str = "free some space, or allow writing there";
+const HINT_READ: &str = "evaluate a checkpoint of the run with --checkpoint and --data, or train again";
+
+/// The index of one or several data sets, sorted by set and path so that the file system decides nothing.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Manifest {
+    /// The data sets.
+    pub sets: Vec<DataSet>,
+    /// All videos that were found.
+    pub videos: Vec<VideoRecord>,
+    /// Those of them that cannot be used, and why.
+    pub skipped: Vec<SkippedVideo>,
+}
+
+impl Manifest {
+    /// Where a video is to be read from.
+    #[must_use]
+    pub fn footage(&self, video: usize) -> Footage {
+        let record = &self.videos[video];
+        let root = &self.sets[record.set].root;
+        let media = match &record.media {
+            Media::Frames(frames) => Media::Frames(frames.iter().map(|frame| root.join(frame)).collect()),
+            other => other.clone(),
+        };
+        Footage { path: root.join(&record.path), media }
+    }
+
+    /// Whether all data sets to train on show faces, or none does; `None` where they differ or nobody looked.
+    #[must_use]
+    pub fn shows_faces(&self) -> Option<bool> {
+        let trained = self.videos.iter().filter(|video| video.split != Split::CrossTest);
+        let mut answers = trained.map(|video| self.sets[video.set].shows_faces);
+        let first = answers.next()?;
+        answers.all(|answer| answer == first).then_some(first)?
+    }
+
+    /// The folder that an error about the whole names.
+    #[must_use]
+    pub fn root(&self) -> &Path {
+        self.sets.first().map_or(Path::new("."), |set| &set.root)
+    }
+
+    /// Looks for the data sets, which may have been moved since, in these folders.
+    ///
+    /// # Errors
+    /// [`DataError::Unusable`] where the folders are more or fewer, or one is not there.
+    pub fn move_to(&mut self, roots: &[PathBuf]) -> Result<(), DataError> {
+        let unusable = |root: &Path, problem: String| {
+            DataError::Unusable {
+            root: root.to_owned(),
+            problem,
+            hint: "name the folders that the videos are in now, in the same order: --data for data.root, and data.test_roots"
+                .into(),
+        }
+        };
+        if roots.len() != self.sets.len() {
+            let problem = format!("the run has {} data sets, {} folders are named", self.sets.len(), roots.len());
+            return Err(unusable(self.root(), problem));
+        }
+        for (set, root) in self.sets.iter_mut().zip(roots) {
+            if !root.exists() {
+                return Err(unusable(root, "there is no such folder".into()));
+            }
+            (set.root, _) = folder_and_list(root.clone());
+        }
+        Ok(())
+    }
+
+    /// A path for people: below its root, and with the root's name where there are several.
+    #[must_use]
+    pub fn name(&self, set: usize, path: &Path) -> String {
+        match self.sets.as_slice() {
+            [_] => path.display().to_string(),
+            sets => Path::new(&sets[set].name()).join(path).display().to_string(),
+        }
+    }
+
+    /// A video for people; see [`name`](Self::name).
+    #[must_use]
+    pub fn video_name(&self, video: usize) -> String {
+        self.name(self.videos[video].set, &self.videos[video].path)
+    }
+
+    /// Numbers of all videos on one side of the split, usable or not, ascending.
+    #[must_use]
+    pub fn members(&self, split: Split) -> Vec<usize> {
+        let on_side = self.videos.iter().enumerate().filter(|(_, video)| video.split == split);
+        on_side.map(|(index, _)| index).collect()
+    }
+
+    /// Numbers of the usable videos on one side of the split, ascending.
+    #[must_use]
+    pub fn indices(&self, split: Split) -> Vec<usize> {
+        let skipped: HashSet<_> = self.skipped.iter().map(|skipped| (skipped.set, &skipped.path)).collect();
+        let usable = |video: &VideoRecord| video.split == split && !skipped.contains(&(video.set, &video.path));
+        self.videos.iter().enumerate().filter(|(_, video)| usable(video)).map(|(index, _)| index).collect()
+    }
+
+    /// How many usable videos of a class are on one side of the split.
+    #[must_use]
+    pub fn count(&self, split: Split, label: Label) -> usize {
+        self.indices(split).into_iter().filter(|index| self.videos[*index].label == label).count()
+    }
+
+    /// Takes note of videos that cannot be used, and why; one that is said twice counts once.
+    pub fn mark_unusable(&mut self, unusable: impl IntoIterator<Item = (usize, String)>) {
+        let mut known: HashSet<_> = self.skipped.iter().map(|skipped| (skipped.set, &skipped.path)).collect();
+        let mut new = Vec::new();
+        for (video, reason) in unusable {
+            // The number may come from a checkpoint that belongs to another manifest.
+            let Some(VideoRecord { set, path, .. }) = self.videos.get(video) else { continue };
+            if known.insert((*set, path)) {
+                new.push(SkippedVideo { set: *set, path: path.clone(), reason });
+            }
+        }
+        self.skipped.extend(new);
+    }
+
+    /// Writes it as JSON. A file of that name is replaced at once or not at all.
+    ///
+    /// # Errors
+    /// [`DataError::Manifest`] where the file cannot be written.
+    pub fn save(&self, path: &Path) -> Result<(), DataError> {
+        let json = serde_json::to_vec_pretty(self).map_err(io::Error::from);
+        json.and_then(|json| files::write_whole(path, &json))
+            .map_err(|error| failure(path, format!("the manifest cannot be written: {error}"), HINT_WRITE))
+    }
+
+    /// Of the list of videos with labels and sides of the split: equal for equal lists, wherever the data sets lie.
+    #[must_use]
+    pub fn hash(&self) -> String {
+        // Nothing in a record can fail to become JSON but a path that is no text, which the file above refuses too.
+        let json = serde_json::to_vec(&self.videos).unwrap_or_default();
+        format!("xxh3:{:032x}", xxh3_128(&json))
+    }
+
+    /// Reads what [`save`](Self::save) wrote.
+    ///
+    /// # Errors
+    /// [`DataError::Manifest`] where the file cannot be read or is no manifest.
+    pub fn load(path: &Path) -> Result<Self, DataError> {
+        let bytes = fs::read(path)
+            .map_err(|error| failure(path, format!("the manifest cannot be read: {error}"), HINT_READ))?;
+        serde_json::from_slice(&bytes)
+            .map_err(|error| failure(path, format!("this is not a manifest: {error}"), HINT_READ))
+    }
+}
+
+fn failure(path: &Path, reason: String, hint: &'static str) -> DataError {
+    DataError::Manifest { path: path.to_owned(), reason, hint }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::config::LayoutChoice;
+
+    fn video(path: &str, label: Label, split: Split) -> VideoRecord {
+        VideoRecord { split, ..VideoRecord::new(path, label, vec![path.into()]) }
+    }
+
+    fn sets() -> Vec<DataSet> {
+        vec![DataSet {
+            root: "/videos".into(),
+            layout: LayoutChoice::Folders,
+            recognised: String::new(),
+            crop_faces: false,
+            shows_faces: None,
+        }]
+    }
+
+    #[test]
+    fn a_manifest_survives_being_saved_and_replaces_an_older_one() {
+        let folder = tempfile::tempdir().unwrap();
+        let path = folder.path().join("manifest.json");
+        fs::write(&path, "older").unwrap();
+        let manifest = Manifest {
+            sets: sets(),
+            videos: vec![
+                video("fake/a.mp4", Label::Fake, Split::Val),
+                video("real/ü.mp4", Label::Real, Split::Train),
+                video("real/z.mp4", Label::Real, Split::Train),
+            ],
+            skipped: vec![SkippedVideo { set: 0, path: "real/x.mp4".into(), reason: "the file is empty".into() }],
+        };
+        manifest.save(&path).unwrap();
+        assert_eq!(Manifest::load(&path).unwrap(), manifest);
+        assert_eq!(fs::read_dir(folder.path()).unwrap().count(), 1, "nothing is left behind");
+        assert_eq!(manifest.indices(Split::Train), [1, 2]);
+        assert_eq!(manifest.count(Split::Train, Label::Real), 2);
+        assert_eq!(manifest.count(Split::Val, Label::Real), 0);
+    }
+
+    #[test]
+    fn a_number_that_is_no_video_of_this_manifest_is_left_alone() {
+        let videos = vec![video("real/a.mp4", Label::Real, Split::Train)];
+        let mut manifest = Manifest { sets: sets(), videos, skipped: Vec::new() };
+        manifest.mark_unusable([(1, "of another manifest".into())]);
+        manifest.mark_unusable([(0, "empty".into()), (0, "said twice".into())]);
+        manifest.mark_unusable([(0, "said again".into())]);
+        assert_eq!(manifest.skipped, [SkippedVideo { set: 0, path: "real/a.mp4".into(), reason: "empty".into() }]);
+    }
+
+    #[test]
+    fn a_manifest_that_cannot_be_had_names_the_file() {
+        let folder = tempfile::tempdir().unwrap();
+        let path = folder.path().join("manifest.json");
+        let missing = Manifest::load(&path).unwrap_err();
+        assert!(missing.to_string().contains("manifest.json") && !missing.is_usage());
+        fs::write(&path, "{\"sets\": 1}").unwrap();
+        assert!(Manifest::load(&path).unwrap_err().to_string().contains("not a manifest"));
+        let manifest = Manifest { sets: sets(), videos: Vec::new(), skipped: Vec::new() };
+        assert!(manifest.save(&folder.path().join("no/manifest.json")).is_err());
+    }
+}

@@ -1,0 +1,27 @@
+//! Data sets: which videos there are, what they are, who is in them, and which of them train, validate and test.
+//!
+//! `record` and `manifest` are at the bottom; `layouts` finds the videos of a folder, `people` reads names, `split` divides,
+//! `overlap` warns, `sampler` orders an epoch. Opens no video and knows nothing of pixels.
+
+mod batches;
+mod error;
+mod layouts;
+mod manifest;
+mod overlap;
+mod people;
+mod record;
+mod sample;
+mod sampler;
+mod self_blends;
+mod split;
+
+pub use batches::{sequential_plan, shard};
+pub use error::DataError;
+pub use layouts::{named_videos, scan, scan_for, scan_to_measure};
+pub use manifest::Manifest;
+pub use people::people_of;
+pub use record::{DataSet, Footage, Label, Media, SkippedVideo, Split, VideoRecord};
+pub use sample::sample;
+pub use sampler::Sampler;
+pub use self_blends::{place_self_blends, shown_videos};
+pub use split::{assign_splits, mend_splits, people_groups};

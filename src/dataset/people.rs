@@ -1,0 +1,83 @@
+//! Who is in a video, as far as its file name tells, and in which data sets a name means the same person.
+
+use super::manifest::Manifest;
+use crate::config::LayoutChoice;
+
+/// What names of people mean the same in: a family of data sets, or a single one.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash)]
+pub(super) enum Namespace {
+    FaceForensics,
+    CelebDf,
+    Dfdc,
+    Set(usize),
+}
+
+impl Namespace {
+    pub fn of(manifest: &Manifest, set: usize) -> Self {
+        match manifest.sets.get(set).map(|set| set.layout) {
+            Some(LayoutChoice::Ffpp | LayoutChoice::FfppKaggle) => Self::FaceForensics,
+            Some(LayoutChoice::Celebdf) => Self::CelebDf,
+            Some(LayoutChoice::Dfdc) => Self::Dfdc,
+            _ => Self::Set(set),
+        }
+    }
+}
+
+/// The people in a video, from its file name without the extension.
+///
+/// | name | people |
+/// | --- | --- |
+/// | starts with `id` and a number, once or several times: `id3_0001`, `id3_id5_0001`, `id003_clip1` | those |
+/// | one or two numbers of 2 to 4 digits, as in FaceForensics++: `033`, `033_097` | those |
+/// | anything else | the whole name stands for one person of its own |
+///
+/// Names mean the same in every folder: `real/033` and `fake/Deepfakes/033_097` share a person, and so do `real/abc` and
+/// `fake/abc`, since a forgery often has the name of what it was made from.
+#[must_use]
+pub fn people_of(stem: &str) -> Vec<String> {
+    let tokens: Vec<&str> = stem.split('_').collect();
+    let ids = tokens.iter().take_while(|token| token.strip_prefix("id").is_some_and(is_number)).count();
+    let is_short_number = |token: &&str| (2..=4).contains(&token.len()) && is_number(token);
+    let mut people: Vec<String> = if ids > 0 {
+        tokens[..ids].iter().map(ToString::to_string).collect()
+    } else if tokens.len() <= 2 && tokens.iter().all(is_short_number) {
+        tokens.iter().map(ToString::to_string).collect()
+    } else {
+        vec![stem.to_owned()]
+    };
+    people.dedup();
+    people
+}
+
+fn is_number(text: &str) -> bool {
+    !text.is_empty() && text.bytes().all(|byte| byte.is_ascii_digit())
+}
+
+#[cfg(test)]
+mod tests {
+    use super::people_of;
+
+    #[test]
+    fn names_tell_people() {
+        for (stem, people) in [
+            ("id3_0001", &["id3"][..]),
+            ("id3_id5_0001", &["id3", "id5"]),
+            ("id003_clip1", &["id003"]),
+            ("id3", &["id3"]),
+            ("id3_id3_1", &["id3"]),
+            ("033", &["033"]),
+            ("033_097", &["033", "097"]),
+            ("0001", &["0001"]),
+            ("00170", &["00170"]),
+            ("1_2", &["1_2"]),
+            ("033_097_2", &["033_097_2"]),
+            ("01_02__walking__ABC", &["01_02__walking__ABC"]),
+            ("idea_1", &["idea_1"]),
+            ("id_7", &["id_7"]),
+            ("holiday id3", &["holiday id3"]),
+            ("", &[""]),
+        ] {
+            assert_eq!(people_of(stem), people, "{stem}");
+        }
+    }
+}

@@ -1,0 +1,109 @@
+//! Records of forgeries that are made of real videos while training: every real has a second record, a fake that is made
+//! of itself. Knows nothing of pixels.
+
+use std::collections::HashMap;
+
+use super::manifest::Manifest;
+use super::record::{Label, Split, VideoRecord};
+use crate::config::SelfBlend;
+
+const METHOD: &str = "self_blend";
+
+/// Gives every real, but those of other data sets to test on, a forgery made of itself.
+pub(super) fn add_self_blends(manifest: &mut Manifest) {
+    let is_own = |video: &&VideoRecord| video.label == Label::Real && video.split != Split::CrossTest;
+    let blend = |real: &VideoRecord| VideoRecord {
+        label: Label::Fake,
+        method: Some(METHOD.into()),
+        original: Some(real.path.clone()),
+        ..real.clone()
+    };
+    let blends: Vec<_> = manifest.videos.iter().filter(is_own).map(blend).collect();
+    manifest.videos.extend(blends);
+}
+
+/// Once every video has its side: leaves forgeries made while training only where they are wanted, which is in
+/// training and on sides without other fakes; with [`SelfBlend::Only`], leaves out all others to train and validate
+/// with.
+pub fn place_self_blends(manifest: &mut Manifest, self_blend: SelfBlend) {
+    if self_blend == SelfBlend::Only {
+        let learned = |video: &VideoRecord| matches!(video.split, Split::Train | Split::Val);
+        manifest.videos.retain(|video| video.label == Label::Real || video.is_self_blend() || !learned(video));
+    }
+    for side in [Split::Val, Split::Test] {
+        let is_fake =
+            |video: &usize| manifest.videos[*video].label == Label::Fake && !manifest.videos[*video].is_self_blend();
+        if manifest.indices(side).iter().any(is_fake) {
+            manifest.videos.retain(|video| video.split != side || !video.is_self_blend());
+        }
+    }
+}
+
+/// The video whose frames each video shows: its own, or those of the real that it is made of.
+#[must_use]
+pub fn shown_videos(manifest: &Manifest) -> Vec<usize> {
+    let mut reals = HashMap::new();
+    for (number, video) in manifest.videos.iter().enumerate().filter(|(_, video)| video.label == Label::Real) {
+        reals.insert((video.set, &video.path), number);
+    }
+    let shown = |(number, video): (usize, &VideoRecord)| match video.is_self_blend() {
+        true => reals.get(&(video.set, &video.path)).copied().unwrap_or(number),
+        false => number,
+    };
+    manifest.videos.iter().enumerate().map(shown).collect()
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::config::LayoutChoice;
+    use crate::dataset::record::DataSet;
+
+    fn video(path: &str, label: Label, split: Split) -> VideoRecord {
+        VideoRecord { split, ..VideoRecord::new(path, label, vec![path.into()]) }
+    }
+
+    fn manifest(videos: Vec<VideoRecord>) -> Manifest {
+        let set = DataSet {
+            root: "/videos".into(),
+            layout: LayoutChoice::Folders,
+            recognised: String::new(),
+            crop_faces: false,
+            shows_faces: None,
+        };
+        let mut manifest = Manifest { sets: vec![set], videos, skipped: Vec::new() };
+        add_self_blends(&mut manifest);
+        manifest
+    }
+
+    /// How many true fakes and how many self-blends are on each side.
+    fn fakes(manifest: &Manifest) -> [(usize, usize); 4] {
+        [Split::Train, Split::Val, Split::Test, Split::CrossTest].map(|side| {
+            let fakes = manifest.videos.iter().filter(|video| video.split == side && video.label == Label::Fake);
+            let (made, true_ones): (Vec<_>, Vec<_>) = fakes.partition(|video| video.is_self_blend());
+            (true_ones.len(), made.len())
+        })
+    }
+
+    #[test]
+    fn forgeries_are_made_for_training_and_where_there_are_no_others() {
+        use Label::{Fake, Real};
+        use Split::{CrossTest, Test, Train, Val};
+        let reals = [("a", Train), ("b", Train), ("c", Val), ("d", Test), ("e", CrossTest)];
+        let reals = || reals.map(|(path, split)| video(path, Real, split));
+        let fakes_too = || [("f", Train), ("g", Val), ("h", Test)].map(|(path, split)| video(path, Fake, split));
+
+        let mut alone = manifest(reals().to_vec());
+        place_self_blends(&mut alone, SelfBlend::Add);
+        assert_eq!(fakes(&alone), [(0, 2), (0, 1), (0, 1), (0, 0)]);
+        assert_eq!(shown_videos(&alone), [0, 1, 2, 3, 4, 0, 1, 2, 3]);
+
+        let mut added = manifest([&reals()[..], &fakes_too()].concat());
+        place_self_blends(&mut added, SelfBlend::Add);
+        assert_eq!(fakes(&added), [(1, 2), (1, 0), (1, 0), (0, 0)]);
+
+        let mut only = manifest([&reals()[..], &fakes_too()].concat());
+        place_self_blends(&mut only, SelfBlend::Only);
+        assert_eq!(fakes(&only), [(0, 2), (0, 1), (1, 0), (0, 0)], "tested on true forgeries");
+    }
+}

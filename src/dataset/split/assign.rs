@@ -1,0 +1,182 @@
+//! Which side of the split each video is on: the official one where the data set has it, else seeded, stratified, and
+//! no person on two sides.
+//!
+//! Videos that share a person form a group, which stays together. Groups go, in an order the seed decides, where their
+//! reals and fakes are missed most; then groups are moved and swapped as long as that brings the shares of both classes
+//! nearer to what was asked for. Only labels, people and paths are looked at, never the order of the list.
+
+use std::collections::{BTreeSet, HashMap};
+
+use super::balance::{Counts, Shares, Side, count, fill};
+use super::groups::{self, Grouping, by_namespace};
+use crate::config::{DataConfig, GroupBy};
+use crate::dataset::error::DataError;
+use crate::dataset::manifest::Manifest;
+use crate::dataset::overlap;
+use crate::dataset::record::Split;
+
+/// All but those of data sets to test on.
+const OWN_SIDES: [Split; 3] = [Split::Train, Split::Val, Split::Test];
+const TORN: &str = "its people are on two sides of the official split";
+
+/// Gives every video its side. Official sides stay; [`Split::CrossTest`] is left alone. Of the others the share
+/// `data.val_split` goes into [`Split::Val`], `data.test_split` into [`Split::Test`] and the rest into
+/// [`Split::Train`], of reals as well as of fakes as nearly as the groups allow. A share of 0 leaves a side out;
+/// every other side gets at least one real and one fake.
+///
+/// Where official sides cover only part of those asked for (often only a test list), all that is not validated or
+/// tested with officially, also what the data set calls training, is divided between training and what is missing.
+/// An official list may itself tie people together: all of Celeb-DF is one group, some of it in the test list. Where
+/// the rest then cannot be divided by all of its people, it is divided by the first of them (the target, whose head
+/// and room is seen), and how many people are on two sides is said once. Where all sides are official, a video that
+/// would join two of them is not used.
+///
+/// Videos that are known to be unusable count for nothing and stay where they are.
+///
+/// Names mean the same people in data sets of one family (FaceForensics++ and its Kaggle copy, Celeb-DF, DFDC), and
+/// different ones in all others. How many people of a data set to test on are trained on too is said as well.
+///
+/// # Errors
+/// [`DataError::Unusable`] where there are too few groups for that; the splits are then as they were.
+pub fn assign_splits(manifest: &mut Manifest, data: &DataConfig, seed: u64) -> Result<(), DataError> {
+    let by_namespace = by_namespace(manifest, &OWN_SIDES.map(|side| manifest.indices(side)).concat());
+    let shares = shares(data);
+    let mut result = manifest.clone();
+    let mut groups = 0;
+    for members in by_namespace.values() {
+        groups += split_family(&mut result, members, &shares, data.group_by, seed);
+    }
+    if shares.iter().any(|(side, _)| held(&result, *side).contains(&0)) {
+        return Err(indivisible(manifest, &shares, groups, data.group_by));
+    }
+    *manifest = result;
+    if data.group_by == GroupBy::Identity {
+        overlap::warnings(manifest).iter().for_each(|warning| tracing::warn!("{warning}"));
+    }
+    Ok(())
+}
+
+/// Divides anew what can be used, where unusable videos have left a side without reals or fakes; otherwise the split
+/// stays as it is. Says so, and which sides are lacking all the same (official ones, say).
+pub fn mend_splits(manifest: &mut Manifest, data: &DataConfig, seed: u64) {
+    let lacking = |manifest: &Manifest| {
+        let sides = shares(data).into_iter().map(|(side, _)| side);
+        named(sides.filter(|side| held(manifest, *side).contains(&0)))
+    };
+    let emptied = lacking(manifest);
+    if !emptied.is_empty() && assign_splits(manifest, data, seed).is_ok() {
+        let found = "unusable videos had left a side of the split without real or without fake ones";
+        tracing::warn!("{found} ({emptied}): those that can be used are divided anew");
+    }
+    let still = lacking(manifest);
+    if !still.is_empty() {
+        tracing::warn!("without a usable real or a usable fake video: {still}; there is no AUC of that");
+    }
+}
+
+/// Splits videos whose people have nothing to do with those of others; gives back how many groups there were.
+fn split_family(manifest: &mut Manifest, members: &[usize], shares: &Shares, group_by: GroupBy, seed: u64) -> usize {
+    let official: BTreeSet<Split> = members
+        .iter()
+        .map(|video| &manifest.videos[*video])
+        .filter(|video| video.official)
+        .map(|video| video.split)
+        .collect();
+    let complete = shares.iter().all(|(side, _)| official.contains(side));
+    if !complete {
+        // Part of what is called training has to validate, or to test.
+        for video in members {
+            let video = &mut manifest.videos[*video];
+            video.official &= video.split != Split::Train;
+        }
+    }
+    let rest: Vec<usize> = members.iter().copied().filter(|video| !manifest.videos[*video].official).collect();
+    let open: Shares = shares
+        .iter()
+        .copied()
+        .filter(|(side, _)| complete || *side == Split::Train || !official.contains(side))
+        .collect();
+    let groupings: &[Grouping] = match (group_by, official.is_empty()) {
+        (GroupBy::Video, _) => &[Grouping::Video],
+        (GroupBy::Identity, true) => &[Grouping::Person],
+        (GroupBy::Identity, false) => &[Grouping::Person, Grouping::Target],
+    };
+    let mut groups = groups::groups(&manifest.videos, &rest, groupings[0]);
+    if complete && group_by == GroupBy::Identity {
+        groups = join_official(manifest, members, groups);
+    }
+    let number = groups.len();
+    let mut sides = fill(&manifest.videos, &groups, &open, seed);
+    let is_divided = |sides: &[Side]| sides.iter().all(|side| !side.held.contains(&0));
+    if let (false, false, Some(finer)) = (complete, is_divided(&sides), groupings.get(1)) {
+        let finer = groups::groups(&manifest.videos, &rest, *finer);
+        let finer_sides = fill(&manifest.videos, &finer, &open, seed);
+        if is_divided(&finer_sides) {
+            (groups, sides) = (finer, finer_sides);
+        }
+    }
+    for side in &sides {
+        for video in side.groups.values().flatten().flat_map(|group| &groups[*group]) {
+            manifest.videos[*video].split = side.split;
+        }
+    }
+    number
+}
+
+/// Puts groups on the official side that their people are on; gives back those that are free to go anywhere.
+fn join_official(manifest: &mut Manifest, members: &[usize], groups: Vec<Vec<usize>>) -> Vec<Vec<usize>> {
+    let mut side_of: HashMap<String, Split> = HashMap::new();
+    for video in members.iter().map(|video| &manifest.videos[*video]).filter(|video| video.official) {
+        side_of.extend(video.source_ids.iter().map(|person| (person.clone(), video.split)));
+    }
+    let (mut free, mut torn) = (Vec::new(), Vec::new());
+    for group in groups {
+        let people = group.iter().flat_map(|video| &manifest.videos[*video].source_ids);
+        let touched: BTreeSet<Split> = people.filter_map(|person| side_of.get(person).copied()).collect();
+        match (touched.len(), touched.first()) {
+            (1, Some(side)) => group.iter().for_each(|video| manifest.videos[*video].split = *side),
+            (0, _) => free.push(group),
+            _ => torn.extend(group.into_iter().map(|video| (video, TORN.to_owned()))),
+        }
+    }
+    manifest.mark_unusable(torn);
+    free
+}
+
+fn held(manifest: &Manifest, side: Split) -> Counts {
+    count(manifest.indices(side).into_iter().map(|video| manifest.videos[video].label))
+}
+
+fn indivisible(manifest: &Manifest, shares: &Shares, groups: usize, group_by: GroupBy) -> DataError {
+    let [reals, fakes] =
+        OWN_SIDES.map(|side| held(manifest, side)).into_iter().fold([0, 0], |[a, b], [c, d]| [a + c, b + d]);
+    let (together, hint) = match group_by {
+        GroupBy::Identity => (
+            format!(" (groups that share no person: {groups})"),
+            "add videos of other people, ask for fewer splits (data.test_split: 0), or set data.group_by: video if \
+             one person may be on two sides",
+        ),
+        GroupBy::Video => (String::new(), "add videos, or ask for fewer splits (data.test_split: 0)"),
+    };
+    DataError::Unusable {
+        root: manifest.root().to_owned(),
+        problem: format!(
+            "{reals} real and {fakes} fake videos{together} cannot be split into {}: each needs a real and a fake one",
+            named(shares.iter().map(|(side, _)| *side))
+        ),
+        hint: hint.into(),
+    }
+}
+
+/// The sides that are asked for.
+fn shares(data: &DataConfig) -> Shares {
+    let all = OWN_SIDES.into_iter().zip([1.0 - data.val_split - data.test_split, data.val_split, data.test_split]);
+    all.filter(|(side, share)| *side == Split::Train || *share > 0.0).collect()
+}
+
+fn named(sides: impl Iterator<Item = Split>) -> String {
+    sides.map(|side| format!("{side:?}").to_lowercase()).collect::<Vec<_>>().join(", ")
+}
+
+#[cfg(test)]
+mod tests;

@@ -1,0 +1,152 @@
+//! From boxes on single frames to one square a clip: boxes of the same face are linked, and the largest face is followed.
+
+use super::detection::Face;
+use crate::video::Square;
+
+/// Boxes that overlap at least so much from one looked-at frame to the next are the same face.
+const SAME_FACE_OVERLAP: f32 = 0.2;
+/// So are boxes whose centres are closer than this, in sides of the larger, and whose sizes are alike.
+const SAME_FACE_DISTANCE: f32 = 0.6;
+const ALIKE: f32 = 0.6;
+/// A face is seen in one of so many looked-at frames at least; what looks like one for a moment is none.
+const SEEN_IN_ONE_OF: usize = 4;
+
+/// A face followed over the frames of a clip.
+#[derive(Debug, Clone, PartialEq)]
+pub struct Track {
+    /// Number of the frame and the face on it, ascending.
+    pub faces: Vec<(usize, Face)>,
+}
+
+/// Area that two boxes share, as a part of what they cover together.
+pub(super) fn overlap(a: &Face, b: &Face) -> f32 {
+    let common =
+        |low: usize, high: usize| (a.corners[high].min(b.corners[high]) - a.corners[low].max(b.corners[low])).max(0.0);
+    let shared = common(0, 2) * common(1, 3);
+    let together = a.width() * a.height() + b.width() * b.height() - shared;
+    if together > 0.0 { shared / together } else { 0.0 }
+}
+
+fn is_same_face(a: &Face, b: &Face) -> bool {
+    let [ax, ay] = centre(a);
+    let [bx, by] = centre(b);
+    let (small, large) = (a.side().min(b.side()), a.side().max(b.side()));
+    let near = (ax - bx).hypot(ay - by) < SAME_FACE_DISTANCE * large;
+    overlap(a, b) >= SAME_FACE_OVERLAP || near && small >= ALIKE * large
+}
+
+fn centre(face: &Face) -> [f32; 2] {
+    let [left, top, right, bottom] = face.corners;
+    [(left + right) / 2.0, (top + bottom) / 2.0]
+}
+
+/// The face that takes the most room over all frames, of those seen often enough; `found` has the number of each frame
+/// that was looked at.
+#[must_use]
+pub fn largest_track(found: &[(usize, Vec<Face>)]) -> Option<Track> {
+    let mut tracks: Vec<Track> = Vec::new();
+    for (frame, faces) in found {
+        for face in faces {
+            // The best of those that had no face on this frame yet.
+            let open = tracks.iter_mut().filter_map(|track| {
+                let (last_frame, last) = track.faces.last().copied()?;
+                (last_frame < *frame && is_same_face(&last, face)).then(|| (overlap(&last, face), track))
+            });
+            match open.max_by(|(a, _), (b, _)| a.total_cmp(b)) {
+                Some((_, track)) => track.faces.push((*frame, *face)),
+                None => tracks.push(Track { faces: vec![(*frame, *face)] }),
+            }
+        }
+    }
+    let room = |track: &Track| track.faces.iter().map(|(_, face)| face.width() * face.height()).sum::<f32>();
+    tracks.retain(|track| track.faces.len() * SEEN_IN_ONE_OF >= found.len());
+    tracks.into_iter().max_by(|a, b| room(a).total_cmp(&room(b)))
+}
+
+impl Track {
+    /// The middle value over the frames of something about the face.
+    fn median(&self, value: impl Fn(&Face) -> f32) -> f64 {
+        let mut values: Vec<f32> = self.faces.iter().map(|(_, face)| value(face)).collect();
+        values.sort_by(f32::total_cmp);
+        let middle = values.len() / 2;
+        if values.len() % 2 == 1 {
+            f64::from(values[middle])
+        } else {
+            f64::from(values[middle - 1] + values[middle]) / 2.0
+        }
+    }
+
+    /// Longer side of the face in the middle of its sizes.
+    #[must_use]
+    pub fn side(&self) -> f64 {
+        self.median(Face::side)
+    }
+
+    /// One square for all frames: `margin` times the face's box, inside the frame.
+    #[must_use]
+    pub fn square(&self, margin: f64, width: u32, height: u32) -> Square {
+        let (width, height) = (f64::from(width), f64::from(height));
+        let side = (self.side() * margin).min(width).min(height).max(1.0);
+        let [x, y] = [0, 1].map(|axis| self.median(|face| centre(face)[axis]));
+        let start = |centre: f64, length: f64| (centre - side / 2.0).clamp(0.0, (length - side).max(0.0));
+        Square { left: start(x, width), top: start(y, height), side }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn face(left: f32, top: f32, side: f32) -> Face {
+        Face { corners: [left, top, left + side, top + side], score: 0.9, landmarks: [[left, top]; 5] }
+    }
+
+    #[test]
+    fn the_face_with_the_most_room_over_all_frames_is_followed_and_others_are_not_mixed_in() {
+        // A face that moves, a smaller one that stays, and a large one seen once.
+        let found: Vec<_> = (0..8)
+            .map(|i| {
+                let mut faces = vec![face(10.0, 200.0, 60.0), face(100.0 + 30.0 * i as f32, 50.0, 100.0)];
+                faces.extend((i == 3).then(|| face(400.0, 300.0, 150.0)));
+                (2 * i, faces)
+            })
+            .collect();
+        let track = largest_track(&found).unwrap();
+        assert_eq!(track.faces.len(), 8);
+        assert!(track.faces.iter().all(|(_, face)| face.side() == 100.0));
+        assert_eq!(track.faces[7], (14, face(310.0, 50.0, 100.0)));
+    }
+
+    #[test]
+    fn a_frame_without_the_face_does_not_end_its_track_and_one_wrong_box_does_not_move_the_square() {
+        let mut found: Vec<_> = (0..9).map(|i| (i, vec![face(100.0, 80.0, 50.0)])).collect();
+        found[4].1.clear();
+        found[6].1 = vec![face(110.0, 90.0, 80.0)];
+        let track = largest_track(&found).unwrap();
+        assert_eq!(track.faces.len(), 8);
+        assert_eq!(track.square(2.0, 640, 360), Square { left: 75.0, top: 55.0, side: 100.0 });
+    }
+
+    #[test]
+    fn what_is_seen_for_a_moment_only_is_no_face_however_large() {
+        let seen = |times: usize, of: usize| {
+            let found: Vec<_> =
+                (0..of).map(|i| (i, Vec::from_iter((i < times).then(|| face(9.0, 9.0, 90.0))))).collect();
+            largest_track(&found).map(|track| track.faces.len())
+        };
+        assert_eq!(seen(3, 16), None);
+        assert_eq!(seen(4, 16), Some(4));
+        assert_eq!(seen(1, 5), None);
+        assert_eq!([seen(1, 4), seen(1, 1)], [Some(1); 2]);
+    }
+
+    #[test]
+    fn the_square_stays_inside_the_frame() {
+        let track = |face| largest_track(&[(0, vec![face])]).unwrap();
+        assert_eq!(track(face(0.0, 0.0, 50.0)).square(1.2, 200, 100), Square { left: 0.0, top: 0.0, side: 60.0 });
+        let at_the_end = track(face(150.0, 50.0, 50.0)).square(1.2, 200, 100);
+        assert_eq!(at_the_end, Square { left: 140.0, top: 40.0, side: 60.0 });
+        assert_eq!(track(face(50.0, 0.0, 100.0)).square(3.0, 200, 100), Square { left: 50.0, top: 0.0, side: 100.0 });
+        assert_eq!(largest_track(&[(0, Vec::new())]), None);
+    }
+}

@@ -1,0 +1,256 @@
+//! Batches in the order of a plan, decoded ahead by threads.
+//!
+//! The caller's thread hands out jobs, at most a window of clips ahead of what it has taken; threads answer in any order
+//! and the caller puts the answers in order. So memory is bounded by the window, and the number of threads changes
+//! nothing but the speed. Where memory runs short, the window is halved and then the threads; see [`Loader::shrink`].
+//! Knows nothing of tensors.
+
+use std::collections::HashMap;
+use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, Ordering};
+use std::thread::{self, JoinHandle};
+
+use crossbeam_channel::{Receiver, bounded};
+
+use super::budget::LoaderPlan;
+use super::host_batch::HostBatch;
+use super::queue::{Answers, Job, Queue, QueueState, halved, work};
+use crate::clip::{Clip, ClipSource, Draw};
+use crate::dataset::DataError;
+use crate::video::ClipSpec;
+
+/// How large a loader is at the moment.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct LoaderSize {
+    /// Threads that may work; 0 = the caller's thread decodes.
+    pub threads: usize,
+    /// Clips that are begun and not yet taken, at most.
+    pub clips_ahead: usize,
+}
+
+/// Threads that decode, for as long as it lives. Dropping it ends them: each finishes at most the clip it is at.
+pub struct Loader {
+    source: Arc<ClipSource>,
+    queue: Arc<Queue>,
+    /// Empty where the caller's thread decodes.
+    threads: Vec<JoinHandle<()>>,
+    window_clips: usize,
+}
+
+impl Loader {
+    /// Starts the threads of a plan; with none, the thread that asks for batches decodes them.
+    #[must_use]
+    pub fn new(source: Arc<ClipSource>, plan: &LoaderPlan) -> Self {
+        let queue = Arc::new(Queue::default());
+        let mut threads = Vec::new();
+        let workers = plan.workers;
+        for worker in 0..workers {
+            let (source, queue) = (source.clone(), queue.clone());
+            match thread::Builder::new()
+                .name(format!("decode-{worker}"))
+                .spawn(move || work(worker, workers, &source, &queue))
+            {
+                Ok(thread) => threads.push(thread),
+                Err(error) => {
+                    tracing::warn!("only {worker} of {workers} decoding threads can be started: {error}");
+                    break;
+                }
+            }
+        }
+        Self { source, queue, threads, window_clips: plan.window_clips.max(1) }
+    }
+
+    /// How its clips are taken.
+    #[must_use]
+    pub fn spec(&self) -> &ClipSpec {
+        self.source.spec()
+    }
+
+    /// Bytes of clips that are kept in memory besides.
+    #[must_use]
+    pub fn cached_bytes(&self) -> u64 {
+        self.source.cache().stats().bytes
+    }
+
+    /// How large it is at the moment.
+    #[must_use]
+    pub fn size(&self) -> LoaderSize {
+        self.size_of(&self.queue.lock())
+    }
+
+    fn size_of(&self, state: &QueueState) -> LoaderSize {
+        LoaderSize {
+            threads: halved(self.threads.len(), state.thread_halvings).max(self.threads.len().min(1)),
+            clips_ahead: halved(self.window_clips, state.window_halvings).max(1),
+        }
+    }
+
+    /// Halves the clips that are decoded ahead, and where these are no more than the threads at work, the threads; down to
+    /// one of each: for when memory runs short. Nothing is thrown away; it shows as clips are taken. Says whether there
+    /// was anything left to halve.
+    pub fn shrink(&self) -> bool {
+        let mut state = self.queue.lock();
+        let size = self.size_of(&state);
+        if size.clips_ahead > size.threads.max(1) {
+            state.window_halvings += 1;
+        } else if size.threads > 1 {
+            state.thread_halvings += 1;
+        } else {
+            return false;
+        }
+        true
+    }
+
+    /// Takes one [`shrink`](Self::shrink) back. Says whether there was one.
+    pub fn grow(&self) -> bool {
+        let mut state = self.queue.lock();
+        let more_threads = halved(self.threads.len(), state.thread_halvings.saturating_sub(1));
+        let threads_next = state.thread_halvings > 0 && more_threads <= self.size_of(&state).clips_ahead;
+        if threads_next || state.window_halvings == 0 {
+            if state.thread_halvings == 0 {
+                return false;
+            }
+            state.thread_halvings -= 1;
+        } else {
+            state.window_halvings -= 1;
+        }
+        self.queue.changed.notify_all();
+        true
+    }
+
+    /// Starts on a plan: the videos of each batch, varied where there is a draw. Batches come in its order; a pass may be
+    /// dropped at any time.
+    #[must_use]
+    pub fn pass(&self, plan: Vec<Vec<usize>>, draw: Option<Draw>) -> Pass<'_> {
+        self.pass_from(plan, 0, draw)
+    }
+
+    /// As [`pass`](Self::pass), from batch `next` of the plan on: the rest comes as if the pass had come so far.
+    #[must_use]
+    pub fn pass_from(&self, plan: Vec<Vec<usize>>, next: usize, draw: Option<Draw>) -> Pass<'_> {
+        // An answer always finds room, so a thread never waits for a caller who is gone.
+        let (clips, answers) = bounded(self.window_clips);
+        let pass = Arc::new(Answers { clips, cancelled: AtomicBool::new(false) });
+        let turns = visits(&plan);
+        let taken = plan.iter().take(next).map(Vec::len).sum();
+        let mut pass =
+            Pass { loader: self, plan, turns, draw, pass, answers, early: HashMap::new(), sent: taken, taken, next };
+        pass.top_up();
+        pass
+    }
+}
+
+impl Drop for Loader {
+    fn drop(&mut self) {
+        self.queue.lock().closed = true;
+        self.queue.changed.notify_all();
+        for thread in self.threads.drain(..) {
+            // What a thread is asked to do cannot panic; if one did all the same, dropping is no place to say so.
+            let _ = thread.join();
+        }
+    }
+}
+
+/// Once through a plan.
+pub struct Pass<'l> {
+    loader: &'l Loader,
+    plan: Vec<Vec<usize>>,
+    /// The videos of the plan, one after the other, each with how often the plan has shown it before.
+    turns: Vec<(usize, usize)>,
+    draw: Option<Draw>,
+    pass: Arc<Answers>,
+    answers: Receiver<(usize, Clip)>,
+    /// Clips that came before their turn.
+    early: HashMap<usize, Clip>,
+    sent: usize,
+    taken: usize,
+    next: usize,
+}
+
+impl Pass<'_> {
+    /// The next batch of the plan, once its clips are there; `None` after the last one.
+    ///
+    /// # Errors
+    /// [`DataError::NoMemory`] where the batch has no room in memory.
+    pub fn next_batch(&mut self) -> Result<Option<HostBatch>, DataError> {
+        let index = self.next;
+        let Some(videos) = self.plan.get(index).cloned() else {
+            return Ok(None);
+        };
+        let source = &self.loader.source;
+        let spec = if self.draw.is_some() { source.training_spec() } else { source.spec() };
+        let bytes = videos.len() * spec.clip_bytes();
+        let mut frames_bthwc = Vec::new();
+        // A plain `with_capacity` ends the process where there is no memory left.
+        frames_bthwc.try_reserve_exact(bytes).map_err(|_| DataError::NoMemory { bytes })?;
+        self.next += 1;
+        let mut batch = HostBatch { index, frames_bthwc, labels: Vec::new(), videos: Vec::new(), skipped: Vec::new() };
+        for video in videos {
+            match self.next_clip() {
+                Ok(clip) => {
+                    batch.frames_bthwc.extend_from_slice(&clip.thwc);
+                    batch.labels.push(source.label(video));
+                    batch.videos.push(video);
+                }
+                Err(reason) => batch.skipped.push((video, reason)),
+            }
+            self.top_up();
+        }
+        Ok(Some(batch))
+    }
+
+    fn next_clip(&mut self) -> Clip {
+        let turn = self.taken;
+        self.taken += 1;
+        if self.loader.threads.is_empty() {
+            let (video, draw) = self.job(turn);
+            return self.loader.source.clip(video, draw);
+        }
+        loop {
+            if let Some(clip) = self.early.remove(&turn) {
+                return clip;
+            }
+            let (turn, clip) = self.answers.recv().expect("the pass itself holds a sender");
+            self.early.insert(turn, clip);
+        }
+    }
+
+    /// The video whose turn it is, with the draw of this visit.
+    fn job(&self, turn: usize) -> (usize, Option<Draw>) {
+        let (video, visit) = self.turns[turn];
+        (video, self.draw.map(|draw| draw.of_visit(visit)))
+    }
+
+    /// Hands out jobs until the window is full.
+    fn top_up(&mut self) {
+        if self.loader.threads.is_empty() {
+            return;
+        }
+        let mut queue = self.loader.queue.lock();
+        let window = self.loader.size_of(&queue).clips_ahead;
+        while self.sent < self.turns.len() && self.sent < self.taken + window {
+            let (turn, (video, draw)) = (self.sent, self.job(self.sent));
+            queue.jobs.push_back(Job { turn, video, draw, pass: self.pass.clone() });
+            self.sent += 1;
+        }
+        drop(queue);
+        self.loader.queue.changed.notify_all();
+    }
+}
+
+/// The videos of a plan in order, each with how often it came before.
+fn visits(plan: &[Vec<usize>]) -> Vec<(usize, usize)> {
+    let mut seen: HashMap<usize, usize> = HashMap::new();
+    let visit = |video: &usize| {
+        let times = seen.entry(*video).or_default();
+        *times += 1;
+        (*video, *times - 1)
+    };
+    plan.iter().flatten().map(visit).collect()
+}
+
+impl Drop for Pass<'_> {
+    fn drop(&mut self) {
+        self.pass.cancelled.store(true, Ordering::Relaxed);
+    }
+}

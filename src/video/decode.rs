@@ -1,0 +1,209 @@
+//! The wanted frames of a video, bit for bit those of a full decode.
+//!
+//! Where every packet is one frame that says when it is shown, frames are picked by their order in time. Then only what
+//! the wanted frames are made from is decoded: decoding starts at the last frame before that needs no other, and frames
+//! that no other is made from are left out. Everything the decoder gives back on the way is checked against what the
+//! packets promised. On the least doubt the whole file is decoded in order and its frames are counted.
+
+use std::collections::{BTreeMap, BTreeSet};
+use std::path::Path;
+
+use ffmpeg_next::codec::packet::Packet;
+
+use super::convert::Converter;
+use super::container::{Probing, VideoFile};
+use super::decoded::{DecodedClip, DecodedFrame};
+use super::limits::{self, Deadline};
+use super::packet::{PacketInfo, Packets};
+use super::passes::{Counting, Selection};
+use super::spec::{ClipSpec, FrameSize};
+use super::{hardware, picks, references};
+use crate::config::Switch;
+
+/// Frames by packet number, and how many were decoded for them.
+type Selected = (BTreeMap<usize, DecodedFrame>, usize);
+
+/// Reads the frames of a clip from a file.
+pub(super) fn read(path: &Path, spec: &ClipSpec, draw: Option<u64>, size: FrameSize) -> Result<DecodedClip, String> {
+    let deadline = Deadline::after(spec.deadline_secs);
+    let mut file = VideoFile::open(path, deadline, Probing::Headers)?;
+    let packets = file.packets(true, spec.min_frames)?;
+    let video = Video { path, spec, size, deadline, packets };
+    if let Some(shown) = video.shown() {
+        let is_anchor = |frame: usize| video.packets.infos[shown[frame]].is_anchor();
+        let picks = picks::choose(spec.sampling, shown.len(), spec.frames, draw, is_anchor);
+        let wanted: Vec<_> = picks.iter().map(|frame| shown[*frame]).collect();
+        // What the GPU cannot decode, the CPU may.
+        let on_gpu = hardware::available(spec.hw_decode).then_some(spec.hw_decode);
+        for hw_decode in on_gpu.into_iter().chain([Switch::Off]) {
+            if let Some((found, decoded)) = video.selected(&file, &wanted, hw_decode)? {
+                return Ok(DecodedClip::new(&wanted, found, decoded));
+            }
+        }
+        tracing::debug!("{}: not every packet is a sound frame: all of it is decoded", path.display());
+    }
+    drop(file);
+    video.counted(draw)
+}
+
+/// Numbers the runs of packets that must be decoded for the wanted ones: first and last of each.
+fn runs(packets: &[PacketInfo], wanted: &BTreeSet<usize>) -> Vec<(usize, usize)> {
+    let starts = |packet: &usize| packets[*packet].role.is_some_and(|role| role.entry);
+    let start_of = |packet: usize| (0..=packet).rev().find(starts).unwrap_or(0);
+    let mut runs: Vec<(usize, usize)> = Vec::new();
+    for packet in wanted.iter().rev() {
+        let start = start_of(*packet);
+        match runs.last_mut() {
+            Some(run) if *packet >= run.0 => run.0 = run.0.min(start),
+            _ => runs.push((start, *packet)),
+        }
+    }
+    runs.reverse();
+    runs
+}
+
+/// Pictures that others could be made from, but none of those that are needed for the wanted ones.
+fn spared(packets: &[PacketInfo], wanted: &BTreeSet<usize>) -> BTreeSet<usize> {
+    let mut spared = BTreeSet::new();
+    let mut start = 0;
+    for sequence in packets.chunk_by(|_, next| next.picture.as_ref().is_none_or(|picture| !picture.idr)) {
+        let pictures: Option<Vec<_>> = sequence.iter().map(|packet| packet.picture.as_ref()).collect();
+        let needed = pictures.and_then(|pictures| references::needed(&pictures, |at| wanted.contains(&(start + at))));
+        let numbers = (start..).zip(sequence).zip(needed.unwrap_or_default());
+        spared.extend(numbers.filter(|((_, packet), needed)| !needed && packet.is_reference()).map(|((at, _), _)| at));
+        start += sequence.len();
+    }
+    spared
+}
+
+struct Video<'a> {
+    path: &'a Path,
+    spec: &'a ClipSpec,
+    size: FrameSize,
+    deadline: Deadline,
+    packets: Packets,
+}
+
+impl Video<'_> {
+    /// Packet numbers of all frames in the order they are shown, if every packet is a frame with a time of its own.
+    fn shown(&self) -> Option<Vec<usize>> {
+        let infos = &self.packets.infos;
+        let mut shown: Vec<_> = (0..infos.len()).filter(|packet| !infos[*packet].hidden).collect();
+        let unknown = |packet: &PacketInfo| packet.time.is_none() || packet.role.is_none();
+        if !self.packets.in_order || infos.iter().any(unknown) {
+            return None;
+        }
+        shown.sort_by_key(|packet| infos[*packet].time);
+        let unique = shown.windows(2).all(|pair| infos[pair[0]].time != infos[pair[1]].time);
+        unique.then_some(shown)
+    }
+
+    /// The wanted frames by packet number and how many were decoded, no more than needed; `None` on any doubt.
+    fn selected(&self, file: &VideoFile, wanted: &[usize], hw_decode: Switch) -> Result<Option<Selected>, String> {
+        let wanted: BTreeSet<_> = wanted.iter().copied().collect();
+        let converter = Converter::new(*self.spec, self.size, file.orientation);
+        let mut pass = Selection::new(file.parameters(), hw_decode, converter, &wanted)?;
+        // What a GPU makes of a header alone is not known.
+        let spared = if hw_decode == Switch::Off { spared(&self.packets.infos, &wanted) } else { BTreeSet::new() };
+        let mut source = self.source(Probing::Headers)?;
+        for (start, end) in runs(&self.packets.infos, &wanted) {
+            for number in start..=end {
+                self.deadline.check()?;
+                let info = &self.packets.infos[number];
+                let sound = match &info.picture {
+                    Some(picture) if spared.contains(&number) => pass.send_header(number, &picture.header)?,
+                    _ => match source.packet(number)? {
+                        Some(packet) => pass.send(number, &packet, info)?,
+                        None => false,
+                    },
+                };
+                if !sound {
+                    return Ok(None);
+                }
+            }
+            if !pass.drain()? {
+                return Ok(None);
+            }
+        }
+        let (path, packets) = (self.path.display(), self.packets.infos.len());
+        tracing::debug!(
+            "{path}: {} of {packets} frames were decoded, {} as far as their header",
+            pass.decoded,
+            spared.len()
+        );
+        Ok(Some((pass.found, pass.decoded)))
+    }
+
+    /// The wanted frames of a full decode in order. Decodes a second time where the packets promised another number.
+    fn counted(&self, draw: Option<u64>) -> Result<DecodedClip, String> {
+        // As others open it, too: what FFmpeg finds out by decoding may change what it makes of a damaged file.
+        let file = VideoFile::open(self.path, self.deadline, Probing::Full)?;
+        let announced = self.packets.frames();
+        let mut frames = announced;
+        loop {
+            let picks = picks::choose(self.spec.sampling, frames, self.spec.frames, draw, |_| true);
+            let wanted = picks.iter().copied().collect();
+            let converter = Converter::new(*self.spec, self.size, file.orientation);
+            let mut pass = Counting::new(file.parameters(), converter, &wanted)?;
+            let mut source = self.source(Probing::Full)?;
+            for number in 0..self.packets.infos.len() {
+                self.deadline.check()?;
+                let Some(packet) = source.packet(number)? else { break };
+                pass.send(&packet)?;
+            }
+            pass.drain()?;
+            pass.check(announced)?;
+            limits::check_frames(pass.frames, self.spec.min_frames)?;
+            if pass.frames == frames {
+                return Ok(DecodedClip::new(&picks, pass.found, pass.frames));
+            }
+            frames = pass.frames;
+        }
+    }
+
+    fn source(&self, probing: Probing) -> Result<Source<'_>, String> {
+        Ok(match &self.packets.kept {
+            Some(kept) => Source::Kept(kept),
+            None => Source::File { file: VideoFile::open(self.path, self.deadline, probing)?, next: 0 },
+        })
+    }
+}
+
+/// Where a pass gets its packets from.
+enum Source<'a> {
+    Kept(&'a [Packet]),
+    File { file: VideoFile, next: usize },
+}
+
+enum Held<'a> {
+    Kept(&'a Packet),
+    Read(Packet),
+}
+
+impl std::ops::Deref for Held<'_> {
+    type Target = Packet;
+
+    fn deref(&self) -> &Packet {
+        match self {
+            Self::Kept(packet) => packet,
+            Self::Read(packet) => packet,
+        }
+    }
+}
+
+impl<'a> Source<'a> {
+    /// The packet of this number, which only grows from call to call, with its number in place of its time.
+    fn packet(&mut self, number: usize) -> Result<Option<Held<'a>>, String> {
+        match self {
+            Self::Kept(packets) => Ok(packets.get(number).map(Held::Kept)),
+            Self::File { file, next } => loop {
+                let Some(mut packet) = file.next_packet()? else { return Ok(None) };
+                *next += 1;
+                if *next > number {
+                    packet.set_pts(Some(number as i64));
+                    return Ok(Some(Held::Read(packet)));
+                }
+            },
+        }
+    }
+}

@@ -1,0 +1,39 @@
+//! What a video may need at most: pixels, time; and how many frames it must have.
+
+use std::time::{Duration, Instant};
+
+/// A larger picture is an attack or a mistake, and would not fit the memory.
+pub(super) const MAX_PIXELS: u64 = 64_000_000;
+
+/// When reading a video is given up.
+#[derive(Debug, Clone, Copy)]
+pub(super) struct Deadline {
+    end: Option<Instant>,
+    secs: f64,
+}
+
+impl Deadline {
+    pub(super) fn after(secs: f64) -> Self {
+        let end = Duration::try_from_secs_f64(secs).ok().and_then(|limit| Instant::now().checked_add(limit));
+        Self { end, secs }
+    }
+
+    pub(super) fn passed(&self) -> bool {
+        self.end.is_some_and(|end| Instant::now() >= end)
+    }
+
+    pub(super) fn check(&self) -> Result<(), String> {
+        if self.passed() { Err(self.message()) } else { Ok(()) }
+    }
+
+    pub(super) fn message(&self) -> String {
+        format!("reading it took longer than {} s (data.deadline_secs)", self.secs)
+    }
+}
+
+pub(super) fn check_frames(frames: usize, min_frames: usize) -> Result<(), String> {
+    if frames < min_frames.max(1) {
+        return Err(format!("it has {frames} frames where {} are needed", min_frames.max(1)));
+    }
+    Ok(())
+}

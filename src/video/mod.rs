@@ -1,0 +1,33 @@
+//! Exact frames of a video, or of pictures that stand for one.
+//!
+//! Frames are counted, never computed from a frame rate, so variable rates and wrong headers do not matter: frame i is
+//! frame i of a full decode, bit for bit. Knows nothing of labels, faces, caches or threads.
+//!
+//! `container` opens a file and reads its packets, `nal`, `role` and `h264` look into packets, `picks` chooses frames,
+//! `references` finds the packets that they need, `decode` and `passes` decode these, `convert` makes RGB of them,
+//! `quality` leaves frames out; `pictures` does the same for image files. `read` is the entrance.
+
+mod container;
+mod convert;
+mod decode;
+mod decoded;
+mod h264;
+mod hardware;
+mod info;
+mod limits;
+mod nal;
+mod packet;
+mod passes;
+mod picks;
+mod pictures;
+mod quality;
+mod read;
+mod references;
+mod resize;
+mod role;
+mod spec;
+
+pub use info::{VideoInfo, libavcodec_version};
+pub use read::{frames_of, probe, read_clip, read_frames, reserve_clip};
+pub use resize::cut_out;
+pub use spec::{ClipSpec, Cut, FrameSize, Square};

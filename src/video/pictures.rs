@@ -1,0 +1,135 @@
+//! Pictures in place of a video: one, a folder of them, or a list.
+
+use std::collections::{BTreeMap, BTreeSet};
+use std::fs;
+use std::path::{Path, PathBuf};
+
+use image::{DynamicImage, ImageDecoder, ImageReader, Limits, RgbImage};
+
+use super::decoded::{DecodedClip, DecodedFrame};
+use super::info::VideoInfo;
+use super::limits::{Deadline, MAX_PIXELS, check_frames};
+use super::picks;
+use super::resize::{resize, whole};
+use super::spec::{ClipSpec, FrameSize};
+
+const EXTENSIONS: [&str; 3] = ["jpg", "jpeg", "png"];
+/// More pictures are not listed.
+const MAX_PICTURES: usize = 1_000_000;
+
+/// The pictures of a folder in the natural order of their names, `2` before `10`; hidden ones are left out.
+pub(super) fn in_folder(folder: &Path) -> Result<Vec<PathBuf>, String> {
+    let unreadable = |error: std::io::Error| format!("cannot be opened: {error}");
+    let mut paths = Vec::new();
+    for entry in fs::read_dir(folder).map_err(unreadable)? {
+        let path = entry.map_err(unreadable)?.path();
+        let hidden = path.file_name().is_none_or(|name| name.as_encoded_bytes().starts_with(b"."));
+        let extension = path.extension().map(|extension| extension.to_string_lossy().to_ascii_lowercase());
+        if !hidden && extension.is_some_and(|extension| EXTENSIONS.contains(&extension.as_str())) {
+            paths.push(path);
+        }
+        if paths.len() > MAX_PICTURES {
+            return Err(format!("there are more than {MAX_PICTURES} pictures in it"));
+        }
+    }
+    if paths.is_empty() {
+        return Err(format!("there are no pictures in it ({})", EXTENSIONS.join(", ")));
+    }
+    paths.sort_by_cached_key(|path| natural_key(path));
+    Ok(paths)
+}
+
+/// Runs of digits compare as numbers: longer ones, leading zeros aside, are larger.
+fn natural_key(path: &Path) -> (Vec<(u8, usize, Vec<u8>)>, PathBuf) {
+    let name = path.file_name().unwrap_or_default().as_encoded_bytes();
+    let parts = name.chunk_by(|a, b| a.is_ascii_digit() == b.is_ascii_digit()).map(|part| {
+        if part[0].is_ascii_digit() {
+            let zeros = part.iter().take_while(|digit| **digit == b'0').count();
+            (0, part.len() - zeros, part[zeros..].to_vec())
+        } else {
+            (1, 0, part.to_vec())
+        }
+    });
+    (parts.collect(), path.to_owned())
+}
+
+/// How many pictures there are, and how large the first is.
+pub(super) fn probe(paths: &[PathBuf], min_frames: usize) -> Result<VideoInfo, String> {
+    check_frames(paths.len(), min_frames)?;
+    let first = paths.first().ok_or("there are no pictures")?;
+    let (width, height) = ImageReader::open(first)
+        .and_then(ImageReader::with_guessed_format)
+        .map_err(|error| in_words(first, &error))?
+        .into_dimensions()
+        .map_err(|error| in_words(first, &error))?;
+    check_size(first, width, height)?;
+    let bytes = paths.iter().filter_map(|path| fs::metadata(path).ok()).map(|metadata| metadata.len()).sum();
+    Ok(VideoInfo { frames: paths.len(), width, height, bytes, duration_secs: None })
+}
+
+/// The clip that these pictures make.
+pub(super) fn read(
+    paths: &[PathBuf],
+    spec: &ClipSpec,
+    min_frames: usize,
+    draw: Option<u64>,
+    size: FrameSize,
+) -> Result<DecodedClip, String> {
+    let deadline = Deadline::after(spec.deadline_secs);
+    check_frames(paths.len(), min_frames)?;
+    let picks = picks::choose(spec.sampling, paths.len(), spec.frames, draw, |_| true);
+    let mut frames = BTreeMap::new();
+    for pick in picks.iter().copied().collect::<BTreeSet<_>>() {
+        deadline.check()?;
+        let picture = open(&paths[pick])?;
+        let (width, height) = size.of(picture.width(), picture.height());
+        let same = picture.dimensions() == (width, height);
+        let picture = if same { picture } else { resize(&picture, whole(&picture), width, height)? };
+        frames.insert(pick, DecodedFrame::new(picture, spec, size)?);
+    }
+    let decoded = frames.len();
+    Ok(DecodedClip::new(&picks, frames, decoded))
+}
+
+fn open(path: &Path) -> Result<RgbImage, String> {
+    let wrong = |error: &dyn std::fmt::Display| in_words(path, error);
+    let reader = ImageReader::open(path).and_then(ImageReader::with_guessed_format).map_err(|error| wrong(&error))?;
+    let mut decoder = reader.into_decoder().map_err(|error| wrong(&error))?;
+    let (width, height) = decoder.dimensions();
+    check_size(path, width, height)?;
+    let mut limits = Limits::default();
+    // At most 16 bits in four channels.
+    limits.max_alloc = Some(MAX_PIXELS * 8);
+    decoder.set_limits(limits).map_err(|error| wrong(&error))?;
+    let orientation = decoder.orientation().map_err(|error| wrong(&error))?;
+    let mut picture = DynamicImage::from_decoder(decoder).map_err(|error| wrong(&error))?;
+    picture.apply_orientation(orientation);
+    Ok(picture.into_rgb8())
+}
+
+fn in_words(path: &Path, error: &dyn std::fmt::Display) -> String {
+    let error = error.to_string().replace('\n', " ");
+    format!("its picture {} cannot be read: {error}", path.file_name().unwrap_or_default().to_string_lossy())
+}
+
+fn check_size(path: &Path, width: u32, height: u32) -> Result<(), String> {
+    if u64::from(width) * u64::from(height) > MAX_PIXELS {
+        let allowed = MAX_PIXELS / 1_000_000;
+        return Err(in_words(path, &format!("it is {width}x{height} pixels, allowed are {allowed} megapixels")));
+    }
+    Ok(())
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn names_are_in_natural_order() {
+        let mut names =
+            ["f10.png", "f2.png", "f2b.png", "f02.png", "f1.png", "10.png", "9.png", "e.png"].map(PathBuf::from);
+        names.sort_by_cached_key(|path| natural_key(path));
+        let names: Vec<_> = names.iter().map(|path| path.to_str().unwrap()).collect();
+        assert_eq!(names, ["9.png", "10.png", "e.png", "f1.png", "f02.png", "f2.png", "f2b.png", "f10.png"]);
+    }
+}
