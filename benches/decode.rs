@@ -13,8 +13,8 @@ use std::time::Instant;
 
 use anyhow::{Context, Result, ensure};
 use dfdetect::config::Sampling;
-use dfdetect::video::FrameSize;
 use dfdetect::dataset::Footage;
+use dfdetect::video::FrameSize;
 use dfdetect::video::{self, ClipSpec};
 use image::RgbImage;
 

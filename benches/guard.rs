@@ -17,12 +17,12 @@ use std::time::{Duration, Instant};
 use dfdetect::config::{Backbone, BatchSize, Config, Precision, Temporal};
 use dfdetect::dataset::Label;
 use dfdetect::loader::HostBatch;
-use dfdetect::video::ClipSpec;
 use dfdetect::memory::{Cut, DeviceGauge, Guard, GuardState, Ladder};
 use dfdetect::model::{Detector, Mode};
 use dfdetect::optim::{Loss, LossScaler};
 use dfdetect::torch::Format;
 use dfdetect::train::{Learner, Stepper};
+use dfdetect::video::ClipSpec;
 use rustix::process::{Resource, Rlimit, setrlimit};
 use tch::{Device, Kind, Reduction, Tensor};
 

@@ -41,15 +41,15 @@
 struct MemoryGuide;
 
 pub mod cli;
-pub mod config;
 pub mod clip;
+pub mod config;
 pub mod dataset;
 pub mod demo;
 pub mod drawing;
 pub mod evaluate;
 pub mod explain;
-pub mod face;
 pub mod export;
+pub mod face;
 pub mod files;
 pub mod loader;
 pub mod memory;

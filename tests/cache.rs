@@ -12,8 +12,8 @@ use std::thread;
 use std::time::{Duration, SystemTime};
 
 use data_support::{SETTINGS, write_video};
-use dfdetect::config::{DataConfig, Roots};
 use dfdetect::clip::{ClipCache, ClipReader, ClipSource, DiskCache, Prepared, ReadClip, prepare};
+use dfdetect::config::{DataConfig, Roots};
 use dfdetect::dataset::{Manifest, Media, scan, sequential_plan};
 use dfdetect::loader::{HostBatch, Loader, LoaderPlan};
 use dfdetect::video::ClipSpec;

@@ -8,10 +8,10 @@ use std::fs;
 use std::path::{Path, PathBuf};
 
 use data_support::{SETTINGS, write_video};
-use dfdetect::dataset::Footage;
 use dfdetect::dataset::DataError;
-use dfdetect::video::{self, ClipSpec};
+use dfdetect::dataset::Footage;
 use dfdetect::demo::VideoSettings;
+use dfdetect::video::{self, ClipSpec};
 use ffmpeg_next as ffmpeg;
 
 fn spec() -> ClipSpec {

@@ -12,8 +12,8 @@ use std::thread;
 use std::time::Duration;
 
 use data_support::{SETTINGS, write_video};
-use dfdetect::config::{AugmentationConfig, DataConfig, Roots, Sampling};
 use dfdetect::clip::{CacheStats, ClipCache, ClipReader, ClipSource, Draw, Prepared, ReadClip, prepare, unusable};
+use dfdetect::config::{AugmentationConfig, DataConfig, Roots, Sampling};
 use dfdetect::dataset::{Label, Manifest, Sampler, Split, assign_splits, scan, sequential_plan};
 use dfdetect::loader::{HostBatch, Loader, LoaderPlan};
 use dfdetect::video::ClipSpec;

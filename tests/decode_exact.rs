@@ -10,8 +10,8 @@ use std::path::{Path, PathBuf};
 
 use decode_support::full_decode;
 use dfdetect::config::Sampling;
-use dfdetect::video::FrameSize;
 use dfdetect::dataset::{DataError, Footage, Media};
+use dfdetect::video::FrameSize;
 use dfdetect::video::{self, ClipSpec};
 use ffmpeg_support::ffmpeg;
 use image::{Rgb, RgbImage};

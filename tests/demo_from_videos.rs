@@ -7,11 +7,11 @@ use std::path::{Path, PathBuf};
 use std::sync::atomic::AtomicBool;
 
 use dfdetect::config::{DataConfig, Roots};
-use dfdetect::video::probe;
-use dfdetect::face::{Face, FaceDetector};
 use dfdetect::dataset::{Footage, Label, Manifest, Split, assign_splits, scan};
-use dfdetect::video::ClipSpec;
 use dfdetect::demo::{DemoError, Summary, VideoSettings, VideoWriter, make_from};
+use dfdetect::face::{Face, FaceDetector};
+use dfdetect::video::ClipSpec;
+use dfdetect::video::probe;
 use image::RgbImage;
 
 /// Where the red is.

@@ -18,11 +18,11 @@ use super::pipeline::stop_flag;
 use super::preview;
 use super::{Interrupted, overrides_of, quoted_list};
 use crate::config::{self, Config, LayoutChoice};
-use crate::video::{self, VideoInfo};
 use crate::dataset::{DataError, Label, Manifest, Split, assign_splits, mend_splits, place_self_blends, scan_for};
-use crate::video::ClipSpec;
 use crate::progress::{self, Bar};
 use crate::report::bordered_table;
+use crate::video::ClipSpec;
+use crate::video::{self, VideoInfo};
 
 /// Arguments of `dfdetect data`.
 #[derive(Debug, Args)]

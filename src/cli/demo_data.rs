@@ -9,8 +9,8 @@ use clap::Args;
 
 use super::Interrupted;
 use super::pipeline::stop_flag;
-use crate::face::CenterFace;
 use crate::demo::{self, DemoError, Made, PEOPLE_SHARED, Summary};
+use crate::face::CenterFace;
 use crate::report::bordered_table;
 
 const EXAMPLES: &str = "Examples:

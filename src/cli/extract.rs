@@ -10,8 +10,8 @@ use clap::Args;
 use super::pipeline::{Clips, decide_faces, extract, stop_flag};
 use super::plan::make_absolute;
 use super::{overrides_of, quoted_list};
-use crate::config::{self, ConfigError, Sampling};
 use crate::clip::Prepared;
+use crate::config::{self, ConfigError, Sampling};
 use crate::dataset::{Manifest, assign_splits, scan_for, shard};
 use crate::progress;
 

@@ -10,14 +10,17 @@ use signal_hook::consts::{SIGINT, SIGTERM};
 use signal_hook::flag;
 
 use super::Interrupted;
+use crate::clip::{
+    CachePlan, ClipCache, ClipReader, ClipSource, DiskCache, Prepared, ReadClip, decide_face_crops, free_disk_bytes,
+    plan_cache, prepare,
+};
 use crate::config::{AutoBytes, Config, FaceMode, Switch};
-use crate::face::{self, CenterFace, FaceFacts, Take};
-use crate::clip::{CachePlan, ClipCache, ClipReader, ClipSource, DiskCache, Prepared, ReadClip, decide_face_crops, free_disk_bytes, plan_cache, prepare};
 use crate::dataset::{DataError, Manifest, SkippedVideo, Split, VideoRecord};
+use crate::face::{self, CenterFace, FaceFacts, Take};
 use crate::loader::{DECODER_BYTES, Loader, LoaderNeeds, LoaderPlan, plan_loader};
-use crate::video::ClipSpec;
 use crate::memory::Snapshot;
 use crate::report::OWN_TEST;
+use crate::video::ClipSpec;
 
 /// A flag that Ctrl-C and termination set; a second signal ends the process at once with code 130.
 pub(super) fn stop_flag() -> Result<Arc<AtomicBool>> {

@@ -13,16 +13,15 @@ use serde::Serialize;
 use super::pipeline::{Clips, NamedSet, load_detector, stop_flag};
 use super::scoring::{Scorer, ScoringArgs, Trained};
 use super::{Interrupted, message, write_csv};
-use crate::config::{FaceMode, OnMiss, Sampling, Switch};
 use crate::clip::{FacesSeen, faces_seen};
-use crate::face;
+use crate::config::{FaceMode, OnMiss, Sampling, Switch};
 use crate::dataset::{DataError, Manifest, named_videos};
-use crate::video;
 use crate::evaluate::VideoScore;
 use crate::explain;
 use crate::metrics::calibrated;
 use crate::progress::{self, Bar};
 use crate::report::plain_table;
+use crate::video;
 
 const EXAMPLES: &str = "Examples:
   dfdetect predict --run runs/quick_demo-20260101-120000 clip.mp4 folder/

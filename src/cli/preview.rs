@@ -10,10 +10,10 @@ use image::ImageFormat;
 use super::Interrupted;
 use super::pipeline::{decide_faces, load_detector};
 use crate::config::Config;
-use crate::face::FaceDetector;
-use crate::report::contact_sheet;
 use crate::dataset::{Manifest, VideoRecord};
+use crate::face::FaceDetector;
 use crate::files;
+use crate::report::contact_sheet;
 
 /// Videos on the sheet.
 const ROWS: usize = 16;

@@ -6,8 +6,8 @@ use std::sync::Arc;
 use tch::Device;
 
 use super::meminfo::size;
-use crate::config::{ConfigError, GpuConfig};
 use crate::clip::ClipSource;
+use crate::config::{ConfigError, GpuConfig};
 use crate::loader::Loader;
 use crate::memory::{Elastic, MemoryManager, MemoryPolicy, Reading};
 use crate::torch;

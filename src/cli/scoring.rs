@@ -12,11 +12,11 @@ use super::relief::{limit_device_memory, memory_manager};
 use super::{Interrupted, overrides_of};
 use crate::config::{self, Config, FaceMode};
 use crate::dataset::Manifest;
-use crate::video::ClipSpec;
 use crate::evaluate::{EvaluateError, Evaluation, Evaluator, Pooling};
 use crate::memory::{DeviceGauge, Guard, Ladder, Reason};
 use crate::model::{Detector, Placement};
 use crate::train::{Checkpoint, Checkpoints};
+use crate::video::ClipSpec;
 
 /// Which trained detector is meant.
 #[derive(Debug, Args)]

@@ -145,7 +145,9 @@ fn verdict(name: &str, sides: &[Side]) -> FacesSeen {
     let (seen, median, found) = FacesSeen::of(sides);
     let looked_at = sides.len();
     match seen {
-        FacesSeen::Faces => tracing::info!("{name}: faces are cut out (found in {found} of {looked_at} videos looked at)"),
+        FacesSeen::Faces => {
+            tracing::info!("{name}: faces are cut out (found in {found} of {looked_at} videos looked at)")
+        }
         FacesSeen::Crops => tracing::info!(
             "{name}: whole frames are used, they are face crops already (faces fill {:.0}%)",
             100.0 * median
@@ -165,8 +167,8 @@ mod tests {
     use image::RgbImage;
 
     use super::*;
-    use crate::config::LayoutChoice;
     use crate::clip::DiskCache;
+    use crate::config::LayoutChoice;
     use crate::dataset::{DataSet, Label, VideoRecord};
     use crate::demo::{VideoSettings, VideoWriter};
     use crate::face::Face;

@@ -19,5 +19,5 @@ pub use crop_decision::{FacesSeen, decide_face_crops, faces_seen};
 pub use draw::Draw;
 pub use prepare::{Prepared, prepare, unusable};
 pub(crate) use self_blend::blended;
-pub use source::{ClipReader, ClipSource};
 pub(crate) use source::Clip;
+pub use source::{ClipReader, ClipSource};

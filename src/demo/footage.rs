@@ -10,10 +10,10 @@ use image::imageops::{self, FilterType};
 
 use super::{DemoError, io_error};
 use crate::config::Sampling;
-use crate::video::{self, ClipSpec, FrameSize};
+use crate::dataset::{DataError, Footage};
 use crate::face::{Face, FaceDetector, largest_track};
 use crate::video::Square;
-use crate::dataset::{DataError, Footage};
+use crate::video::{self, ClipSpec, FrameSize};
 
 /// Side of a cut frame in pixels.
 pub(super) const SIDE: u32 = 256;

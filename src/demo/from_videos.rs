@@ -21,10 +21,10 @@ use super::footage::{self, SIDE, Segment};
 use super::preview::{self, ROWS, STILLS, Still, still};
 use super::{DemoError, folder, io_error};
 use crate::clip::{Direction, Recipe};
-use crate::video::{self, ClipSpec, FrameSize};
-use crate::face::{Face, FaceDetector};
 use crate::dataset::{DataError, Footage};
+use crate::face::{Face, FaceDetector};
 use crate::progress::Bar;
+use crate::video::{self, ClipSpec, FrameSize};
 
 /// Changes whenever the same seed and videos give other bytes than before.
 const VERSION: u32 = 3;

@@ -5,10 +5,10 @@ use std::ops::Range;
 use tch::{Device, Kind, Tensor};
 
 use crate::loader::HostBatch;
-use crate::video::ClipSpec;
 use crate::memory::Cut;
 use crate::model::Detector;
 use crate::torch::Result;
+use crate::video::ClipSpec;
 
 /// The frames of a batch, counted through all of its clips.
 #[derive(Clone, Copy)]

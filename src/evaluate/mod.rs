@@ -14,12 +14,12 @@ pub use pooling::Pooling;
 
 use crate::dataset::{DataError, Label, sequential_plan};
 use crate::loader::Loader;
-use crate::video::ClipSpec;
 use crate::memory::{Attempt, Cut, Guard, GuardError};
 use crate::metrics::{Metrics, Samples};
 use crate::model::{Detector, Mode};
 use crate::progress::Bar;
 use crate::torch::{self, Result as TorchResult};
+use crate::video::ClipSpec;
 
 /// What one video got.
 #[derive(Debug, Clone, PartialEq)]

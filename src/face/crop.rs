@@ -8,11 +8,11 @@ use image::RgbImage;
 use serde::{Deserialize, Serialize};
 
 use super::centerface::LONG_SIDE;
-use super::track::{Track, largest_track};
 use super::detection::{Face, FaceDetector, Landmarks};
+use super::track::{Track, largest_track};
 use crate::config::{FaceConfig, OnMiss};
-use crate::video::{self, ClipSpec, Cut, FrameSize, Square};
 use crate::dataset::{DataError, Footage};
+use crate::video::{self, ClipSpec, Cut, FrameSize, Square};
 
 /// Clips whose whole frames take more are read twice: small to find the face, then large to cut it out.
 const MAX_KEPT_BYTES: u64 = 64 * 1024 * 1024;
@@ -215,8 +215,8 @@ mod tests {
     use image::imageops;
 
     use super::*;
-    use crate::face::CenterFace;
     use crate::demo::{VideoSettings, VideoWriter};
+    use crate::face::CenterFace;
 
     const WIDTH: u32 = 640;
     const HEIGHT: u32 = 360;

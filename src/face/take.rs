@@ -1,10 +1,10 @@
 //! What is taken from the videos of a data set: whole frames, these with landmarks, or faces.
 
-use super::detection::FaceDetector;
 use super::crop::{FaceClip, crop_key, read_face_clip, read_with_landmarks};
+use super::detection::FaceDetector;
 use crate::config::FaceConfig;
-use crate::video::{self, ClipSpec};
 use crate::dataset::{DataError, Footage, Manifest};
+use crate::video::{self, ClipSpec};
 
 /// What is taken from a video.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]

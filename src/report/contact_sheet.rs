@@ -273,8 +273,8 @@ mod tests {
     use super::*;
     use crate::config::LayoutChoice;
     use crate::dataset::DataSet;
-    use crate::face::Face;
     use crate::demo::{VideoSettings, VideoWriter};
+    use crate::face::Face;
 
     /// Sees a face at a fixed place of bright frames.
     struct OnBright;

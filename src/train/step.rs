@@ -8,11 +8,11 @@ use super::learner::Learner;
 use super::work::{Gradients, Work};
 use crate::config::{Config, Precision};
 use crate::loader::HostBatch;
-use crate::video::ClipSpec;
 use crate::memory::{Cut, Guard, GuardError};
 use crate::model::Mode;
 use crate::optim::{Loss, LossScaler};
 use crate::torch::foreach;
+use crate::video::ClipSpec;
 
 /// What one step did.
 #[derive(Debug, Clone, PartialEq)]

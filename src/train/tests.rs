@@ -10,11 +10,11 @@ use super::work::Work;
 use crate::config::{Backbone, BatchSize, Config, Precision, Temporal};
 use crate::dataset::Label;
 use crate::loader::HostBatch;
-use crate::video::ClipSpec;
 use crate::memory::{Attempt, Cut, DeviceGauge, Guard, GuardError, Ladder};
 use crate::model::{Detector, Mode};
 use crate::optim::{Loss, LossScaler};
 use crate::torch::{Format, Result, generator_lock};
+use crate::video::ClipSpec;
 
 mod frozen;
 mod recovery;

@@ -10,13 +10,13 @@ use tch::{Kind, Tensor};
 use super::{Learner, StepError, Stepper};
 use crate::config::Config;
 use crate::dataset::Label;
-use crate::loader::HostBatch;
-use crate::video::ClipSpec;
 use crate::evaluate::{Frames, score_batch};
+use crate::loader::HostBatch;
 use crate::memory::{self, DeviceGauge, DeviceKind, Failure, Guard, GuardError, Ladder, classify, training_step};
 use crate::model::{Detector, Placement};
 use crate::optim::{Loss, LossScaler};
 use crate::torch::{self, Format};
+use crate::video::ClipSpec;
 
 /// What is tried.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]

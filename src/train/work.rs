@@ -10,13 +10,13 @@ use tch::{Device, Kind, TchError, Tensor};
 use super::learner::Learner;
 use crate::config::Precision;
 use crate::dataset::Label;
-use crate::loader::HostBatch;
-use crate::video::ClipSpec;
 use crate::evaluate::{Frames, probabilities};
+use crate::loader::HostBatch;
 use crate::memory::{Attempt, Cut};
 use crate::model::Mode;
 use crate::optim::{Loss, LossScaler};
 use crate::torch::{self, Format, Result, foreach};
+use crate::video::ClipSpec;
 
 /// What one forward and backward over the effective batch gave.
 #[derive(Debug, Clone, Default, PartialEq)]

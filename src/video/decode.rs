@@ -10,8 +10,8 @@ use std::path::Path;
 
 use ffmpeg_next::codec::packet::Packet;
 
-use super::convert::Converter;
 use super::container::{Probing, VideoFile};
+use super::convert::Converter;
 use super::decoded::{DecodedClip, DecodedFrame};
 use super::limits::{self, Deadline};
 use super::packet::{PacketInfo, Packets};

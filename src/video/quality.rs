@@ -70,8 +70,8 @@ fn difference(a: &GrayImage, b: &GrayImage) -> f64 {
 mod tests {
     use image::{Luma, Rgb, RgbImage, imageops};
 
-    use crate::video::decoded::DecodedFrame;
     use super::*;
+    use crate::video::decoded::DecodedFrame;
 
     fn spec(quality_threshold: f64, duplicate_threshold: f64) -> ClipSpec {
         ClipSpec { quality_threshold, duplicate_threshold, ..ClipSpec::uniform(6, 8, 8, 2) }
@@ -83,8 +83,10 @@ mod tests {
     }
 
     fn clip(contrasts: &[u8]) -> DecodedClip {
-        let frame =
-            |contrast: &u8| DecodedFrame { grey: Some(imageops::grayscale(&board(*contrast))), picture: board(*contrast) };
+        let frame = |contrast: &u8| DecodedFrame {
+            grey: Some(imageops::grayscale(&board(*contrast))),
+            picture: board(*contrast),
+        };
         DecodedClip { frames: contrasts.iter().map(frame).collect(), slots: vec![0; 6], decoded: 0 }
     }
 

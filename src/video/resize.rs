@@ -42,7 +42,6 @@ pub(super) fn grey(frame: &RgbImage, spec: &ClipSpec) -> Result<GrayImage, Strin
 /// The square is not on it.
 pub fn cut_out(cut: &Cut, frame: &RgbImage) -> Result<RgbImage, String> {
     let Square { left, top, side } = cut.square;
-    let [x, y] =
-        [f64::from(frame.width()) / f64::from(cut.of[0]), f64::from(frame.height()) / f64::from(cut.of[1])];
+    let [x, y] = [f64::from(frame.width()) / f64::from(cut.of[0]), f64::from(frame.height()) / f64::from(cut.of[1])];
     resize(frame, [left * x, top * y, side * x, side * y], as_u32(cut.width), as_u32(cut.height))
 }

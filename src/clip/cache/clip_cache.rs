@@ -46,7 +46,13 @@ impl ClipCache {
     }
 
     /// The clip of a video, where it is there. A file that is damaged is not there.
-    pub(in crate::clip) fn get(&self, video: usize, footage: &Footage, spec: &ClipSpec, crop: &str) -> Option<Arc<ReadClip>> {
+    pub(in crate::clip) fn get(
+        &self,
+        video: usize,
+        footage: &Footage,
+        spec: &ClipSpec,
+        crop: &str,
+    ) -> Option<Arc<ReadClip>> {
         if let Some(clip) = self.memory.get(video) {
             count(&self.counts.hits);
             return Some(clip);
@@ -62,7 +68,14 @@ impl ClipCache {
     }
 
     /// Keeps a clip where there is room for it.
-    pub(in crate::clip) fn insert(&self, video: usize, clip: &Arc<ReadClip>, footage: &Footage, spec: &ClipSpec, crop: &str) {
+    pub(in crate::clip) fn insert(
+        &self,
+        video: usize,
+        clip: &Arc<ReadClip>,
+        footage: &Footage,
+        spec: &ClipSpec,
+        crop: &str,
+    ) {
         self.memory.insert(video, clip);
         if let Some(disk) = &self.disk
             && let Some(key) = disk.key(footage, spec, crop)
@@ -73,7 +86,13 @@ impl ClipCache {
 
     /// What is kept with a clip, where that is there and its video need not be opened. Takes the clip into memory where
     /// there is room; does not count as a use.
-    pub(in crate::clip) fn preload(&self, video: usize, footage: &Footage, spec: &ClipSpec, crop: &str) -> Option<Vec<u8>> {
+    pub(in crate::clip) fn preload(
+        &self,
+        video: usize,
+        footage: &Footage,
+        spec: &ClipSpec,
+        crop: &str,
+    ) -> Option<Vec<u8>> {
         if let Some(clip) = self.memory.get(video) {
             return Some(clip.meta.clone());
         }

@@ -4,8 +4,8 @@
 use std::collections::{HashMap, HashSet};
 use std::path::{Path, PathBuf};
 
-use super::tree::{Root, confined};
 use super::layout::{Found, Layout, record};
+use super::tree::{Root, confined};
 use crate::config::{DataConfig, LayoutChoice};
 use crate::dataset::error::DataError;
 use crate::dataset::record::{Label, Split};

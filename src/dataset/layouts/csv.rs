@@ -3,8 +3,8 @@
 use std::collections::HashMap;
 use std::path::{Path, PathBuf};
 
-use super::tree::{Item, Root, confined, media_at};
 use super::layout::{Found, Layout, record, split_named};
+use super::tree::{Item, Root, confined, media_at};
 use crate::config::{DataConfig, LayoutChoice};
 use crate::dataset::error::DataError;
 use crate::dataset::record::Label;

@@ -9,12 +9,12 @@ use std::path::{Path, PathBuf};
 
 use serde::Deserialize;
 
-use super::tree::Root;
 use super::layout::{Found, Layout, split_named};
+use super::tree::Root;
 use crate::config::{DataConfig, LayoutChoice};
-use crate::dataset::record::{Label, Media, Split, VideoRecord};
 use crate::dataset::error::DataError;
 use crate::dataset::people::people_of;
+use crate::dataset::record::{Label, Media, Split, VideoRecord};
 
 const METHODS: [(&str, &str); 5] = [
     ("FF-DF", "Deepfakes"),

@@ -9,8 +9,8 @@ use std::path::{Path, PathBuf};
 use serde::Deserialize;
 use serde_json::Value;
 
-use super::tree::{Root, confined, media_at};
 use super::layout::{Found, Layout, split_named};
+use super::tree::{Root, confined, media_at};
 use crate::config::{DataConfig, LayoutChoice};
 use crate::dataset::error::DataError;
 use crate::dataset::record::{Label, Split, VideoRecord};

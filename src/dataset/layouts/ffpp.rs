@@ -6,9 +6,9 @@
 use std::collections::{BTreeSet, HashMap};
 use std::path::{Path, PathBuf};
 
+use super::layout::{Found, Layout, record};
 use super::official::OfficialSplit;
 use super::tree::Root;
-use super::layout::{Found, Layout, record};
 use crate::config::{DataConfig, LayoutChoice};
 use crate::dataset::error::DataError;
 use crate::dataset::record::{Label, VideoRecord};

@@ -4,9 +4,9 @@
 use std::path::Path;
 
 use super::ffpp::{ACTORS_METHOD, actors, finish};
+use super::layout::{Found, Layout, record};
 use super::official::OfficialSplit;
 use super::tree::Root;
-use super::layout::{Found, Layout, record};
 use crate::config::{DataConfig, LayoutChoice, Methods};
 use crate::dataset::error::DataError;
 use crate::dataset::record::Label;

@@ -3,8 +3,8 @@
 
 use std::path::{Path, PathBuf};
 
-use super::tree::Root;
 use super::layout::{Found, Layout, record, split_named};
+use super::tree::Root;
 use crate::config::{DataConfig, LayoutChoice};
 use crate::dataset::error::DataError;
 use crate::dataset::record::{Label, Split, VideoRecord};

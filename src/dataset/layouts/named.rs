@@ -26,11 +26,11 @@ pub fn named_videos(paths: &[PathBuf]) -> (Manifest, Vec<(PathBuf, String)>) {
                     unusable.extend(not_used.into_iter().map(|(below, why)| (path.join(below), why)));
                     items
                         .into_iter()
-                        .for_each(|Item { path: below, media }| manifest.add_named(path, &below, media));
+                        .for_each(|Item { path: below, media }| add_named(&mut manifest, path, &below, media));
                 }
             },
             Some(media) => match (path.parent(), path.file_name()) {
-                (Some(folder), Some(name)) => manifest.add_named(folder, Path::new(name), media),
+                (Some(folder), Some(name)) => add_named(&mut manifest, folder, Path::new(name), media),
                 _ => unusable.push((path.clone(), "this is no file's name".to_owned())),
             },
         }

@@ -37,7 +37,7 @@ const HINT_LAYOUT: &str = "the data folder holds the folders `real` and `fake`, 
 /// [`DataError::Unusable`] where a folder is missing, is not laid out as it should be, or has no videos of one
 /// class; or where a method is named that no data set has.
 pub fn scan(data: &DataConfig) -> Result<Manifest, DataError> {
-    Self::scan_for(data, SelfBlend::Off)
+    scan_for(data, SelfBlend::Off)
 }
 
 /// As [`scan`], with self-blended forgeries where they are asked for; then real videos alone will do.
@@ -60,8 +60,7 @@ fn scan_with(data: &DataConfig, self_blend: SelfBlend, one_class_will_do: bool) 
     let mut manifest = Manifest { sets: Vec::new(), videos: Vec::new(), skipped: Vec::new() };
     let mut seen = HashSet::new();
     let mut methods = select::MethodFilter::new(&data.methods);
-    let roots =
-        data.root.0.iter().map(|root| (root, false)).chain(data.test_roots.0.iter().map(|root| (root, true)));
+    let roots = data.root.0.iter().map(|root| (root, false)).chain(data.test_roots.0.iter().map(|root| (root, true)));
     for (path, cross) in roots {
         let root = Root::open(path)?;
         if !seen.insert((root.folder.canonicalize().unwrap_or_else(|_| root.folder.clone()), root.list.clone())) {

@@ -167,7 +167,7 @@ impl Root {
 }
 
 /// Where videos are, given what the user named: a folder, or a list in it.
-pub(in crate::data) fn folder_and_list(path: PathBuf) -> (PathBuf, Option<String>) {
+pub(in crate::dataset) fn folder_and_list(path: PathBuf) -> (PathBuf, Option<String>) {
     let name = path.file_name().map(|name| name.to_string_lossy().into_owned());
     match (path.is_dir(), path.parent(), name) {
         (false, Some(parent), Some(name)) => (parent.to_owned(), Some(name)),

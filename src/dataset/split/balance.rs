@@ -125,8 +125,7 @@ pub(super) fn fill(videos: &[VideoRecord], groups: &[Vec<usize>], shares: &Share
     let counts: Vec<Counts> = (0..groups.len()).map(|group| count(members(group))).collect();
     let totals = count(groups.iter().flatten().map(|video| videos[*video].label));
     let whole: f64 = shares.iter().map(|(_, share)| share).sum();
-    let mut sides: Vec<Side> =
-        shares.iter().map(|(split, share)| Side::new(*split, share / whole, totals)).collect();
+    let mut sides: Vec<Side> = shares.iter().map(|(split, share)| Side::new(*split, share / whole, totals)).collect();
 
     let mut order: Vec<usize> = (0..groups.len()).collect();
     order.shuffle(&mut ChaCha8Rng::seed_from_u64(seed));

@@ -156,10 +156,7 @@ fn what_cannot_be_split_says_how_many_groups_there_are() {
     let mut one = manifest_of_groups(&[[5, 5]]);
     let error = assign_splits(&mut one, &asked(0.15, 0.15, GroupBy::Identity), 0).unwrap_err();
     let text = error.to_string();
-    assert!(
-        error.is_usage() && text.contains("5 real and 5 fake videos (groups that share no person: 1)"),
-        "{text}"
-    );
+    assert!(error.is_usage() && text.contains("5 real and 5 fake videos (groups that share no person: 1)"), "{text}");
     assert!(text.contains("data.group_by: video") && text.contains("train, val, test"), "{text}");
     assign_splits(&mut one, &asked(0.15, 0.15, GroupBy::Video), 0).unwrap();
     let mut few = manifest_of_groups(&[[1, 1], [1, 1]]);
@@ -185,9 +182,8 @@ fn a_side_that_unusable_videos_emptied_is_filled_anew_and_one_that_was_not_stays
         assert!(!split.held(side).contains(&0), "{side:?}");
     }
     let usable = [Split::Train, Split::Val, Split::Test].map(|side| split.indices(side));
-    let people = usable.map(|videos| {
-        videos.iter().flat_map(|video| split.videos[*video].source_ids.clone()).collect::<BTreeSet<_>>()
-    });
+    let people = usable
+        .map(|videos| videos.iter().flat_map(|video| split.videos[*video].source_ids.clone()).collect::<BTreeSet<_>>());
     assert_eq!(people.iter().map(BTreeSet::len).sum::<usize>(), 8, "each on one side: {people:?}");
     // Where nothing can be done, nothing is.
     let all: Vec<_> = (0..20).collect();
