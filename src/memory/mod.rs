@@ -19,19 +19,21 @@ mod predict;
 mod readings;
 
 pub use advice::{
-    Advice, ChosenBatchSize, DeviceFacts, DeviceSource, HostAdvice, HostFacts, Ranked, Suggestion, advise,
+    Advice, ChosenBatchSize, DeviceFacts, DeviceSource, HostAdvice, HostFacts, RankedSettings, Suggestion, advise,
     advise_measured, batch_sizes, choose_batch_size, largest_that_holds, step_budget_bytes, usable_bytes,
 };
 pub use guard::{
     Attempt, Cause, Cut, DeviceGauge, Failure, Gauge, Guard, GuardError, GuardState, MicroBatchSizes, OomEvent,
     classify,
 };
-pub use manager::{Cleanup, History, MemoryManager, MemoryPolicy, MemoryStats, Reason, Resizable, Trend, Warning};
+pub use manager::{
+    Cleanup, History, MemoryManager, MemoryPolicy, MemoryStats, PeakAndMean, Reason, Resizable, Warning,
+};
 pub use predict::{
     Breakdown, DeviceKind, Estimate, evaluation_step, learning_parameter_count, parameter_count, training_step,
 };
 pub use readings::{
-    CgroupMemory, DeviceMemory, GpuMemory, GpuProcess, GpuReading, HostMemory, Nvml, ProcessMemory, ProcessUse,
+    CgroupMemory, GpuMemory, GpuMemorySource, GpuProcess, GpuReading, HostMemory, Nvml, ProcessMemory, ProcessUse,
     Reading, Snapshot, Usage, be_first_oom_victim, largest_processes, limit_growth, process_peak_rss_bytes,
     process_rss_bytes, reset_process_peak,
 };

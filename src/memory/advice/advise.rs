@@ -21,7 +21,7 @@ use crate::torch::Format;
 
 /// Settings that fit, and their expected speed.
 #[derive(Debug, Clone, PartialEq, Serialize)]
-pub struct Ranked {
+pub struct RankedSettings {
     /// The values that differ from the configuration, by key.
     pub settings: BTreeMap<String, Value>,
     /// The settings as a whole.
@@ -84,7 +84,7 @@ pub struct Advice {
     #[serde(skip)]
     pub best: Config,
     /// Settings that fit and learn as well as the recommended ones, the fastest first.
-    pub ranked: Vec<Ranked>,
+    pub ranked: Vec<RankedSettings>,
     /// Further notes, one sentence each.
     pub notes: Vec<String>,
 }
@@ -144,10 +144,10 @@ fn compose(
 }
 
 /// Settings that fit, each as its difference from the configuration.
-fn rank(config: &Config, fitting: Vec<Config>, budget: &MemoryBudget) -> Vec<Ranked> {
+fn rank(config: &Config, fitting: Vec<Config>, budget: &MemoryBudget) -> Vec<RankedSettings> {
     let fastest = fitting.first().map_or(1.0, |config| budget.speed(config));
     let sized = with_chosen_batch_size(config, budget, usize::MAX);
-    let ranked = fitting.into_iter().map(|fitting| Ranked {
+    let ranked = fitting.into_iter().map(|fitting| RankedSettings {
         settings: proposed_values(&suggestions(config, &sized, &fitting, budget)),
         format: budget.format(&fitting),
         peak_bytes: budget.step(&fitting).peak_bytes,

@@ -11,7 +11,7 @@ mod search;
 mod suggestion;
 mod trials;
 
-pub use advise::{Advice, HostAdvice, Ranked, advise, advise_measured};
+pub use advise::{Advice, HostAdvice, RankedSettings, advise, advise_measured};
 pub use batch_size::{ChosenBatchSize, batch_sizes, choose_batch_size};
 pub use budget::{step_budget_bytes, usable_bytes};
 pub use facts::{DeviceFacts, DeviceSource, HostFacts};

@@ -10,7 +10,7 @@ const KEPT: usize = 720;
 
 /// Peak and mean of a number of bytes, over all readings that have it.
 #[derive(Debug, Clone, Copy, Default, PartialEq)]
-pub struct Trend {
+pub struct PeakAndMean {
     /// The most.
     pub peak_bytes: u64,
     /// The mean.
@@ -18,7 +18,7 @@ pub struct Trend {
     readings: u64,
 }
 
-impl Trend {
+impl PeakAndMean {
     fn note(&mut self, bytes: u64) {
         self.readings += 1;
         self.peak_bytes = self.peak_bytes.max(bytes);
@@ -32,11 +32,11 @@ pub struct History {
     /// The last readings, oldest first, each with the time since the start.
     pub readings: VecDeque<(Duration, Reading)>,
     /// Host memory in use, by all processes.
-    pub host: Trend,
+    pub host: PeakAndMean,
     /// Memory of the GPU in use; zero on the CPU.
-    pub gpu: Trend,
+    pub gpu: PeakAndMean,
     /// Resident memory of this process.
-    pub rss: Trend,
+    pub rss: PeakAndMean,
 }
 
 impl History {
@@ -74,6 +74,6 @@ mod tests {
         assert_eq!(history.host.peak_bytes, 1999);
         assert!((history.host.mean_bytes - 999.5).abs() < 1e-6, "{}", history.host.mean_bytes);
         assert!((history.rss.mean_bytes - 999.0).abs() < 1e-6);
-        assert_eq!(history.gpu, Trend::default());
+        assert_eq!(history.gpu, PeakAndMean::default());
     }
 }

@@ -9,7 +9,7 @@ mod pressure;
 mod resizable;
 
 pub use cleanup::{Cleanup, MemoryStats, Reason, Warning};
-pub use history::{History, Trend};
+pub use history::{History, PeakAndMean};
 pub use memory_manager::MemoryManager;
 pub use policy::MemoryPolicy;
 pub use resizable::Resizable;

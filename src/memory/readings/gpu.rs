@@ -54,7 +54,7 @@ pub struct GpuReading {
 }
 
 /// A source of readings of GPU memory.
-pub trait DeviceMemory {
+pub trait GpuMemorySource {
     /// Reads every GPU once.
     fn read(&self) -> GpuReading;
 }
@@ -70,7 +70,7 @@ impl Nvml {
     }
 }
 
-impl DeviceMemory for Nvml {
+impl GpuMemorySource for Nvml {
     fn read(&self) -> GpuReading {
         let nvml = match &self.0 {
             Ok(nvml) => nvml,
@@ -143,7 +143,7 @@ pub(super) mod tests {
     /// A source of readings with GPUs that a test makes up.
     pub(in crate::memory) struct FakeGpus(pub Vec<GpuMemory>);
 
-    impl DeviceMemory for FakeGpus {
+    impl GpuMemorySource for FakeGpus {
         fn read(&self) -> GpuReading {
             GpuReading { gpus: self.0.clone(), note: None }
         }

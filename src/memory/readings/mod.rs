@@ -12,7 +12,7 @@ mod reading;
 mod snapshot;
 
 pub use cgroup::CgroupMemory;
-pub use gpu::{DeviceMemory, GpuMemory, GpuProcess, GpuReading, Nvml};
+pub use gpu::{GpuMemory, GpuMemorySource, GpuProcess, GpuReading, Nvml};
 pub use host::{HostMemory, host_free_bytes};
 pub use process::{ProcessMemory, process_peak_rss_bytes, process_rss_bytes};
 pub use process_limits::{be_first_oom_victim, limit_growth, reset_process_peak};

@@ -6,7 +6,7 @@
 use serde::Serialize;
 
 use super::cgroup::CgroupMemory;
-use super::gpu::{DeviceMemory, GpuMemory, Nvml};
+use super::gpu::{GpuMemory, GpuMemorySource, Nvml};
 use super::host::{HostMemory, free_bytes};
 use super::process::ProcessMemory;
 
@@ -35,10 +35,16 @@ impl Snapshot {
 
     /// Like [`Snapshot::take`], with GPUs from `devices`; a caller that reads often keeps the loaded [`Nvml`].
     #[must_use]
-    pub fn take_with(devices: &dyn DeviceMemory) -> Self {
+    pub fn take_with(devices: &dyn GpuMemorySource) -> Self {
         let process = ProcessMemory::read();
-        let gpus = devices.read();
-        Self { host: HostMemory::read(), cgroup: CgroupMemory::read(), process, gpus: gpus.gpus, gpu_note: gpus.note }
+        let reading = devices.read();
+        Self {
+            host: HostMemory::read(),
+            cgroup: CgroupMemory::read(),
+            process,
+            gpus: reading.gpus,
+            gpu_note: reading.note,
+        }
     }
 
     /// Host memory that this process may still take: the smaller of what the machine has and what the cgroup allows.
