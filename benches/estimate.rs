@@ -2,7 +2,7 @@
 //!
 //! Runs real steps of this program on the CPU, each setting in a process of its own, and prints the growth of its resident
 //! memory beside the prediction, without and with what glibc's heap loses to holes. `fit` runs the settings to which the
-//! margin for these holes in `memory::estimate` was fitted; without it come others, so that the margin is judged by what it
+//! margin for these holes in `memory::predict` was fitted; without it come others, so that the margin is judged by what it
 //! was not made from. `cuda` runs these on a GPU, with fp16 for bf16: the tensors' own peak there has no column, what is
 //! measured is what libtorch reserved, with the context as predicted.
 #![expect(clippy::unwrap_used, reason = "a benchmark fails by panicking")]

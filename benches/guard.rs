@@ -17,7 +17,7 @@ use std::time::{Duration, Instant};
 use dfdetect::config::{Backbone, BatchSize, Config, Precision, Temporal};
 use dfdetect::dataset::Label;
 use dfdetect::loader::HostBatch;
-use dfdetect::memory::{Cut, DeviceGauge, Guard, GuardState, Ladder};
+use dfdetect::memory::{Cut, DeviceGauge, Guard, GuardState, MicroBatchSizes};
 use dfdetect::model::{Detector, Mode};
 use dfdetect::optim::{Loss, LossScaler};
 use dfdetect::torch::Format;
@@ -85,7 +85,7 @@ fn learner(config: &Config) -> Learner {
 }
 
 fn guard(config: &Config, cut: Cut) -> Guard {
-    Guard::new("train", Ladder::training(config, false), Box::new(DeviceGauge(Device::Cpu)), true, 200)
+    Guard::new("train", MicroBatchSizes::training(config, false), Box::new(DeviceGauge(Device::Cpu)), true, 200)
         .resume(&GuardState { cut, barred: None })
 }
 

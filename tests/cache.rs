@@ -14,7 +14,7 @@ use std::time::{Duration, SystemTime};
 use data_support::{SETTINGS, write_video};
 use dfdetect::clip::{ClipCache, ClipReader, ClipSource, DiskCache, Prepared, ReadClip, prepare};
 use dfdetect::config::{DataConfig, Roots};
-use dfdetect::dataset::{Manifest, Media, scan, sequential_plan};
+use dfdetect::dataset::{Manifest, Media, sequential_plan};
 use dfdetect::loader::{HostBatch, Loader, LoaderPlan};
 use dfdetect::video::ClipSpec;
 use tempfile::TempDir;
@@ -27,7 +27,7 @@ fn spec() -> ClipSpec {
 }
 
 fn scan(root: &Path) -> Manifest {
-    scan(&DataConfig { root: Roots::one(root), ..DataConfig::default() }).unwrap()
+    dfdetect::dataset::scan(&DataConfig { root: Roots::one(root), ..DataConfig::default() }).unwrap()
 }
 
 fn dataset(each: usize) -> (TempDir, Manifest) {

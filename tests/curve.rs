@@ -7,7 +7,7 @@ mod formula;
 use dfdetect::config::{Backbone, BatchSize, Config, Precision, Scheduler, Temporal};
 use dfdetect::dataset::Label;
 use dfdetect::loader::HostBatch;
-use dfdetect::memory::{DeviceGauge, Guard, Ladder};
+use dfdetect::memory::{DeviceGauge, Guard, MicroBatchSizes};
 use dfdetect::model::Detector;
 use dfdetect::optim::{Loss, LossScaler, Schedule};
 use dfdetect::torch::Format;
@@ -71,7 +71,8 @@ fn stepper(config: &Config) -> Stepper {
     }
     let learner = Learner::new(&config.training, detector, None).unwrap();
     let loss = Loss::new(&config.loss, [1, 1]);
-    let guard = Guard::new("train", Ladder::training(config, false), Box::new(DeviceGauge(Device::Cpu)), true, 0);
+    let guard =
+        Guard::new("train", MicroBatchSizes::training(config, false), Box::new(DeviceGauge(Device::Cpu)), true, 0);
     Stepper::new(config, learner, loss, LossScaler::new(false), guard, Box::new(|| {})).unwrap()
 }
 

@@ -14,7 +14,7 @@ use std::time::Duration;
 use data_support::{SETTINGS, write_video};
 use dfdetect::clip::{CacheStats, ClipCache, ClipReader, ClipSource, Draw, Prepared, ReadClip, prepare, unusable};
 use dfdetect::config::{AugmentationConfig, DataConfig, Roots, Sampling};
-use dfdetect::dataset::{Label, Manifest, Sampler, Split, assign_splits, scan, sequential_plan};
+use dfdetect::dataset::{Label, Manifest, Sampler, Split, assign_splits, sequential_plan};
 use dfdetect::loader::{HostBatch, Loader, LoaderPlan};
 use dfdetect::video::ClipSpec;
 use tempfile::TempDir;
@@ -25,7 +25,7 @@ fn spec() -> ClipSpec {
 const CLIP_BYTES: u64 = 3 * 32 * 32 * 3;
 
 fn scan(root: &Path) -> Manifest {
-    scan(&DataConfig { root: Roots::one(root), ..DataConfig::default() }).unwrap()
+    dfdetect::dataset::scan(&DataConfig { root: Roots::one(root), ..DataConfig::default() }).unwrap()
 }
 
 /// `each` real and `each` fake videos of as many people, with a manifest of them.

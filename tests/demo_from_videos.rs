@@ -7,7 +7,7 @@ use std::path::{Path, PathBuf};
 use std::sync::atomic::AtomicBool;
 
 use dfdetect::config::{DataConfig, Roots};
-use dfdetect::dataset::{Footage, Label, Manifest, Split, assign_splits, scan};
+use dfdetect::dataset::{Footage, Label, Split, assign_splits, scan};
 use dfdetect::demo::{DemoError, Summary, VideoSettings, VideoWriter, make_from};
 use dfdetect::face::{Face, FaceDetector};
 use dfdetect::video::ClipSpec;

@@ -10,7 +10,7 @@ use std::process::Command;
 
 use data_support::{SETTINGS, write_video};
 use dfdetect::config::{DataConfig, LayoutChoice, Methods, Roots};
-use dfdetect::dataset::{DataError, Label, Manifest, Media, Split, VideoRecord, assign_splits, scan};
+use dfdetect::dataset::{self, DataError, Label, Manifest, Media, Split, VideoRecord};
 use proptest::collection::vec;
 use proptest::prelude::*;
 use tempfile::TempDir;
@@ -37,7 +37,7 @@ fn only(names: &[&str]) -> Methods {
 
 #[track_caller]
 fn scan(root: &TempDir) -> Manifest {
-    scan(&config(root.path())).unwrap()
+    dataset::scan(&config(root.path())).unwrap()
 }
 
 #[track_caller]
@@ -114,9 +114,9 @@ fn ffpp_keeps_videos_of_one_name_apart_and_takes_the_official_pairs() {
     assert_eq!(original(&manifest, actors), Some("original_sequences/actors/c23/videos/01__exit_phone_room.mp4"));
 
     let raw = DataConfig { compression: "raw".into(), ..config(root.path()) };
-    refused(scan(&raw), &["compression raw", "c23, c40"]);
+    refused(dataset::scan(&raw), &["compression raw", "c23, c40"]);
     put(&root, "manipulated_sequences/Deepfakes/c40/videos/071_054.mp4", "");
-    let all = scan(&DataConfig { compression: "all".into(), ..config(root.path()) }).unwrap();
+    let all = dataset::scan(&DataConfig { compression: "all".into(), ..config(root.path()) }).unwrap();
     let strong = "manipulated_sequences/Deepfakes/c40/videos/071_054.mp4";
     assert_eq!(all.videos.len(), 24 + 2);
     assert_eq!(video(&all, strong).compression.as_deref(), Some("c40"));
@@ -125,9 +125,9 @@ fn ffpp_keeps_videos_of_one_name_apart_and_takes_the_official_pairs() {
         Some("original_sequences/youtube/c40/videos/071.mp4"),
         "of the same compression"
     );
-    let two = scan(&DataConfig { methods: only(&["Deepfakes", "faceswap"]), ..config(root.path()) }).unwrap();
+    let two = dataset::scan(&DataConfig { methods: only(&["Deepfakes", "faceswap"]), ..config(root.path()) }).unwrap();
     assert_eq!(two.videos.iter().filter(|video| video.label == Label::Fake).count(), 8);
-    let unknown = scan(&DataConfig { methods: only(&["Deepfake"]), ..config(root.path()) });
+    let unknown = dataset::scan(&DataConfig { methods: only(&["Deepfake"]), ..config(root.path()) });
     refused(unknown, &["`Deepfake`", "DeepFakeDetection, Deepfakes, Face2Face"]);
 }
 
@@ -157,7 +157,7 @@ fn the_kaggle_copy_is_known_in_both_spellings_and_lacks_the_actors() {
         let target = format!("{real}/000.mp4");
         assert_eq!(original(&manifest, "Deepfakes/000_003.mp4"), Some(target.as_str()));
         let asked = DataConfig { methods: only(&["DeepFakeDetection"]), ..config(root.path()) };
-        assert_eq!(scan(&asked).unwrap().videos.len(), 3, "two reals and the one that was asked for");
+        assert_eq!(dataset::scan(&asked).unwrap().videos.len(), 3, "two reals and the one that was asked for");
     }
 }
 
@@ -184,9 +184,9 @@ fn celebdf_inverts_its_list_and_keeps_the_first_line() {
         assert_eq!(manifest.skipped.len(), 1);
         assert!(manifest.skipped[0].reason.contains("listed in List_of_testing_videos.txt, but not there"));
         put(&root, "List_of_testing_videos.txt", "0 YouTube-real/00170.mp4\n");
-        refused(scan(&config(root.path())), &["1 means real"]);
+        refused(dataset::scan(&config(root.path())), &["1 means real"]);
         put(&root, "List_of_testing_videos.txt", "1 ../00170.mp4\n");
-        refused(scan(&config(root.path())), &["line 1"]);
+        refused(dataset::scan(&config(root.path())), &["line 1"]);
     }
 }
 
@@ -201,14 +201,14 @@ fn celebdf_as_one_group_is_divided_by_target_beside_its_official_test() {
     let list = "1 Celeb-real/id0_0001.mp4\n0 Celeb-synthesis/id0_id1_0001.mp4\n";
     put(&root, "List_of_testing_videos.txt", list);
     let mut manifest = scan(&root);
-    assign_splits(&mut manifest, &config(root.path()), 1).unwrap();
+    dataset::assign_splits(&mut manifest, &config(root.path()), 1).unwrap();
     assert_eq!(manifest.members(Split::Test).len(), 2, "exactly the official ones");
     let mut side_of = HashMap::new();
     for video in &manifest.videos {
         assert_eq!(*side_of.entry(&video.source_ids[0]).or_insert(video.split), video.split, "targets stay together");
     }
     fs::remove_file(root.path().join("List_of_testing_videos.txt")).unwrap();
-    let error = assign_splits(&mut scan(&root), &config(root.path()), 1).unwrap_err();
+    let error = dataset::assign_splits(&mut scan(&root), &config(root.path()), 1).unwrap_err();
     assert!(error.to_string().contains("groups that share no person: 1"), "{error}");
 }
 
@@ -258,7 +258,7 @@ fn dfdc_has_a_test_set_and_a_preview() {
     assert_eq!(video(&manifest, "method_A/1/2/f.mp4").method.as_deref(), Some("method_A"));
     assert_eq!(official(&manifest, "method_A/1/2/f.mp4"), Some(Split::Test));
     put(&root, "dataset.json", r#"{"../f.mp4": {"label": "fake", "set": "test"}}"#);
-    refused(scan(&config(root.path())), &["leads out of"]);
+    refused(dataset::scan(&config(root.path())), &["leads out of"]);
 }
 
 #[test]
@@ -282,7 +282,7 @@ fn deepfakebench_finds_its_frames_wherever_they_came_from() {
     } });
     put(&root, "FaceForensics++.json", &json.to_string());
     for path in [root.path().to_owned(), root.path().join("FaceForensics++.json")] {
-        let manifest = scan(&config(&path)).unwrap();
+        let manifest = dataset::scan(&config(&path)).unwrap();
         recognised(&manifest, LayoutChoice::Deepfakebench, "FaceForensics++.json");
         assert_eq!(manifest.videos.len(), 3, "{:?}", paths(&manifest));
         let fake = video(&manifest, &at("Deepfakes", "953_974"));
@@ -298,7 +298,7 @@ fn deepfakebench_finds_its_frames_wherever_they_came_from() {
         assert_eq!(manifest.skipped.len(), 1, "{:?}", manifest.skipped);
     }
     let c0 = DataConfig { compression: "c0".into(), ..config(root.path()) };
-    refused(scan(&c0), &["compression c0", "c23, c40"]);
+    refused(dataset::scan(&c0), &["compression c0", "c23, c40"]);
 }
 
 #[test]
@@ -308,7 +308,7 @@ fn csv_has_optional_columns_and_stays_below_its_folder() {
                 v/d,0,val,,\nv/gone.mp4,0,,,\nv/a.mp4,0,,,\n";
     put(&root, "list.csv", text);
     for path in [root.path().to_owned(), root.path().join("list.csv")] {
-        let manifest = scan(&config(&path)).unwrap();
+        let manifest = dataset::scan(&config(&path)).unwrap();
         recognised(&manifest, LayoutChoice::Csv, "list.csv");
         assert_eq!(paths(&manifest), ["v/a.mp4", "v/b.mp4", "v/c.png", "v/d"]);
         assert_eq!(video(&manifest, "v/a.mp4").source_ids, ["anna", "bob"]);
@@ -327,7 +327,7 @@ fn csv_has_optional_columns_and_stays_below_its_folder() {
         ("v/a.mp4,real\nv/a.mp4,fake", "row 3: `v/a.mp4` is both"),
     ] {
         put(&root, "list.csv", &format!("path,label,split\n{row}\n"));
-        refused(scan(&config(root.path())), &["list.csv", part]);
+        refused(dataset::scan(&config(root.path())), &["list.csv", part]);
     }
 }
 
@@ -355,7 +355,7 @@ fn folders_hold_videos_frames_or_pictures_and_may_be_split() {
     }));
     let mut manifest = scan(&root);
     assert_eq!(official(&manifest, "Train/1_fake/Trai0.mp4"), Some(Split::Train));
-    assign_splits(&mut manifest, &config(root.path()), 3).unwrap();
+    dataset::assign_splits(&mut manifest, &config(root.path()), 3).unwrap();
     assert_eq!(manifest.count(Split::Test, Label::Real), 6, "the official test side is as it was");
     assert!(manifest.count(Split::Val, Label::Fake) > 0, "part of training validates");
 }
@@ -372,8 +372,8 @@ fn other_roots_are_other_people_and_test_roots_are_tested_on_only() {
         test_roots: Roots::one(other.path()),
         ..DataConfig::default()
     };
-    let mut manifest = scan(&data).unwrap();
-    assign_splits(&mut manifest, &data, 0).unwrap();
+    let mut manifest = dataset::scan(&data).unwrap();
+    dataset::assign_splits(&mut manifest, &data, 0).unwrap();
     let crossed = manifest.members(Split::CrossTest);
     assert_eq!(crossed.len(), 2 + 4, "only its official test videos");
     assert!(crossed.iter().all(|video| manifest.videos[*video].set == 2 && manifest.videos[*video].official));
@@ -383,7 +383,7 @@ fn other_roots_are_other_people_and_test_roots_are_tested_on_only() {
     }
     assert!(sides.values().any(|sides| sides.len() > 1), "id0 here is not id0 there");
     let twice = DataConfig { test_roots: Roots::one(first.path()), ..config(first.path()) };
-    refused(scan(&twice), &["named twice"]);
+    refused(dataset::scan(&twice), &["named twice"]);
 }
 
 #[test]
@@ -394,8 +394,8 @@ fn a_limit_is_even_over_methods_and_deterministic() {
     }
     let root = tree(&files);
     let data = DataConfig { max_videos_per_class: Some(10), ..config(root.path()) };
-    let manifest = scan(&data).unwrap();
-    assert_eq!(manifest, scan(&data).unwrap());
+    let manifest = dataset::scan(&data).unwrap();
+    assert_eq!(manifest, dataset::scan(&data).unwrap());
     let of = |method| manifest.videos.iter().filter(|video| video.method.as_deref() == method).count();
     assert_eq!([of(None), of(Some("a")), of(Some("b")), of(Some("c"))], [10, 2, 4, 4]);
 }
@@ -502,7 +502,7 @@ proptest! {
     fn nobody_is_on_two_sides_and_every_file_is_there_once(sets in vec(random_set(), 1..4), seed: u64) {
         let roots: Vec<_> = sets.iter().map(RandomSet::write).collect();
         let data = DataConfig { root: Roots(roots.iter().map(|root| root.path().into()).collect()), ..DataConfig::default() };
-        let mut manifest = scan(&data).unwrap();
+        let mut manifest = dataset::scan(&data).unwrap();
         prop_assert!(manifest.skipped.is_empty(), "{:?}", manifest.skipped);
         for (number, set) in sets.iter().enumerate() {
             prop_assert_eq!(manifest.sets[number].layout, set.layout);
@@ -510,7 +510,7 @@ proptest! {
             let found: Vec<_> = found.map(|video| video.path.to_str().unwrap()).collect();
             prop_assert_eq!(found, set.people_of.keys().collect::<Vec<_>>());
         }
-        prop_assume!(assign_splits(&mut manifest, &data, seed).is_ok());
+        prop_assume!(dataset::assign_splits(&mut manifest, &data, seed).is_ok());
         let mut side_of = HashMap::new();
         for video in &manifest.videos {
             let set = &sets[video.set];

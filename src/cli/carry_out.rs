@@ -18,7 +18,7 @@ use crate::dataset::{DataError, Label, Sampler, Split, mend_splits};
 use crate::evaluate::EvaluateError;
 use crate::files;
 use crate::loader::Loader;
-use crate::memory::{DeviceGauge, Guard, Ladder, MemoryManager, Reason};
+use crate::memory::{DeviceGauge, Guard, MemoryManager, MicroBatchSizes, Reason};
 use crate::optim::{Loss, LossScaler};
 use crate::report::{Assessments, EventFile, LivePage, Log, RunFolder, RunLog, loss_line};
 use crate::torch::Format;
@@ -180,8 +180,9 @@ impl Plan {
             let keys = &config.gpu.memory_management;
             Guard::new(phase, ladder, Box::new(DeviceGauge(device)), keys.oom_retry, keys.grow_after)
         };
-        let train_guard = guard("train", Ladder::training(config, device.is_cuda())).resume(&state.train_guard);
-        let evaluate_ladder = Ladder::evaluation(config, device.is_cuda());
+        let train_guard =
+            guard("train", MicroBatchSizes::training(config, device.is_cuda())).resume(&state.train_guard);
+        let evaluate_ladder = MicroBatchSizes::evaluation(config, device.is_cuda());
         let evaluate_guard = guard("evaluate", evaluate_ladder).resume(&state.evaluate_guard);
         let relief = memory.clone();
         let relieve = Box::new(move || {

@@ -12,7 +12,7 @@ use super::plan::make_absolute;
 use super::{overrides_of, quoted_list};
 use crate::clip::Prepared;
 use crate::config::{self, ConfigError, Sampling};
-use crate::dataset::{Manifest, assign_splits, scan_for, shard};
+use crate::dataset::{assign_splits, scan_for, shard};
 use crate::progress;
 
 const EXAMPLES: &str = "Examples:

@@ -8,7 +8,7 @@ use super::meminfo::size;
 use super::trial::{STEP_LIMIT, in_a_child};
 use crate::config::{BatchSize, Config};
 use crate::memory::{
-    DeviceFacts, DeviceKind, HostFacts, Settled, Snapshot, batch_sizes, largest_that_holds, settle_batch_size,
+    ChosenBatchSize, DeviceFacts, DeviceKind, HostFacts, Snapshot, batch_sizes, choose_batch_size, largest_that_holds,
     step_budget_bytes,
 };
 use crate::torch;
@@ -114,7 +114,8 @@ pub(super) fn settle(config: &Config, train_videos: usize, verify: bool) -> Resu
     let memory = Snapshot::take();
     let (device, host) = (detected_device(config, &memory, torch::cuda_available())?, host_facts(&memory));
     let most_clips = train_videos / LEAST_STEPS_AN_EPOCH / config.training.gradient_accumulation;
-    let Settled { config: predicted, estimate, .. } = settle_batch_size(config, &device, host, most_clips.max(1));
+    let ChosenBatchSize { config: predicted, estimate, .. } =
+        choose_batch_size(config, &device, host, most_clips.max(1));
     let clips = predicted.training.batch_size.clips();
     let why = format!(
         "at most 32, {LEAST_STEPS_AN_EPOCH} steps an epoch, and {} for a step on {}",

@@ -9,7 +9,7 @@ use super::meminfo::size;
 use crate::clip::ClipSource;
 use crate::config::{ConfigError, GpuConfig};
 use crate::loader::Loader;
-use crate::memory::{Elastic, MemoryManager, MemoryPolicy, Reading};
+use crate::memory::{MemoryManager, MemoryPolicy, Reading, Resizable};
 use crate::torch;
 
 /// Watches memory as configured; the clip cache gives way first, then the loader.
@@ -40,7 +40,7 @@ pub(super) fn limit_device_memory(config: &GpuConfig, device: Device) -> Result<
 /// Clips kept in memory.
 struct FrameCache(Arc<ClipSource>);
 
-impl Elastic for FrameCache {
+impl Resizable for FrameCache {
     fn name(&self) -> &str {
         "frame cache"
     }
@@ -62,7 +62,7 @@ impl Elastic for FrameCache {
 /// Clips that wait for the trainer, and the threads that make them.
 struct Queues(Rc<Loader>);
 
-impl Elastic for Queues {
+impl Resizable for Queues {
     fn name(&self) -> &str {
         "loader"
     }

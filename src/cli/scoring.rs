@@ -13,7 +13,7 @@ use super::{Interrupted, overrides_of};
 use crate::config::{self, Config, FaceMode};
 use crate::dataset::Manifest;
 use crate::evaluate::{EvaluateError, Evaluation, Evaluator, Pooling};
-use crate::memory::{DeviceGauge, Guard, Ladder, Reason};
+use crate::memory::{DeviceGauge, Guard, MicroBatchSizes, Reason};
 use crate::model::{Detector, Placement};
 use crate::train::{Checkpoint, Checkpoints};
 use crate::video::ClipSpec;
@@ -127,7 +127,7 @@ impl Scorer {
         let mut relieve = || {
             memory.clean(Reason::OutOfMemory);
         };
-        let ladder = Ladder::evaluation(&self.config, self.placement.device.is_cuda());
+        let ladder = MicroBatchSizes::evaluation(&self.config, self.placement.device.is_cuda());
         let retry = self.config.gpu.memory_management.oom_retry;
         let mut guard = Guard::new("evaluate", ladder, Box::new(DeviceGauge(self.placement.device)), retry, 0);
         let mut evaluator = Evaluator {

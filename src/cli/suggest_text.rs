@@ -33,7 +33,7 @@ pub(super) fn render(
     let (memory, usable) = (size(device.memory_bytes), size(advice.usable_bytes));
     writeln!(text, "{}: {memory} {whose}, {usable} usable with 10% kept in reserve", device.name)?;
     let [height, width] = config.data.frame_size;
-    let (batch_size, frames) = (advice.settled.training.batch_size, config.data.max_frames);
+    let (batch_size, frames) = (advice.sized.training.batch_size, config.data.max_frames);
     let backbone = plain(&serde_json::to_value(config.model.backbone)?);
     let format = advice.format.name();
     writeln!(text, "one step: {backbone} on {batch_size} clips of {frames} frames of {height}x{width}, {format}")?;

@@ -20,7 +20,7 @@ const POLL: Duration = Duration::from_millis(20);
 /// The hidden subcommand: a [`Trial`] on stdin, a [`Trialled`] on stdout, both as JSON.
 pub(super) fn run() -> Result<()> {
     // Should the machine itself run out of memory, this process is the one that nobody misses.
-    memory::die_first();
+    memory::be_first_oom_victim();
     let trial: Trial = serde_json::from_reader(io::stdin().lock()).context("no trial on stdin")?;
     let placement = Placement::decide(&trial.config.gpu)?;
     limit_device_memory(&trial.config.gpu, placement.device)?;

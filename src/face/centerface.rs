@@ -292,7 +292,7 @@ mod tests {
     use super::*;
 
     fn photograph() -> RgbImage {
-        image::load_from_memory(include_bytes!("../../../tests/fixtures/astronaut.png")).unwrap().to_rgb8()
+        image::load_from_memory(include_bytes!("../../tests/fixtures/astronaut.png")).unwrap().to_rgb8()
     }
 
     fn detect(frames: &[RgbImage]) -> Vec<Vec<Face>> {
@@ -323,7 +323,7 @@ mod tests {
             shape: [i64; 4],
             outputs: HashMap<String, Vec<f32>>,
         }
-        let fixture: Fixture = serde_json::from_str(include_str!("../../../tests/fixtures/centerface.json")).unwrap();
+        let fixture: Fixture = serde_json::from_str(include_str!("../../tests/fixtures/centerface.json")).unwrap();
         let count: i64 = fixture.shape.iter().product();
         let frames: Vec<u8> = (0..count).map(|i| ((i * i / 97 + i * 31) % 256) as u8).collect();
         let network = Network::new(&Model::read_graph(MODEL).unwrap()).unwrap();

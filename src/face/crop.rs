@@ -250,7 +250,7 @@ mod tests {
 
     /// The astronaut over a grey wall, moved by so many pixels a frame: real H.264.
     fn talking_head(folder: &Path, start: [i64; 2], step: [i64; 2]) -> PathBuf {
-        let photograph = image::load_from_memory(include_bytes!("../../../tests/fixtures/astronaut.png")).unwrap();
+        let photograph = image::load_from_memory(include_bytes!("../../tests/fixtures/astronaut.png")).unwrap();
         let path = folder.join("head.mp4");
         let settings = VideoSettings { width: WIDTH, height: HEIGHT, ..VideoSettings::default() };
         let mut writer = VideoWriter::create(&path, &settings).unwrap();

@@ -1,51 +1,39 @@
-//! Readings of host and GPU memory, the out-of-memory guard, the predicted peak of a training step, and advice on what
-//! fits.
+//! Readings of host and GPU memory, the out-of-memory guard, the predicted peak of a training step, and advice on
+//! settings that fit.
 //!
-//! Knows numbers of bytes and the configuration; knows nothing of the data room, the model or the trainer. Callers hand
-//! in what to run and what to put back.
+//! This room knows numbers of bytes and the configuration; it knows nothing of the data room, the model or the trainer.
+//! Callers pass in the work to run, and the caches that can shrink.
+//!
+//! | folder | what it holds | imports |
+//! | --- | --- | --- |
+//! | `readings` | memory of host, control group, processes and GPUs | |
+//! | `guard` | micro-batch sizes, and work that runs again in smaller ones after memory ran out | `readings` |
+//! | `manager` | thresholds, a monitor, and clean-ups before memory runs out | `readings` |
+//! | `predict` | peak memory of a step, memory of the loader, expected speed | |
+//! | `advice` | the search for settings that fit, and suggestions | `predict` |
 
-mod advise;
-mod cgroup;
-mod classify;
-mod cut;
-mod estimate;
-mod gauge;
-mod gpu;
+mod advice;
 mod guard;
-mod history;
-mod knobs;
-mod ladder;
-mod layers;
-mod limit;
 mod manager;
-mod monitor;
-mod outcome;
-mod pressure;
-mod processes;
-mod reading;
-mod snapshot;
-mod speed;
-mod trials;
+mod predict;
+mod readings;
 
-pub use advise::{
-    Advice, DeviceFacts, DeviceSource, HostAdvice, HostFacts, Ranked, Settled, advise, advise_measured, batch_sizes,
-    settle_batch_size, step_budget_bytes,
+pub use advice::{
+    Advice, ChosenBatchSize, DeviceFacts, DeviceSource, HostAdvice, HostFacts, RankedSettings, Suggestion, advise,
+    advise_measured, batch_sizes, choose_batch_size, largest_that_holds, step_budget_bytes, usable_bytes,
 };
-pub use cgroup::CgroupMemory;
-pub use classify::{Failure, classify};
-pub use cut::{Cut, Ladder};
-pub use estimate::{Breakdown, DeviceKind, Estimate, evaluation_step, training_step};
-pub use gauge::{DeviceGauge, Gauge};
-pub use gpu::{DeviceMemory, GpuMemory, GpuProcess, GpuReading, Nvml};
-pub use guard::{Attempt, Guard};
-pub use history::{History, Trend};
-pub use knobs::Suggestion;
-pub use ladder::usable_bytes;
-pub use layers::{learning_parameter_count, parameter_count};
-pub use limit::{die_first, forget_process_peak, limit_growth};
-pub use manager::{Cleanup, Elastic, MemoryManager, MemoryPolicy, MemoryStats, Reason, Warning};
-pub use outcome::{Cause, GuardError, GuardState, OomEvent};
-pub use processes::{ProcessUse, largest_processes};
-pub use reading::{Reading, Usage};
-pub use snapshot::{HostMemory, ProcessMemory, Snapshot, process_peak_rss_bytes, process_rss_bytes};
-pub use trials::largest_that_holds;
+pub use guard::{
+    Attempt, Cause, Cut, DeviceGauge, Failure, Gauge, Guard, GuardError, GuardState, MicroBatchSizes, OomEvent,
+    classify,
+};
+pub use manager::{
+    Cleanup, History, MemoryManager, MemoryPolicy, MemoryStats, PeakAndMean, Reason, Resizable, Warning,
+};
+pub use predict::{
+    Breakdown, DeviceKind, Estimate, evaluation_step, learning_parameter_count, parameter_count, training_step,
+};
+pub use readings::{
+    CgroupMemory, GpuMemory, GpuMemorySource, GpuProcess, GpuReading, HostMemory, Nvml, ProcessMemory, ProcessUse,
+    Reading, Snapshot, Usage, be_first_oom_victim, largest_processes, limit_growth, process_peak_rss_bytes,
+    process_rss_bytes, reset_process_peak,
+};

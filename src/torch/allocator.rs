@@ -7,7 +7,8 @@ use std::sync::OnceLock;
 use serde::{Deserialize, Serialize};
 use tch::Device;
 
-use super::{Result, ffi};
+use super::ffi;
+use super::result::Result;
 
 /// The share of each device that [`limit_device_memory`] left this process; libtorch does not tell it.
 static CAP: OnceLock<f64> = OnceLock::new();

@@ -8,8 +8,8 @@ use std::ffi::{c_char, c_void};
 
 use tch::Tensor;
 
-use super::Result;
 use super::ffi::check;
+use super::result::Result;
 
 /// Tensors `begin..end` of lists that belong together share these settings.
 #[derive(Debug, Clone, Copy, PartialEq)]

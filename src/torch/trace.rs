@@ -5,8 +5,8 @@ use std::ffi::{CString, NulError, c_char, c_void};
 
 use tch::{TchError, Tensor};
 
-use super::Result;
 use super::ffi::check;
+use super::result::Result;
 
 /// A tensor that the function uses, under a dotted name.
 #[derive(Debug, Clone, Copy)]

@@ -43,12 +43,12 @@ impl Trainer<'_> {
             let device = format!("{:?}", self.stepper.learner.detector.device());
             let line = OomLine { step: self.state.step, device, event };
             match event.cause {
-                Cause::Room => {
+                Cause::Headroom => {
                     self.log.write("grow", &line)?;
                     self.state.times_grown += 1;
                 }
                 Cause::Pressure => self.log.write("shrink", &line)?,
-                Cause::OutOfMemory | Cause::MaybeOutOfMemory | Cause::Thrashing => {
+                Cause::OutOfMemory | Cause::MaybeOutOfMemory | Cause::AllocatorRetries => {
                     self.log.write("oom", &line)?;
                     self.state.oom_events += 1;
                 }

@@ -10,7 +10,7 @@ use super::work::Work;
 use crate::config::{Backbone, BatchSize, Config, Precision, Temporal};
 use crate::dataset::Label;
 use crate::loader::HostBatch;
-use crate::memory::{Attempt, Cut, DeviceGauge, Guard, GuardError, Ladder};
+use crate::memory::{Attempt, Cut, DeviceGauge, Guard, GuardError, MicroBatchSizes};
 use crate::model::{Detector, Mode};
 use crate::optim::{Loss, LossScaler};
 use crate::torch::{Format, Result, generator_lock};
@@ -52,7 +52,7 @@ fn config(temporal: Temporal, dropout: f64) -> Config {
 }
 
 fn guard(config: &Config) -> Guard {
-    Guard::new("train", Ladder::training(config, false), Box::new(DeviceGauge(Device::Cpu)), true, 0)
+    Guard::new("train", MicroBatchSizes::training(config, false), Box::new(DeviceGauge(Device::Cpu)), true, 0)
 }
 
 /// Draws weights: hold [`generator_lock`].
@@ -330,7 +330,7 @@ fn training_goes_on_on_the_cpu_where_the_device_holds_not_even_a_frame() {
     let on_device = || {
         let mut stepper = stepper(&config);
         let gauge = Box::new(DeviceGauge(Device::Cpu));
-        stepper.guard = Guard::new("train", Ladder::training(&config, true), gauge, true, 0);
+        stepper.guard = Guard::new("train", MicroBatchSizes::training(&config, true), gauge, true, 0);
         stepper
     };
     let report = |stepper: &mut Stepper, step: usize| -> StepReport {

@@ -12,7 +12,9 @@ use crate::config::Config;
 use crate::dataset::Label;
 use crate::evaluate::{Frames, score_batch};
 use crate::loader::HostBatch;
-use crate::memory::{self, DeviceGauge, DeviceKind, Failure, Guard, GuardError, Ladder, classify, training_step};
+use crate::memory::{
+    self, DeviceGauge, DeviceKind, Failure, Guard, GuardError, MicroBatchSizes, classify, training_step,
+};
 use crate::model::{Detector, Placement};
 use crate::optim::{Loss, LossScaler};
 use crate::torch::{self, Format};
@@ -76,7 +78,7 @@ impl Trial {
         square.f_matmul(&square).and_then(|_| torch::release_cached_memory()).map_err(|error| error.to_string())?;
 
         let base_bytes = memory::process_rss_bytes().ok_or("the system does not tell the resident memory")?;
-        memory::forget_process_peak();
+        memory::reset_process_peak();
         if let Some(bytes) = self.limit_bytes {
             memory::limit_growth(bytes).map_err(|error| format!("memory cannot be limited: {error}"))?;
         }
@@ -115,7 +117,7 @@ impl Trial {
         let learner = Learner::new(training, detector, average).map_err(StepError::Torn)?;
         let loss = Loss::new(&self.config.loss, [1, 1]);
         let scaler = LossScaler::new(place.format == Format::Fp16);
-        let ladder = Ladder::training(&self.config, place.device.is_cuda());
+        let ladder = MicroBatchSizes::training(&self.config, place.device.is_cuda());
         let guard = Guard::new("train", ladder, Box::new(DeviceGauge(place.device)), false, 0);
         let mut stepper =
             Stepper::new(&self.config, learner, loss, scaler, guard, Box::new(|| {})).map_err(StepError::Torn)?;

@@ -88,7 +88,7 @@ fn describe(event: &Event) -> (&'static str, String) {
     match &event.what {
         What::OutOfMemory(change) => {
             let name = match change.cause {
-                Cause::Thrashing => "memory was only just found",
+                Cause::AllocatorRetries => "memory was only just found",
                 Cause::MaybeOutOfMemory => "memory may have run out",
                 _ => "memory ran out",
             };

@@ -128,7 +128,7 @@ fn three_hundred_steps_through_real_and_random_failures() {
 
     let (mut disturbed, one_bytes, both_bytes) = warmed_up(&config, &batches[0]);
     assert!(both_bytes > one_bytes + (1 << 20), "{one_bytes} and {both_bytes} bytes: too close to tell anything");
-    let ladder = || Ladder::training(&config, false);
+    let ladder = || MicroBatchSizes::training(&config, false);
     let bottom = ladder().cut(usize::MAX);
     crate::torch::release_cached_memory().unwrap();
     limit_address_space(Some(status_bytes("VmSize") + one_bytes + (both_bytes - one_bytes) / 2));
@@ -145,7 +145,7 @@ fn three_hundred_steps_through_real_and_random_failures() {
         reports.push(disturbed.run(std::slice::from_ref(batch), 1e-4, number as i64).unwrap());
         for event in &disturbed.guard.events()[known..] {
             match event.cause {
-                Cause::Room => grown += 1,
+                Cause::Headroom => grown += 1,
                 _ if event.message.contains(OOM) => injected += 1,
                 _ => refused += 1,
             }
@@ -181,7 +181,7 @@ fn a_thousand_recoveries_leave_nothing_behind() {
     let mut level_bytes = 0;
     while recoveries < 1000 {
         // The only size there is.
-        stepper.guard = Guard::new("train", Ladder::new(1, 2, 2), Box::new(DeviceGauge(Device::Cpu)), true, 0);
+        stepper.guard = Guard::new("train", MicroBatchSizes::new(1, 2, 2), Box::new(DeviceGauge(Device::Cpu)), true, 0);
         FAULTS.set(vec![(1, OOM)]);
         let error = stepper.run(&clips, 1e-4, 0).unwrap_err();
         assert!(matches!(error, StepError::Guard(GuardError::Exhausted { .. })), "{error}");

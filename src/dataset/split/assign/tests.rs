@@ -4,10 +4,13 @@ use std::collections::BTreeMap;
 
 use proptest::collection::vec;
 use proptest::prelude::*;
+use rand::SeedableRng;
+use rand::seq::SliceRandom;
+use rand_chacha::ChaCha8Rng;
 
 use super::*;
 use crate::config::LayoutChoice;
-use crate::dataset::{DataSet, assign_splits, mend_splits};
+use crate::dataset::record::{DataSet, Label, VideoRecord};
 
 fn asked(val_split: f64, test_split: f64, group_by: GroupBy) -> DataConfig {
     DataConfig { val_split, test_split, group_by, ..DataConfig::default() }
@@ -173,13 +176,13 @@ fn a_side_that_unusable_videos_emptied_is_filled_anew_and_one_that_was_not_stays
     let val = split.members(Split::Val);
     let unusable = |split: &mut Manifest, videos: &[usize]| {
         split.mark_unusable(videos.iter().map(|video| (*video, "broken".into())));
-        mend_splits(&mut split, &data, 1);
+        mend_splits(split, &data, 1);
     };
     unusable(&mut split, &val[..1]);
     assert_eq!(sides(&split), before, "there is a real and a fake one left");
     unusable(&mut split, &val);
     for side in [Split::Train, Split::Val, Split::Test] {
-        assert!(!split.held(side).contains(&0), "{side:?}");
+        assert!(!held(&split, side).contains(&0), "{side:?}");
     }
     let usable = [Split::Train, Split::Val, Split::Test].map(|side| split.indices(side));
     let people = usable

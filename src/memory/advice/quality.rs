@@ -1,0 +1,38 @@
+//! Changes that cost quality, in the order in which advice makes them.
+
+use crate::config::{Backbone, Config};
+
+/// A change of a configuration.
+pub(super) type ConfigChange = Box<dyn Fn(&mut Config)>;
+
+/// Changes that cost quality and save memory, the least costly first; each is made on top of those before it.
+pub(super) fn quality_reductions(config: &Config) -> Vec<ConfigChange> {
+    let frames = |allowed: &'static [usize]| {
+        let fewer = allowed.iter().filter(|frames| **frames < config.data.max_frames);
+        fewer
+            .map(|&frames| -> ConfigChange { Box::new(move |config| config.data.max_frames = frames) })
+            .collect::<Vec<_>>()
+    };
+    let [height, width] = config.data.frame_size;
+    let short = height.min(width);
+    let sizes = [512, 384, 320, 256, 224, 192, 160, 128, 112].into_iter().filter(|side| *side < short);
+    let sizes = sizes.map(|side| -> ConfigChange {
+        // Multiples of 16 keep the deep layers' sizes whole; rounding down makes every change a smaller picture.
+        let scaled = [height, width].map(|length| (length * side / short / 16 * 16).max(32));
+        Box::new(move |config| config.data.frame_size = scaled)
+    });
+    let backbones: &[Backbone] = match config.model.backbone {
+        Backbone::Resnet101 => &[Backbone::Resnet50, Backbone::Resnet34, Backbone::Resnet18],
+        Backbone::Resnet50 => &[Backbone::Resnet34, Backbone::Resnet18],
+        Backbone::Resnet34 => &[Backbone::Resnet18],
+        Backbone::Resnet18 => &[],
+    };
+    let backbones =
+        backbones.iter().map(|&backbone| -> ConfigChange { Box::new(move |config| config.model.backbone = backbone) });
+    let mut reductions = frames(&[512, 256, 128, 96, 64, 48, 32, 24, 16, 12, 8]);
+    reductions.extend(sizes);
+    reductions.extend(backbones);
+    // These are too few frames to see how a face moves, but they let training run.
+    reductions.extend(frames(&[4, 2, 1]));
+    reductions
+}

@@ -1,0 +1,173 @@
+//! The micro-batch sizes of a run, from the whole batch down to one frame.
+//!
+//! Every size does the same work as the larger ones with less memory at a time; none changes which clips an optimizer
+//! step learns from.
+
+use super::cut::Cut;
+use crate::config::{Config, Switch};
+
+/// Micro-batch sizes, from large to small.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct MicroBatchSizes {
+    cuts: Vec<Cut>,
+    clip_frames: usize,
+}
+
+impl MicroBatchSizes {
+    /// The sizes of training as configured; `on_device` says that it does not start on the CPU.
+    #[must_use]
+    pub fn training(config: &Config, on_device: bool) -> Self {
+        let [height, width] = config.data.frame_size;
+        // The deepest layers have 1/32 of the picture's sides: from one such frame, batch norm would get a single value
+        // a channel.
+        let smallest = if height <= 32 && width <= 32 { 2 } else { 1 };
+        let frames = config.data.training_frames();
+        let mut sizes = Self::new(config.training.batch_size.clips(), frames, smallest);
+        if on_device {
+            sizes.prepare_pixels(config.gpu.gpu_preprocessing);
+            if config.gpu.fallback_cpu {
+                let cpu = Self::new(config.training.batch_size.clips(), frames, smallest).cuts;
+                sizes.cuts.extend(cpu.into_iter().map(|cut| Cut { on_cpu: true, ..cut }));
+            }
+        }
+        sizes
+    }
+
+    /// The sizes of forward passes without gradients. Such a pass keeps no statistics of batch norm, so that a chunk
+    /// may be a single frame. It borrows the network and never moves it to the CPU: where training fits, it fits too.
+    #[must_use]
+    pub fn evaluation(config: &Config, on_device: bool) -> Self {
+        let mut sizes = Self::new(config.training.batch_size.clips(), config.data.max_frames, 1);
+        if on_device {
+            sizes.prepare_pixels(config.gpu.gpu_preprocessing);
+        }
+        sizes
+    }
+
+    /// The sizes without a move of the preprocessing or of the network: halves of `batch_size` clips down to one, then
+    /// halves of a clip of `frames` down to `smallest_chunk` frames.
+    #[must_use]
+    pub fn new(batch_size: usize, frames: usize, smallest_chunk: usize) -> Self {
+        let halves = |most: usize| std::iter::successors(Some(most), |size| (*size > 1).then(|| size / 2));
+        let clips = halves(batch_size.max(1)).map(Cut::whole);
+        let chunks = halves(frames).skip(1).filter(|chunk| {
+            let rest = frames % chunk;
+            *chunk >= smallest_chunk && (rest == 0 || rest >= smallest_chunk)
+        });
+        let chunks = chunks.map(|chunk| Cut { chunk_frames: Some(chunk), ..Cut::whole(1) });
+        Self { cuts: clips.chain(chunks).collect(), clip_frames: frames }
+    }
+
+    /// Adds or sets sizes whose pixels become floats on the host, as `gpu.gpu_preprocessing` says.
+    fn prepare_pixels(&mut self, on_device: Switch) {
+        match on_device {
+            Switch::On => {}
+            Switch::Off => self.cuts.iter_mut().for_each(|cut| cut.host_preprocessing = true),
+            Switch::Auto => {
+                self.cuts.extend(self.cuts.last().map(|smallest| Cut { host_preprocessing: true, ..*smallest }));
+            }
+        }
+    }
+
+    /// The size at an index; 0 is the largest, and an index past the end means the smallest.
+    #[must_use]
+    pub fn cut(&self, index: usize) -> Cut {
+        self.cuts[index.min(self.cuts.len() - 1)]
+    }
+
+    /// The index of a size that a checkpoint holds; `None` where the settings have changed so that there is no such
+    /// size.
+    #[must_use]
+    pub fn find(&self, cut: Cut) -> Option<usize> {
+        self.cuts.iter().position(|size| *size == cut)
+    }
+
+    /// The index of the next smaller size that is less work at a time for a batch of `clips`; `None` at the smallest.
+    #[must_use]
+    pub fn below(&self, index: usize, clips: usize) -> Option<usize> {
+        let now = self.cut(index).of_batch(clips);
+        (index + 1..self.cuts.len()).find(|lower| self.cut(*lower).of_batch(clips) != now)
+    }
+
+    /// Frames in one pass of the next larger size, divided by those of the size at `index`; `None` where there is no
+    /// larger size on the same device.
+    #[must_use]
+    pub fn growth(&self, index: usize) -> Option<f64> {
+        let (now, above) = (self.cut(index), self.cut(index.checked_sub(1)?));
+        let frames = |cut: Cut| cut.frames_at_once(self.clip_frames) as f64;
+        (now.on_cpu == above.on_cpu).then(|| frames(above) / frames(now))
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn shown(sizes: &MicroBatchSizes) -> Vec<String> {
+        sizes.cuts.iter().map(Cut::to_string).collect()
+    }
+
+    #[test]
+    fn every_rung_is_less_at_a_time_down_to_one_frame_and_then_the_cpu() {
+        let config = Config::default();
+        let on_device = [
+            "micro-batch 12",
+            "micro-batch 6",
+            "micro-batch 3",
+            "micro-batch 1",
+            "chunks of 16 frames",
+            "chunks of 8 frames",
+            "chunks of 4 frames",
+            "chunks of 2 frames",
+            "chunks of 1 frame",
+        ];
+        assert_eq!(shown(&MicroBatchSizes::training(&config, false)), on_device);
+        let cuda = shown(&MicroBatchSizes::training(&config, true));
+        assert_eq!(cuda[..9], on_device);
+        assert_eq!(cuda[9], "chunks of 1 frame, pixels prepared on the host");
+        assert_eq!(cuda[10..12], ["micro-batch 12, on the CPU", "micro-batch 6, on the CPU"]);
+        assert_eq!(cuda.len(), 19);
+        assert_eq!(shown(&MicroBatchSizes::evaluation(&config, true)), cuda[..10]);
+    }
+
+    #[test]
+    fn what_is_configured_off_is_not_on_the_ladder() {
+        let mut config = Config::default();
+        (config.gpu.fallback_cpu, config.gpu.gpu_preprocessing) = (false, Switch::Off);
+        let sizes = MicroBatchSizes::training(&config, true);
+        assert!(sizes.cuts.iter().all(|cut| cut.host_preprocessing && !cut.on_cpu));
+        assert_eq!(sizes.cuts.len(), 9);
+    }
+
+    #[test]
+    fn batch_norm_never_gets_a_single_value() {
+        let mut config = Config::default();
+        config.data.frame_size = [32, 32];
+        let last = |frames: usize| {
+            let mut config = config.clone();
+            config.data.max_frames = frames;
+            MicroBatchSizes::training(&config, false).cuts.last().unwrap().chunk_frames
+        };
+        // Of 5 frames, chunks of 2 would leave one alone.
+        assert_eq!([last(8), last(2), last(5), last(6)], [Some(2), None, None, Some(3)]);
+    }
+
+    #[test]
+    fn a_short_batch_goes_to_the_first_size_that_makes_a_difference() {
+        let sizes = MicroBatchSizes::new(12, 4, 1);
+        assert_eq!(sizes.below(0, 12), Some(1));
+        assert_eq!(sizes.below(0, 5), Some(2));
+        assert_eq!(sizes.below(0, 1), Some(4), "a batch of one clip is cut along time");
+        assert_eq!(sizes.below(5, 12), None);
+    }
+
+    #[test]
+    fn growth_is_by_frames_and_never_leaves_the_cpu() {
+        let sizes = MicroBatchSizes::training(&Config::default(), true);
+        assert_eq!(sizes.growth(0), None);
+        assert_eq!(sizes.growth(3), Some(3.0));
+        assert_eq!(sizes.growth(4), Some(2.0));
+        assert_eq!(sizes.growth(10), None);
+        assert_eq!(sizes.growth(11), Some(2.0));
+    }
+}

@@ -1,0 +1,281 @@
+//! The out-of-memory guard: it runs work in pieces and, when memory runs out, runs the same work again in smaller
+//! pieces.
+//!
+//! The guard knows nothing of tensors or models: its caller implements the work as an [`Attempt`].
+//! Training and evaluation each have their own guard, so that one does not shrink the other.
+
+use std::time::Instant;
+
+use super::attempt::Attempt;
+use super::classify::{Failure, classify, requested_bytes};
+use super::cut::Cut;
+use super::error::GuardError;
+use super::event::{Cause, OomEvent};
+use super::gauge::Gauge;
+use super::micro_batch_sizes::MicroBatchSizes;
+use super::state::GuardState;
+
+/// After so many steps in a row in which the allocator had to empty its cache and retry, the size is too large:
+/// training is slow, and memory soon runs out.
+const ALLOC_RETRY_STEPS: u32 = 2;
+/// A larger size is tried where its predicted peak is below this share of the memory that the process can have.
+const GROWTH_LIMIT_SHARE: f64 = 0.9;
+
+/// Runs work at the current micro-batch size, and changes that size as memory allows.
+pub struct Guard {
+    phase: &'static str,
+    sizes: MicroBatchSizes,
+    gauge: Box<dyn Gauge>,
+    /// Whether work that ran out of memory runs again.
+    retry: bool,
+    /// Good steps before a larger size is tried; 0 = never.
+    grow_after: u64,
+    /// The current size.
+    index: usize,
+    /// The smallest size that the guard grew to and that then ran out of memory.
+    barred: Option<usize>,
+    /// The current size was reached by growing, and may be too large.
+    just_grown: bool,
+    /// Steps without a failure at the current size, or since the last decision not to grow.
+    good_steps: u64,
+    /// The last failure was only maybe out of memory: the next of that kind is final.
+    last_was_unsure: bool,
+    /// Steps in a row in which the allocator had to retry.
+    alloc_retry_steps: u32,
+    /// Retries of the allocator at the last reading.
+    alloc_retries: Option<u64>,
+    events: Vec<OomEvent>,
+}
+
+impl Guard {
+    /// Starts at the largest size. Without `retry` the first failure is final; with a `grow_after` of 0 the size never
+    /// grows.
+    #[must_use]
+    pub fn new(
+        phase: &'static str,
+        sizes: MicroBatchSizes,
+        gauge: Box<dyn Gauge>,
+        retry: bool,
+        grow_after: u64,
+    ) -> Self {
+        let alloc_retries = gauge.alloc_retries();
+        Self {
+            phase,
+            sizes,
+            gauge,
+            retry,
+            grow_after,
+            index: 0,
+            barred: None,
+            just_grown: false,
+            good_steps: 0,
+            last_was_unsure: false,
+            alloc_retry_steps: 0,
+            alloc_retries,
+            events: Vec::new(),
+        }
+    }
+
+    /// Goes on with the size of a checkpoint, where there still is such a size. A run that had to leave the device
+    /// tries it again from the largest size: whatever took its memory may be gone.
+    #[must_use]
+    pub fn resume(mut self, state: &GuardState) -> Self {
+        self.index = self.sizes.find(state.cut).filter(|_| !state.cut.on_cpu).unwrap_or(0);
+        self.barred = state.barred.and_then(|cut| self.sizes.find(cut));
+        self
+    }
+
+    /// The state for a checkpoint.
+    #[must_use]
+    pub fn state(&self) -> GuardState {
+        GuardState { cut: self.cut(), barred: self.barred.map(|index| self.sizes.cut(index)) }
+    }
+
+    /// The current size.
+    #[must_use]
+    pub fn cut(&self) -> Cut {
+        self.sizes.cut(self.index)
+    }
+
+    /// Reads host memory from here on, at any size, because another guard moved the network to the CPU.
+    pub fn leave_device(&mut self) {
+        self.gauge.move_to_cpu();
+    }
+
+    /// Every change of size so far.
+    #[must_use]
+    pub fn events(&self) -> &[OomEvent] {
+        &self.events
+    }
+
+    /// Does `work` on a batch of `clips` in pieces that fit.
+    ///
+    /// After an out-of-memory error the attempt has freed what it allocated; then [`Attempt::recover`] undoes its
+    /// changes and frees what can be freed; then the same work runs again in smaller pieces.
+    ///
+    /// # Errors
+    /// See [`GuardError`]; an error that is not out of memory is returned unchanged.
+    pub fn run<A: Attempt>(&mut self, clips: usize, work: &mut A) -> Result<A::Output, GuardError<A::Error>> {
+        loop {
+            let started = Instant::now();
+            let error = match work.attempt(self.cut().of_batch(clips)) {
+                Ok(output) => {
+                    self.last_was_unsure = false;
+                    return Ok(output);
+                }
+                Err(error) => error,
+            };
+            let message = error.to_string();
+            let cause = match classify(&message) {
+                Failure::OutOfMemory => Cause::OutOfMemory,
+                Failure::MaybeOutOfMemory if !self.last_was_unsure && self.gauge.is_low() => Cause::MaybeOutOfMemory,
+                Failure::DeviceBroken => {
+                    return Err(GuardError::DeviceBroken { phase: self.phase.to_owned(), error });
+                }
+                Failure::MaybeOutOfMemory | Failure::Other => return Err(GuardError::Other(error)),
+            };
+            self.last_was_unsure = cause == Cause::MaybeOutOfMemory;
+            // Nothing of the attempt may outlive it, not even in the error, which should hold only the text of
+            // libtorch.
+            drop(error);
+            self.step_down(clips, work, cause, &message, started)?;
+        }
+    }
+
+    /// Cleans up after a failed attempt and goes to the next smaller size.
+    fn step_down<A: Attempt>(
+        &mut self,
+        clips: usize,
+        work: &mut A,
+        cause: Cause,
+        message: &str,
+        started: Instant,
+    ) -> Result<(), GuardError<A::Error>> {
+        let phase = self.phase.to_owned();
+        let first_line = message.lines().next().unwrap_or_default().to_owned();
+        let before = self.cut().of_batch(clips);
+        let lower = if self.retry { self.sizes.below(self.index, clips) } else { None };
+        let after = lower.map_or(before, |index| self.sizes.cut(index).of_batch(clips));
+
+        let used_bytes = self.gauge.used_bytes();
+        if let Err(error) = work.recover(after) {
+            return Err(GuardError::NotRecovered { phase, message: first_line, error });
+        }
+        self.events.push(OomEvent {
+            phase: phase.clone(),
+            cause,
+            before,
+            after,
+            requested_bytes: requested_bytes(message),
+            freed_bytes: used_bytes.zip(self.gauge.used_bytes()).map(|(before, after)| before.saturating_sub(after)),
+            lost_ms: u64::try_from(started.elapsed().as_millis()).unwrap_or(u64::MAX),
+            message: first_line.clone(),
+        });
+        let Some(lower) = lower else {
+            let (cut, message) = (before, first_line);
+            return Err(match self.retry {
+                true => GuardError::Exhausted { phase, cut, message },
+                false => GuardError::Forbidden { phase, cut, message },
+            });
+        };
+        tracing::warn!(
+            "out of memory in the {phase} pass: {before} -> {after}, the same clips run again ({} ms lost)",
+            started.elapsed().as_millis()
+        );
+        if self.just_grown {
+            self.barred = Some(lower - 1);
+        }
+        self.use_size(lower);
+        Ok(())
+    }
+
+    /// Counts a step that is done, its update included. The guard leaves a size at which the allocator keeps retrying
+    /// for a smaller one, and tries a larger one after many good steps with enough headroom.
+    pub fn step_done(&mut self) {
+        self.good_steps += 1;
+        if self.allocator_retries_repeat() {
+            self.shrink_because(Cause::AllocatorRetries);
+        } else if self.may_grow() {
+            self.change_size(Cause::Headroom, self.index - 1);
+            self.just_grown = true;
+        }
+    }
+
+    /// Goes to the next smaller micro-batch because memory is short, although it has not run out. Chunks of a clip and
+    /// the CPU, which are slower, wait until memory runs out.
+    pub fn shrink(&mut self) {
+        if self.retry && self.cut().micro_batch > 1 {
+            self.shrink_because(Cause::Pressure);
+        }
+    }
+
+    /// Goes to the next smaller size on the same device, where there is one.
+    fn shrink_because(&mut self, cause: Cause) {
+        let lower = self.sizes.below(self.index, usize::MAX);
+        if let Some(lower) = lower.filter(|lower| self.sizes.cut(*lower).on_cpu == self.cut().on_cpu) {
+            self.change_size(cause, lower);
+        }
+    }
+
+    /// Whether the allocator had to retry in too many steps in a row.
+    fn allocator_retries_repeat(&mut self) -> bool {
+        let before = std::mem::replace(&mut self.alloc_retries, self.gauge.alloc_retries());
+        let retried = before.zip(self.alloc_retries).is_some_and(|(before, now)| now > before);
+        self.alloc_retry_steps = if retried { self.alloc_retry_steps + 1 } else { 0 };
+        self.retry && self.alloc_retry_steps >= ALLOC_RETRY_STEPS
+    }
+
+    /// Whether to try the next larger size now.
+    fn may_grow(&mut self) -> bool {
+        if self.grow_after == 0 || self.good_steps < self.grow_after || self.index == 0 {
+            return false;
+        }
+        // The next decision comes only after as many good steps more, because reading memory takes time.
+        self.good_steps = 0;
+        if self.barred.is_some_and(|barred| barred >= self.index - 1) {
+            return false;
+        }
+        let growth = self.sizes.growth(self.index);
+        let limit = self.gauge.used_bytes().zip(self.gauge.free_bytes()).map(|(used, free)| (used + free) as f64);
+        let peak = self.gauge.peak_bytes().map(|bytes| bytes as f64);
+        let (Some(growth), Some(peak), Some(limit)) = (growth, peak, limit) else { return false };
+        peak * growth < GROWTH_LIMIT_SHARE * limit
+    }
+
+    /// Changes the size and records why.
+    fn change_size(&mut self, cause: Cause, index: usize) {
+        let (phase, before, after) = (self.phase, self.cut(), self.sizes.cut(index));
+        match cause {
+            Cause::Headroom => tracing::info!("{phase}: memory has room, {before} -> {after}"),
+            Cause::Pressure => {
+                tracing::warn!("{phase}: memory is short and nothing else gives way, {before} -> {after}")
+            }
+            _ => tracing::warn!("{phase}: the allocator only just finds memory, {before} -> {after}"),
+        }
+        self.events.push(OomEvent {
+            phase: phase.to_owned(),
+            cause,
+            before,
+            after,
+            requested_bytes: None,
+            freed_bytes: None,
+            lost_ms: 0,
+            message: String::new(),
+        });
+        self.use_size(index);
+    }
+
+    fn use_size(&mut self, index: usize) {
+        self.index = index;
+        (self.just_grown, self.good_steps, self.alloc_retry_steps) = (false, 0, 0);
+        if self.cut().on_cpu {
+            self.gauge.move_to_cpu();
+        }
+        // Retries of a failed attempt say nothing of the new size.
+        self.alloc_retries = self.gauge.alloc_retries();
+        self.gauge.reset_peak();
+    }
+}
+
+#[cfg(test)]
+mod tests;

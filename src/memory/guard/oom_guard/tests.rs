@@ -1,0 +1,297 @@
+//! The guard with a fake attempt and a fake gauge, without tensors.
+
+use std::cell::Cell;
+use std::rc::Rc;
+
+use super::*;
+use crate::config::Config;
+
+const OOM: &str = "CUDA out of memory. Tried to allocate 2.00 GiB. GPU 0\nmore lines";
+const UNSURE: &str = "cuDNN error: CUDNN_STATUS_INTERNAL_ERROR";
+
+/// Work that succeeds with at most `most_frames` frames at once, and otherwise fails with `message`.
+struct Fake {
+    most_frames: usize,
+    message: &'static str,
+    attempts: Vec<Cut>,
+    recovered: Vec<Cut>,
+    recovery: Result<(), String>,
+}
+
+impl Fake {
+    fn new(most_frames: usize) -> Self {
+        Self { most_frames, message: OOM, attempts: vec![], recovered: vec![], recovery: Ok(()) }
+    }
+}
+
+impl Attempt for Fake {
+    type Output = Cut;
+    type Error = String;
+
+    fn attempt(&mut self, cut: Cut) -> Result<Cut, String> {
+        self.attempts.push(cut);
+        if cut.frames_at_once(FRAMES) <= self.most_frames { Ok(cut) } else { Err(self.message.into()) }
+    }
+
+    fn recover(&mut self, next: Cut) -> Result<(), String> {
+        self.recovered.push(next);
+        self.recovery.clone()
+    }
+}
+
+/// A device whose readings the test sets.
+#[derive(Clone, Default)]
+struct FakeGauge(Rc<[Cell<u64>; 4]>);
+
+impl FakeGauge {
+    fn set(&self, used: u64, free: u64, peak: u64) {
+        [used, free, peak].into_iter().zip(self.0.iter()).for_each(|(value, cell)| cell.set(value));
+    }
+
+    fn retry(&self) {
+        self.0[3].set(self.0[3].get() + 1);
+    }
+}
+
+impl Gauge for FakeGauge {
+    fn used_bytes(&self) -> Option<u64> {
+        Some(self.0[0].get())
+    }
+    fn free_bytes(&self) -> Option<u64> {
+        Some(self.0[1].get())
+    }
+    fn peak_bytes(&self) -> Option<u64> {
+        Some(self.0[2].get())
+    }
+    fn reset_peak(&self) {}
+    fn alloc_retries(&self) -> Option<u64> {
+        Some(self.0[3].get())
+    }
+    fn move_to_cpu(&mut self) {
+        self.set(0, 100, 1);
+    }
+}
+
+const FRAMES: usize = 4;
+
+fn guard(retry: bool) -> (Guard, FakeGauge) {
+    let gauge = FakeGauge::default();
+    gauge.set(50, 50, 50);
+    (Guard::new("train", MicroBatchSizes::new(12, FRAMES, 1), Box::new(gauge.clone()), retry, 3), gauge)
+}
+
+#[test]
+fn goes_down_until_it_fits_and_stays_there() {
+    let (mut guard, gauge) = guard(true);
+    gauge.set(70, 30, 70);
+    let mut work = Fake::new(3 * FRAMES);
+    assert_eq!(guard.run(12, &mut work).unwrap(), Cut::whole(3));
+    assert_eq!(guard.run(12, &mut work).unwrap(), Cut::whole(3));
+    assert_eq!(work.attempts, [12, 6, 3, 3].map(Cut::whole));
+    assert_eq!(work.recovered, [6, 3].map(Cut::whole), "each is told what comes next");
+    let event = &guard.events()[0];
+    assert_eq!((event.before, event.after), (Cut::whole(12), Cut::whole(6)));
+    assert_eq!((event.requested_bytes, event.freed_bytes), (Some(2 << 30), Some(0)));
+    assert_eq!(event.message, "CUDA out of memory. Tried to allocate 2.00 GiB. GPU 0");
+}
+
+#[test]
+fn below_one_clip_it_goes_on_along_time() {
+    let (mut guard, _) = guard(true);
+    let cut = guard.run(5, &mut Fake::new(1)).unwrap();
+    assert_eq!(cut, Cut { chunk_frames: Some(1), ..Cut::whole(1) });
+    assert_eq!(guard.events().len(), 4, "5 clips, 3 clips, a clip, 2 frames");
+    assert_eq!(guard.events()[0].before, Cut::whole(5), "a short batch is told as it was");
+}
+
+#[test]
+fn the_bottom_is_the_end_and_also_cleaned_up_after() {
+    let (mut guard, _) = guard(true);
+    let mut work = Fake::new(0);
+    let error = guard.run(12, &mut work).unwrap_err();
+    assert!(matches!(error, GuardError::Exhausted { .. }) && error.to_string().contains("hint:"), "{error}");
+    assert_eq!((work.attempts.len(), work.recovered.len(), guard.events().len()), (6, 6, 6));
+}
+
+#[test]
+fn retrying_can_be_switched_off() {
+    let mut work = Fake::new(FRAMES);
+    let error = guard(false).0.run(12, &mut work).unwrap_err();
+    assert!(matches!(error, GuardError::Forbidden { cut, .. } if cut == Cut::whole(12)));
+    assert_eq!((work.attempts.len(), work.recovered.len()), (1, 1));
+}
+
+#[test]
+fn bugs_and_broken_devices_are_neither_retried_nor_recovered_from() {
+    for (message, broken) in [("shape mismatch", false), ("CUDA error: device-side assert triggered", true)] {
+        let mut work = Fake { message, ..Fake::new(0) };
+        let error = guard(true).0.run(12, &mut work).unwrap_err();
+        assert_eq!(matches!(error, GuardError::DeviceBroken { .. }), broken, "{error}");
+        assert_eq!(matches!(error, GuardError::Other(_)), !broken, "{error}");
+        assert_eq!((work.attempts.len(), work.recovered.len()), (1, 0));
+    }
+}
+
+#[test]
+fn what_cannot_be_put_back_is_the_end_and_both_errors_are_told() {
+    let mut work = Fake { recovery: Err("the heap is gone".into()), ..Fake::new(FRAMES) };
+    let error = guard(true).0.run(12, &mut work).unwrap_err().to_string();
+    assert!(error.contains("Tried to allocate 2.00 GiB") && error.contains("the heap is gone"), "{error}");
+    assert_eq!(work.attempts.len(), 1);
+}
+
+#[test]
+fn unsure_errors_count_once_and_only_where_memory_is_short() {
+    let run = |free: u64, most_frames: usize| {
+        let (mut guard, gauge) = guard(true);
+        gauge.set(100 - free, free, 100 - free);
+        let mut work = Fake { message: UNSURE, ..Fake::new(most_frames) };
+        let ended = guard.run(12, &mut work).is_ok();
+        (ended, work.attempts.len(), guard.events().first().map(|event| event.cause))
+    };
+    assert_eq!(run(5, 6 * FRAMES), (true, 2, Some(Cause::MaybeOutOfMemory)));
+    assert_eq!(run(5, 3 * FRAMES), (false, 2, Some(Cause::MaybeOutOfMemory)), "one retry");
+    assert_eq!(run(50, 6 * FRAMES), (false, 1, None), "memory was not short");
+}
+
+#[test]
+fn thrashing_two_steps_running_is_as_good_as_running_out() {
+    let (mut guard, gauge) = guard(true);
+    let mut step = |retries: bool| {
+        if retries {
+            gauge.retry();
+        }
+        guard.step_done();
+        guard.cut().micro_batch
+    };
+    assert_eq!([step(true), step(false), step(true)], [12, 12, 12], "once may happen");
+    assert_eq!([step(true), step(false), step(true)], [6, 6, 6]);
+    assert_eq!(guard.events()[0].cause, Cause::AllocatorRetries);
+}
+
+#[test]
+fn pressure_halves_the_micro_batch_and_stops_at_one_clip() {
+    let (mut guard, _) = guard(true);
+    let sizes = [(); 6].map(|()| {
+        guard.shrink();
+        guard.cut()
+    });
+    assert_eq!(sizes.map(|cut| cut.micro_batch), [6, 3, 1, 1, 1, 1]);
+    assert_eq!((sizes[5], guard.events().len(), guard.events()[0].cause), (Cut::whole(1), 3, Cause::Pressure));
+}
+
+#[test]
+fn retries_of_a_failed_attempt_are_no_thrashing() {
+    let (mut guard, gauge) = guard(true);
+    gauge.retry();
+    guard.step_done();
+    gauge.retry();
+    guard.run(12, &mut Fake::new(6 * FRAMES)).unwrap();
+    guard.step_done();
+    gauge.retry();
+    guard.step_done();
+    assert_eq!(guard.cut(), Cut::whole(6), "one retry since");
+}
+
+#[test]
+fn on_the_cpu_it_goes_by_the_hosts_memory_and_a_resumed_run_tries_the_device_again() {
+    let gauge = FakeGauge::default();
+    gauge.set(100, 0, 100);
+    let sizes = || MicroBatchSizes::training(&Config::default(), true);
+    let mut guard = Guard::new("train", sizes(), Box::new(gauge.clone()), true, 3);
+    // Nothing fits on the device; on the CPU, half of the batch does.
+    struct Device;
+    impl Attempt for Device {
+        type Output = ();
+        type Error = String;
+        fn attempt(&mut self, cut: Cut) -> Result<(), String> {
+            if cut.on_cpu && cut.micro_batch <= 6 { Ok(()) } else { Err(OOM.into()) }
+        }
+        fn recover(&mut self, _next: Cut) -> Result<(), String> {
+            Ok(())
+        }
+    }
+    guard.run(12, &mut Device).unwrap();
+    assert_eq!(guard.cut(), Cut { on_cpu: true, ..Cut::whole(6) });
+    assert_eq!(after_good_steps(&mut guard), 12, "the host has room");
+    let resumed = Guard::new("train", sizes(), Box::new(gauge), true, 3).resume(&guard.state());
+    assert_eq!(resumed.cut(), Cut::whole(12));
+}
+
+/// The micro-batch after three good steps.
+fn after_good_steps(guard: &mut Guard) -> usize {
+    (0..3).for_each(|_| guard.step_done());
+    guard.cut().micro_batch
+}
+
+#[test]
+fn grows_after_good_steps_where_the_peak_leaves_room() {
+    let (mut guard, gauge) = guard(true);
+    guard.run(12, &mut Fake::new(3 * FRAMES)).unwrap();
+    gauge.set(40, 60, 46);
+    assert_eq!(after_good_steps(&mut guard), 3, "twice 46 is more than nine tenths of 100");
+    gauge.set(40, 60, 44);
+    guard.step_done();
+    assert_eq!(guard.cut().micro_batch, 3, "not at once");
+    guard.step_done();
+    guard.step_done();
+    assert_eq!(guard.cut().micro_batch, 6);
+    assert_eq!(guard.events().last().unwrap().cause, Cause::Headroom);
+}
+
+#[test]
+fn a_guard_whose_network_left_the_device_goes_by_host_memory() {
+    let (mut guard, gauge) = guard(true);
+    guard.run(12, &mut Fake::new(6 * FRAMES)).unwrap();
+    gauge.set(95, 5, 95);
+    assert_eq!(after_good_steps(&mut guard), 6, "the device is full");
+    guard.leave_device();
+    assert_eq!(after_good_steps(&mut guard), 12, "the host has room");
+}
+
+#[test]
+fn a_size_that_ran_out_after_growing_is_never_tried_again() {
+    let (mut guard, gauge) = guard(true);
+    gauge.set(10, 90, 10);
+    let mut work = Fake::new(3 * FRAMES);
+    guard.run(12, &mut work).unwrap();
+    assert_eq!(after_good_steps(&mut guard), 6);
+    guard.run(12, &mut work).unwrap();
+    assert_eq!(after_good_steps(&mut guard), 3);
+    let state = guard.state();
+    assert_eq!((state.cut, state.barred), (Cut::whole(3), Some(Cut::whole(6))));
+
+    let gauge = Box::new(gauge);
+    let mut resumed = Guard::new("train", MicroBatchSizes::new(12, FRAMES, 1), gauge, true, 3).resume(&state);
+    assert_eq!(resumed.cut(), Cut::whole(3));
+    assert_eq!(after_good_steps(&mut resumed), 3, "nor after a resume");
+}
+
+#[test]
+fn nothing_grows_where_it_is_off_or_nothing_is_known() {
+    struct Blind;
+    impl Gauge for Blind {
+        fn used_bytes(&self) -> Option<u64> {
+            None
+        }
+        fn free_bytes(&self) -> Option<u64> {
+            None
+        }
+        fn peak_bytes(&self) -> Option<u64> {
+            None
+        }
+        fn reset_peak(&self) {}
+        fn alloc_retries(&self) -> Option<u64> {
+            None
+        }
+        fn move_to_cpu(&mut self) {}
+    }
+    let free = FakeGauge::default();
+    free.set(0, 100, 1);
+    let gauges: [(Box<dyn Gauge>, u64); 2] = [(Box::new(Blind), 1), (Box::new(free), 0)];
+    for (gauge, grow_after) in gauges {
+        let mut guard = Guard::new("train", MicroBatchSizes::new(12, FRAMES, 1), gauge, true, grow_after);
+        guard.run(12, &mut Fake::new(FRAMES)).unwrap();
+        assert_eq!(after_good_steps(&mut guard), 1);
+    }
+}

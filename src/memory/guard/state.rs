@@ -1,0 +1,16 @@
+//! The state of a guard, for a checkpoint.
+
+use serde::{Deserialize, Serialize};
+
+use super::cut::Cut;
+
+/// The state of a guard, for a checkpoint.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct GuardState {
+    /// The current size.
+    pub cut: Cut,
+    /// The smallest size that the guard grew to and that then ran out of memory. The guard grows neither to it nor to a
+    /// larger one again.
+    #[serde(skip_serializing_if = "Option::is_none", default)]
+    pub barred: Option<Cut>,
+}

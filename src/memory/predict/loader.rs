@@ -1,0 +1,52 @@
+//! Host memory that the data loader and its frame cache take as configured.
+
+use crate::config::{AutoBytes, Config, Switch};
+
+/// The most bytes that the frame cache may take on a host with `host_free_bytes` at the start: what the loader, with
+/// `decoder_bytes` in every worker, leaves of `dataloader.host_memory_budget`.
+#[must_use]
+pub fn cache_budget_bytes(config: &Config, host_free_bytes: u64, decoder_bytes: u64) -> u64 {
+    let budget_bytes = match config.dataloader.host_memory_budget {
+        AutoBytes::Auto => host_free_bytes / 2,
+        AutoBytes::Bytes(bytes) => bytes,
+    };
+    let left_bytes = budget_bytes.saturating_sub(decode_window_bytes(config, decoder_bytes));
+    match (config.cache.enable_cache, config.cache.memory_bytes) {
+        (Switch::Off, _) => 0,
+        (_, AutoBytes::Auto) => left_bytes,
+        (_, AutoBytes::Bytes(bytes)) => bytes.min(left_bytes),
+    }
+}
+
+/// Host memory of the loader: the clips that wait, one batch in use, and a decoder of `decoder_bytes` in every worker.
+#[must_use]
+pub fn decode_window_bytes(config: &Config, decoder_bytes: u64) -> u64 {
+    let loader = &config.dataloader;
+    let workers = loader.num_workers.max(1) as u64;
+    let batches = if loader.num_workers == 0 { 1 } else { workers * loader.prefetch_factor as u64 + 1 };
+    let [height, width] = config.data.frame_size;
+    let clip_bytes = (config.data.max_frames * 3 * height * width) as u64;
+    batches * config.training.batch_size.clips() as u64 * clip_bytes + workers * decoder_bytes
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::config::BatchSize;
+
+    const MIB: u64 = 1 << 20;
+
+    #[test]
+    fn the_loader_holds_a_window_of_batches() {
+        let mut config = Config::default();
+        config.training.batch_size = BatchSize::Clips(4);
+        config.data.max_frames = 10;
+        config.data.frame_size = [100, 50];
+        let batch_bytes = 4 * 10 * 3 * 100 * 50;
+        for (workers, prefetch, batches, decoders) in [(2, 3, 7, 2), (0, 3, 1, 1)] {
+            config.dataloader.num_workers = workers;
+            config.dataloader.prefetch_factor = prefetch;
+            assert_eq!(decode_window_bytes(&config, 64 * MIB), batches * batch_bytes + decoders * 64 * MIB);
+        }
+    }
+}

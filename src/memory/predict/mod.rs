@@ -1,0 +1,13 @@
+//! Predictions from the configuration alone: peak memory of a step, host memory of the loader, expected speed.
+
+mod estimate;
+mod layers;
+mod loader;
+mod speed;
+mod step;
+
+pub use estimate::{Breakdown, DeviceKind, Estimate};
+pub use layers::{learning_parameter_count, parameter_count};
+pub use loader::{cache_budget_bytes, decode_window_bytes};
+pub use speed::expected_speed;
+pub use step::{evaluation_step, training_step};

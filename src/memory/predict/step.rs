@@ -1,0 +1,205 @@
+//! Prediction of the peak memory of one training or evaluation step, from the configuration alone.
+//!
+//! The prediction walks through the network in the order of forward and backward, and adds up the tensors that are
+//! alive. It runs nothing, so it also answers for a GPU of another machine.
+
+use std::ops::Range;
+
+use super::estimate::{Breakdown, DeviceKind, Estimate};
+use super::layers::{ConvNorm, Head, ResNet, learning_parameter_count, network, parameter_count};
+use crate::config::{Config, OptimizerChoice};
+use crate::torch::Format;
+
+const MIB: u64 = 1 << 20;
+const F32_BYTES: u64 = 4;
+/// Max-pooling keeps the positions of the maxima as 64-bit numbers.
+const POOL_INDEX_BYTES: u64 = 8;
+
+/// The CUDA context and the kernels that it loads, outside of libtorch's allocator. PyTorch users and developers report
+/// 290 to 400 MB since kernels are loaded when first used; the first step loads those of cuDNN and cuBLAS.
+const CUDA_CONTEXT_BYTES: u64 = 450 * MIB;
+/// libtorch gives cuBLAS a workspace of 8 MiB, 32 MiB on Hopper, and cuBLASLt as much.
+const CUBLAS_WORKSPACE_BYTES: u64 = 64 * MIB;
+/// Scratch of cuDNN for a convolution, which has no documented bound; autotuning also tries algorithms that take more.
+const CUDNN_WORKSPACE_BYTES: u64 = 128 * MIB;
+const CUDNN_AUTOTUNE_BYTES: u64 = 256 * MIB;
+/// Percentage of a step's tensors that the caching allocator loses to rounding and to blocks of the wrong size.
+const CUDA_FRAGMENTATION_PERCENT: u64 = 10;
+
+/// Code and scratch of oneDNN that the first step loads, with backward and without. The numbers, and the percentages
+/// below, were fitted to the `fit` settings of benches/estimate.rs on an AVX-512 CPU, and judged by the other settings.
+const ONEDNN_TRAINING_BYTES: u64 = 40 * MIB;
+const ONEDNN_FORWARD_BYTES: u64 = 30 * MIB;
+/// glibc keeps blocks below 32 MiB in a heap with holes. The holes take a percentage of the activations, up to a limit:
+/// blocks grow with the activations, and large blocks go back to the system. Activation checkpointing leaves the same
+/// holes.
+const HEAP_HOLES_TRAINING_PERCENT: u64 = 55;
+const HEAP_HOLES_MOST_BYTES: u64 = 512 * MIB;
+const HEAP_HOLES_FORWARD_PERCENT: u64 = 15;
+
+/// Peak of forward, backward and the optimizer's update on `micro_batch` clips.
+#[must_use]
+pub fn training_step(config: &Config, micro_batch: usize, device: DeviceKind, format: Format) -> Estimate {
+    let step = Step::new(config, micro_batch, format);
+    let plain = step.plain_backward();
+    let alive = if config.model.activation_checkpointing { step.recomputing_backward() } else { plain };
+    let holes_bytes = (plain.0 + plain.1) * HEAP_HOLES_TRAINING_PERCENT / 100;
+    step.estimate(config, device, alive, Some(holes_bytes.min(HEAP_HOLES_MOST_BYTES)))
+}
+
+/// Peak of a forward pass without gradients on `micro_batch` clips: validation, testing, prediction.
+#[must_use]
+pub fn evaluation_step(config: &Config, micro_batch: usize, device: DeviceKind, format: Format) -> Estimate {
+    let step = Step::new(config, micro_batch, format);
+    let transient = step.forward_peak_bytes(!config.gpu.channels_last);
+    step.estimate(config, device, (step.input_bytes, transient), None)
+}
+
+/// A network, and the clips that one forward pass works on.
+struct Step {
+    resnet: ResNet,
+    head: Head,
+    clips: u64,
+    frames: u64,
+    format: Format,
+    input_bytes: u64,
+}
+
+impl Step {
+    fn new(config: &Config, micro_batch: usize, format: Format) -> Self {
+        let (resnet, head) = network(&config.model, &config.data);
+        let clips = micro_batch as u64;
+        let frames = clips * config.data.max_frames as u64;
+        let [height, width] = config.data.frame_size;
+        // Normalised pixels in float32, and in half precision a copy that the convolutions read.
+        let pixel_bytes = F32_BYTES + if format == Format::F32 { 0 } else { format.bytes() };
+        let input_bytes = frames * 3 * (height * width) as u64 * pixel_bytes;
+        Self { resnet, head, clips, frames, format, input_bytes }
+    }
+
+    /// Bytes of `elements` numbers of every frame.
+    fn bytes(&self, elements: u64) -> u64 {
+        elements * self.frames * self.format.bytes()
+    }
+
+    /// The convolutions of some parts of the network.
+    fn convs(&self, parts: Range<usize>) -> impl Iterator<Item = &ConvNorm> {
+        self.resnet.convs.iter().filter(move |conv| parts.contains(&conv.part))
+    }
+
+    /// Bytes that the pool behind the first convolution keeps for backward.
+    fn pool_bytes(&self, parts: &Range<usize>) -> u64 {
+        let pooled = self.resnet.pooled_elements;
+        if parts.contains(&0) { self.bytes(pooled) + pooled * self.frames * POOL_INDEX_BYTES } else { 0 }
+    }
+
+    /// Bytes that some parts of the network keep for backward.
+    fn kept_bytes(&self, parts: Range<usize>) -> u64 {
+        let elements = self.convs(parts.clone()).map(|conv| conv.kept_elements).sum();
+        self.bytes(elements) + self.pool_bytes(&parts)
+    }
+
+    /// Bytes that the head keeps for backward. The head runs in float32, whatever the format.
+    fn head_bytes(&self) -> u64 {
+        self.clips * self.head.kept_elements * F32_BYTES
+    }
+
+    /// Bytes at the fullest moment of backward through some parts, with `held_bytes` alive besides. Backward frees what
+    /// a layer kept once it is past that layer; the layers still ahead of it, which come earlier in forward, are
+    /// larger.
+    fn backward_peak_bytes(&self, parts: Range<usize>, held_bytes: u64) -> u64 {
+        let mut kept_bytes = held_bytes + self.pool_bytes(&parts);
+        let mut peak_bytes = 0;
+        for conv in self.convs(parts) {
+            kept_bytes += self.bytes(conv.kept_elements);
+            // Gradients of the normalised output, of the convolution's output, and of its input.
+            peak_bytes = peak_bytes.max(kept_bytes + self.bytes(2 * conv.out_elements + conv.in_elements));
+        }
+        peak_bytes
+    }
+
+    /// Bytes of the activations that stay from forward to backward, and of the tensors that are alive only for a moment
+    /// on top of them.
+    fn plain_backward(&self) -> (u64, u64) {
+        let all = 0..self.resnet.part_inputs.len();
+        let activations = self.input_bytes + self.kept_bytes(all.clone()) + self.head_bytes();
+        (activations, self.backward_peak_bytes(all, self.input_bytes).saturating_sub(activations))
+    }
+
+    /// As [`Step::plain_backward`], with activation checkpointing: only the input of each part is kept, and backward
+    /// runs the part again from it. The result is what is alive during backward of the part that takes most, or of the
+    /// head.
+    fn recomputing_backward(&self) -> (u64, u64) {
+        let mut held_bytes = 0;
+        let mut fullest = (0, 0);
+        for (part, elements) in self.resnet.part_inputs.iter().enumerate() {
+            held_bytes += if part == 0 { self.input_bytes } else { self.bytes(*elements) };
+            let activations = held_bytes + self.kept_bytes(part..part + 1);
+            let transient = self.backward_peak_bytes(part..part + 1, held_bytes).saturating_sub(activations);
+            fullest = std::cmp::max_by_key(fullest, (activations, transient), |(kept, more)| kept + more);
+        }
+        std::cmp::max_by_key(fullest, (held_bytes + self.head_bytes(), 0), |(kept, more)| kept + more)
+    }
+
+    /// Bytes at the fullest moment of a forward pass without gradients. Only a layer's input, its output, the
+    /// normalised output and a shortcut are alive, and a copy of the layer's weights. Autocast keeps the copies of
+    /// earlier layers where weights are not views; weights in NHWC order are views. The input of the first layer, the
+    /// frames, is counted apart.
+    fn forward_peak_bytes(&self, keeps_copies: bool) -> u64 {
+        let mut copied = 0;
+        let alive = self.resnet.convs.iter().enumerate().map(|(index, conv)| {
+            copied = conv.parameters() + if keeps_copies { copied } else { 0 };
+            let besides = if index == 0 { 0 } else { conv.in_elements + conv.out_elements };
+            self.bytes(2 * conv.out_elements + besides) + self.copies_bytes(copied)
+        });
+        alive.max().unwrap_or(0)
+    }
+
+    /// Bytes of autocast's copies of `weights` weights.
+    fn copies_bytes(&self, weights: u64) -> u64 {
+        if self.format == Format::F32 { 0 } else { weights * self.format.bytes() }
+    }
+
+    /// Adds weights, gradients, optimizer state, and memory that depends on the device. `training_holes` are the bytes
+    /// of holes in the heap in training; `None` in evaluation.
+    fn estimate(
+        &self,
+        config: &Config,
+        device: DeviceKind,
+        (activations, transient): (u64, u64),
+        training_holes: Option<u64>,
+    ) -> Estimate {
+        let training = training_holes.is_some();
+        let parameters = parameter_count(&config.model);
+        // The head runs in float32 and needs no copies. In evaluation, the transient memory includes the copies.
+        let copies = if training { self.copies_bytes(self.resnet.parameters()) } else { 0 };
+        // The average of the weights is a second network.
+        let networks = if training && config.training.ema_decay.is_some() { 2 } else { 1 };
+        let weights = networks * (parameters + self.resnet.buffers()) * F32_BYTES + copies;
+        let gradients = if training { learning_parameter_count(&config.model) * F32_BYTES } else { 0 };
+        let optimizer = match config.training.optimizer {
+            OptimizerChoice::Adamw | OptimizerChoice::Adam => 2 * gradients,
+            OptimizerChoice::Sgd => gradients,
+        };
+        let (scratch, context, other) = match device {
+            DeviceKind::Cuda => {
+                let cudnn = if config.gpu.cudnn_benchmark { CUDNN_AUTOTUNE_BYTES } else { CUDNN_WORKSPACE_BYTES };
+                let margin = (activations + transient) * CUDA_FRAGMENTATION_PERCENT / 100;
+                (CUBLAS_WORKSPACE_BYTES + cudnn, CUDA_CONTEXT_BYTES, margin)
+            }
+            DeviceKind::Cpu => {
+                let forward_holes = transient * HEAP_HOLES_FORWARD_PERCENT / 100;
+                // Backward through an LSTM collects the gradients of its weights in scratch of oneDNN, which is not
+                // freed.
+                let lstm_bytes = self.head.lstm_parameters * F32_BYTES;
+                let scratch = if training { ONEDNN_TRAINING_BYTES + lstm_bytes } else { ONEDNN_FORWARD_BYTES };
+                (scratch, 0, training_holes.unwrap_or(forward_holes))
+            }
+        };
+        let workspace = transient + scratch;
+        Estimate::from(Breakdown { weights, gradients, optimizer, activations, workspace, context, other })
+    }
+}
+
+#[cfg(test)]
+mod tests;

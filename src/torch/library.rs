@@ -1,0 +1,34 @@
+//! The libtorch library itself: its version, its CUDA part, its deterministic kernels.
+
+use std::sync::OnceLock;
+
+use super::ffi;
+use super::result::Result;
+
+/// Version of the libtorch that this program was built with.
+#[must_use]
+pub fn version() -> String {
+    ffi::torch_version()
+}
+
+/// Whether a CUDA device works. The first call loads libtorch's CUDA part where there is a driver for it.
+///
+/// The linker drops `libtorch_cuda` because nothing names it, and CUDA would then be missing without a word; loading it
+/// here lets one binary serve machines with and without a GPU.
+#[must_use]
+pub fn cuda_available() -> bool {
+    static LOADED: OnceLock<bool> = OnceLock::new();
+    *LOADED.get_or_init(|| {
+        ffi::load_library(c"libcuda.so.1") && ffi::load_library(c"libtorch_cuda.so") && tch::Cuda::is_available()
+    })
+}
+
+/// Lets libtorch choose kernels that give the same numbers each time, for the life of the process; it warns where an
+/// operation has none. For CUDA: on the CPU they all do. To be called before the first tensor is on a CUDA device, and
+/// before other threads are started.
+///
+/// # Errors
+/// libtorch refuses.
+pub fn be_deterministic() -> Result<()> {
+    ffi::be_deterministic()
+}
