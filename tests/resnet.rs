@@ -96,7 +96,7 @@ fn resnets_equal_torchvision() {
         for parameter in double.parameters().iter() {
             parameter.tensor.shallow_clone().set_data(&parameter.tensor.detach().to_kind(Kind::Double));
         }
-        train(&double, &images_nchw.to_kind(Kind::Double));
+        let _ = train(&double, &images_nchw.to_kind(Kind::Double));
         assert_gradients(&double, &case, &format!("resnet{} in float64", case.depth));
 
         for channels_last in [true, false] {

@@ -440,13 +440,13 @@ fn it_learns_forgeries_and_nothing_from_shuffled_labels() {
     dfdetect::demo::make(demo.path(), 128, 5, &never).unwrap();
     let shuffled = shuffled_labels(demo.path());
 
-    let test_auc = |data: &Path| {
+    let test_auc = |data: &Path, test_split: &str, least_videos: u64| {
         let output = tempfile::tempdir().unwrap();
         let settings = [
             "data.max_frames=4",
             "data.frame_size=[112,112]",
             "data.val_split=0.15",
-            "data.test_split=0.35",
+            test_split,
             "model.temporal=mean",
             "training.epochs=16",
             "training.warmup_epochs=1",
@@ -456,14 +456,17 @@ fn it_learns_forgeries_and_nothing_from_shuffled_labels() {
         ];
         succeed(&mut train(data, output.path(), &settings));
         let report = json(&only_run(output.path()).join("report.json"));
-        assert!(report["test"]["videos"].as_u64().unwrap() >= 36, "{report}");
+        assert!(report["test"]["videos"].as_u64().unwrap() >= least_videos, "{report}");
         report["test"]["video_auc"].as_f64().unwrap()
     };
-    let learned = test_auc(demo.path());
+    let learned = test_auc(demo.path(), "data.test_split=0.35", 36);
     eprintln!("test video AUC {learned}");
     assert!(learned >= 0.9, "test video AUC {learned}");
-    let by_chance = test_auc(shuffled.path());
-    assert!((0.3..=0.7).contains(&by_chance), "test video AUC {by_chance} with shuffled labels");
+    // Whatever the network makes of them, random labels give the AUC of 80 videos a standard deviation of
+    // sqrt((40 + 40 + 1) / (12 x 40 x 40)) = 0.065, so a quarter is nearly four of these: other kernels are other draws.
+    let by_chance = test_auc(shuffled.path(), "data.test_split=0.7", 80);
+    eprintln!("with shuffled labels {by_chance}");
+    assert!((0.25..=0.75).contains(&by_chance), "test video AUC {by_chance} with shuffled labels");
 }
 
 /// Overwrites the pictures of an mp4 and leaves its index: the file opens, its frames cannot be decoded.

@@ -109,6 +109,9 @@ fn plant_lstm(detector: &Detector) {
             set(detector, "head.classifier.0.weight", &[1, state], -sign);
         }
     }
+    // States of a fixed size beside which the norm leaves red and blue their own; alone they would always come out as 1.
+    set(detector, "head.attention.out_proj.bias", &[2], 1.0);
+    set(detector, "head.attention.out_proj.bias", &[3], -1.0);
     set(detector, "head.classifier.3.weight", &[0, 0], 1.0);
     set(detector, "head.classifier.3.weight", &[0, 1], -1.0);
     set(detector, "head.classifier.3.bias", &[0], -0.05);
@@ -178,7 +181,7 @@ fn a_frame_is_as_hot_as_it_counts() {
         assert!(explanation.score > 0.5, "{temporal:?}: {}", explanation.score);
         let most = |frame: usize| explanation.heat[frame].iter().copied().fold(0.0, f32::max);
         assert_eq!((most(0), most(1)), (1.0, 0.0), "{temporal:?}");
-        assert!((0.2..0.8).contains(&most(2)), "{temporal:?}: {}", most(2));
+        assert!((0.4..0.7).contains(&most(2)), "{temporal:?}: {}", most(2));
         if temporal == Temporal::Mean {
             let redness = |color: Rgb<u8>| f32::from(color.0[0] - color.0[1]) / 255.0 - 0.01;
             assert!((most(2) - redness(DULL_RED) / redness(RED)).abs() < 1e-4, "{}", most(2));
