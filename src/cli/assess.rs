@@ -11,7 +11,7 @@ use super::pipeline::NamedSet;
 use super::{cannot_write, write_csv};
 use crate::data::{ClipSource, Label, Manifest, SkippedVideo, VideoRecord};
 use crate::drawing;
-use crate::evaluate::{Evaluation, VideoScore, samples_of};
+use crate::evaluate::{Evaluation, VideoScore, scored_videos};
 use crate::files;
 use crate::metrics::{Calibration, Metrics, calibrated, curve, operating_points};
 use crate::report::{Assessment, Assessments, DrawnOver, Mistake, RunFolder, Unit};
@@ -35,7 +35,7 @@ impl Scored<'_> {
     /// All that is said of them but for pictures.
     fn assess(&self) -> Assessment {
         let videos = &self.evaluation.videos;
-        let samples = samples_of(videos);
+        let samples = scored_videos(videos);
         let (group_of, drawn_over) = self.groups();
         let (scores, is_fake) = (&samples.scores, &samples.is_fake);
         let unreadable = self.evaluation.skipped.iter().map(|(video, reason)| {
@@ -73,7 +73,7 @@ impl Scored<'_> {
             };
             let (counted, groups): (Vec<_>, Vec<_>) =
                 videos.iter().zip(group_of).filter(|(score, _)| counts(score)).unzip();
-            samples_of(counted).metrics_with_intervals(&groups)
+            scored_videos(counted).metrics_with_intervals(&groups)
         };
         values.iter().map(|value| ((*value).to_owned(), metrics(value))).collect()
     }

@@ -1,16 +1,16 @@
-//! The stack machine that pickles are programs for, as far as data needs it.
+//! The stack machine that executes pickles, restricted to plain data.
 //!
-//! Of all the functions that a pickle may ask for it knows those that describe tensors; it runs none of them but writes down
-//! what they were called with. Anything else is refused. Every instruction makes at most one object, so that memory is
-//! bounded by the length of the pickle; what is copied has limits of its own.
+//! Of the functions that a pickle may name it knows only those that describe tensors. It calls none of them, and only records
+//! their arguments; anything else is refused. Every instruction creates at most one object, so that the length of the pickle
+//! bounds memory; copied names and shapes have limits of their own.
 
 use std::collections::HashMap;
 
 use tch::Kind;
 
-use super::pickle::{Function, Handle, MAX_NAME_BYTES, Object, Problem, Window};
+use super::pickle_object::{Function, Handle, MAX_NAME_BYTES, Object, Problem, StridedView};
 
-/// No weights have more.
+/// Tensors with more dimensions are refused.
 const MAX_DIMENSIONS: usize = 16;
 
 fn function(module: &str, name: &str) -> Result<Function, Problem> {
@@ -36,14 +36,14 @@ fn function(module: &str, name: &str) -> Result<Function, Problem> {
     }
 }
 
-/// A name out of a file for an error: short, and without what a terminal would obey.
+/// A name out of a file for an error message: shortened, with control characters escaped.
 fn shown(module: &str, name: &str) -> String {
     let short: String = format!("{module}.{name}").chars().take(100).collect();
     format!("`{}`", short.escape_debug())
 }
 
-/// A pickle on its way.
-pub(super) struct Machine<'b> {
+/// A pickle while it is executed.
+pub(super) struct Unpickler<'b> {
     bytes: &'b [u8],
     at: usize,
     objects: Vec<Object>,
@@ -53,29 +53,29 @@ pub(super) struct Machine<'b> {
     memo: HashMap<u32, Handle>,
 }
 
-impl<'b> Machine<'b> {
-    /// Goes through the pickle that `bytes` begin with, to its end: the objects, the one it is all about, and its length.
+impl<'b> Unpickler<'b> {
+    /// Executes the pickle that `bytes` begin with. Returns its objects, the index of the root object, and its length.
     pub fn run(bytes: &'b [u8]) -> Result<(Vec<Object>, Handle, usize), Problem> {
-        let mut machine =
+        let mut unpickler =
             Self { bytes, at: 0, objects: Vec::new(), stack: Vec::new(), marks: Vec::new(), memo: HashMap::new() };
         loop {
-            let at = machine.at;
-            let opcode = machine.byte()?;
+            let at = unpickler.at;
+            let opcode = unpickler.byte()?;
             if opcode == b'.' {
-                let root = machine.pop()?;
-                return Ok((machine.objects, root, machine.at));
+                let root = unpickler.pop()?;
+                return Ok((unpickler.objects, root, unpickler.at));
             }
-            machine.execute(opcode).map_err(|problem| format!("byte {at} of the pickle: {problem}"))?;
+            unpickler.execute(opcode).map_err(|problem| format!("byte {at} of the pickle: {problem}"))?;
         }
     }
 
-    /// One instruction; their names are in Python's `pickletools`.
+    /// Executes one instruction; Python's `pickletools` documents them.
     fn execute(&mut self, opcode: u8) -> Result<(), Problem> {
         match opcode {
             0x80 => self.at = self.after(1)?,
             0x95 => self.at = self.after(8)?,
             b'(' => self.marks.push(self.stack.len()),
-            // Attributes go the same way: those of a state dict say which version its layers had.
+            // `b` (BUILD) sets attributes, which are dropped: those of a state dict are versions of its layers.
             b'0' | b'b' => {
                 self.pop()?;
             }
@@ -135,7 +135,7 @@ impl<'b> Machine<'b> {
         Ok(())
     }
 
-    /// Where `count` more bytes end.
+    /// The position `count` bytes further on.
     fn after(&self, count: usize) -> Result<usize, Problem> {
         let end = self.at.checked_add(count).filter(|end| *end <= self.bytes.len());
         end.ok_or_else(|| "the pickle ends too early".into())
@@ -188,12 +188,12 @@ impl<'b> Machine<'b> {
 
     fn int(&mut self, width: usize) -> Result<(), Problem> {
         let number = self.number(width)? as i64;
-        // Only the widest has a sign.
+        // Only the 4-byte form is signed.
         self.push(Object::Int(if width == 4 { i64::from(number as i32) } else { number }));
         Ok(())
     }
 
-    /// As many bytes as the first one says, the last of them with the sign.
+    /// A signed little-endian number; the first byte is its length.
     fn long(&mut self) -> Result<(), Problem> {
         let width = usize::from(self.byte()?);
         let bytes = self.take(width)?;
@@ -223,7 +223,7 @@ impl<'b> Machine<'b> {
         Ok(())
     }
 
-    /// The object on top, which stays there.
+    /// The object on top of the stack, which is not popped.
     fn top(&mut self) -> Result<&mut Object, Problem> {
         let top = *self.stack.last().ok_or("the stack is empty")?;
         Ok(&mut self.objects[top])
@@ -275,17 +275,17 @@ impl<'b> Machine<'b> {
         match (function, arguments.as_slice()) {
             (Function::OrderedDict, []) => self.push(Object::Dict(Vec::new())),
             (Function::RebuildTensor, [storage, offset, size, stride, ..]) => {
-                let window = self.window(*storage, *offset, *size, *stride)?;
-                self.push(Object::Tensor(Box::new(window)));
+                let view = self.view(*storage, *offset, *size, *stride)?;
+                self.push(Object::Tensor(Box::new(view)));
             }
-            // The parameter's numbers are those of the tensor it was made of.
+            // A parameter is represented by its tensor.
             (Function::RebuildParameter, [tensor, ..]) => self.stack.push(*tensor),
             _ => return Err("a call with other arguments than PyTorch writes".into()),
         }
         Ok(())
     }
 
-    /// A storage: `("storage", class, key, device, length)`, and in the old format which part of another it is.
+    /// A storage: `("storage", class, key, device, length)`, in the old format followed by view metadata, which must be `None`.
     fn persistent(&mut self) -> Result<(), Problem> {
         let id = self.pop()?;
         let unexpected = "a reference to something that is no storage";
@@ -309,18 +309,18 @@ impl<'b> Machine<'b> {
         Ok(())
     }
 
-    fn window(&self, storage: Handle, offset: Handle, size: Handle, stride: Handle) -> Result<Window, Problem> {
+    fn view(&self, storage: Handle, offset: Handle, size: Handle, stride: Handle) -> Result<StridedView, Problem> {
         let Object::Storage { key, kind, len } = &self.objects[storage] else {
             return Err("a tensor without a storage".into());
         };
         let Object::Int(offset) = self.objects[offset] else { return Err("a tensor's offset is no number".into()) };
         let (size, stride) = (self.ints(size)?, self.ints(stride)?);
-        let window = Window { storage: key.clone(), kind: *kind, storage_len: *len, offset, size, stride };
-        match window.end() {
-            Some(end) if end <= *len => Ok(window),
+        let view = StridedView { storage: key.clone(), kind: *kind, storage_len: *len, offset, size, stride };
+        match view.end() {
+            Some(end) if end <= *len => Ok(view),
             _ => Err(format!(
                 "a tensor {:?} with strides {:?} from {offset} on does not fit its storage of {len} numbers",
-                window.size, window.stride
+                view.size, view.stride
             )),
         }
     }

@@ -1,10 +1,26 @@
-//! Scores in 15 bins of equal width, and the shares of fakes in them.
+//! The bins of a reliability diagram: scores in 15 bins of equal width, and the share of fakes in each.
 
-use super::calibration::CalibrationBin;
+use serde::{Deserialize, Serialize};
 
+/// Number of bins.
 const BINS: usize = 15;
 
-/// Weights and sums of each bin.
+/// Videos with about the same score.
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+pub struct CalibrationBin {
+    /// Lower edge: scores are above it, except in the first bin, which includes 0.
+    pub lower: f64,
+    /// Upper edge: scores are at most this.
+    pub upper: f64,
+    /// Number of videos.
+    pub videos: usize,
+    /// Their mean score.
+    pub mean_score: f64,
+    /// Share of fakes among them.
+    pub fake_share: f64,
+}
+
+/// Weighted sums over one bin.
 #[derive(Debug, Clone, Copy, Default)]
 struct Bin {
     weight: f64,
@@ -12,11 +28,13 @@ struct Bin {
     fakes: f64,
 }
 
+/// All bins, empty ones included.
 #[derive(Debug)]
 pub(super) struct Bins([Bin; BINS]);
 
 impl Bins {
-    /// A score on an edge belongs to the bin below it, as in scikit-learn.
+    /// Sorts scores into bins; `weight(i)` is the weight of score `i`. A score on an edge belongs to the bin below it, as in
+    /// scikit-learn.
     pub fn of(scores: &[f64], is_fake: &[bool], weight: impl Fn(usize) -> f64) -> Self {
         let mut bins = [Bin::default(); BINS];
         for (index, (score, fake)) in scores.iter().zip(is_fake).enumerate() {
@@ -29,14 +47,15 @@ impl Bins {
         Self(bins)
     }
 
-    /// Mean distance of scores from shares of fakes, by weight; `None` where nothing counts.
+    /// The expected calibration error: the weighted mean distance between mean score and share of fakes. `None` where the
+    /// weights add up to 0.
     pub fn expected_error(&self) -> Option<f64> {
         let weight: f64 = self.0.iter().map(|bin| bin.weight).sum();
         let distance: f64 = self.0.iter().map(|bin| (bin.scores - bin.fakes).abs()).sum();
         (weight > 0.0).then(|| distance / weight)
     }
 
-    /// Those that have videos.
+    /// The bins that have videos.
     pub fn filled(&self) -> Vec<CalibrationBin> {
         let filled = self.0.iter().enumerate().filter(|(_, bin)| bin.weight > 0.0);
         filled

@@ -1,8 +1,8 @@
-//! Backward through the backbone without having kept its activations: it is cut into segments, of which only the inputs
-//! are kept, and each is run again with a graph when its turn comes, last first (Chen et al. 2016).
+//! Activation checkpointing of the backbone (Chen et al. 2016): forward keeps only the inputs of its segments; backward runs
+//! each segment again with a graph, last first.
 //!
-//! Activation checkpointing has a segment for each stage; a clip that is cut along time has the whole backbone in one.
-//! Batch norm normalises alike both times, and only the first time moves its running statistics.
+//! With `activation_checkpointing` each stage is a segment; for a clip that is cut along time the whole backbone is one.
+//! Batch norm normalises with the same statistics both times; only the first pass updates the running ones.
 
 use std::ops::Range;
 
@@ -13,7 +13,7 @@ use super::mode::Mode;
 use super::resnet::PARTS;
 use crate::torch::{self, Autocast, Result};
 
-/// What each segment of the backbone gets as its input, first to last.
+/// The input of each segment of the backbone, first to last.
 #[derive(Debug)]
 pub struct SegmentInputs(Vec<Tensor>);
 
@@ -21,17 +21,17 @@ impl Detector {
     /// Whether stages are recomputed in backward, so that a step needs [`Detector::backward`].
     #[must_use]
     pub fn recomputes(&self) -> bool {
-        self.parts_a_segment < PARTS
+        self.parts_per_segment < PARTS
     }
 
-    /// Runs all segments but the last on normalised images `[N, 3, H, W]`, without a graph.
+    /// Runs all segments but the last on normalised images `[N, 3, H, W]`, without a graph, and keeps their inputs.
     ///
     /// # Errors
     /// Out of memory, or shapes that do not fit.
     pub fn segment_inputs(&self, images_nchw: Tensor, mode: Mode) -> Result<SegmentInputs> {
         let _no_grad = tch::no_grad_guard();
         let mut inputs = vec![images_nchw];
-        for segment in 0..PARTS.div_ceil(self.parts_a_segment) - 1 {
+        for segment in 0..PARTS.div_ceil(self.parts_per_segment) - 1 {
             inputs.push(self.segment(segment, &inputs[segment], mode)?);
         }
         Ok(SegmentInputs(inputs))
@@ -46,8 +46,8 @@ impl Detector {
         self.segment(inputs.len() - 1, &inputs[inputs.len() - 1], mode)
     }
 
-    /// Adds to the weights' gradients what `gradient_nf`, that of the features, makes of them. Each segment runs once
-    /// more, and its input is let go with it; those before the first that learns do not.
+    /// Backpropagates `gradient_nf`, the gradient of the features, and accumulates the weights' gradients. Each segment runs
+    /// once more, and its input is freed after it; segments before the first trainable one do not run.
     ///
     /// # Errors
     /// Out of memory.
@@ -55,12 +55,12 @@ impl Detector {
         let mut gradient = gradient_nf.shallow_clone();
         for (segment, input) in inputs.into_iter().enumerate().rev() {
             let parts = self.parts_of(segment);
-            if parts.end <= self.backbone.first_learning {
+            if parts.end <= self.backbone.first_trainable {
                 break;
             }
-            let is_first = parts.start <= self.backbone.first_learning;
+            let is_first = parts.start <= self.backbone.first_trainable;
             let input = input.f_detach()?.f_set_requires_grad(!is_first)?;
-            let output = self.segment(segment, &input, mode.again())?;
+            let output = self.segment(segment, &input, mode.recompute())?;
             torch::backward(&output, &gradient)?;
             if !is_first {
                 gradient = input.f_grad()?;
@@ -70,13 +70,13 @@ impl Detector {
     }
 
     fn parts_of(&self, segment: usize) -> Range<usize> {
-        let first = segment * self.parts_a_segment;
-        first..(first + self.parts_a_segment).min(PARTS)
+        let first = segment * self.parts_per_segment;
+        first..(first + self.parts_per_segment).min(PARTS)
     }
 
     fn segment(&self, segment: usize, x: &Tensor, mode: Mode) -> Result<Tensor> {
-        // One autocast region a segment: the low-precision copies of weights that it keeps have a graph or have none, as
-        // the first use of them had.
+        // One autocast region per segment: autocast caches low-precision copies of weights, and a cached copy has a graph only
+        // if its first use had one.
         let _autocast = Autocast::enter(self.device(), self.format())?;
         let parts = self.parts_of(segment);
         let is_last = parts.end == PARTS;

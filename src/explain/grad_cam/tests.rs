@@ -154,8 +154,8 @@ fn heat_lies_on_the_planted_evidence_and_moves_with_it() {
                 // In both frames a red square, and a blue one at the other's place.
                 let [a, b] = squares;
                 let pixels = [[a, b], [b, a]].map(|[red, blue]| frame(&mut random, side, &[(BLUE, blue), (RED, red)]));
-                let for_fake = clip(&detector, pixels.to_vec(), true).unwrap();
-                let for_real = clip(&detector, pixels.to_vec(), false).unwrap();
+                let for_fake = explain_clip(&detector, pixels.to_vec(), true).unwrap();
+                let for_real = explain_clip(&detector, pixels.to_vec(), false).unwrap();
                 for number in 0..2 {
                     assert_lies_on(&for_fake, number, squares[number], &format!("{what}, fake"));
                     assert_lies_on(&for_real, number, squares[1 - number], &format!("{what}, real"));
@@ -174,7 +174,7 @@ fn a_frame_is_as_hot_as_it_counts() {
         let detector = sees_red_and_blue(temporal);
         let at = [30, 44];
         let frames = [&[(RED, at)][..], &[], &[(DULL_RED, at)]].map(|squares| frame(&mut random, 128, squares));
-        let explanation = clip(&detector, frames.to_vec(), true).unwrap();
+        let explanation = explain_clip(&detector, frames.to_vec(), true).unwrap();
         assert!(explanation.score > 0.5, "{temporal:?}: {}", explanation.score);
         let most = |frame: usize| explanation.heat[frame].iter().copied().fold(0.0, f32::max);
         assert_eq!((most(0), most(1)), (1.0, 0.0), "{temporal:?}");
@@ -189,7 +189,7 @@ fn a_frame_is_as_hot_as_it_counts() {
             assert!((weights.iter().sum::<f64>() - 1.0).abs() < 1e-5, "{weights:?}");
             assert!(weights[0] > weights[1] && weights[0] > 1.0 / 3.0, "the red frame is looked at most: {weights:?}");
         }
-        let grey = clip(&detector, vec![frame(&mut random, 128, &[])], false).unwrap();
+        let grey = explain_clip(&detector, vec![frame(&mut random, 128, &[])], false).unwrap();
         assert!(grey.score < 0.5, "{temporal:?}: {}", grey.score);
     }
 }
@@ -209,7 +209,7 @@ fn scores_are_those_of_a_plain_pass_and_nothing_stays_behind() {
     let mut random = ChaCha8Rng::seed_from_u64(4);
     // More frames than fit in a pass.
     let frames: Vec<_> = (0..11).map(|_| frame(&mut random, 128, &[])).collect();
-    let explanation = clip(&detector, frames.clone(), true).unwrap();
+    let explanation = explain_clip(&detector, frames.clone(), true).unwrap();
     let plain = {
         let _no_grad = tch::no_grad_guard();
         let frames_bthwc = pixels(&frames).unwrap().unsqueeze(0);

@@ -1,32 +1,33 @@
-//! The scores of a set of videos, and all that is said of them: as they are, and as bootstrap samples would have it.
+//! The scores of a set of videos: their metrics, with bootstrap confidence intervals.
 
 use std::collections::{BTreeMap, BTreeSet};
 
 use rand::{Rng, SeedableRng};
 use rand_chacha::ChaCha8Rng;
 
-use super::bins::Bins;
-use super::ranking::{Ranking, auc, average_precision, equal_error_rate};
-use super::{Interval, Metrics, mean, nll};
+use super::calibration_bins::Bins;
+use super::log_loss::{nll, weighted_mean};
+use super::ranking::{Ranking, average_precision, equal_error_rate, roc_auc};
+use super::video_metrics::{Interval, Metrics};
 
 const BOOTSTRAP_SAMPLES: usize = 2000;
-/// The same intervals each time.
+/// Fixed, so that equal scores have equal intervals.
 const SEED: u64 = 0;
 
-/// Scores of videos, and of their frames.
+/// Scores of videos and of their frames, with labels.
 #[derive(Debug, Clone, Default)]
-pub struct Samples {
+pub struct ScoredVideos {
     /// Probability of fake of each video.
     pub scores: Vec<f64>,
-    /// What each video is.
+    /// The label of each video.
     pub is_fake: Vec<bool>,
     frame_scores: Vec<f64>,
     video_of_frame: Vec<usize>,
     clips: usize,
 }
 
-impl Samples {
-    /// Adds a video whose score is that of so many clips.
+impl ScoredVideos {
+    /// Adds a video with its score, which was pooled from `clips` clips.
     pub fn push(&mut self, score: f64, is_fake: bool, frame_scores: &[f64], clips: usize) {
         self.clips += clips;
         self.frame_scores.extend_from_slice(frame_scores);
@@ -47,7 +48,7 @@ impl Samples {
     pub fn metrics_with_intervals(&self, group_of: &[usize]) -> Metrics {
         assert_eq!(group_of.len(), self.scores.len(), "one group a video");
         let ranked = self.ranked();
-        // Of a part of the videos, some groups may have none.
+        // A subset of the videos may lack some groups: groups are renumbered without gaps.
         let present: BTreeSet<usize> = group_of.iter().copied().collect();
         let groups = present.len();
         let place: BTreeMap<usize, usize> = present.into_iter().zip(0..).collect();
@@ -71,41 +72,41 @@ impl Samples {
         }
     }
 
-    fn ranked(&self) -> RankedSamples<'_> {
+    fn ranked(&self) -> RankedVideos<'_> {
         let frame_is_fake: Vec<_> = self.video_of_frame.iter().map(|video| self.is_fake[*video]).collect();
-        RankedSamples {
-            samples: self,
+        RankedVideos {
+            scored: self,
             videos: Ranking::new(&self.scores, &self.is_fake),
             frames: Ranking::new(&self.frame_scores, &frame_is_fake),
         }
     }
 }
 
-/// Sorted once, weighed often.
-struct RankedSamples<'a> {
-    samples: &'a Samples,
+/// Videos and frames by rank: sorted once, used with the weights of each bootstrap sample.
+struct RankedVideos<'a> {
+    scored: &'a ScoredVideos,
     videos: Option<Ranking>,
     frames: Option<Ranking>,
 }
 
-impl RankedSamples<'_> {
-    /// Where video `i` counts `weight(i)` times.
+impl RankedVideos<'_> {
+    /// All metrics, with `weight(i)` as the weight of video `i`.
     fn metrics(&self, weight: impl Fn(usize) -> f64) -> Metrics {
-        let Samples { scores, is_fake, video_of_frame, .. } = self.samples;
+        let ScoredVideos { scores, is_fake, video_of_frame, .. } = self.scored;
         let ties = self.videos.as_ref().and_then(|ranking| ranking.ties(&weight));
         let frame_ties = self.frames.as_ref().and_then(|ranking| ranking.ties(|frame| weight(video_of_frame[frame])));
         let each = || scores.iter().copied().zip(is_fake.iter().copied()).enumerate();
         let share = |counts: fn(f64, bool) -> bool, hit: fn(f64, bool) -> bool| {
             let counted = each().filter(|(_, (score, fake))| counts(*score, *fake));
-            mean(counted.map(|(i, (score, fake))| (f64::from(u8::from(hit(score, fake))), weight(i))))
+            weighted_mean(counted.map(|(i, (score, fake))| (f64::from(u8::from(hit(score, fake))), weight(i))))
         };
         let is_right = |score: f64, fake: bool| (score >= 0.5) == fake;
         let acc_real = share(|_, fake| !fake, is_right);
         let acc_fake = share(|_, fake| fake, is_right);
         let precision = share(|score, _| score >= 0.5, |_, fake| fake);
         Metrics {
-            frame_auc: frame_ties.map(|ties| auc(&ties)),
-            video_auc: ties.as_ref().map(|ties| auc(ties)),
+            frame_auc: frame_ties.map(|ties| roc_auc(&ties)),
+            video_auc: ties.as_ref().map(|ties| roc_auc(ties)),
             eer: ties.as_ref().map(|ties| equal_error_rate(ties)),
             ap: ties.as_ref().map(|ties| average_precision(ties)),
             acc: share(|_, _| true, is_right),
@@ -117,10 +118,10 @@ impl RankedSamples<'_> {
             log_loss: self
                 .videos
                 .as_ref()
-                .and_then(|_| mean(each().map(|(i, (score, fake))| (nll(score, fake), weight(i))))),
+                .and_then(|_| weighted_mean(each().map(|(i, (score, fake))| (nll(score, fake), weight(i))))),
             ece: self.videos.as_ref().and_then(|_| Bins::of(scores, is_fake, &weight).expected_error()),
             videos: scores.len(),
-            clips: self.samples.clips,
+            clips: self.scored.clips,
             ..Metrics::default()
         }
     }
@@ -130,8 +131,8 @@ fn harmonic_mean(a: f64, b: f64) -> f64 {
     if a + b > 0.0 { 2.0 * a * b / (a + b) } else { 0.0 }
 }
 
-/// From the 2.5th to the 97.5th percentile, linearly interpolated. `None` where a metric is defined in too few samples to
-/// say: a class may be missing in some.
+/// The 2.5th and 97.5th percentiles, linearly interpolated. `None` where fewer than half of the bootstrap samples define the
+/// metric: a class may be missing in a sample.
 fn interval(mut values: Vec<f64>) -> Option<Interval> {
     if values.len() < BOOTSTRAP_SAMPLES / 2 {
         return None;
@@ -151,9 +152,9 @@ mod tests {
     use super::*;
 
     /// Of `n` videos, half of them fake, with overlapping scores.
-    fn samples(n: usize) -> Samples {
+    fn samples(n: usize) -> ScoredVideos {
         let mut random = ChaCha8Rng::seed_from_u64(7);
-        let mut samples = Samples::default();
+        let mut samples = ScoredVideos::default();
         for i in 0..n {
             let score = 0.7 * random.random::<f64>() + if i % 2 == 0 { 0.3 } else { 0.0 };
             samples.push(score, i % 2 == 0, &[score, (score + 0.1).min(1.0)], 1);
@@ -179,7 +180,7 @@ mod tests {
     #[test]
     fn what_is_grouped_counts_once() {
         let single = samples(60);
-        let mut copies = Samples::default();
+        let mut copies = ScoredVideos::default();
         let mut group_of = Vec::new();
         for i in 0..60 {
             for _ in 0..4 {
@@ -200,13 +201,13 @@ mod tests {
     #[test]
     fn one_group_or_one_class_says_nothing_of_chance() {
         let one_class = {
-            let mut samples = Samples::default();
+            let mut samples = ScoredVideos::default();
             [0.2, 0.7, 0.9].iter().for_each(|score| samples.push(*score, true, &[*score], 1));
             samples
         };
         let metrics = one_class.metrics_with_intervals(&[0, 1, 2]);
         assert_eq!((metrics.video_auc_ci95, metrics.eer_ci95), (None, None));
         assert!(metrics.acc_ci95.is_some());
-        assert_eq!(Samples::default().metrics_with_intervals(&[]).acc_ci95, None);
+        assert_eq!(ScoredVideos::default().metrics_with_intervals(&[]).acc_ci95, None);
     }
 }

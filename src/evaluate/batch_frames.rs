@@ -1,4 +1,4 @@
-//! From the bytes of a batch to images on the network's device, some frames at a time.
+//! The frames of a batch, and their conversion from bytes to images on the network's device.
 
 use std::ops::Range;
 
@@ -21,20 +21,20 @@ pub struct Frames<'a> {
 }
 
 impl Frames<'_> {
-    /// How many clips they make: one a video, or several where the batch was read with longer clips.
+    /// Number of clips: one per video, or several where the batch was read with longer clips.
     #[must_use]
     pub fn clips(&self) -> usize {
         self.batch.frames_bthwc.len() / self.spec.clip_bytes()
     }
 
-    /// The frames of some clips.
+    /// The range of frames of some clips.
     #[must_use]
     pub fn of_clips(&self, clips: &Range<usize>) -> Range<usize> {
         clips.start * self.spec.frames..clips.end * self.spec.frames
     }
 
-    /// Normalised images `[N, 3, H, W]` on the detector's device. Pixels travel as bytes and become floats there, or become
-    /// floats first where the cut says so.
+    /// Normalised images `[N, 3, H, W]` on the detector's device. Pixels are transferred as bytes and converted to floats there;
+    /// with `cut.host_preprocessing` they are converted first.
     ///
     /// # Errors
     /// Out of memory.

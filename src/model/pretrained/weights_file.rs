@@ -1,7 +1,7 @@
-//! Files of weights: where in them each tensor lies. PyTorch's zip files, its older format, and safetensors.
+//! Files of weights and the place of each tensor in them: PyTorch's zip files, its older format, and safetensors.
 //!
-//! A file is taken apart into windows on its bytes first, all of them checked to lie within it; numbers are read when a
-//! tensor is asked for. Nothing in a file is code to this program.
+//! Opening a file finds its tensors and checks that all of them lie within it; their numbers are read on request. Nothing in
+//! a file is executed.
 
 use std::collections::HashMap;
 use std::fs::File;
@@ -13,34 +13,36 @@ use safetensors::tensor::{Dtype, Metadata, TensorInfo};
 use tch::{Kind, Tensor};
 use zip::{CompressionMethod, ZipArchive};
 
-use super::PretrainedError;
-use super::pickle::{self, Pickle, Problem, Window};
+use super::error::PretrainedError;
+use super::pickle::{self, Pickle};
+use super::pickle_object::{Problem, StridedView};
 
 const ZIP: &[u8] = b"PK\x03\x04";
 /// The pickled number that PyTorch's files before version 1.6 begin with.
 const OLD: &[u8] = b"\x80\x02\x8a\x0al\xfc\x9cF\xf9 j\xa8P\x19.";
-/// As the safetensors crate has it.
+/// The limit of the safetensors crate.
 const MAX_HEADER_BYTES: u64 = 100_000_000;
 
-/// A tensor in a file, not read yet.
+/// A tensor in a file: its name, shape and place.
 #[derive(Debug)]
-pub(super) struct Stored {
+pub(super) struct StoredTensor {
     pub name: String,
     pub size: Vec<i64>,
     stride: Vec<i64>,
     offset: i64,
     kind: Kind,
-    /// The storage's bytes in the file.
+    /// Position of the storage in the file, in bytes.
     start: u64,
+    /// Length of the storage in bytes.
     len: u64,
 }
 
-/// A file of weights.
+/// An open file of weights.
 #[derive(Debug)]
 pub(super) struct WeightsFile {
     path: PathBuf,
     file: File,
-    pub tensors: Vec<Stored>,
+    pub tensors: Vec<StoredTensor>,
 }
 
 impl WeightsFile {
@@ -58,7 +60,7 @@ impl WeightsFile {
     }
 
     /// Reads the numbers of one of its tensors.
-    pub fn read(&self, stored: &Stored) -> Result<Tensor, PretrainedError> {
+    pub fn read(&self, stored: &StoredTensor) -> Result<Tensor, PretrainedError> {
         let length = usize::try_from(stored.len).unwrap_or(usize::MAX);
         let mut bytes = Vec::new();
         bytes.try_reserve_exact(length).map_err(|error| {
@@ -98,7 +100,7 @@ impl From<&str> for Failure {
     }
 }
 
-fn find_tensors(file: &File) -> Result<Vec<Stored>, Failure> {
+fn find_tensors(file: &File) -> Result<Vec<StoredTensor>, Failure> {
     let file_len = file.metadata()?.len();
     let mut head = Vec::new();
     file.take(OLD.len() as u64).read_to_end(&mut head)?;
@@ -112,7 +114,7 @@ fn find_tensors(file: &File) -> Result<Vec<Stored>, Failure> {
 }
 
 /// `NAME/data.pkl` describes the tensors, `NAME/data/KEY` are the storages, none of them compressed.
-fn find_in_zip(file: &File, file_len: u64) -> Result<Vec<Stored>, Failure> {
+fn find_in_zip(file: &File, file_len: u64) -> Result<Vec<StoredTensor>, Failure> {
     let broken = |error: zip::result::ZipError| Failure::Problem(format!("this is no whole zip file ({error})"));
     let mut archive = ZipArchive::new(BufReader::new(file)).map_err(broken)?;
     let name = archive.file_names().find(|name| name.ends_with("/data.pkl")).map(str::to_owned);
@@ -131,22 +133,22 @@ fn find_in_zip(file: &File, file_len: u64) -> Result<Vec<Stored>, Failure> {
         }
     }
     let mut places = HashMap::new();
-    for (_, window) in pickle.tensors()? {
-        if !places.contains_key(&window.storage) {
-            let name = format!("{home}data/{}", window.storage);
+    for (_, view) in pickle.tensors()? {
+        if !places.contains_key(&view.storage) {
+            let name = format!("{home}data/{}", view.storage);
             let entry = archive.by_name(&name).map_err(|_| format!("{name:?} is missing in it"))?;
             if entry.compression() != CompressionMethod::Stored {
                 return Err(format!("{name:?} is compressed, which PyTorch does not do").into());
             }
-            places.insert(window.storage.clone(), (entry.data_start(), entry.size()));
+            places.insert(view.storage.clone(), (entry.data_start(), entry.size()));
         }
     }
-    place(&pickle, &places, file_len)
+    stored_tensors(&pickle, &places, file_len)
 }
 
 /// Pickles one after the other: a number, a version, facts about the machine, the tensors, the order of the storages.
 /// Then each storage: eight bytes with its length in numbers, and the numbers.
-fn find_in_old_format(mut file: &File, file_len: u64) -> Result<Vec<Stored>, Failure> {
+fn find_in_old_format(mut file: &File, file_len: u64) -> Result<Vec<StoredTensor>, Failure> {
     let mut bytes = Vec::new();
     file.seek(SeekFrom::Start(0))?;
     file.take(pickle::MAX_BYTES as u64).read_to_end(&mut bytes)?;
@@ -170,7 +172,7 @@ fn find_in_old_format(mut file: &File, file_len: u64) -> Result<Vec<Stored>, Fai
         places.insert(key.to_owned(), (begin, end - begin));
         start = end;
     }
-    place(&pickle, &places, file_len)
+    stored_tensors(&pickle, &places, file_len)
 }
 
 fn within_limit(bytes: &[u8]) -> Result<&[u8], Problem> {
@@ -180,23 +182,27 @@ fn within_limit(bytes: &[u8]) -> Result<&[u8], Problem> {
     Ok(bytes)
 }
 
-/// Puts windows and storages together; `places` are starts and lengths in bytes.
-fn place(pickle: &Pickle, places: &HashMap<String, (u64, u64)>, file_len: u64) -> Result<Vec<Stored>, Failure> {
-    let one = |(name, window): (String, &Window)| {
-        let (start, len) = *places.get(&window.storage).ok_or_else(|| format!("the storage of {name:?} is missing"))?;
-        let wanted = window.storage_len.checked_mul(window.kind.elt_size_in_bytes() as u64);
+/// Combines the views with their storages; `places` has the start and the length in bytes of each storage.
+fn stored_tensors(
+    pickle: &Pickle,
+    places: &HashMap<String, (u64, u64)>,
+    file_len: u64,
+) -> Result<Vec<StoredTensor>, Failure> {
+    let one = |(name, view): (String, &StridedView)| {
+        let (start, len) = *places.get(&view.storage).ok_or_else(|| format!("the storage of {name:?} is missing"))?;
+        let wanted = view.storage_len.checked_mul(view.kind.elt_size_in_bytes() as u64);
         if wanted != Some(len) || start.checked_add(len).is_none_or(|end| end > file_len) {
-            let numbers = window.storage_len;
-            return Err(format!("the storage of {name:?} has {len} bytes, not those of {numbers} {:?}", window.kind));
+            let numbers = view.storage_len;
+            return Err(format!("the storage of {name:?} has {len} bytes, not those of {numbers} {:?}", view.kind));
         }
-        let Window { kind, offset, size, stride, .. } = window.clone();
-        Ok(Stored { name, size, stride, offset, kind, start, len })
+        let StridedView { kind, offset, size, stride, .. } = view.clone();
+        Ok(StoredTensor { name, size, stride, offset, kind, start, len })
     };
     Ok(pickle.tensors()?.into_iter().map(one).collect::<Result<_, _>>()?)
 }
 
 /// Eight bytes with the header's length, a header in JSON, the numbers.
-fn find_in_safetensors(mut file: &File, file_len: u64, head: &[u8]) -> Result<Vec<Stored>, Failure> {
+fn find_in_safetensors(mut file: &File, file_len: u64, head: &[u8]) -> Result<Vec<StoredTensor>, Failure> {
     let unknown = "this is neither a file of PyTorch nor safetensors";
     let length = head.first_chunk().map(|length| u64::from_le_bytes(*length)).ok_or(unknown)?;
     if length > MAX_HEADER_BYTES || length.saturating_add(8) > file_len || head.get(8) != Some(&b'{') {
@@ -205,7 +211,7 @@ fn find_in_safetensors(mut file: &File, file_len: u64, head: &[u8]) -> Result<Ve
     let mut header = Vec::new();
     file.seek(SeekFrom::Start(8))?;
     file.take(length).read_to_end(&mut header)?;
-    // Reading it also checks that the tensors lie one after the other, each as long as its shape says.
+    // Deserialising also checks that the tensors lie one after the other, each as long as its shape requires.
     let metadata: Metadata =
         serde_json::from_slice(&header).map_err(|error| format!("its header is broken: {error}"))?;
     let start = 8 + length;
@@ -222,7 +228,7 @@ fn find_in_safetensors(mut file: &File, file_len: u64, head: &[u8]) -> Result<Ve
             stride[side - 1] = stride[side] * size[side].max(1);
         }
         let (begin, end) = info.data_offsets;
-        Ok(Stored { name, size, stride, offset: 0, kind, start: start + begin as u64, len: (end - begin) as u64 })
+        Ok(StoredTensor { name, size, stride, offset: 0, kind, start: start + begin as u64, len: (end - begin) as u64 })
     };
     Ok(metadata.tensors().into_iter().map(one).collect::<Result<_, Problem>>()?)
 }

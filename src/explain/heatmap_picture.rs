@@ -1,23 +1,23 @@
-//! Heat over frames, as pictures: one by one for a video, and side by side on a contact sheet.
+//! Pictures of heatmaps over frames: single frames for a video, and a contact sheet.
 
 use std::ops::Range;
 
 use image::imageops::{self, FilterType};
 use image::{Rgb, RgbImage};
 
-use super::Explanation;
+use super::explanation::Explanation;
 use crate::drawing::{FAINT, FAKE, GLYPH, INK, PAPER, REAL, fill, shortened, write};
 
-/// Frames on a sheet, if there are so many.
+/// Most frames on a contact sheet.
 const COLUMNS: usize = 8;
 const CELL: u32 = 192;
 const GAP: u32 = 6;
 const MARGIN: u32 = 16;
 const TITLE: u32 = 2 * GLYPH;
 const LINE: u32 = GLYPH + 6;
-/// How high the bars are that show scores and attention.
+/// Height of the bars for scores and attention.
 const BAR: u32 = 6;
-/// Share of the colour where heat is highest.
+/// Opacity of the heatmap at its maximum.
 const OPACITY: f32 = 0.6;
 /// Matplotlib's `inferno` at nine places from cold to hot (S. van der Walt and N. Smith, CC0).
 const INFERNO: [[f32; 3]; 9] = [
@@ -33,14 +33,14 @@ const INFERNO: [[f32; 3]; 9] = [
 ];
 
 impl Explanation {
-    /// The frames with heat laid over them: the hotter, the less of the frame is left.
+    /// The frames with their heatmaps; the opacity is proportional to the heatmap.
     #[must_use]
     pub fn overlays(&self) -> Vec<RgbImage> {
         self.frames.iter().zip(&self.heat).map(|(frame, heat)| overlay(frame, heat)).collect()
     }
 
-    /// Up to eight frames in the order of time: as they are, with heat over them, and below their scores and, where the
-    /// head has attention, how much it looked at them. `secs` is the part of the video that the clip is from.
+    /// A contact sheet of up to eight frames in temporal order: the frame, its heatmap, its score, and its attention weight
+    /// where the head has attention. `secs` is the part of the video that the clip is from.
     #[must_use]
     pub fn contact_sheet(&self, title: &str, secs: Option<Range<f64>>) -> RgbImage {
         let shown: Vec<usize> = if self.frames.len() <= COLUMNS {
@@ -92,7 +92,7 @@ impl Explanation {
     }
 }
 
-/// As large as a cell allows, in its shape.
+/// Resized to fit a cell, with its aspect ratio.
 fn fitted(picture: &RgbImage) -> RgbImage {
     let scale = f64::from(CELL) / f64::from(picture.width().max(picture.height()).max(1));
     let side = |length: u32| ((f64::from(length) * scale).round() as u32).max(1);
