@@ -1,52 +1,52 @@
-//! What a program must know to use an exported network, in words that are the same in every format.
+//! The metadata of an exported network: what a program must know to use it. The same keys in every format.
 
 use serde::Serialize;
 
-use super::Format;
+use super::format::Format;
 use crate::config::{Config, FaceConfig, ModelConfig, Pretrained};
 use crate::model::{PIXEL_MEAN, PIXEL_STD};
 
-/// Under this name, the facts are in every file as JSON: in the metadata, or as an extra file of TorchScript.
-pub const NOTE: &str = "dfdetect.json";
+/// The key under which every file holds the metadata as JSON: in its header, or as an extra file of TorchScript.
+pub const METADATA_KEY: &str = "dfdetect.json";
 
-/// What comes out of a network that computes.
+/// The outputs of a format that contains the computation.
 pub const OUTPUTS: &str = "clip_logits [clips], frame_logits [clips, frames]";
 
-/// What a program must know to use the network.
+/// What a program must know to use an exported network.
 #[derive(Debug, Clone, PartialEq, Serialize)]
-pub struct Facts {
-    /// Which version of this program wrote the file.
+pub struct ExportMetadata {
+    /// Version of this program.
     pub dfdetect: &'static str,
-    /// Frames of a clip that it was trained with; others are allowed.
+    /// Frames of a clip in training; other numbers are allowed.
     pub frames: usize,
-    /// Height and width of a frame that it was trained with.
+    /// Height of a frame in training.
     pub height: usize,
-    /// See `height`.
+    /// Width of a frame in training.
     pub width: usize,
-    /// The order of a pixel's colours.
+    /// Order of a pixel's channels.
     pub channels: &'static str,
-    /// Of each channel, for pixels in 0 to 1.
+    /// Mean of each channel, for pixels in 0 to 1.
     pub mean: [f32; 3],
-    /// See `mean`.
+    /// Standard deviation of each channel, for pixels in 0 to 1.
     pub std: [f32; 3],
-    /// What was cut out of the frames before they were made that size.
+    /// How faces are cropped before frames are resized.
     pub faces: FaceConfig,
-    /// Whether the videos of its training showed faces, cut out or filling the frame; absent where nobody looked.
+    /// Whether the training videos showed faces, cropped or filling the frame; absent where that was not checked.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub shows_faces: Option<bool>,
-    /// What a positive logit means.
+    /// The class of a positive logit.
     pub positive_class: &'static str,
-    /// What makes a probability of fake of a logit; without a temperature, that counts as 1.
+    /// Formula for the probability of fake; without a temperature, it is 1.
     pub probability: &'static str,
-    /// What logits are divided by, where that is known.
+    /// Temperature that logits are divided by, where one was fitted.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub temperature: Option<f64>,
     /// The network.
     pub model: ModelConfig,
 }
 
-impl Facts {
-    /// Of a network that was trained with this configuration.
+impl ExportMetadata {
+    /// The metadata of a network that was trained with this configuration.
     #[must_use]
     pub fn of(config: &Config, temperature: Option<f64>, shows_faces: Option<bool>) -> Self {
         let [height, width] = config.data.frame_size;
@@ -63,12 +63,12 @@ impl Facts {
             positive_class: "fake",
             probability: "sigmoid(logit / temperature)",
             temperature,
-            // Where its first weights came from is nobody's business.
+            // The path of pretrained weights is private to the machine.
             model: ModelConfig { pretrained: Pretrained::None, ..config.model.clone() },
         }
     }
 
-    /// What goes into a network in a file of this kind.
+    /// Description of the input of a file of this format.
     #[must_use]
     pub fn input(&self, format: Format) -> String {
         let Self { height, width, .. } = self;
@@ -79,7 +79,7 @@ impl Facts {
         }
     }
 
-    /// As JSON, with the input and the outputs of a file of this kind.
+    /// The metadata as JSON, with the input and the outputs of a file of this format.
     pub(super) fn json(&self, format: Format) -> String {
         let mut json = serde_json::json!(self);
         json["input"] = self.input(format).into();

@@ -1,15 +1,16 @@
-//! From pixels to the backbone's features: normalisation and a ResNet.
+//! The nodes from pixels to the backbone's features: normalisation and a ResNet.
 
-use super::super::{ExportError, Facts};
-use super::FRAMES;
-use super::graph::{Graph, float, int, ints};
+use super::graph_builder::{GraphBuilder, float, int, ints};
+use super::names::FRAMES;
+use crate::export::error::ExportError;
+use crate::export::metadata::ExportMetadata;
 
-/// Stages of a ResNet; all but the first halve the picture.
+/// Stages of a ResNet; all but the first halve height and width.
 const STAGES: i64 = 4;
 
-/// Frames `[B, T, H, W, 3]` to features `[B x T, F]`.
-pub(super) fn backbone(graph: &mut Graph, facts: &Facts) -> Result<String, ExportError> {
-    let images_nchw = images(graph, facts)?;
+/// Adds the nodes from frames `[B, T, H, W, 3]` to features `[B x T, F]`.
+pub(super) fn backbone(graph: &mut GraphBuilder, metadata: &ExportMetadata) -> Result<String, ExportError> {
+    let images_nchw = images(graph, metadata)?;
     let stem = conv_norm(graph, &images_nchw, "backbone.conv1", "backbone.bn1", 2)?;
     let stem = graph.node("Relu", &[&stem], vec![]);
     let window = vec![ints("kernel_shape", &[3, 3]), ints("strides", &[2, 2]), ints("pads", &[1; 4])];
@@ -27,10 +28,10 @@ pub(super) fn backbone(graph: &mut Graph, facts: &Facts) -> Result<String, Expor
     Ok(graph.node("Flatten", &[&pooled], vec![int("axis", 1)]))
 }
 
-/// Bytes to normalised images `[B x T, 3, H, W]`.
-fn images(graph: &mut Graph, facts: &Facts) -> Result<String, ExportError> {
+/// Converts bytes to normalised images `[B x T, 3, H, W]`.
+fn images(graph: &mut GraphBuilder, metadata: &ExportMetadata) -> Result<String, ExportError> {
     const FLOAT: i64 = crate::onnx::DataType::Float as i64;
-    let shape = graph.sizes(&[-1, facts.height as i64, facts.width as i64, 3]);
+    let shape = graph.sizes(&[-1, metadata.height as i64, metadata.width as i64, 3]);
     let pixels_nhwc = graph.node("Reshape", &[FRAMES, &shape], vec![]);
     let pixels_nhwc = graph.node("Cast", &[&pixels_nhwc], vec![int("to", FLOAT)]);
     let pixels_nchw = graph.node("Transpose", &[&pixels_nhwc], vec![ints("perm", &[0, 3, 1, 2])]);
@@ -40,9 +41,9 @@ fn images(graph: &mut Graph, facts: &Facts) -> Result<String, ExportError> {
     Ok(graph.node("Div", &[&centred, &std], vec![]))
 }
 
-/// Convolutions around which the input goes straight or through a projection. Of two the first has the stride, of three
-/// the second: the first that is 3 x 3.
-fn block(graph: &mut Graph, x: &str, name: &str, stride: i64) -> Result<String, ExportError> {
+/// A residual block with an identity or a projection shortcut. The stride is in the first 3x3 convolution: the first of two,
+/// or the second of three.
+fn block(graph: &mut GraphBuilder, x: &str, name: &str, stride: i64) -> Result<String, ExportError> {
     let bottleneck = graph.has(&format!("{name}.conv3.weight"));
     let (layers, strided) = if bottleneck { (3, 2) } else { (2, 1) };
     let mut y = x.to_owned();
@@ -53,16 +54,16 @@ fn block(graph: &mut Graph, x: &str, name: &str, stride: i64) -> Result<String, 
             y = graph.node("Relu", &[&y], vec![]);
         }
     }
-    let straight = match graph.has(&format!("{name}.downsample.0.weight")) {
+    let shortcut = match graph.has(&format!("{name}.downsample.0.weight")) {
         true => conv_norm(graph, x, &format!("{name}.downsample.0"), &format!("{name}.downsample.1"), stride)?,
         false => x.to_owned(),
     };
-    let sum = graph.node("Add", &[&y, &straight], vec![]);
+    let sum = graph.node("Add", &[&y, &shortcut], vec![]);
     Ok(graph.node("Relu", &[&sum], vec![]))
 }
 
-/// A convolution that keeps the size but for its stride, and the batch norm behind it.
-fn conv_norm(graph: &mut Graph, x: &str, conv: &str, norm: &str, stride: i64) -> Result<String, ExportError> {
+/// A convolution, padded to keep the size at stride 1, and its batch norm.
+fn conv_norm(graph: &mut GraphBuilder, x: &str, conv: &str, norm: &str, stride: i64) -> Result<String, ExportError> {
     let name = format!("{conv}.weight");
     let kernel = graph.take(&name)?;
     let side = kernel.size()[3];
