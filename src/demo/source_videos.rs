@@ -1,5 +1,5 @@
-//! From a folder of real videos to segments that show one face: lists the videos, reads a bounded part of each, looks for
-//! the face, follows it through the segment and cuts a steady square around it.
+//! Segments with one face from a folder of real videos: lists the videos, reads a bounded part of each, detects and tracks the
+//! face, and crops a fixed square around it.
 
 use std::fs;
 use std::path::{Path, PathBuf};
@@ -8,35 +8,35 @@ use ffmpeg_next::{format, media};
 use image::RgbImage;
 use image::imageops::{self, FilterType};
 
-use super::{DemoError, io_error};
+use super::error::{DemoError, io_error};
 use crate::config::Sampling;
 use crate::data::decode::{self, ClipSpec, FrameSize};
 use crate::data::face::{Face, FaceDetector, Square, longest_track};
 use crate::data::{DataError, Footage};
 
-/// Side of a cut frame in pixels.
+/// Side of a cropped frame in pixels.
 pub(super) const SIDE: u32 = 256;
-/// A shorter segment shows too little.
+/// Fewest frames of a segment.
 pub(super) const MIN_FRAMES: usize = 16;
-/// A longer one adds nothing that training would look at.
+/// Longest segment: training samples few frames, so longer ones add little.
 const MAX_SECS: f64 = 2.0;
 
 const EXTENSIONS: [&str; 10] = ["mp4", "avi", "mov", "mkv", "webm", "m4v", "mpg", "mpeg", "wmv", "flv"];
-/// Longer side in pixels that larger videos are read at.
+/// Larger videos are scaled to this longer side, in pixels.
 const LONG_SIDE: usize = 640;
-/// Frames of one video that are held at once.
+/// Most memory for the frames of one video.
 const MAX_HELD_BYTES: usize = 256 << 20;
 const MAX_HELD_FRAMES: usize = 600;
-/// The detector looks at every so many frames; between them the face is taken to move evenly.
+/// The detector runs on every n-th frame; the face is interpolated linearly between them.
 const DETECT_EVERY: usize = 4;
-/// In pixels of the frame as it is read. A smaller face would be mostly made up when it is enlarged.
+/// Smallest face, in pixels of the frame as read: enlarging a smaller one would invent most of its pixels.
 const MIN_FACE: f32 = 32.0;
-/// Side of the square that is cut out, in longer sides of the face's box.
+/// Side of the crop, as a multiple of the longer side of the face's box.
 const MARGIN: f64 = 1.6;
-/// Landmarks are averaged over so many frames to either side: a detector's jitter is no movement.
+/// Landmarks are averaged over this many frames to either side, which removes the detector's jitter.
 const SMOOTH: usize = 2;
 
-/// Frames in a row that show one face, cut and resized to [`SIDE`], and the face on each of them.
+/// Consecutive frames with one face, cropped and resized to [`SIDE`], and the face on each of them.
 pub(super) struct Segment {
     pub first_frame: usize,
     pub fps: u32,
@@ -71,8 +71,8 @@ pub(super) fn list(folder: &Path) -> Result<Vec<PathBuf>, DemoError> {
     Ok(videos)
 }
 
-/// Up to `wanted` segments of a video, evenly spread over what is read of it. The inner error says why there are none;
-/// the outer one, that the detector fails.
+/// Up to `wanted` segments of a video, evenly spread over the frames read. The inner error is the reason why there are none;
+/// the outer error means that the detector failed.
 pub(super) fn segments(
     path: &Path,
     wanted: usize,
@@ -88,15 +88,15 @@ pub(super) fn segments(
     for number in 0..count {
         let first_frame = (2 * number + 1) * frames.len() / (2 * count) - length / 2;
         let part = &frames[first_frame..first_frame + length];
-        if let Some((faces, square)) = follow(part, detector)? {
-            let (frames, faces) = cut(part, &faces, square);
+        if let Some((faces, square)) = track_face(part, detector)? {
+            let (frames, faces) = crop(part, &faces, square);
             found.push(Segment { first_frame, fps, frames, faces });
         }
     }
     Ok(if found.is_empty() { Err(format!("no face of {MIN_FACE} pixels or more was found")) } else { Ok(found) })
 }
 
-/// The frames of a video, or as many from its middle as may be held at once, and how many there are a second.
+/// The frames of a video, or as many from its middle as memory allows, and the frame rate.
 fn read(path: &Path) -> Result<(Vec<RgbImage>, u32), String> {
     let reason = |error: DataError| match error {
         DataError::Video { reason, .. } => reason,
@@ -118,7 +118,7 @@ fn read(path: &Path) -> Result<(Vec<RgbImage>, u32), String> {
     Ok((frames, fps(path)))
 }
 
-/// Frames a second as the file says; 25 where it does not.
+/// The frame rate in the file's metadata; 25 where it is missing.
 fn fps(path: &Path) -> u32 {
     let rate = format::input(path).ok().and_then(|input| {
         let stream = input.streams().best(media::Type::Video)?;
@@ -127,21 +127,21 @@ fn fps(path: &Path) -> u32 {
     rate.filter(|rate| (1.0..=240.0).contains(rate)).map_or(25, |rate| rate.round() as u32)
 }
 
-/// The face on each frame and a square around it; none where it is not seen on at least half of those looked at.
-fn follow(frames: &[RgbImage], detector: &dyn FaceDetector) -> Result<Option<(Vec<Face>, Square)>, DemoError> {
+/// The face on each frame and a square around it; `None` where it is detected on less than half of the frames examined.
+fn track_face(frames: &[RgbImage], detector: &dyn FaceDetector) -> Result<Option<(Vec<Face>, Square)>, DemoError> {
     let last = frames.len() - 1;
-    let looked_at: Vec<usize> = (0..last).step_by(DETECT_EVERY).chain([last]).collect();
-    let stills: Vec<_> = looked_at.iter().map(|frame| frames[*frame].clone()).collect();
-    let found = detector.detect(&stills).map_err(DemoError::Detector)?;
-    if found.len() != stills.len() {
-        return Err(DemoError::Detector(format!("{} frames in, {} out", stills.len(), found.len())));
+    let detect_at: Vec<usize> = (0..last).step_by(DETECT_EVERY).chain([last]).collect();
+    let examined: Vec<_> = detect_at.iter().map(|frame| frames[*frame].clone()).collect();
+    let found = detector.detect(&examined).map_err(DemoError::Detector)?;
+    if found.len() != examined.len() {
+        return Err(DemoError::Detector(format!("{} frames in, {} out", examined.len(), found.len())));
     }
     let large_enough = |faces: Vec<Face>| faces.into_iter().filter(|face| face.side() >= MIN_FACE).collect();
-    let found: Vec<_> = looked_at.iter().copied().zip(found.into_iter().map(large_enough)).collect();
-    let Some(track) = longest_track(&found).filter(|track| 2 * track.faces.len() >= looked_at.len()) else {
+    let found: Vec<_> = detect_at.iter().copied().zip(found.into_iter().map(large_enough)).collect();
+    let Some(track) = longest_track(&found).filter(|track| 2 * track.faces.len() >= detect_at.len()) else {
         return Ok(None);
     };
-    let faces: Vec<_> = (0..frames.len()).map(|frame| between(&track.faces, frame)).collect();
+    let faces: Vec<_> = (0..frames.len()).map(|frame| interpolated(&track.faces, frame)).collect();
     let smooth = |frame: usize| {
         let reach = SMOOTH.min(frame).min(last - frame);
         mean(&faces[frame - reach..=frame + reach])
@@ -149,8 +149,8 @@ fn follow(frames: &[RgbImage], detector: &dyn FaceDetector) -> Result<Option<(Ve
     Ok(Some(((0..frames.len()).map(smooth).collect(), track.square(MARGIN, frames[0].width(), frames[0].height()))))
 }
 
-/// The face on a frame, from the nearest ones before and after it.
-fn between(seen: &[(usize, Face)], frame: usize) -> Face {
+/// The face on a frame, interpolated between the nearest detections before and after it.
+fn interpolated(seen: &[(usize, Face)], frame: usize) -> Face {
     let after = seen.partition_point(|(at, _)| *at < frame);
     match (after.checked_sub(1).map(|before| seen[before]), seen.get(after)) {
         (Some((start, a)), Some((end, b))) => {
@@ -176,8 +176,8 @@ fn combined(faces: &[(Face, f32)]) -> Face {
     }
 }
 
-/// The same square of every frame, in whole pixels, resized; and where the face is in it.
-fn cut(frames: &[RgbImage], faces: &[Face], square: Square) -> (Vec<RgbImage>, Vec<Face>) {
+/// Crops the same square from every frame, in whole pixels, and resizes it; returns the face in the new coordinates too.
+fn crop(frames: &[RgbImage], faces: &[Face], square: Square) -> (Vec<RgbImage>, Vec<Face>) {
     let (width, height) = frames[0].dimensions();
     let side = (square.side.round() as u32).clamp(1, width.min(height));
     let start = |start: f64, limit: u32| (start.round().max(0.0) as u32).min(limit - side);

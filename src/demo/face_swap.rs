@@ -1,8 +1,8 @@
-//! A face swap: another person's inner face in place of the one that was filmed, with the traces that swaps leave.
+//! A face swap: replaces the inner face of a video with another person's, with the artefacts of real swaps.
 //!
-//! The new face is made small and square to the frame's head, then warped back: fine detail is lost. Its colours are a
-//! little off, differently in each frame, and a soft mask blends it in. Neither class alone gets brighter: half of the
-//! swaps are too bright, half too dark.
+//! The new face is painted at low resolution, aligned with the head, and warped back, which loses fine detail. Its colours
+//! are slightly off, differently in each frame, and a soft mask blends it in. Half of the swaps are too bright and half too
+//! dark, so that brightness does not separate the classes.
 
 use rand::Rng;
 use rand_chacha::ChaCha8Rng;
@@ -12,11 +12,11 @@ use super::head::{Pose, normal};
 use super::paint::{Canvas, Point, Rgb, blended, over, smoothstep, square};
 use super::person::{Person, Skin};
 
-/// One forgery: who is put in, and how well.
-pub(super) struct Swap {
+/// The parameters of one face swap.
+pub(super) struct FaceSwap {
     person: Person,
     skin: Skin,
-    /// Pixels of the small face a face unit.
+    /// Pixels of the low-resolution face per face unit.
     detail: f32,
     gain: Rgb,
     flicker: f32,
@@ -27,20 +27,20 @@ pub(super) struct Swap {
 struct Mask {
     center_y: f32,
     half: Point,
-    /// Where the blend begins, as a share of the way to the mask's edge.
+    /// Where blending begins, as a fraction of the distance to the mask's edge.
     inner: f32,
 }
 
-/// The square of the face that is swapped, in face units: from one corner to the other.
+/// Opposite corners of the swapped region, in face units.
 const REGION: [Point; 2] = [Point { x: -0.80, y: -0.50 }, Point { x: 0.80, y: 1.10 }];
-/// Samples a pixel of the small face is the mean of, each way.
+/// Samples per pixel of the low-resolution face in each direction.
 const SAMPLES: usize = 3;
 
-impl Swap {
-    /// `source` in place of `target`; `brighter` says which way the colours are off.
+impl FaceSwap {
+    /// Draws the parameters of a swap of `source`'s face into `target`'s; the face is too bright if `brighter`, else too dark.
     pub fn draw(rng: &mut ChaCha8Rng, target: &Person, source: &Person, skin: Skin, brighter: bool) -> Self {
         let mut person = source.clone();
-        // Swaps match the skin, roughly; they would not fool anybody otherwise.
+        // Swaps match the skin colour approximately.
         person.skin = blended(source.skin, target.skin, 0.85);
         let off = rng.random_range(0.045..0.095) * if brighter { 1.0 } else { -1.0 };
         let gain = std::array::from_fn(|_| 1.0 + off + rng.random_range(-0.035..0.035));
@@ -59,7 +59,7 @@ impl Swap {
         }
     }
 
-    /// Replaces the inner face of `target` on the canvas. Draws the same count of random numbers for every frame.
+    /// Replaces the inner face of `target` on the canvas. Draws the same number of random values for every frame.
     pub fn apply(&self, canvas: &mut Canvas, target: &Person, pose: &Pose, rng: &mut ChaCha8Rng) {
         let mut around_0 = |amplitude: f32| rng.random_range(-1.0..1.0) * amplitude;
         let offset = Point { x: around_0(self.jitter), y: around_0(self.jitter) };
@@ -80,7 +80,7 @@ impl Swap {
         });
     }
 
-    /// The source's face with the target's expression and light, at the resolution that a generator would have.
+    /// The source's face with the target's expression and light, at the low resolution of a generator.
     fn small_face(&self, target: &Person, pose: &Pose) -> Canvas {
         let side = |span: f32| (span * self.detail).ceil() as usize;
         let mut small = Canvas::new(side(REGION[1].x - REGION[0].x), side(REGION[1].y - REGION[0].y));
@@ -110,7 +110,7 @@ impl Mask {
     }
 }
 
-/// The place on the source's face that belongs to a place on the target's: eyes on eyes, mouth on mouth.
+/// Maps a point on the target's face to the source's: eyes to eyes, mouth to mouth.
 fn aligned(at: Point, target: &Person, source: &Person) -> Point {
     let stretch = (source.mouth_y - source.eye_y) / (target.mouth_y - target.eye_y);
     Point { x: at.x * source.eye_x / target.eye_x, y: source.eye_y + (at.y - target.eye_y) * stretch }
