@@ -14,7 +14,7 @@ use crate::drawing;
 use crate::evaluate::{Evaluation, VideoScore, scored_videos};
 use crate::files;
 use crate::metrics::{Calibration, Metrics, calibrated, curve, operating_points};
-use crate::report::{Assessment, Assessments, DrawnOver, Mistake, RunFolder, Unit};
+use crate::report::{BootstrapGroups, BootstrapUnit, DatasetReport, EvaluationReport, Mistake, RunFolder};
 
 /// With fewer groups than these, drawing them says little of chance.
 const LEAST_GROUPS: usize = 10;
@@ -33,7 +33,7 @@ pub(super) struct Scored<'a> {
 
 impl Scored<'_> {
     /// All that is said of them but for pictures.
-    fn assess(&self) -> Assessment {
+    fn assess(&self) -> DatasetReport {
         let videos = &self.evaluation.videos;
         let samples = scored_videos(videos);
         let (group_of, drawn_over) = self.groups();
@@ -43,7 +43,7 @@ impl Scored<'_> {
             SkippedVideo { set: *set, path: path.clone(), reason: reason.clone() }
         });
         let unreadable = unreadable.chain(self.set.unusable.iter().cloned());
-        Assessment {
+        DatasetReport {
             name: self.set.name.clone(),
             overall: samples.metrics_with_intervals(&group_of),
             drawn_over,
@@ -79,19 +79,22 @@ impl Scored<'_> {
     }
 
     /// The group of each scored video: those that share a person, where that leaves enough of them.
-    fn groups(&self) -> (Vec<usize>, DrawnOver) {
+    fn groups(&self) -> (Vec<usize>, BootstrapGroups) {
         let videos: Vec<usize> = self.evaluation.videos.iter().map(|score| score.video).collect();
         let by_people = self.manifest.people_groups(&videos);
         if by_people.len() < LEAST_GROUPS.min(videos.len()) {
-            return ((0..videos.len()).collect(), DrawnOver { unit: Unit::Videos, groups: videos.len() });
+            return (
+                (0..videos.len()).collect(),
+                BootstrapGroups { unit: BootstrapUnit::Videos, groups: videos.len() },
+            );
         }
         let group_of: BTreeMap<usize, usize> = by_people
             .iter()
             .enumerate()
             .flat_map(|(group, members)| members.iter().map(move |video| (*video, group)))
             .collect();
-        let unit = if by_people.len() == videos.len() { Unit::Videos } else { Unit::Identities };
-        (videos.iter().map(|video| group_of[video]).collect(), DrawnOver { unit, groups: by_people.len() })
+        let unit = if by_people.len() == videos.len() { BootstrapUnit::Videos } else { BootstrapUnit::Identities };
+        (videos.iter().map(|video| group_of[video]).collect(), BootstrapGroups { unit, groups: by_people.len() })
     }
 
     fn mistakes(&self) -> Vec<Mistake> {
@@ -119,7 +122,7 @@ impl Scored<'_> {
     fn add_pictures(
         &self,
         place: usize,
-        assessment: &mut Assessment,
+        assessment: &mut DatasetReport,
         source: &ClipSource,
         folder: &Path,
     ) -> Result<()> {
@@ -175,7 +178,7 @@ pub(super) fn assess(
     scored: &[Scored],
     source: &ClipSource,
     folder: Option<&Path>,
-) -> Result<Assessments> {
+) -> Result<EvaluationReport> {
     let mut sets: Vec<_> = scored.iter().map(Scored::assess).collect();
     let temperature = scored.first().and_then(|set| set.temperature);
     if let Some(folder) = folder {
@@ -185,7 +188,7 @@ pub(super) fn assess(
         }
         write_csv(&folder.join(PREDICTIONS), scored.iter().flat_map(Scored::predictions))?;
     }
-    Ok(Assessments { checkpoint: checkpoint.display().to_string(), temperature, sets })
+    Ok(EvaluationReport { checkpoint: checkpoint.display().to_string(), temperature, sets })
 }
 
 /// Writes `evaluation.json`: assessments, and whatever else was found out.

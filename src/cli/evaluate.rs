@@ -17,7 +17,7 @@ use crate::data::{DataError, Label, Manifest, Split};
 use crate::evaluate::Evaluation;
 use crate::metrics::{AucComparison, delong_test};
 use crate::progress;
-use crate::report::{Assessments, RunFolder, assessment_tables};
+use crate::report::{EvaluationReport, RunFolder, dataset_report_tables};
 use crate::train::Checkpoint;
 
 const EXAMPLES: &str = "Examples:
@@ -61,7 +61,7 @@ enum SplitName {
 #[derive(Serialize)]
 struct Output {
     #[serde(flatten)]
-    assessments: Assessments,
+    assessments: EvaluationReport,
     /// What makes one score of a video's clips.
     pooling: String,
     #[serde(skip_serializing_if = "Option::is_none")]
@@ -204,7 +204,7 @@ fn print_json(output: &Output) -> Result<()> {
 fn print_tables(output: &Output, clips: u16) -> Result<()> {
     let mut out = io::stdout();
     for set in &output.assessments.sets {
-        writeln!(out, "{}", assessment_tables(set))?;
+        writeln!(out, "{}", dataset_report_tables(set))?;
     }
     if clips > 1 {
         writeln!(out, "{clips} clips a video; its score is the {}", output.pooling)?;

@@ -74,7 +74,8 @@ mod tests {
             assert!(pairs.len() >= 3, "{videos} videos: {pairs:?}");
             for fake in fakes {
                 assert_eq!(fake.source.map(|source| source / 2), Some(fake.target / 2));
-                let forged = |real: &&Clip| (real.source, real.target, real.number) == (None, fake.target, fake.number);
+                let forged =
+                    |real: &&DemoVideo| (real.source, real.target, real.number) == (None, fake.target, fake.number);
                 assert_eq!(clips.iter().filter(forged).count(), 1, "{}", fake.path.display());
             }
         }

@@ -1,4 +1,4 @@
-//! `report.json`: the end of a run in one object that other programs may rely on.
+//! `report.json`: the outcome of a run in one object, a stable format for other programs.
 
 use std::collections::BTreeMap;
 use std::fmt;
@@ -7,7 +7,9 @@ use std::path::Path;
 
 use serde::{Deserialize, Serialize};
 
-use super::{Provenance, metrics_table};
+use super::number_format::plural;
+use super::provenance::Provenance;
+use super::table::metrics_table;
 use crate::data::SkippedVideo;
 use crate::files;
 use crate::metrics::Metrics;
@@ -16,15 +18,15 @@ use crate::metrics::Metrics;
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "snake_case")]
 pub enum Status {
-    /// All epochs, or stopped early by design.
+    /// All epochs were trained, or early stopping ended the run.
     Completed,
-    /// Ctrl-C; it can be resumed.
+    /// The user pressed Ctrl-C; the run can be resumed.
     Interrupted,
-    /// An error; it can be resumed from the last checkpoint.
+    /// An error ended it; the run can be resumed from the last checkpoint.
     Failed,
 }
 
-/// The end of a run. Keys may be added, not renamed.
+/// The outcome of a run. Keys may be added, not renamed.
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
 pub struct Report {
     /// The run's folder.
@@ -38,10 +40,10 @@ pub struct Report {
     pub epochs: u32,
     /// Optimizer steps.
     pub steps: u64,
-    /// Of these, steps that moved no weight because loss or gradients were not finite.
+    /// Steps without an update because loss or gradients were not finite; counted in `steps`.
     #[serde(default)]
     pub skipped_steps: u64,
-    /// Whether the run diverged and was taken back to an earlier checkpoint.
+    /// Whether the run diverged and was rolled back to an earlier checkpoint.
     #[serde(default)]
     pub taken_back: bool,
     /// The epoch whose weights were tested.
@@ -58,13 +60,13 @@ pub struct Report {
     /// Metrics of the best epoch on other data sets (`data.test_roots`).
     #[serde(skip_serializing_if = "Vec::is_empty", default)]
     pub cross_tests: Vec<CrossTest>,
-    /// How memory held.
+    /// Memory over the run.
     pub memory: MemorySummary,
     /// Which videos were used.
     pub data: DataSummary,
-    /// How fast it was.
+    /// The speed of training.
     pub throughput: Throughput,
-    /// What it ran with.
+    /// Versions, command line, data and device.
     #[serde(flatten)]
     pub provenance: Provenance,
 }
@@ -74,50 +76,50 @@ pub struct Report {
 pub struct CrossTest {
     /// The data set's name: the last part of its path.
     pub name: String,
-    /// What came out.
+    /// Its metrics.
     pub test: Metrics,
 }
 
-/// How memory held.
+/// Memory over the run.
 #[derive(Debug, Clone, Default, PartialEq, Serialize, Deserialize)]
 pub struct MemorySummary {
     /// Times that memory ran out.
     pub oom_events: usize,
-    /// It ran out at the end, and the run could not go on.
+    /// Whether the run failed because memory ran out.
     #[serde(default)]
     pub ended_the_run: bool,
-    /// Times that memory was given back: because it ran out, got short, or on schedule.
+    /// Number of clean-ups: after memory ran out, when it was short, or on schedule.
     pub cleanups: usize,
-    /// What these gave back together.
+    /// Bytes that the clean-ups freed together.
     #[serde(default)]
     pub cleanup_freed_bytes: u64,
-    /// Time that they took together, milliseconds.
+    /// Time that the clean-ups took together, milliseconds.
     #[serde(default)]
     pub cleanup_ms: f64,
     /// Most host memory in use, by all processes, since the run was started or resumed.
     #[serde(default)]
     pub host_used_peak_bytes: u64,
-    /// Mean of the same.
+    /// Mean host memory in use, likewise.
     #[serde(default)]
     pub host_used_mean_bytes: u64,
-    /// Times that a larger size was tried after many good steps.
+    /// How often a larger micro-batch was tried after many steps without running out.
     #[serde(default)]
     pub times_grown: usize,
     /// Clips in a forward pass at the end.
     pub micro_batch_final: usize,
-    /// Frames in a pass of the backbone at the end, where a clip had to be cut along time.
+    /// Frames in a pass of the backbone at the end, where clips had to be cut along time.
     #[serde(skip_serializing_if = "Option::is_none", default)]
     pub chunk_frames_final: Option<usize>,
-    /// Training had to move from the device to the CPU.
+    /// Whether training moved from the device to the CPU.
     #[serde(default)]
     pub moved_to_cpu: bool,
-    /// Most host memory this process took.
+    /// Peak host memory of this process.
     #[serde(skip_serializing_if = "Option::is_none", default)]
     pub rss_peak_bytes: Option<u64>,
-    /// Most device memory that tensors took.
+    /// Peak device memory of tensors.
     #[serde(skip_serializing_if = "Option::is_none", default)]
     pub gpu_peak_bytes: Option<u64>,
-    /// Most device memory that libtorch took from the driver, free blocks included.
+    /// Peak device memory that libtorch reserved, free blocks included.
     #[serde(skip_serializing_if = "Option::is_none", default)]
     pub gpu_reserved_peak_bytes: Option<u64>,
 }
@@ -127,27 +129,27 @@ pub struct MemorySummary {
 pub struct DataSummary {
     /// Videos that were found.
     pub videos: usize,
-    /// Of these, videos that could not be used.
+    /// Videos that could not be used; counted in `videos`.
     pub skipped: usize,
-    /// Which, and why.
+    /// These videos, with the reason.
     pub skipped_videos: Vec<SkippedVideo>,
     /// Clips taken from memory.
     pub cache_hits: u64,
     /// Clips taken from the disk.
     #[serde(default)]
     pub cache_disk_hits: u64,
-    /// Clips that were in neither, and read from their videos.
+    /// Clips in neither cache, decoded from their videos.
     pub cache_misses: u64,
-    /// Clips read from their videos because their frames are drawn anew each epoch.
+    /// Clips decoded from their videos because their frames are drawn anew each epoch.
     #[serde(default)]
     pub cache_bypassed: u64,
-    /// Files of the cache that were damaged; their clips were read again.
+    /// Damaged files of the cache, whose clips were decoded again.
     #[serde(default)]
     pub cache_damaged: u64,
     /// Clips that could not be written to the disk.
     #[serde(default)]
     pub cache_write_failures: u64,
-    /// Clips that were not written because this run's own clips take all of the disk's share.
+    /// Clips that were not written because this run's own clips fill the disk cache.
     #[serde(default)]
     pub cache_refused: u64,
     /// Videos without a face; absent where no faces are cut out.
@@ -158,21 +160,21 @@ pub struct DataSummary {
 /// Videos in which no face was found.
 #[derive(Debug, Clone, Default, PartialEq, Serialize, Deserialize)]
 pub struct FaceSummary {
-    /// How many.
+    /// Number of videos.
     pub missed: usize,
-    /// By the method they were forged with; `real` and `fake` where there is none.
+    /// Numbers by forgery method; `real` and `fake` where there is none.
     pub missed_by_method: BTreeMap<String, usize>,
-    /// Which.
+    /// Their names.
     pub missed_videos: Vec<String>,
 }
 
-/// How fast a run was.
+/// The speed of a run.
 #[derive(Debug, Clone, Default, PartialEq, Serialize, Deserialize)]
 pub struct Throughput {
-    /// Clips learned from in a second of training.
+    /// Training clips per second.
     #[serde(skip_serializing_if = "Option::is_none", default)]
     pub clips_per_sec: Option<f64>,
-    /// Share of the training time that waited for data.
+    /// Share of the training time spent waiting for data.
     #[serde(skip_serializing_if = "Option::is_none", default)]
     pub data_wait_share: Option<f64>,
 }
@@ -187,7 +189,7 @@ impl Report {
     }
 }
 
-/// What there is to see at the end of a run.
+/// The summary that is printed at the end of a run.
 impl fmt::Display for Report {
     fn fmt(&self, f: &mut fmt::Formatter) -> fmt::Result {
         let own = [("validation", &self.validation), ("test", &self.test)];
@@ -237,8 +239,4 @@ impl fmt::Display for Report {
         }
         write!(f, "results: {}\npage: {}/report.html", self.run, self.run)
     }
-}
-
-pub fn plural(count: usize, noun: &str) -> String {
-    format!("{count} {noun}{}", if count == 1 { "" } else { "s" })
 }

@@ -1,11 +1,11 @@
-//! Curves with a bounded number of points.
+//! Curves with a bounded number of points, and their moving averages.
 
-/// Points of one curve that a page holds, at most: more than a screen has columns.
-pub const MOST_POINTS: usize = 1000;
+/// Most points of one curve on a page: more than a screen has columns.
+pub const MAX_POINTS: usize = 1000;
 
-/// At most about `most` of `points`, in their order: they are cut into runs of equal length, and of each run the lowest
-/// and the highest stay. So no peak of memory and no spike of the loss is lost, however long the run was.
-pub fn thin(points: Vec<(f64, f64)>, most: usize) -> Vec<(f64, f64)> {
+/// At most about `most` of `points`, in their order: the lowest and the highest of each of many equally long parts, and both
+/// ends. So peaks of memory and spikes of the loss are kept, however long the run was.
+pub fn downsample(points: Vec<(f64, f64)>, most: usize) -> Vec<(f64, f64)> {
     if points.len() <= most {
         return points;
     }
@@ -21,8 +21,9 @@ pub fn thin(points: Vec<(f64, f64)>, most: usize) -> Vec<(f64, f64)> {
     kept.into_iter().map(|index| points[index]).collect()
 }
 
-/// A moving average over about `span` points, which begins unbiased. Gaps (values that are no number) leave it as it is.
-pub fn smooth(points: &[(f64, f64)], span: f64) -> Vec<(f64, f64)> {
+/// An exponential moving average over about `span` points, with bias correction at the start. Values that are not finite do
+/// not change it.
+pub fn moving_average(points: &[(f64, f64)], span: f64) -> Vec<(f64, f64)> {
     let keep = 1.0 - 1.0 / span.max(1.0);
     let (mut sum, mut weight) = (0.0, 0.0);
     let average = |&(x, y): &(f64, f64)| {
@@ -42,20 +43,20 @@ mod tests {
     fn extremes_and_ends_stay_and_the_number_is_bounded() {
         let mut points: Vec<_> = (0..100_000).map(|step| (f64::from(step), f64::from(step % 7))).collect();
         (points[54_321].1, points[77_777].1) = (1e9, -1e9);
-        let thinned = thin(points.clone(), MOST_POINTS);
-        assert!(thinned.len() <= MOST_POINTS + 2, "{}", thinned.len());
-        assert!(thinned.contains(&points[54_321]) && thinned.contains(&points[77_777]));
-        assert!(thinned.first() == points.first() && thinned.last() == points.last());
-        assert!(thinned.windows(2).all(|two| two[0].0 < two[1].0));
-        let few = points[..MOST_POINTS].to_vec();
-        assert_eq!(thin(few.clone(), MOST_POINTS), few);
+        let sampled = downsample(points.clone(), MAX_POINTS);
+        assert!(sampled.len() <= MAX_POINTS + 2, "{}", sampled.len());
+        assert!(sampled.contains(&points[54_321]) && sampled.contains(&points[77_777]));
+        assert!(sampled.first() == points.first() && sampled.last() == points.last());
+        assert!(sampled.windows(2).all(|two| two[0].0 < two[1].0));
+        let few = points[..MAX_POINTS].to_vec();
+        assert_eq!(downsample(few.clone(), MAX_POINTS), few);
     }
 
     #[test]
     fn the_average_begins_with_the_first_point_and_follows() {
         let flat: Vec<_> = (0..50).map(|step| (f64::from(step), 2.0)).collect();
-        assert!(smooth(&flat, 10.0).iter().all(|(_, y)| (y - 2.0).abs() < 1e-12));
-        let rise = smooth(&[(0.0, 0.0), (1.0, f64::NAN), (2.0, 1.0)], 2.0);
+        assert!(moving_average(&flat, 10.0).iter().all(|(_, y)| (y - 2.0).abs() < 1e-12));
+        let rise = moving_average(&[(0.0, 0.0), (1.0, f64::NAN), (2.0, 1.0)], 2.0);
         assert_eq!(rise.len(), 3);
         assert!((rise[2].1 - 2.0 / 3.0).abs() < 1e-12, "{rise:?}");
     }

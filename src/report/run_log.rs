@@ -1,4 +1,4 @@
-//! `metrics.jsonl` and TensorBoard's events, written as the run goes, and `metrics.csv`, rewritten after each epoch.
+//! Writes `metrics.jsonl` and TensorBoard events during a run, and `metrics.csv` after each epoch.
 
 use std::fs::{File, OpenOptions};
 use std::io::{self, Write};
@@ -8,11 +8,11 @@ use image::RgbImage;
 use serde::Serialize;
 use serde_json::Value;
 
-use super::events::EventFile;
+use super::tensorboard::EventFile;
 use crate::files;
 
-/// Lines whose numbers are curves.
-const CURVES: [&str; 3] = ["step", "epoch", "memory"];
+/// Kinds of lines whose numbers go to TensorBoard.
+const SCALAR_KINDS: [&str; 3] = ["step", "epoch", "memory"];
 
 /// The open `metrics.jsonl` of a run.
 #[derive(Debug)]
@@ -30,11 +30,11 @@ struct Line<'a, T> {
 }
 
 impl RunLog {
-    /// Opens it at `bytes`, the length it had at the checkpoint that the run goes on from: whatever a killed run wrote
-    /// after that is dropped, because it is about to be written again.
+    /// Opens the log and truncates it to `bytes`, its length at the checkpoint that the run resumes from: later lines of a killed
+    /// run are dropped, because the resumed run writes them again.
     ///
     /// # Errors
-    /// The file cannot be opened or cut.
+    /// The file cannot be opened or truncated.
     pub fn open(path: &Path, bytes: u64) -> io::Result<Self> {
         let file = OpenOptions::new().append(true).create(true).open(path)?;
         let bytes = bytes.min(file.metadata()?.len());
@@ -42,7 +42,7 @@ impl RunLog {
         Ok(Self { file, bytes, events: None })
     }
 
-    /// Writes the numbers to this file too, each under `KIND/KEY`.
+    /// Also writes the numbers to this TensorBoard file, each under `KIND/KEY`.
     #[must_use]
     pub fn with_events(self, events: EventFile) -> Self {
         Self { events: Some(events), ..self }
@@ -58,7 +58,7 @@ impl RunLog {
         self.file.write_all(&line)?;
         self.bytes += line.len() as u64;
         match &mut self.events {
-            Some(events) if CURVES.contains(&kind) => {
+            Some(events) if SCALAR_KINDS.contains(&kind) => {
                 let body = serde_json::to_value(body)?;
                 let mut numbers = Vec::new();
                 collect_numbers(kind, &body, &mut numbers);
@@ -68,7 +68,7 @@ impl RunLog {
         }
     }
 
-    /// Adds a picture where there is a place for pictures, and one to show.
+    /// Adds an image to the TensorBoard file, if there is one and `draw` returns one.
     ///
     /// # Errors
     /// The disk is full.
@@ -77,7 +77,7 @@ impl RunLog {
         draw().map_or(Ok(()), |picture| events.picture(step, tag, &picture))
     }
 
-    /// Adds a precision-recall curve of scores from 0 to 1 where there is a place for such.
+    /// Adds a precision-recall curve of scores from 0 to 1 to the TensorBoard file, if there is one.
     ///
     /// # Errors
     /// The disk is full.
@@ -85,20 +85,20 @@ impl RunLog {
         self.events.as_mut().map_or(Ok(()), |events| events.pr_curve(step, tag, scores, is_fake))
     }
 
-    /// Its length so far.
+    /// Length of the log in bytes.
     #[must_use]
     pub fn bytes(&self) -> u64 {
         self.bytes
     }
 
-    /// Length of the event file so far; 0 where there is none.
+    /// Length of the TensorBoard file in bytes; 0 where there is none.
     #[must_use]
     pub fn event_bytes(&self) -> u64 {
         self.events.as_ref().map_or(0, EventFile::bytes)
     }
 }
 
-/// The numbers of an object, also of objects in it, with their paths. A step is not a number but a place.
+/// Collects the numbers of an object and its nested objects with their paths, except `step`, which is the x axis.
 fn collect_numbers(path: &str, value: &Value, numbers: &mut Vec<(String, f64)>) {
     match value {
         Value::Number(number) => numbers.extend(number.as_f64().map(|number| (path.to_owned(), number))),
@@ -111,7 +111,8 @@ fn collect_numbers(path: &str, value: &Value, numbers: &mut Vec<(String, f64)>) 
     }
 }
 
-/// Writes one row for each of `rows`; `columns` are keys of their JSON objects, a missing one leaves its cell empty.
+/// Writes a CSV file with one line for each of `rows`; `columns` are keys of their JSON objects, a missing key gives an empty
+/// cell.
 ///
 /// # Errors
 /// The disk is full.

@@ -1,4 +1,4 @@
-//! A precision-recall curve as TensorBoard's plug-in `pr_curves` wants it: counts and shares at 127 thresholds.
+//! A precision-recall curve in the format of TensorBoard's plug-in `pr_curves`: counts and shares at 127 thresholds.
 //!
 //! The messages are those of TensorFlow's `summary.proto` and `tensor.proto`, and of the plug-in's `plugin_data.proto`; the
 //! numbers are those of `torch.utils.tensorboard`'s `add_pr_curve`.
@@ -6,7 +6,7 @@
 use prost::Message;
 
 const THRESHOLDS: usize = 127;
-/// Shares of nothing are shares of this.
+/// Smallest divisor, against division by 0.
 const LEAST_COUNT: f64 = 1e-7;
 const DT_FLOAT: i32 = 1;
 const PLUGIN: &str = "pr_curves";
@@ -55,15 +55,16 @@ struct Dimension {
     size: i64,
 }
 
-/// What says that a value is such a curve.
+/// The metadata that marks a value as a precision-recall curve.
 pub(super) fn metadata() -> Metadata {
     let content = CurveData { version: 0, num_thresholds: THRESHOLDS as u32 }.encode_to_vec();
     Metadata { plugin_data: Some(PluginData { plugin_name: PLUGIN.into(), content }) }
 }
 
-/// Of scores from 0 to 1: true and false positives, true and false negatives, precision and recall, `[6, thresholds]`.
+/// The curve of scores from 0 to 1 as a tensor `[6, thresholds]`: true and false positives, true and false negatives,
+/// precision, recall.
 pub(super) fn tensor(scores: &[f64], is_fake: &[bool]) -> TensorProto {
-    // How many of each class score at least the threshold.
+    // For each class, the number of scores at or above each threshold.
     let mut reached = [[0.0; THRESHOLDS]; 2];
     for (score, fake) in scores.iter().zip(is_fake) {
         let highest = (score * (THRESHOLDS - 1) as f64).floor() as usize;

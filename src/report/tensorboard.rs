@@ -1,4 +1,4 @@
-//! TensorBoard's event files: numbers as curves, pictures, and precision-recall curves.
+//! TensorBoard event files: scalars, images, and precision-recall curves.
 //!
 //! A file is a row of records: eight bytes with the length, a checksum of these, a protobuf message `Event`, a checksum
 //! of that (TensorFlow's `record_writer.h`, `event.proto` and `summary.proto`).
@@ -10,7 +10,7 @@ use std::path::{Path, PathBuf};
 use image::RgbImage;
 use prost::Message;
 
-use super::pr_curve::{self, Metadata, TensorProto};
+use super::tensorboard_pr_curve::{self, Metadata, TensorProto};
 use crate::drawing;
 
 const PREFIX: &str = "events.out.tfevents.";
@@ -54,7 +54,7 @@ struct Image {
     height: i32,
     #[prost(int32, tag = "2")]
     width: i32,
-    /// How many bytes a pixel has.
+    /// Number of channels.
     #[prost(int32, tag = "3")]
     colorspace: i32,
     #[prost(bytes = "vec", tag = "4")]
@@ -69,11 +69,11 @@ pub struct EventFile {
 }
 
 impl EventFile {
-    /// Opens the file in `folder` at `bytes`, the length it had at the checkpoint that the run goes on from; makes it where
-    /// there is none. So no step is in it twice.
+    /// Opens the file in `folder`, or creates it, and truncates it to `bytes`, its length at the checkpoint that the run resumes
+    /// from, so that no step is in it twice.
     ///
     /// # Errors
-    /// The file cannot be made or cut.
+    /// The file cannot be created or truncated.
     pub fn open(folder: &Path, bytes: u64) -> io::Result<Self> {
         fs::create_dir_all(folder)?;
         let path = match existing(folder)? {
@@ -90,13 +90,13 @@ impl EventFile {
         Ok(events)
     }
 
-    /// Its length so far.
+    /// Length of the file.
     #[must_use]
     pub fn bytes(&self) -> u64 {
         self.bytes
     }
 
-    /// Adds a point to each of these curves.
+    /// Adds scalars.
     ///
     /// # Errors
     /// The disk is full.
@@ -104,7 +104,7 @@ impl EventFile {
         self.write(&numbers_event(now(), step, numbers))
     }
 
-    /// Adds a picture.
+    /// Adds an image.
     ///
     /// # Errors
     /// The disk is full.
@@ -158,7 +158,8 @@ fn picture_event(wall_time: f64, step: u64, tag: &str, [width, height]: [u32; 2]
 }
 
 fn pr_event(wall_time: f64, step: u64, tag: &str, scores: &[f64], is_fake: &[bool]) -> Event {
-    let (tensor, metadata) = (Some(pr_curve::tensor(scores, is_fake)), Some(pr_curve::metadata()));
+    let (tensor, metadata) =
+        (Some(tensorboard_pr_curve::tensor(scores, is_fake)), Some(tensorboard_pr_curve::metadata()));
     event(wall_time, step, vec![Value { tag: tag.to_owned(), tensor, metadata, ..Value::default() }])
 }
 
@@ -171,7 +172,7 @@ fn record(event: &[u8]) -> Vec<u8> {
     [&length, &masked_crc(&length).to_le_bytes()[..], event, &masked_crc(event).to_le_bytes()].concat()
 }
 
-/// Turned and shifted, so that a checksum of data with checksums in it is not a weak one.
+/// TensorFlow's masked CRC-32C: rotated, plus a constant, because a CRC of data that contains CRCs is weak.
 fn masked_crc(bytes: &[u8]) -> u32 {
     crc32c::crc32c(bytes).rotate_right(15).wrapping_add(0xa282_ead8)
 }

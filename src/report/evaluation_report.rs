@@ -1,4 +1,4 @@
-//! `evaluation.json`: what the scores of one or more data sets say, for people, programs and the report's page.
+//! `evaluation.json`: the evaluation of a detector on one or more data sets, for people, programs and the run's page.
 
 use std::collections::BTreeMap;
 use std::path::{Path, PathBuf};
@@ -9,100 +9,100 @@ use serde::{Deserialize, Serialize};
 use crate::data::{Label, SkippedVideo};
 use crate::metrics::{Calibration, CurvePoint, Metrics, OperatingPoint};
 
-/// A detector on some data sets.
+/// The evaluation of a detector on some data sets.
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
-pub struct Assessments {
+pub struct EvaluationReport {
     /// The checkpoint's folder.
     pub checkpoint: String,
-    /// What its logits are divided by for calibrated probabilities; fitted on its validation videos.
+    /// Temperature for calibrated probabilities, fitted on the validation videos.
     #[serde(skip_serializing_if = "Option::is_none", default)]
     pub temperature: Option<f64>,
-    /// One a data set, in the order in which they were asked for.
-    pub sets: Vec<Assessment>,
+    /// One report per data set, in the order of the request.
+    pub sets: Vec<DatasetReport>,
 }
 
-/// What a run calls its own test videos.
-pub const OWN_TEST: &str = "test";
+/// The name of a run's own test set.
+pub const TEST_SET: &str = "test";
 
-/// What is said of a data set's scores. Keys may be added, not renamed.
+/// The evaluation on one data set. Keys may be added, not renamed.
 #[derive(Debug, Clone, Default, PartialEq, Serialize, Deserialize)]
-pub struct Assessment {
-    /// What the set is called.
+pub struct DatasetReport {
+    /// The set's name.
     pub name: String,
-    /// Of all videos.
+    /// Metrics of all videos.
     pub overall: Metrics,
-    /// What intervals were drawn over.
+    /// What the bootstrap resampled for the intervals.
     #[serde(default)]
-    pub drawn_over: DrawnOver,
-    /// Of each method's fakes against all reals.
+    pub drawn_over: BootstrapGroups,
+    /// Metrics of each method's fakes against all reals.
     pub methods: BTreeMap<String, Metrics>,
-    /// Of the videos of each compression, where there are several.
+    /// Metrics of the videos of each compression, where there are several.
     #[serde(default)]
     pub compressions: BTreeMap<String, Metrics>,
-    /// Serves the ROC curve and that of precision and recall.
+    /// Points of the ROC and precision-recall curves.
     #[serde(default)]
     pub curve: Vec<CurvePoint>,
-    /// Thresholds that somebody may want to use.
+    /// Thresholds with their rates and counts.
     #[serde(default)]
     pub operating_points: Vec<OperatingPoint>,
-    /// Whether scores mean what they say; absent where there are none.
+    /// Calibration of the scores; absent without scores.
     #[serde(skip_serializing_if = "Option::is_none", default)]
     pub calibration: Option<Calibration>,
-    /// Videos on the wrong side of 0.5, the most confident first.
+    /// Misclassified videos at 0.5, the most confident first.
     #[serde(default)]
     pub mistakes: Vec<Mistake>,
-    /// Videos that have no score, and why.
+    /// Videos without a score, with the reason.
     pub unreadable: Vec<SkippedVideo>,
 }
 
-/// What bootstrap samples are made of.
+/// The groups that the bootstrap draws with replacement.
 #[derive(Debug, Clone, Copy, Default, PartialEq, Eq, Serialize, Deserialize)]
-pub struct DrawnOver {
-    /// Videos that share people together, or each by itself.
-    pub unit: Unit,
-    /// How many there are.
+pub struct BootstrapGroups {
+    /// What makes a group.
+    pub unit: BootstrapUnit,
+    /// Number of groups.
     pub groups: usize,
 }
 
-/// What counts as one observation.
+/// What makes a group of the bootstrap.
 #[derive(Debug, Clone, Copy, Default, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "snake_case")]
-pub enum Unit {
+pub enum BootstrapUnit {
     /// All videos that share a person.
     Identities,
-    /// A video.
+    /// A single video.
     #[default]
     Videos,
 }
 
-/// A video on the wrong side of 0.5.
+/// A video that is misclassified at 0.5.
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
 pub struct Mistake {
-    /// Its path, for people.
+    /// Its path, for display.
     pub video: String,
-    /// What it is.
+    /// Its label.
     pub label: Label,
-    /// How it was forged.
+    /// Its forgery method.
     #[serde(skip_serializing_if = "Option::is_none", default)]
     pub method: Option<String>,
     /// Probability of fake.
     pub score: f64,
-    /// A frame of it, below the folder that `evaluation.json` is in.
+    /// Path of a picture of one frame, relative to the folder of `evaluation.json`.
     #[serde(skip_serializing_if = "Option::is_none", default)]
     pub picture: Option<PathBuf>,
 }
 
-impl Assessments {
-    /// That of a run's own test videos, where it has some.
+impl EvaluationReport {
+    /// The report on the run's own test set, where there is one.
     #[must_use]
-    pub fn own(&self) -> Option<&Assessment> {
-        self.sets.iter().find(|set| set.name == OWN_TEST)
+    pub fn test_set(&self) -> Option<&DatasetReport> {
+        self.sets.iter().find(|set| set.name == TEST_SET)
     }
 
     /// Reads an `evaluation.json`.
     ///
     /// # Errors
-    /// There is no such file, or it is something else.
+    /// The file does not exist, or has other contents.
     pub fn load(path: &Path) -> io::Result<Self> {
         Ok(serde_json::from_slice(&fs::read(path)?)?)
     }

@@ -1,6 +1,6 @@
-//! `metrics.jsonl` read back: what the page draws, as far as the run has come.
+//! Reads `metrics.jsonl` of a run, which may be in progress.
 //!
-//! The run may be writing to it. A last line that is cut off is left out; any other line that cannot be read is counted.
+//! The run may be writing to the file. An incomplete last line is ignored; any other unreadable line is counted.
 
 use std::fs::File;
 use std::io::{self, BufRead, BufReader, ErrorKind};
@@ -9,20 +9,20 @@ use std::path::Path;
 use serde::Deserialize;
 use serde::de::DeserializeOwned;
 
+use super::provenance::Provenance;
 use crate::memory::{Cleanup, OomEvent, Reading};
 use crate::metrics::Metrics;
-use crate::report::Provenance;
 
-/// What a log says, in its order. Steps that a run was taken back from are left out; what happened in them is not.
+/// The contents of a log, in its order. Steps that were rolled back are removed; events during them are kept.
 #[derive(Debug, Clone, Default)]
 pub struct Log {
     /// Optimizer steps.
     pub steps: Vec<Step>,
     /// Finished epochs.
     pub epochs: Vec<Epoch>,
-    /// How memory stood, now and then.
+    /// Readings of memory.
     pub memory: Vec<MemoryLine>,
-    /// What happened.
+    /// Events: memory, skipped steps, rollbacks, resumptions.
     pub events: Vec<Event>,
     /// The last start or resumption.
     pub start: Option<Start>,
@@ -35,14 +35,14 @@ pub struct Log {
 pub struct Step {
     /// Counted from 1.
     pub step: u64,
-    /// Absent where it was no number.
+    /// Training loss; absent where it was not finite.
     #[serde(default)]
     pub loss: Option<f64>,
     /// Learning rate.
     pub lr: f64,
-    /// Clips learned from.
+    /// Training clips in the step.
     pub clips: usize,
-    /// Waiting included.
+    /// Throughput, waiting for data included.
     #[serde(default)]
     pub clips_per_sec: Option<f64>,
     /// Time spent waiting for clips, milliseconds.
@@ -57,84 +57,84 @@ pub struct Step {
 pub struct Epoch {
     /// Counted from 1.
     pub epoch: u32,
-    /// Steps so far.
+    /// Steps at its end.
     pub step: u64,
-    /// Mean loss while learning.
+    /// Mean training loss.
     #[serde(default)]
     pub train_loss: Option<f64>,
-    /// Clip AUC while learning.
+    /// AUC over training clips.
     #[serde(default)]
     pub train_auc: Option<f64>,
     /// Loss on the validation videos.
     #[serde(default)]
     pub val_loss: Option<f64>,
-    /// On the validation videos.
+    /// Metrics of the validation videos.
     #[serde(flatten)]
     pub validation: Metrics,
-    /// Time of its steps.
+    /// Time of its steps, seconds.
     pub seconds: f64,
-    /// Share of it spent waiting for clips.
+    /// Share of that time spent waiting for clips.
     pub data_wait_share: f64,
-    /// How fast it was.
+    /// Training clips per second.
     #[serde(default)]
     pub clips_per_sec: Option<f64>,
-    /// The best so far.
+    /// Whether it was the best so far.
     pub is_best: bool,
 }
 
-/// How memory stood after a step.
+/// A reading of memory after a step.
 #[derive(Debug, Clone, Deserialize)]
 pub struct MemoryLine {
-    /// Steps that were done.
+    /// Steps done before.
     pub step: u64,
-    /// Clips kept in memory.
+    /// Memory of cached clips.
     pub cache_bytes: u64,
-    /// Host, process and device.
+    /// Memory of host, process and device.
     #[serde(flatten)]
     pub reading: Reading,
 }
 
-/// The run was started or resumed.
+/// The start or a resumption of the run.
 #[derive(Debug, Clone, Deserialize)]
 pub struct Start {
-    /// Steps that were done.
+    /// Steps done before.
     pub step: u64,
-    /// When.
+    /// Time of day.
     pub time: String,
-    /// What it is made of.
+    /// Versions, command line, data and device.
     #[serde(flatten)]
     pub provenance: Provenance,
 }
 
-/// Something that happened after a step.
+/// An event after a step.
 #[derive(Debug, Clone)]
 pub struct Event {
-    /// Steps that were done.
+    /// Steps done before.
     pub step: u64,
-    /// What.
-    pub what: What,
+    /// What happened.
+    pub kind: EventKind,
 }
 
-/// What happened.
+/// The kind of an event, with its details.
 #[derive(Debug, Clone)]
-pub enum What {
+pub enum EventKind {
     /// Memory ran out.
     OutOfMemory(OomEvent),
-    /// A smaller size, before memory ran out.
+    /// The micro-batch became smaller before memory ran out.
     Shrunk(OomEvent),
-    /// A larger size is tried.
+    /// A larger micro-batch is tried.
     Grown(OomEvent),
-    /// Memory was given back.
+    /// A clean-up freed memory.
     Cleanup(Cleanup),
-    /// A step moved no weight.
+    /// A step without an update.
     Skipped(Skip),
-    /// The run went back to an earlier step.
+    /// The run was rolled back to an earlier step.
     TakenBack(TakenBack),
     /// The run was resumed.
     Resumed(String),
 }
 
-/// A step that moved no weight.
+/// A step without an update.
 #[derive(Debug, Clone, Deserialize)]
 pub struct Skip {
     /// Why.
@@ -144,24 +144,24 @@ pub struct Skip {
     pub videos: Vec<String>,
 }
 
-/// The run diverged.
+/// A rollback after divergence.
 #[derive(Debug, Clone, Deserialize)]
 pub struct TakenBack {
-    /// The step that it went back to.
+    /// The step that the run continues from.
     pub to_step: u64,
-    /// What the learning rate is multiplied with since.
+    /// Factor on the learning rate since then.
     pub lr_factor: f64,
 }
 
 #[derive(Deserialize)]
-struct At<T> {
+struct WithStep<T> {
     step: u64,
     #[serde(flatten)]
     body: T,
 }
 
 impl Log {
-    /// Reads a log; one that is not there is empty.
+    /// Reads a log; a file that does not exist is an empty log.
     ///
     /// # Errors
     /// The file cannot be read.
@@ -181,7 +181,7 @@ impl Log {
         Ok(log)
     }
 
-    /// The last step that is written down.
+    /// The last step in the log.
     #[must_use]
     pub fn last_step(&self) -> u64 {
         self.steps.last().map_or(0, |step| step.step)
@@ -193,7 +193,7 @@ impl Log {
         self.epochs.iter().rev().find(|epoch| epoch.is_best)
     }
 
-    /// Every line begins with its kind, which says as what to read it. `None` where it cannot be read.
+    /// Adds a line, which begins with its kind. `None` where it cannot be read.
     fn take(&mut self, line: &[u8]) -> Option<()> {
         let rest = line.strip_prefix(b"{\"kind\":\"")?;
         let kind = &rest[..rest.iter().position(|byte| *byte == b'"')?];
@@ -202,33 +202,33 @@ impl Log {
             b"epoch" => self.epochs.push(parse(line)?),
             b"memory" => self.memory.push(parse(line)?),
             b"start" => self.note_start(parse(line)?),
-            b"oom" => self.note(line, What::OutOfMemory)?,
-            b"shrink" => self.note(line, What::Shrunk)?,
-            b"grow" => self.note(line, What::Grown)?,
-            b"cleanup" => self.note(line, What::Cleanup)?,
-            b"skip" => self.note(line, What::Skipped)?,
+            b"oom" => self.note(line, EventKind::OutOfMemory)?,
+            b"shrink" => self.note(line, EventKind::Shrunk)?,
+            b"grow" => self.note(line, EventKind::Grown)?,
+            b"cleanup" => self.note(line, EventKind::Cleanup)?,
+            b"skip" => self.note(line, EventKind::Skipped)?,
             b"taken_back" => {
-                self.note(line, What::TakenBack)?;
+                self.note(line, EventKind::TakenBack)?;
                 let to_step = parse::<TakenBack>(line)?.to_step;
                 self.steps.retain(|step| step.step <= to_step);
                 self.epochs.retain(|epoch| epoch.step <= to_step);
                 self.memory.retain(|line| line.step <= to_step);
             }
-            // A newer version may write more.
+            // Kinds of newer versions are ignored.
             _ => {}
         }
         Some(())
     }
 
-    fn note<T: DeserializeOwned>(&mut self, line: &[u8], what: impl Fn(T) -> What) -> Option<()> {
-        let At { step, body } = parse::<At<T>>(line)?;
-        self.events.push(Event { step, what: what(body) });
+    fn note<T: DeserializeOwned>(&mut self, line: &[u8], kind: impl Fn(T) -> EventKind) -> Option<()> {
+        let WithStep { step, body } = parse::<WithStep<T>>(line)?;
+        self.events.push(Event { step, kind: kind(body) });
         Some(())
     }
 
     fn note_start(&mut self, start: Start) {
         if self.start.is_some() {
-            self.events.push(Event { step: start.step, what: What::Resumed(start.time.clone()) });
+            self.events.push(Event { step: start.step, kind: EventKind::Resumed(start.time.clone()) });
         }
         self.start = Some(start);
     }
@@ -269,7 +269,9 @@ mod tests {
         let back = "{\"kind\":\"taken_back\",\"step\":3,\"to_step\":1,\"lr_factor\":0.5}\n".to_owned();
         let log = read(&[step(1, "1"), step(2, "9"), step(3, "9"), back, step(2, "0.5")].concat());
         assert_eq!(log.steps.iter().map(|step| step.step).collect::<Vec<_>>(), [1, 2]);
-        assert!(matches!(log.events.as_slice(), [Event { step: 3, what: What::TakenBack(back) }] if back.to_step == 1));
+        assert!(
+            matches!(log.events.as_slice(), [Event { step: 3, kind: EventKind::TakenBack(back) }] if back.to_step == 1)
+        );
     }
 
     #[test]
