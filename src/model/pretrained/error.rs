@@ -13,7 +13,7 @@ pub enum PretrainedError {
     Io {
         /// The file.
         path: PathBuf,
-        /// What the system said.
+        /// The error of the operating system.
         source: io::Error,
     },
     /// The file is damaged, or holds more than tensors.
@@ -21,7 +21,7 @@ pub enum PretrainedError {
     Invalid {
         /// The file.
         path: PathBuf,
-        /// What is wrong with it.
+        /// The defect.
         problem: String,
     },
     /// The weights belong to another network.
@@ -29,7 +29,7 @@ pub enum PretrainedError {
     Unfit {
         /// The file.
         path: PathBuf,
-        /// What does not fit.
+        /// The mismatch.
         problem: String,
     },
     /// The weights are in no cache and could not be fetched.
@@ -45,7 +45,7 @@ pub enum PretrainedError {
     /// The user wants to stop.
     #[error("interrupted; what came of the weights is kept")]
     Interrupted,
-    /// libtorch could not make or copy a tensor.
+    /// libtorch could not allocate or copy a tensor.
     #[error("a tensor could not be copied: {0}")]
     Torch(#[from] TchError),
 }
