@@ -11,7 +11,7 @@ use std::process::{Command, Output};
 use clap::ValueEnum;
 use data_support::{SETTINGS, write_video};
 use dfdetect::config::{Backbone, Config, ModelConfig, Temporal};
-use dfdetect::export::{self, Facts, Format};
+use dfdetect::export::{self, ExportMetadata, Format};
 use dfdetect::model::{Detector, Mode};
 use dfdetect::torch;
 use dfdetect::train::{Checkpoint, Checkpoints};
@@ -125,10 +125,10 @@ fn python_says_the_same_of_fifty_random_clips() {
         println!("{name}: logits spread by {spread:.4}");
         assert!(spread > 1e-2, "{name}: logits that are all the same ({spread}) would prove nothing");
 
-        let (home, facts) = (folder.path().join(name), Facts::of(&config, Some(1.5), None));
+        let (home, facts) = (folder.path().join(name), ExportMetadata::of(&config, Some(1.5), None));
         fs::create_dir(&home).unwrap();
         for format in Format::value_variants() {
-            let file = export::file(&detector, &facts, *format).unwrap();
+            let file = export::serialize(&detector, &facts, *format).unwrap();
             fs::write(home.join(format!("detector.{}", format.extension())), &file).unwrap();
             if *format == Format::Torchscript {
                 assert_same_in_libtorch(&file, &clips, &expected);

@@ -1,7 +1,7 @@
 //! Metrics equal scikit-learn's. The fixture is made by `scripts/make_metrics_fixture.py`.
 #![expect(clippy::unwrap_used, reason = "helpers of tests may panic too")]
 
-use dfdetect::metrics::{Samples, auc, compare, curve, fit_temperature, log_loss};
+use dfdetect::metrics::{ScoredVideos, auc, curve, delong_test, fit_temperature, log_loss};
 use serde::Deserialize;
 
 #[derive(Deserialize)]
@@ -55,8 +55,8 @@ fn fixture() -> Fixture {
     serde_json::from_str(include_str!("fixtures/metrics.json")).unwrap()
 }
 
-fn samples(scores: &[f64], is_fake: &[bool]) -> Samples {
-    let mut samples = Samples::default();
+fn samples(scores: &[f64], is_fake: &[bool]) -> ScoredVideos {
+    let mut samples = ScoredVideos::default();
     scores.iter().zip(is_fake).for_each(|(score, fake)| samples.push(*score, *fake, &[*score], 1));
     samples
 }
@@ -133,7 +133,7 @@ fn the_temperature_is_the_one_that_scipy_finds() {
 #[test]
 fn the_comparison_is_delongs() {
     for (index, pair) in fixture().pairs.iter().enumerate() {
-        let found = compare(&pair.scores, &pair.other, &pair.is_fake).unwrap();
+        let found = delong_test(&pair.scores, &pair.other, &pair.is_fake).unwrap();
         for (name, found, expected) in [
             ("AUC", found.auc, pair.auc),
             ("other AUC", found.other_auc, pair.other_auc),
@@ -143,10 +143,10 @@ fn the_comparison_is_delongs() {
         ] {
             assert!((found - expected).abs() < 1e-9, "pair {index}: {name} is {found}, not {expected}");
         }
-        let with_itself = compare(&pair.scores, &pair.scores, &pair.is_fake).unwrap();
+        let with_itself = delong_test(&pair.scores, &pair.scores, &pair.is_fake).unwrap();
         assert_eq!((with_itself.difference, with_itself.p_value), (0.0, 1.0));
     }
-    assert_eq!(compare(&[0.1, 0.2, 0.3], &[0.1, 0.2, 0.3], &[true, false, false]), None);
+    assert_eq!(delong_test(&[0.1, 0.2, 0.3], &[0.1, 0.2, 0.3], &[true, false, false]), None);
 }
 
 #[test]

@@ -9,7 +9,7 @@ use std::path::{Path, PathBuf};
 use std::process::Command;
 
 use browser_support::{Browser, View};
-use dfdetect::report::{Assessment, RunFolder, Status, write_page};
+use dfdetect::report::{DatasetReport, RunFolder, Status, write_page};
 use run_support::{HOSTILE, assess, begin, config, end, note, save_assessment};
 use serde_json::{Value, json};
 
@@ -192,7 +192,7 @@ fn a_test_of_one_class() {
     let run = folder.path().join("faces");
     begin(&run, &config(0.001), 8);
     end(&run, Status::Failed);
-    let mut set = Assessment { name: "test".into(), ..Assessment::default() };
+    let mut set = DatasetReport { name: "test".into(), ..DatasetReport::default() };
     (set.overall.acc, set.overall.acc_real, set.overall.videos) = (Some(0.75), Some(0.75), 20);
     save_assessment(&run, vec![set]);
     let page = page(&run);

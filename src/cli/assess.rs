@@ -12,10 +12,10 @@ use super::{cannot_write, write_csv};
 use crate::clip::ClipSource;
 use crate::dataset::{Label, Manifest, SkippedVideo, VideoRecord, people_groups};
 use crate::drawing;
-use crate::evaluate::{Evaluation, VideoScore, samples_of};
+use crate::evaluate::{Evaluation, VideoScore, scored_videos};
 use crate::files;
 use crate::metrics::{Calibration, Metrics, calibrated, curve, operating_points};
-use crate::report::{Assessment, Assessments, DrawnOver, Mistake, RunFolder, Unit};
+use crate::report::{BootstrapGroups, BootstrapUnit, DatasetReport, EvaluationReport, Mistake, RunFolder};
 
 /// With fewer groups than these, drawing them says little of chance.
 const LEAST_GROUPS: usize = 10;
@@ -34,9 +34,9 @@ pub(super) struct Scored<'a> {
 
 impl Scored<'_> {
     /// All that is said of them but for pictures.
-    fn assess(&self) -> Assessment {
+    fn assess(&self) -> DatasetReport {
         let videos = &self.evaluation.videos;
-        let samples = samples_of(videos);
+        let samples = scored_videos(videos);
         let (group_of, drawn_over) = self.groups();
         let (scores, is_fake) = (&samples.scores, &samples.is_fake);
         let unreadable = self.evaluation.skipped.iter().map(|(video, reason)| {
@@ -44,7 +44,7 @@ impl Scored<'_> {
             SkippedVideo { set: *set, path: path.clone(), reason: reason.clone() }
         });
         let unreadable = unreadable.chain(self.set.unusable.iter().cloned());
-        Assessment {
+        DatasetReport {
             name: self.set.name.clone(),
             overall: samples.metrics_with_intervals(&group_of),
             drawn_over,
@@ -74,25 +74,28 @@ impl Scored<'_> {
             };
             let (counted, groups): (Vec<_>, Vec<_>) =
                 videos.iter().zip(group_of).filter(|(score, _)| counts(score)).unzip();
-            samples_of(counted).metrics_with_intervals(&groups)
+            scored_videos(counted).metrics_with_intervals(&groups)
         };
         values.iter().map(|value| ((*value).to_owned(), metrics(value))).collect()
     }
 
     /// The group of each scored video: those that share a person, where that leaves enough of them.
-    fn groups(&self) -> (Vec<usize>, DrawnOver) {
+    fn groups(&self) -> (Vec<usize>, BootstrapGroups) {
         let videos: Vec<usize> = self.evaluation.videos.iter().map(|score| score.video).collect();
         let by_people = people_groups(self.manifest, &videos);
         if by_people.len() < LEAST_GROUPS.min(videos.len()) {
-            return ((0..videos.len()).collect(), DrawnOver { unit: Unit::Videos, groups: videos.len() });
+            return (
+                (0..videos.len()).collect(),
+                BootstrapGroups { unit: BootstrapUnit::Videos, groups: videos.len() },
+            );
         }
         let group_of: BTreeMap<usize, usize> = by_people
             .iter()
             .enumerate()
             .flat_map(|(group, members)| members.iter().map(move |video| (*video, group)))
             .collect();
-        let unit = if by_people.len() == videos.len() { Unit::Videos } else { Unit::Identities };
-        (videos.iter().map(|video| group_of[video]).collect(), DrawnOver { unit, groups: by_people.len() })
+        let unit = if by_people.len() == videos.len() { BootstrapUnit::Videos } else { BootstrapUnit::Identities };
+        (videos.iter().map(|video| group_of[video]).collect(), BootstrapGroups { unit, groups: by_people.len() })
     }
 
     fn mistakes(&self) -> Vec<Mistake> {
@@ -120,7 +123,7 @@ impl Scored<'_> {
     fn add_pictures(
         &self,
         place: usize,
-        assessment: &mut Assessment,
+        assessment: &mut DatasetReport,
         source: &ClipSource,
         folder: &Path,
     ) -> Result<()> {
@@ -176,7 +179,7 @@ pub(super) fn assess(
     scored: &[Scored],
     source: &ClipSource,
     folder: Option<&Path>,
-) -> Result<Assessments> {
+) -> Result<EvaluationReport> {
     let mut sets: Vec<_> = scored.iter().map(Scored::assess).collect();
     let temperature = scored.first().and_then(|set| set.temperature);
     if let Some(folder) = folder {
@@ -186,7 +189,7 @@ pub(super) fn assess(
         }
         write_csv(&folder.join(PREDICTIONS), scored.iter().flat_map(Scored::predictions))?;
     }
-    Ok(Assessments { checkpoint: checkpoint.display().to_string(), temperature, sets })
+    Ok(EvaluationReport { checkpoint: checkpoint.display().to_string(), temperature, sets })
 }
 
 /// Writes `evaluation.json`: assessments, and whatever else was found out.

@@ -20,12 +20,12 @@ use crate::files;
 use crate::loader::Loader;
 use crate::memory::{DeviceGauge, Guard, MemoryManager, MicroBatchSizes, Reason};
 use crate::optim::{Loss, LossScaler};
-use crate::report::{Assessments, EventFile, LivePage, Log, RunFolder, RunLog, loss_line};
+use crate::report::{EvaluationReport, EventFile, LivePage, Log, RunFolder, RunLog, loss_line};
 use crate::torch::Format;
 use crate::train::{Checkpoint, Checkpoints, Learner, Outcome, Stepper, TrainError, TrainState, Trainer};
 
 /// How training ended, and what came out of the test sets; nothing where it was interrupted before.
-pub(super) type Tested = (Outcome, Option<Assessments>);
+pub(super) type Tested = (Outcome, Option<EvaluationReport>);
 
 impl Plan {
     pub fn carry_out(mut self) -> Result<()> {

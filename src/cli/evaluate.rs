@@ -15,9 +15,9 @@ use super::scoring::{Scorer, ScoringArgs, Trained};
 use crate::config::{DataConfig, LayoutChoice, Methods, Roots};
 use crate::dataset::{DataError, Label, Manifest, Split, scan_to_measure};
 use crate::evaluate::Evaluation;
-use crate::metrics::{Comparison, compare};
+use crate::metrics::{AucComparison, delong_test};
 use crate::progress;
-use crate::report::{Assessments, RunFolder, assessment_tables};
+use crate::report::{EvaluationReport, RunFolder, dataset_report_tables};
 use crate::train::Checkpoint;
 
 const EXAMPLES: &str = "Examples:
@@ -61,7 +61,7 @@ enum SplitName {
 #[derive(Serialize)]
 struct Output {
     #[serde(flatten)]
-    assessments: Assessments,
+    assessments: EvaluationReport,
     /// What makes one score of a video's clips.
     pooling: String,
     #[serde(skip_serializing_if = "Option::is_none")]
@@ -73,7 +73,7 @@ struct Output {
 struct Compared {
     checkpoint: String,
     /// One a data set; absent where a class is missing.
-    sets: Vec<Option<Comparison>>,
+    sets: Vec<Option<AucComparison>>,
 }
 
 pub(super) fn run(args: &EvaluateArgs) -> Result<()> {
@@ -168,7 +168,7 @@ impl Asked {
 }
 
 /// On the videos that both could score.
-fn compared(evaluation: &Evaluation, other: &Evaluation) -> Option<Comparison> {
+fn compared(evaluation: &Evaluation, other: &Evaluation) -> Option<AucComparison> {
     let others: HashMap<usize, f64> = other.videos.iter().map(|score| (score.video, score.score)).collect();
     let (mut scores, mut other_scores, mut is_fake) = (Vec::new(), Vec::new(), Vec::new());
     for score in &evaluation.videos {
@@ -178,7 +178,7 @@ fn compared(evaluation: &Evaluation, other: &Evaluation) -> Option<Comparison> {
             is_fake.push(score.label == Label::Fake);
         }
     }
-    compare(&scores, &other_scores, &is_fake)
+    delong_test(&scores, &other_scores, &is_fake)
 }
 
 fn none_readable(manifest: &Manifest, evaluations: &[Evaluation]) -> DataError {
@@ -204,7 +204,7 @@ fn print_json(output: &Output) -> Result<()> {
 fn print_tables(output: &Output, clips: u16) -> Result<()> {
     let mut out = io::stdout();
     for set in &output.assessments.sets {
-        writeln!(out, "{}", assessment_tables(set))?;
+        writeln!(out, "{}", dataset_report_tables(set))?;
     }
     if clips > 1 {
         writeln!(out, "{clips} clips a video; its score is the {}", output.pooling)?;
@@ -212,7 +212,7 @@ fn print_tables(output: &Output, clips: u16) -> Result<()> {
     let Some(compared) = &output.comparison else { return Ok(()) };
     for (set, comparison) in output.assessments.sets.iter().zip(&compared.sets) {
         match comparison {
-            Some(Comparison { auc, other_auc, difference, difference_ci95: [low, high], p_value }) => writeln!(
+            Some(AucComparison { auc, other_auc, difference, difference_ci95: [low, high], p_value }) => writeln!(
                 out,
                 "{}: video AUC {auc:.3} against {other_auc:.3} of {}: {difference:+.3} ({low:+.3} to {high:+.3}), \
                  p = {p_value:.4} (DeLong)",

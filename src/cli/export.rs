@@ -11,7 +11,7 @@ use tch::Device;
 
 use super::cannot_write;
 use super::scoring::Trained;
-use crate::export::{self, Facts, Format, OUTPUTS};
+use crate::export::{self, ExportMetadata, Format, OUTPUTS};
 use crate::files;
 use crate::model::Detector;
 use crate::progress;
@@ -58,8 +58,8 @@ pub(super) fn run(args: &ExportArgs) -> Result<()> {
     checkpoint.load_tested(detector.parameters())?;
     let state = checkpoint.state().inspect_err(|error| tracing::warn!("the file has no temperature: {error}")).ok();
     let temperature = state.as_ref().and_then(|state| state.temperature());
-    let facts = Facts::of(&checkpoint.config, temperature, state.and_then(|state| state.shows_faces));
-    let file = export::file(&detector, &facts, args.format)?;
+    let facts = ExportMetadata::of(&checkpoint.config, temperature, state.and_then(|state| state.shows_faces));
+    let file = export::serialize(&detector, &facts, args.format)?;
     if let Some(parent) = output.parent() {
         fs::create_dir_all(parent).with_context(|| cannot_write(parent))?;
     }

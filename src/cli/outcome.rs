@@ -9,7 +9,7 @@ use super::pipeline::Clips;
 use super::plan::Plan;
 use crate::memory::{self, MemoryManager};
 use crate::report::{
-    Assessment, CrossTest, DataSummary, FaceSummary, MemorySummary, OWN_TEST, Provenance, Report, RunFolder, Status,
+    CrossTest, DataSummary, DatasetReport, FaceSummary, MemorySummary, Provenance, Report, RunFolder, Status, TEST_SET,
     Throughput, Versions,
 };
 use crate::torch;
@@ -49,7 +49,7 @@ impl Plan {
         let failure = result.as_ref().err();
         let tested = result.as_ref().ok().and_then(|(_, tested)| tested.as_ref());
         let tested = tested.map_or(&[][..], |tested| tested.sets.as_slice());
-        let own = |set: &&Assessment| set.name == OWN_TEST;
+        let own = |set: &&DatasetReport| set.name == TEST_SET;
         let cross = tested.iter().filter(|set| !own(set));
         let cache = clips.source.cache().stats();
         let history = memory.history();

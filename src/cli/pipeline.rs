@@ -19,7 +19,7 @@ use crate::dataset::{DataError, Manifest, SkippedVideo, Split, VideoRecord};
 use crate::face::{self, CenterFace, FaceFacts, Take};
 use crate::loader::{DECODER_BYTES, Loader, LoaderNeeds, LoaderPlan, plan_loader};
 use crate::memory::Snapshot;
-use crate::report::OWN_TEST;
+use crate::report::TEST_SET;
 use crate::video::ClipSpec;
 
 /// A flag that Ctrl-C and termination set; a second signal ends the process at once with code 130.
@@ -241,7 +241,7 @@ impl NamedSet {
 
 /// The test videos of a run: its own, and those of each other data set by its folder's name.
 pub(super) fn test_sets(manifest: &Manifest) -> Vec<NamedSet> {
-    let mut sets = vec![NamedSet::of(OWN_TEST.to_owned(), manifest, |video| video.split == Split::Test)];
+    let mut sets = vec![NamedSet::of(TEST_SET.to_owned(), manifest, |video| video.split == Split::Test)];
     for (number, set) in manifest.sets.iter().enumerate() {
         let name = set.name();
         let taken = sets.iter().any(|other| other.name == name);

@@ -248,7 +248,7 @@ impl Judge<'_> {
         let frames = self.clips.source.pictures(score.video).map_err(anyhow::Error::msg)?;
         let length = self.scorer.clip_spec().frames;
         let frames = frames.into_iter().skip(clip * length).take(length).collect();
-        let explanation = explain::clip(&self.scorer.detector, frames, prediction.verdict == Verdict::Fake)?;
+        let explanation = explain::explain_clip(&self.scorer.detector, frames, prediction.verdict == Verdict::Fake)?;
         let path = Path::new(&prediction.path);
         let title = path.file_name().unwrap_or(path.as_os_str()).to_string_lossy();
         let segment = &prediction.segments[clip];

@@ -1,8 +1,8 @@
-//! Keys of older configuration files: renamed or left aside on the way in, each with one warning line.
+//! Keys of older configuration files: renamed or ignored while a file is read, each with one warning line.
 
 use serde_yaml::Value;
 
-use super::load::insert;
+use super::dotted_keys::{get, insert, remove};
 
 /// Old dotted path, and the key that means the same now.
 const RENAMED: &[(&str, &str)] = &[
@@ -16,7 +16,7 @@ const RENAMED: &[(&str, &str)] = &[
     ("cache.enable_frame_cache", "cache.enable_cache"),
 ];
 
-/// Sections that only described things, and keys whose meaning follows from others.
+/// Sections that described something and set nothing, and keys whose meaning follows from others.
 const IGNORED: &[(&str, &str)] = &[
     ("hardware", "it only described the machine"),
     ("performance", "it only described expectations"),
@@ -26,7 +26,7 @@ const IGNORED: &[(&str, &str)] = &[
     ("dataloader.persistent_workers", "decoding threads always live as long as the run"),
 ];
 
-/// Rewrites old keys in place and says what was done, one line each.
+/// Rewrites old keys in place; returns one warning line for each.
 pub(super) fn upgrade(root: &mut Value) -> Vec<String> {
     let mut warnings = Vec::new();
     for &(old, new) in RENAMED {
@@ -51,18 +51,6 @@ pub(super) fn upgrade(root: &mut Value) -> Vec<String> {
         });
     }
     warnings
-}
-
-fn get<'v>(root: &'v Value, key: &str) -> Option<&'v Value> {
-    key.split('.').try_fold(root, |here, part| here.as_mapping()?.get(part))
-}
-
-fn remove(root: &mut Value, key: &str) -> Option<Value> {
-    let (section, name) = match key.rsplit_once('.') {
-        Some((section, name)) => (root.as_mapping_mut()?.get_mut(section)?, name),
-        None => (root, key),
-    };
-    section.as_mapping_mut()?.remove(name)
 }
 
 #[cfg(test)]

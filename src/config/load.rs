@@ -1,46 +1,20 @@
 //! From YAML text to a validated [`Config`], with errors that say file, line, key, what was found and what is allowed.
 //!
-//! Order: defaults < file < `--set key=value`. Keys of older files are renamed on the way in, with a warning.
+//! Precedence: `--set key=value`, then the file, then the defaults. Keys of older files are renamed, with a warning.
 
-use std::collections::BTreeMap;
-use std::fmt;
 use std::path::Path;
 
 use serde_yaml::{Mapping, Value};
 
-use super::{Config, legacy, validate};
+use super::dotted_keys::{insert, known_keys};
+use super::error::ConfigError;
+use super::schema::Config;
+use super::{legacy, validate};
 
 const HINT_KEYS: &str = "`dfdetect config show` prints every key with its default";
 const HINT_VALUES: &str = "`dfdetect config show` prints the defaults, `dfdetect config schema` what is allowed";
 
-/// A configuration that cannot be used.
-#[derive(Debug, thiserror::Error)]
-pub struct ConfigError {
-    /// Where: a file with a line, or the override it came from.
-    pub place: String,
-    /// Dotted path of the key, empty where the whole text is meant.
-    pub key: String,
-    /// What was found and what is allowed, one sentence.
-    pub problem: String,
-    /// What to do about it.
-    pub hint: Option<String>,
-}
-
-impl fmt::Display for ConfigError {
-    fn fmt(&self, f: &mut fmt::Formatter) -> fmt::Result {
-        write!(f, "{}: ", self.place)?;
-        if !self.key.is_empty() {
-            write!(f, "{}: ", self.key)?;
-        }
-        f.write_str(&self.problem)?;
-        match &self.hint {
-            Some(hint) => write!(f, "\n  hint: {hint}"),
-            None => Ok(()),
-        }
-    }
-}
-
-/// A configuration and what was accepted with a shake of the head.
+/// A configuration, and warnings about deprecated keys in its file.
 #[derive(Debug)]
 pub struct Loaded {
     /// The validated configuration.
@@ -94,7 +68,7 @@ pub fn parse(name: &str, text: &str, overrides: &[String]) -> Result<Loaded, Con
     Ok(Loaded { config, warnings })
 }
 
-/// Applies `overrides` to a configuration that is already there (a resumed run's).
+/// Applies `overrides` to a configuration that was loaded before (a resumed run's).
 ///
 /// # Errors
 /// An override names an unknown key or a value outside its limits.
@@ -118,26 +92,6 @@ fn apply_override(root: &mut Value, text: &str) -> Result<(), ConfigError> {
     let (key, value) = text.split_once('=').ok_or_else(|| wrong("there is no `=`".into()))?;
     let value: Value = serde_yaml::from_str(value).map_err(|error| wrong(format!("the value is not YAML: {error}")))?;
     insert(root, key.trim(), value).map_err(|part| wrong(format!("`{part}` is not a section")))
-}
-
-/// Puts `value` at the dotted `key`, making sections on the way; gives back the part that is no section.
-pub(super) fn insert<'k>(root: &mut Value, key: &'k str, value: Value) -> Result<(), &'k str> {
-    let mut here = root;
-    let mut parts = key.split('.').peekable();
-    while let Some(part) = parts.next() {
-        if here.is_null() {
-            *here = Value::Mapping(Mapping::new());
-        }
-        let Value::Mapping(section) = here else {
-            return Err(part);
-        };
-        if parts.peek().is_none() {
-            section.insert(part.into(), value);
-            return Ok(());
-        }
-        here = section.entry(part.into()).or_insert(Value::Null);
-    }
-    Ok(())
 }
 
 fn deserialize(root: Value, source: &Source) -> Result<Config, ConfigError> {
@@ -166,46 +120,6 @@ fn unknown_field(message: &str) -> Option<&str> {
     message.strip_prefix("unknown field `").or_else(|| message.split("unknown field `").nth(1))?.split('`').next()
 }
 
-/// Every key of the schema with its default, by dotted path.
-pub(super) fn known_keys() -> BTreeMap<String, Value> {
-    flatten(&Config::default())
-}
-
-/// Every key of a configuration with its value, by dotted path; sections are among them.
-#[must_use]
-pub fn flatten(config: &Config) -> BTreeMap<String, Value> {
-    fn walk(prefix: &str, value: &Value, keys: &mut BTreeMap<String, Value>) {
-        if let Value::Mapping(section) = value {
-            for (name, value) in section {
-                let name = name.as_str().unwrap_or_default();
-                let path = if prefix.is_empty() { name.to_owned() } else { format!("{prefix}.{name}") };
-                walk(&path, value, keys);
-                keys.insert(path, value.clone());
-            }
-        }
-    }
-    let mut keys = BTreeMap::new();
-    if let Ok(root) = serde_yaml::to_value(config) {
-        walk("", &root, &mut keys);
-    }
-    keys
-}
-
-/// Settings by dotted path in which configurations differ, with a value of each configuration. Where a run is written is
-/// none: it says nothing about the run.
-#[must_use]
-pub fn differences(configs: &[&Config]) -> BTreeMap<String, Vec<Value>> {
-    let mut values: BTreeMap<String, Vec<Value>> = BTreeMap::new();
-    for (key, value) in configs.iter().flat_map(|config| flatten(config)) {
-        values.entry(key).or_default().push(value);
-    }
-    let differ = |key: &str, values: &[Value]| {
-        !values[0].is_mapping() && key != "output.directory" && values.windows(2).any(|two| two[0] != two[1])
-    };
-    values.retain(|key, values| differ(key, values));
-    values
-}
-
 fn known_keys_of(section: &str) -> Vec<String> {
     let prefix = if section.is_empty() { String::new() } else { format!("{section}.") };
     known_keys()
@@ -230,7 +144,7 @@ fn nearest_key(key: &str) -> Option<String> {
         .map(|(known, _)| known)
 }
 
-/// What the configuration came from, to find the place of a key in it.
+/// Where the configuration came from: serves to find the place of a key for an error.
 struct Source<'a> {
     name: &'a str,
     text: &'a str,

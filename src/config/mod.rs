@@ -1,10 +1,12 @@
-//! Every knob of the program: the schema with its defaults, reading it from YAML, and the checks.
+//! The configuration: its schema with the defaults, loading from YAML, and validation.
 //!
 //! One file plus `--set a.b=v` overrides becomes one validated [`Config`]; the rest of the program trusts it.
-//! A key that is here is used: settings of features that do not exist yet are unknown keys, and so errors.
+//! Every key of the schema has an effect. Settings of features that do not exist are unknown keys, and so errors.
 
 mod augmentation;
 mod data;
+mod dotted_keys;
+mod error;
 mod legacy;
 mod load;
 mod model;
@@ -17,7 +19,9 @@ pub use augmentation::{AugmentationConfig, SelfBlend};
 pub use data::{
     CacheConfig, DataConfig, FaceConfig, FaceMode, GroupBy, LayoutChoice, LoaderConfig, OnMiss, SamplerChoice, Sampling,
 };
-pub use load::{ConfigError, Loaded, differences, load, parse, resolve};
+pub use dotted_keys::differences;
+pub use error::ConfigError;
+pub use load::{Loaded, load, parse, resolve};
 pub use model::{BACKBONE_PARTS, Freeze, Pretrained};
 pub use scalars::{AutoBytes, BatchSize, DeviceChoice, Methods, Precision, Roots, Switch};
 pub use schema::{

@@ -1,4 +1,4 @@
-//! Where a backbone's first weights come from, and which parts of it learn.
+//! `model.pretrained` and `model.freeze`: the backbone's initial weights, and the parts of it that are frozen.
 
 use std::path::PathBuf;
 

@@ -1,4 +1,4 @@
-//! Values that YAML writes in several ways: `auto` beside a boolean, a number of bytes or clips, a device.
+//! Values that YAML can write in several ways: `auto` or a boolean, a number of bytes or clips, a device.
 
 use std::fmt;
 use std::path::PathBuf;

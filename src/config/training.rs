@@ -1,4 +1,4 @@
-//! The sections `training` and `loss`: how weights are moved, and what for.
+//! The sections `training` and `loss`.
 
 use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};

@@ -1,8 +1,11 @@
-//! Limits of single values and the few rules that tie two together.
+//! Validation: limits of single values, and the few rules about two of them.
 
-use super::{AutoBytes, BatchSize, ClassWeights, Config, SamplerChoice, Temporal};
+use super::data::SamplerChoice;
+use super::scalars::{AutoBytes, BatchSize};
+use super::schema::{Config, Temporal};
+use super::training::ClassWeights;
 
-/// The first rule that a configuration breaks.
+/// A rule that a configuration breaks.
 pub(super) struct Invalid {
     pub key: String,
     pub problem: String,
@@ -18,6 +21,7 @@ fn within<T: PartialOrd + std::fmt::Display>(key: &str, value: T, low: T, high: 
     require(value >= low && value <= high, key, problem, "see the comments in configs/default.yaml")
 }
 
+/// Checks all rules; returns the first that is broken.
 pub(super) fn check(config: &Config) -> Result<(), Invalid> {
     check_experiment(config)?;
     check_data(config)?;

@@ -1,15 +1,15 @@
-//! Whether the classes of a set can be told apart without looking at the faces.
+//! Shortcut cues: whether the classes of a set can be separated without looking at the faces.
 //!
-//! A detector that reads the file's size or the brightness would score well on a set where those differ, and learn
-//! nothing. Each such cue alone must rank fakes and reals no better than chance.
+//! Where file size or brightness differ between the classes, a detector can use them as a shortcut. Each cue alone should rank
+//! fakes and reals no better than chance.
 
 use serde::{Deserialize, Serialize};
 
 use crate::metrics::auc;
 
-/// What of a video is seen without looking at the face.
+/// Measurements of a video that do not depend on the face.
 #[derive(Debug, Clone)]
-pub(super) struct Measured {
+pub(super) struct VideoMeasurements {
     pub is_fake: bool,
     pub file_bytes: u64,
     pub secs: f64,
@@ -18,25 +18,25 @@ pub(super) struct Measured {
     pub brightness: f64,
 }
 
-impl Measured {
+impl VideoMeasurements {
     pub fn bits_per_sec(&self) -> u32 {
         (self.file_bytes as f64 * 8.0 / self.secs) as u32
     }
 }
 
-/// How well one cue alone tells the classes apart.
+/// How well one cue alone separates the classes.
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
 pub struct Cue {
     /// What was measured.
     pub cue: String,
-    /// AUC in the direction that separates better: 0.5 is chance, 1 a sure sign.
+    /// AUC in the direction that separates better: 0.5 is chance, 1 separates the classes perfectly.
     pub auc: f64,
 }
 
-/// All cues; none where a class is missing.
-pub(super) fn cues(videos: &[Measured]) -> Vec<Cue> {
+/// All cues; empty where a class is missing.
+pub(super) fn cues(videos: &[VideoMeasurements]) -> Vec<Cue> {
     let is_fake: Vec<_> = videos.iter().map(|video| video.is_fake).collect();
-    let cue = |name: &str, value: fn(&Measured) -> f64| {
+    let cue = |name: &str, value: fn(&VideoMeasurements) -> f64| {
         let values: Vec<_> = videos.iter().map(value).collect();
         auc(&values, &is_fake).map(|auc| Cue { cue: name.to_owned(), auc: auc.max(1.0 - auc) })
     };
@@ -58,7 +58,7 @@ mod tests {
 
     #[test]
     fn a_cue_that_gives_a_class_away_says_so_in_either_direction() {
-        let video = |is_fake: bool, file_bytes: u64, brightness: f64| Measured {
+        let video = |is_fake: bool, file_bytes: u64, brightness: f64| VideoMeasurements {
             is_fake,
             file_bytes,
             secs: 2.0,

@@ -1,6 +1,6 @@
 //! Writes RGB frames as an H.264 file: libx264, yuv420p, mp4.
 //!
-//! One encoder thread, so that the same frames give the same bytes. Knows nothing of what is on the frames.
+//! The encoder has one thread, so that the same frames give the same bytes.
 
 use std::fs::Permissions;
 use std::os::unix::fs::PermissionsExt;
@@ -12,7 +12,7 @@ use ffmpeg_next::software::scaling;
 use ffmpeg_next::{Dictionary, Rational, codec, encoder, format, frame};
 use tempfile::TempPath;
 
-use super::DemoError;
+use super::error::DemoError;
 
 /// How a video is encoded.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -23,9 +23,9 @@ pub struct VideoSettings {
     pub height: u32,
     /// Frames a second.
     pub fps: u32,
-    /// Constant rate factor of x264: 0 (best) to 51; counts for nothing where there is a bit rate.
+    /// Constant rate factor of x264: 0 (best) to 51; ignored where there is a bit rate.
     pub crf: u32,
-    /// About this many bits for every second, whatever the pictures; otherwise as many as the quality takes.
+    /// Target bit rate; without it, the constant rate factor decides.
     pub bits_per_sec: Option<u32>,
     /// Most frames from one key frame to the next.
     pub gop: u32,
@@ -39,8 +39,8 @@ impl Default for VideoSettings {
     }
 }
 
-/// An H.264 file in the making. It appears under its name when [`finish`](Self::finish) returns; a writer that is
-/// dropped before leaves nothing.
+/// Writes one H.264 file. It appears under its name when [`finish`](Self::finish) returns; a writer that is dropped earlier
+/// leaves nothing.
 pub struct VideoWriter {
     path: PathBuf,
     partial: TempPath,
@@ -57,7 +57,7 @@ impl VideoWriter {
     /// Opens an encoder and a temporary file beside `path`.
     ///
     /// # Errors
-    /// Where there is no H.264 encoder, the settings make no H.264 video, or the file cannot be written.
+    /// There is no H.264 encoder, the settings are invalid, or the file cannot be written.
     pub fn create(path: &Path, settings: &VideoSettings) -> Result<Self, DemoError> {
         check(settings).map_err(|reason| DemoError::Video { path: path.to_owned(), reason })?;
         let failed = |error: ffmpeg::Error| failure(path, "cannot start the video", error);
@@ -66,7 +66,7 @@ impl VideoWriter {
         let codec = encoder::find_by_name("libx264").ok_or(DemoError::NoEncoder)?;
 
         let partial = partial_file(path)?;
-        // Without the prefix, FFmpeg takes what stands before a colon in the path for a protocol.
+        // Without the prefix, FFmpeg would parse a path with a colon as a protocol and an address.
         let mut output = format::output_as(&format!("file:{}", partial.display()), "mp4").map_err(failed)?;
         let encoder = open_encoder(codec, settings).map_err(failed)?;
         let frame_secs = Rational(1, as_int(settings.fps));
@@ -95,7 +95,7 @@ impl VideoWriter {
     /// Appends one frame of `width * height * 3` bytes, rows packed.
     ///
     /// # Errors
-    /// Where the frame has another size, or the file cannot be written.
+    /// The frame has another size, or the file cannot be written.
     pub fn write(&mut self, rgb: &[u8]) -> Result<(), DemoError> {
         let (row_bytes, rows) = (self.rgb.width() as usize * 3, self.rgb.height() as usize);
         if rgb.len() != row_bytes * rows {
@@ -117,7 +117,7 @@ impl VideoWriter {
         self.write_packets()
     }
 
-    /// Writes what the encoder has ready.
+    /// Writes the packets that the encoder has ready.
     fn write_packets(&mut self) -> Result<(), ffmpeg::Error> {
         let stream_secs = self.output.stream(0).map_or(self.frame_secs, |stream| stream.time_base());
         let mut packet = ffmpeg::Packet::empty();
@@ -134,10 +134,10 @@ impl VideoWriter {
         }
     }
 
-    /// Writes what is still in the encoder and gives the file its name.
+    /// Flushes the encoder and renames the file into place.
     ///
     /// # Errors
-    /// Where no frame was written, or the file cannot be.
+    /// No frame was written, or the file cannot be written.
     pub fn finish(mut self) -> Result<(), DemoError> {
         if self.frames == 0 {
             return Err(DemoError::Video { path: self.path, reason: "no frame was written".into() });
@@ -178,7 +178,7 @@ fn as_int(checked: u32) -> i32 {
     i32::try_from(checked).expect("the settings were checked")
 }
 
-/// An empty file beside `path`, readable by whom the umask allows (temporary files are private by default).
+/// An empty file beside `path` with permissions by the umask (temporary files are private by default).
 fn partial_file(path: &Path) -> Result<TempPath, DemoError> {
     let failed = |reason: String| DemoError::Video { path: path.to_owned(), reason };
     if path.to_str().is_none() {

@@ -1,16 +1,16 @@
-//! The inner face of a person: skin, eyes, brows, nose and mouth, at a place given in face units.
+//! Paints the inner face of a person: skin, eyes, brows, nose and mouth, at a point in face units.
 //!
-//! The same code paints a real face and the one that a forgery puts in its place. Knows nothing of hair or background.
+//! The same code paints real and swapped faces.
 
 use super::paint::{Point, Rgb, blended, bump, cover, mix, over, scaled, smoothstep, square, tinted};
 use super::person::{Person, Skin};
 
-/// What a face does at one moment.
+/// Facial expression and light at one moment.
 #[derive(Debug, Clone, Copy)]
 pub(super) struct Expression {
     /// How far the eyes are open, 0 to 1.
     pub eyes_open: f32,
-    /// Where the eyes look, -1 to 1 each way.
+    /// Gaze direction, -1 to 1 in each axis.
     pub gaze: Point,
     /// How far the mouth is open, 0 to 1.
     pub mouth_open: f32,
@@ -18,11 +18,11 @@ pub(super) struct Expression {
     pub smile: f32,
     /// How far the brows are up, -1 to 1.
     pub brows_up: f32,
-    /// Where the light comes from: right, down, towards the viewer.
+    /// Direction to the light: right, down, towards the viewer.
     pub light: [f32; 3],
 }
 
-/// One person's face at one moment, ready to be painted with pixels of `pixel` face units.
+/// One person's face at one moment; `pixel` is the size of a pixel in face units.
 pub(super) struct Face<'a> {
     pub person: &'a Person,
     pub skin: &'a Skin,
@@ -31,7 +31,7 @@ pub(super) struct Face<'a> {
 }
 
 impl Face<'_> {
-    /// The colour at a place of the face, whose surface faces `normal`.
+    /// The colour at a point of the face with surface normal `normal`.
     pub fn paint(&self, at: Point, normal: [f32; 3]) -> Rgb {
         let mut color = self.bare_skin(at);
         self.paint_nose(at, &mut color);
@@ -41,7 +41,7 @@ impl Face<'_> {
         scaled(color, self.lit(normal))
     }
 
-    /// How bright a surface that faces `normal` is.
+    /// Brightness of a surface with this normal.
     pub fn lit(&self, normal: [f32; 3]) -> f32 {
         let light = self.expression.light;
         let facing = normal[0] * light[0] + normal[1] * light[1] + normal[2] * light[2];

@@ -1,4 +1,4 @@
-//! The folder of a set: refuses one that is in use, makes a new one aside and puts it in place when it is whole.
+//! The folder of a set: made aside as a staging folder, and published when it is complete. A folder in use is refused.
 
 use std::fs::{self, Permissions};
 use std::os::unix::fs::PermissionsExt;
@@ -7,12 +7,12 @@ use std::path::Path;
 use serde::Serialize;
 use tempfile::TempDir;
 
-use super::{DemoError, io_error};
+use super::error::{DemoError, io_error};
 
-/// Says that a folder is a whole demo set; written last.
+/// Marks a folder as a complete demo set; written last.
 pub(super) const STAMP: &str = "demo.json";
 
-/// Whether a set can be made there: nothing is, or an empty folder.
+/// Whether a set can be made there: the path does not exist, or is an empty folder.
 ///
 /// # Errors
 /// The path is a file, or the folder cannot be read.
@@ -30,7 +30,7 @@ pub(super) fn occupied(folder: &Path, found: String, hint: &str) -> DemoError {
     DemoError::Occupied { folder: folder.to_owned(), found, hint: hint.to_owned() }
 }
 
-/// Where the set is made: beside the folder, or in it where it exists (it may be a mount that nothing can replace).
+/// The staging folder: beside the folder, or inside it where it exists (it may be a mount point, which cannot be replaced).
 pub(super) fn staging(folder: &Path) -> Result<TempDir, DemoError> {
     let parent = folder.parent().filter(|parent| !parent.as_os_str().is_empty()).unwrap_or(Path::new("."));
     let home = if folder.exists() { folder } else { parent };
@@ -42,19 +42,19 @@ pub(super) fn staging(folder: &Path) -> Result<TempDir, DemoError> {
         .map_err(|error| io_error(home, error))
 }
 
-/// A folder within the one that is made.
+/// Creates a folder in the staging folder.
 pub(super) fn create(staging: &Path, below: &str) -> Result<(), DemoError> {
     let path = staging.join(below);
     fs::create_dir_all(&path).map_err(|error| io_error(&path, error))
 }
 
-/// A file within the one that is made.
+/// Writes a file into the staging folder.
 pub(super) fn write(staging: &Path, name: &str, text: &str) -> Result<(), DemoError> {
     let path = staging.join(name);
     fs::write(&path, text).map_err(|error| io_error(&path, error))
 }
 
-/// Writes the stamp and puts the set in place: `contents` are what it has besides the stamp.
+/// Writes the stamp and moves the set into place; `contents` are its entries besides the stamp.
 pub(super) fn publish(
     staging: TempDir,
     folder: &Path,
@@ -71,7 +71,7 @@ pub(super) fn publish(
         return Ok(());
     }
     fs::rename(staging.path(), folder).map_err(|error| io_error(folder, error))?;
-    // Moved away; there is nothing left to remove.
+    // The folder was renamed: there is nothing left to remove.
     let _ = staging.keep();
     Ok(())
 }

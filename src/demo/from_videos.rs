@@ -1,8 +1,8 @@
-//! A set made from real videos: parts of them as they are, and the same parts with the face blended into itself.
+//! Makes a set from real videos: segments of them as real, and the same segments with self-blended faces as fake.
 //!
-//! Both are the same square around the face, resized and encoded alike, so that only the blend tells them apart. A
-//! square instead of whole frames: the set stays small, and it trains with the settings that the set made from nothing
-//! trains with, without a detector.
+//! Both classes are the same square around the face, resized and encoded alike, so that only the blend separates them. A
+//! square instead of whole frames keeps the set small, and makes it trainable with the settings of the synthetic set, without
+//! a face detector.
 
 use std::fmt::Write as _;
 use std::fs;
@@ -14,46 +14,48 @@ use image::RgbImage;
 use rand::{Rng, SeedableRng};
 use rand_chacha::ChaCha8Rng;
 
-use super::cues::{Measured, cues};
-use super::dataset::{LeftOut, MAX_VIDEOS, MIN_VIDEOS, Summary, UsedFootage};
+use super::contact_sheet::{self, ROWS, THUMBNAILS, Thumbnail, thumbnail};
+use super::cues::{VideoMeasurements, cues};
 use super::encode::{VideoSettings, VideoWriter};
-use super::footage::{self, SIDE, Segment};
-use super::preview::{self, ROWS, STILLS, Still, still};
-use super::{DemoError, folder, io_error};
+use super::error::{DemoError, io_error};
+use super::folder;
+use super::source_videos::{self, SIDE, Segment};
+use super::summary::{LeftOut, Summary, UsedFootage};
+use super::video_list::{MAX_VIDEOS, MIN_VIDEOS};
 use crate::clip::{Direction, Recipe};
 use crate::dataset::{DataError, Footage};
 use crate::face::{Face, FaceDetector};
 use crate::progress::Bar;
 use crate::video::{self, ClipSpec, FrameSize};
 
-/// Changes whenever the same seed and videos give other bytes than before.
+/// Version of the generator; increases when the same seed and videos give other bytes.
 const VERSION: u32 = 3;
-/// With fewer source videos, a split by person has too little to deal out.
+/// With fewer source videos, a split by person has too few groups.
 const MIN_SOURCES: usize = 6;
-/// Decides how many bits a pair gets.
+/// Quality of the first encoding of a real video, which sets the bit rate of its pair.
 const CRF: u32 = 20;
 const REAL: &str = "real";
 const FAKE: &str = "fake/self_blend";
 const CONTENTS: [&str; 5] = [REAL, "fake", "preview.png", "README.txt", "sources.csv"];
 
-/// For the reader of a set, and for whoever makes one.
+/// The note for users where the parts of one video count as different people.
 pub const PEOPLE_SHARED: &str = "the same people are on both sides of any split: there were fewer than 6 videos, \
     too few for a split by person, so that \
     each part counts as a person of its own. A test on this shows that everything works, not how good the detector is.";
 
-/// A segment and its blend, written under the number of the pair.
+/// A segment and its self-blended copy, written under the number of the pair.
 struct Pair {
     source: usize,
     first_frame: usize,
-    measured: [Measured; 2],
+    measured: [VideoMeasurements; 2],
 }
 
 /// Makes a set of up to `videos` videos in `folder`, which must not exist or be empty, from the videos below `from`;
-/// `stop` ends it early. Shorter footage gives fewer, which the summary says.
+/// `stop` ends it early. Short source videos give a smaller set; the summary has its size.
 ///
 /// # Errors
-/// Where there are no usable videos, the folder is in use or cannot be written, or the detector or FFmpeg fails. Nothing
-/// is left behind then.
+/// There are no usable videos, the folder is in use or cannot be written, or the detector or FFmpeg fails. Nothing is left
+/// behind.
 pub fn make_from(
     folder: &Path,
     from: &Path,
@@ -72,7 +74,7 @@ pub fn make_from(
             "choose a new or empty folder as --output",
         ));
     }
-    let sources = footage::list(from)?;
+    let sources = source_videos::list(from)?;
     if sources.is_empty() {
         return Err(unusable(
             from,
@@ -83,15 +85,15 @@ pub fn make_from(
     let staging = folder::staging(folder)?;
     folder::create(staging.path(), REAL)?;
     folder::create(staging.path(), FAKE)?;
-    let maker = Maker { home: staging.path(), from, seed, detector, stop };
-    let (pairs, left_out) = maker.pairs(&sources, videos / 2)?;
+    let writer = PairWriter { home: staging.path(), from, seed, detector, stop };
+    let (pairs, left_out) = writer.pairs(&sources, videos / 2)?;
     if pairs.len() < MIN_VIDEOS / 2 {
         return Err(too_little(from, &sources, &pairs, &left_out));
     }
 
     let used = pairs.chunk_by(|a, b| a.source == b.source).count();
     let people_shared = used < MIN_SOURCES;
-    let names = name(staging.path(), &pairs, people_shared)?;
+    let names = rename_pairs(staging.path(), &pairs, people_shared)?;
     let measured: Vec<_> = pairs.iter().flat_map(|pair| pair.measured.clone()).collect();
     let footage = UsedFootage { from: from.to_owned(), videos: used, people_shared, left_out };
     let summary = Summary {
@@ -105,7 +107,7 @@ pub fn make_from(
         cues: cues(&measured),
         footage: Some(footage.clone()),
     };
-    preview::write(&staging.path().join("preview.png"), &rows(staging.path(), &names)?)?;
+    contact_sheet::write(&staging.path().join("preview.png"), &preview_rows(staging.path(), &names)?)?;
     folder::write(staging.path(), "sources.csv", &sources_csv(&sources, &pairs, &names))?;
     folder::write(staging.path(), "README.txt", &readme(&summary, &footage))?;
     folder::publish(staging, folder, &CONTENTS, &summary)?;
@@ -124,7 +126,7 @@ fn too_little(from: &Path, sources: &[PathBuf], pairs: &[Pair], left_out: &[Left
     for LeftOut { path, reason } in left_out.iter().take(3) {
         let _ = write!(found, "\n  {}: {reason}", path.display());
     }
-    let frames = footage::MIN_FRAMES * MIN_VIDEOS / 2;
+    let frames = source_videos::MIN_FRAMES * MIN_VIDEOS / 2;
     unusable(
         from,
         found,
@@ -133,7 +135,7 @@ fn too_little(from: &Path, sources: &[PathBuf], pairs: &[Pair], left_out: &[Left
 }
 
 /// What all steps need.
-struct Maker<'a> {
+struct PairWriter<'a> {
     home: &'a Path,
     from: &'a Path,
     seed: u64,
@@ -141,9 +143,9 @@ struct Maker<'a> {
     stop: &'a AtomicBool,
 }
 
-impl Maker<'_> {
-    /// Goes through the videos; each gives its share of what is still wanted, so that the later ones make up for those
-    /// that are short or have no face.
+impl PairWriter<'_> {
+    /// Writes up to `wanted` pairs. Each video gives its share of the pairs that are still missing, so that later videos
+    /// compensate for those that are short or have no face.
     fn pairs(&self, sources: &[PathBuf], wanted: usize) -> Result<(Vec<Pair>, Vec<LeftOut>), DemoError> {
         let (mut pairs, mut left_out) = (Vec::new(), Vec::new());
         let bar = Bar::new("demo data", sources.len() as u64, (sources.len() as u64 / 4).max(1));
@@ -154,7 +156,7 @@ impl Maker<'_> {
                 left_out.push(LeftOut { path: path.clone(), reason: "there are enough videos already".into() });
                 continue;
             }
-            match footage::segments(&self.from.join(path), share, self.detector)? {
+            match source_videos::segments(&self.from.join(path), share, self.detector)? {
                 Ok(segments) => pairs.extend(self.write_all(source, &segments, pairs.len())?),
                 Err(reason) => {
                     tracing::warn!("{} is left out: {reason}", path.display());
@@ -195,8 +197,8 @@ impl Maker<'_> {
     }
 }
 
-/// Where a pair lies until all names are known.
-fn draft(home: &Path, class: &str, pair: usize) -> PathBuf {
+/// The path of a video of a pair until all names are known.
+fn draft_path(home: &Path, class: &str, pair: usize) -> PathBuf {
     home.join(class).join(format!("{pair}.mp4"))
 }
 
@@ -207,7 +209,7 @@ fn write_pair(
     pair: usize,
     seed: u64,
     stop: &AtomicBool,
-) -> Result<[Measured; 2], DemoError> {
+) -> Result<[VideoMeasurements; 2], DemoError> {
     let mut rng = ChaCha8Rng::seed_from_u64(seed);
     rng.set_stream(pair as u64);
     // Dealt out evenly: a small set drawn at random would be brighter or sharper in one class.
@@ -217,10 +219,10 @@ fn write_pair(
     );
     let mut blended = |(frame, face): (&RgbImage, &Face)| recipe.apply(frame, face, rng.random());
     let fake: Vec<_> = segment.frames.iter().zip(&segment.faces).map(&mut blended).collect();
-    let [real_path, fake_path] = [REAL, FAKE].map(|class| draft(home, class, pair));
+    let [real_path, fake_path] = [REAL, FAKE].map(|class| draft_path(home, class, pair));
     let settings = VideoSettings { width: SIDE, height: SIDE, fps: segment.fps, crf: CRF, ..VideoSettings::default() };
-    // At a constant quality, fakes take 2 to 3 % less, which gives them away where all clips are alike. So both get as
-    // many bits as the real needs.
+    // At constant quality, fakes take 2 to 3 % fewer bits, which would separate the classes of a uniform set. So both get the
+    // bit rate that the real needs.
     let needed = write_video(&real_path, &segment.frames, &settings, false, stop)?;
     let settings = VideoSettings { bits_per_sec: Some(needed.bits_per_sec()), ..settings };
     let real = write_video(&real_path, &segment.frames, &settings, false, stop)?;
@@ -234,7 +236,7 @@ fn write_video(
     settings: &VideoSettings,
     is_fake: bool,
     stop: &AtomicBool,
-) -> Result<Measured, DemoError> {
+) -> Result<VideoMeasurements, DemoError> {
     let mut writer = VideoWriter::create(path, settings)?;
     let mut brightness = 0.0;
     for frame in frames {
@@ -245,7 +247,7 @@ fn write_video(
         brightness += frame.iter().map(|byte| u64::from(*byte)).sum::<u64>() as f64 / frame.len() as f64;
     }
     writer.finish()?;
-    Ok(Measured {
+    Ok(VideoMeasurements {
         is_fake,
         file_bytes: path.metadata().map_err(|error| io_error(path, error))?.len(),
         secs: frames.len() as f64 / f64::from(settings.fps),
@@ -254,9 +256,9 @@ fn write_video(
     })
 }
 
-/// Gives the pairs their names: `id` and a number for the source video (or, where people are shared, for the pair)
-/// keep a real, its fake and all that is from the same video on one side of a split.
-fn name(home: &Path, pairs: &[Pair], people_shared: bool) -> Result<Vec<String>, DemoError> {
+/// Renames the files of the pairs. `id` and the number of the source video (or, where people are shared, of the pair) keep a
+/// real, its fake and everything else from the same video on one side of a split.
+fn rename_pairs(home: &Path, pairs: &[Pair], people_shared: bool) -> Result<Vec<String>, DemoError> {
     let mut names = Vec::new();
     for (number, pair) in pairs.iter().enumerate() {
         let clip = pairs[..number].iter().rev().take_while(|other| other.source == pair.source).count() + 1;
@@ -266,30 +268,30 @@ fn name(home: &Path, pairs: &[Pair], people_shared: bool) -> Result<Vec<String>,
         };
         for class in [REAL, FAKE] {
             let path = home.join(class).join(&name);
-            fs::rename(draft(home, class, number), &path).map_err(|error| io_error(&path, error))?;
+            fs::rename(draft_path(home, class, number), &path).map_err(|error| io_error(&path, error))?;
         }
         names.push(name);
     }
     Ok(names)
 }
 
-/// Stills of some pairs, evenly over the set, as they are in the files.
-fn rows(home: &Path, names: &[String]) -> Result<Vec<[Vec<Still>; 2]>, DemoError> {
+/// Thumbnails of some pairs, evenly over the set, decoded from the files.
+fn preview_rows(home: &Path, names: &[String]) -> Result<Vec<[Vec<Thumbnail>; 2]>, DemoError> {
     let count = names.len().min(ROWS);
-    let stills = |class: &str, name: &String| {
+    let thumbnails = |class: &str, name: &String| {
         let path = home.join(class).join(name);
-        let mut stills = Vec::new();
-        let mut keep = |frame: RgbImage| stills.push(still(frame.width(), frame.height(), frame.into_raw()));
-        let spec = ClipSpec::uniform(STILLS, 0, 0, 1);
+        let mut thumbnails = Vec::new();
+        let mut keep = |frame: RgbImage| thumbnails.push(thumbnail(frame.width(), frame.height(), frame.into_raw()));
+        let spec = ClipSpec::uniform(THUMBNAILS, 0, 0, 1);
         video::read_frames(&Footage::video(&path), &spec, None, FrameSize::Full, &mut keep)
             .map_err(|error: DataError| DemoError::Video { path, reason: error.to_string() })?;
-        Ok(stills)
+        Ok(thumbnails)
     };
     let shown = (0..count).map(|row| &names[(2 * row + 1) * names.len() / (2 * count)]);
-    shown.map(|name| Ok([stills(REAL, name)?, stills(FAKE, name)?])).collect()
+    shown.map(|name| Ok([thumbnails(REAL, name)?, thumbnails(FAKE, name)?])).collect()
 }
 
-/// Which file is from where.
+/// `sources.csv`: the source video and the first frame of each file.
 fn sources_csv(sources: &[PathBuf], pairs: &[Pair], names: &[String]) -> String {
     let mut table = csv::Writer::from_writer(Vec::new());
     let mut row = |cells: [&str; 4]| table.write_record(cells).expect("memory can be written to");
@@ -301,7 +303,7 @@ fn sources_csv(sources: &[PathBuf], pairs: &[Pair], names: &[String]) -> String 
     String::from_utf8_lossy(&table.into_inner().expect("memory can be written to")).into_owned()
 }
 
-/// What a person who finds the folder should know.
+/// `README.txt`.
 fn readme(summary: &Summary, footage: &UsedFootage) -> String {
     let mut text = format!(
         "{} real and {} fake videos, made by `dfdetect demo-data --from` (seed {}) from {} videos.\n\n\

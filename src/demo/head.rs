@@ -1,17 +1,17 @@
-//! A whole person before a background: shoulders, neck, ears, head and hair, in a pose.
+//! Paints a person in a pose: shoulders, neck, ears, head and hair; `face` paints the inner face.
 //!
-//! Knows how frame and face coordinates belong together; the inner face is painted by `face`.
+//! Converts between frame, head and face coordinates.
 
 use super::face::{Expression, Face};
 use super::paint::{Canvas, Point, Rgb, bump, cover, mix, over, scaled, smoothstep, square};
 use super::person::{HairStyle, Person, Skin};
 
-/// Where the head is and what the face does, at one moment.
+/// Position of the head and expression of the face at one moment.
 #[derive(Debug, Clone, Copy)]
 pub(super) struct Pose {
     /// The middle of the head, in pixels.
     pub center: Point,
-    /// Pixels a face unit (half the head's height).
+    /// Pixels per face unit (half the head's height).
     pub unit: f32,
     /// Sine and cosine of the tilt to the shoulder.
     pub roll: (f32, f32),
@@ -25,14 +25,14 @@ pub(super) struct Pose {
 }
 
 impl Pose {
-    /// From the frame to the head.
+    /// Converts a point from frame to head coordinates.
     pub fn on_head(&self, at: Point) -> Point {
         let (sin, cos) = self.roll;
         let (x, y) = ((at.x - self.center.x) / self.unit, (at.y - self.center.y) / self.unit);
         Point { x: cos * x + sin * y, y: cos * y - sin * x }
     }
 
-    /// From the head to the face on it, which slides over the head's curve as the head turns.
+    /// Converts a point from head to face coordinates: the face moves over the curved head as the head turns.
     pub fn on_face(&self, head: Point, person: &Person) -> Point {
         let across = (1.0 - square(head.x / person.head_width)).max(0.0);
         let down = (1.0 - square(head.y)).max(0.0);
@@ -40,7 +40,7 @@ impl Pose {
     }
 }
 
-/// Which way the surface of an egg-shaped head faces; `edge` is 1 at its outline.
+/// Surface normal of the egg-shaped head, and the distance from its centre, 1 at the outline.
 pub(super) fn normal(head: Point, person: &Person) -> ([f32; 3], f32) {
     let (x, y) = (head.x / person.width_at(head.y), head.y);
     let squared = square(x) + square(y);
@@ -53,13 +53,13 @@ pub(super) fn normal(head: Point, person: &Person) -> ([f32; 3], f32) {
 pub(super) struct Clothes {
     pub color: Rgb,
     pub trim: Rgb,
-    /// Stripes a face unit; 0 for none.
+    /// Stripes per face unit; 0 for none.
     pub stripes: f32,
     /// Depth of the neckline.
     pub neckline: f32,
 }
 
-/// One person, as painted into one frame.
+/// One person in one frame.
 pub(super) struct Portrait<'a> {
     pub person: &'a Person,
     pub skin: &'a Skin,
@@ -140,7 +140,7 @@ impl Portrait<'_> {
         }
     }
 
-    /// The mass of hair that is seen around the head.
+    /// Paints the hair that is visible behind the head.
     fn paint_hair_behind(&self, head: Point, pixel: f32, color: &mut Rgb) {
         let width = self.person.head_width;
         let distance = match self.person.style {
@@ -162,7 +162,7 @@ impl Portrait<'_> {
         }
     }
 
-    /// The hair on the skull and over the forehead.
+    /// Paints the hair on the skull and over the forehead.
     fn paint_hair(&self, head: Point, face: &Face, color: &mut Rgb) {
         let person = self.person;
         if head.y > 0.35 {
@@ -191,7 +191,7 @@ impl Portrait<'_> {
         *color = scaled(*color, 1.0 - 0.16 * shadow * (1.0 - inside));
     }
 
-    /// How low the hair reaches, across the forehead.
+    /// Height of the hairline across the forehead.
     fn hairline(&self, head: Point) -> f32 {
         let person = self.person;
         let across = head.x / person.head_width;
@@ -210,7 +210,7 @@ impl Portrait<'_> {
         mix(front, sides, temples)
     }
 
-    /// Light and dark along single hairs, which run down from the crown.
+    /// Brightness variation along strands of hair, which run down from the crown.
     fn strands(&self, head: Point) -> f32 {
         let along = head.x / (1.45 + head.y).max(0.55);
         0.92 + 0.24 * self.skin.grain(along * 2.6, head.y * 0.22)

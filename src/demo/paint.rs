@@ -1,6 +1,6 @@
-//! What painting a pixel needs: colours, soft edges, smooth curves, a canvas.
+//! Painting: colours, soft edges, smooth curves, noise, and a canvas.
 //!
-//! Colours are display values from 0 to 1. Knows nothing of faces.
+//! Colours are display values from 0 to 1.
 
 use std::f32::consts::TAU;
 
@@ -11,7 +11,7 @@ use rand_chacha::ChaCha8Rng;
 /// Red, green and blue from 0 to 1.
 pub(super) type Rgb = [f32; 3];
 
-/// A place on the face or in the frame.
+/// A point on the face or in the frame.
 #[derive(Debug, Clone, Copy)]
 pub(super) struct Point {
     pub x: f32,
@@ -33,7 +33,7 @@ pub(super) fn scaled(color: Rgb, gain: f32) -> Rgb {
     color.map(|channel| channel * gain)
 }
 
-/// `color` as through a filter of the given strength.
+/// `color` seen through a colour filter of the given strength.
 pub(super) fn tinted(color: Rgb, filter: Rgb, strength: f32) -> Rgb {
     std::array::from_fn(|channel| color[channel] * mix(1.0, filter[channel], strength))
 }
@@ -42,13 +42,13 @@ pub(super) fn blended(a: Rgb, b: Rgb, share: f32) -> Rgb {
     std::array::from_fn(|channel| mix(a[channel], b[channel], share))
 }
 
-/// From 0 at `low` to 1 at `high`, without a kink.
+/// Smooth interpolation from 0 at `low` to 1 at `high`.
 pub(super) fn smoothstep(low: f32, high: f32, x: f32) -> f32 {
     let t = ((x - low) / (high - low)).clamp(0.0, 1.0);
     t * t * (3.0 - 2.0 * t)
 }
 
-/// A soft hill of height 1 and radius 1 around 0, from the squared distance: cheaper than a Gaussian.
+/// A smooth bump of height 1 and radius 1 around 0, as a function of the squared distance: cheaper than a Gaussian.
 pub(super) fn bump(squared: f32) -> f32 {
     let rest = (1.0 - squared).max(0.0);
     rest * rest
@@ -58,12 +58,12 @@ pub(super) fn square(x: f32) -> f32 {
     x * x
 }
 
-/// How much of a pixel of width `pixel` lies inside an edge at signed distance `distance` (negative inside).
+/// Coverage of a pixel of width `pixel` by a shape whose edge is at the signed distance `distance` (negative inside).
 pub(super) fn cover(distance: f32, pixel: f32) -> f32 {
     (0.5 - distance / pixel).clamp(0.0, 1.0)
 }
 
-/// Two slow sines: how heads, lights and backgrounds drift.
+/// The sum of two slow sine waves, which moves heads, lights and backgrounds.
 #[derive(Debug, Clone, Copy)]
 pub(super) struct Sway {
     amplitude: f32,
@@ -83,7 +83,7 @@ impl Sway {
     }
 }
 
-/// A frame in the making, row by row.
+/// The pixels of a frame, row by row.
 pub(super) struct Canvas {
     pub width: usize,
     pub height: usize,
@@ -95,7 +95,7 @@ impl Canvas {
         Self { width, height, pixels: vec![[0.0; 3]; width * height] }
     }
 
-    /// Paints every pixel, given its place.
+    /// Calls `paint` for every pixel with its position.
     pub fn paint(&mut self, mut paint: impl FnMut(Point, &mut Rgb)) {
         for (y, row) in self.pixels.chunks_exact_mut(self.width).enumerate() {
             for (x, pixel) in row.iter_mut().enumerate() {
@@ -104,7 +104,7 @@ impl Canvas {
         }
     }
 
-    /// The colour between four pixels, `at` in pixels.
+    /// The bilinearly interpolated colour at a position in pixels.
     pub fn sample(&self, at: Point) -> Rgb {
         let inside = |x: f32, side: usize| (x - 0.5).clamp(0.0, (side - 1) as f32);
         let (x, y) = (inside(at.x, self.width), inside(at.y, self.height));
@@ -115,8 +115,8 @@ impl Canvas {
         blended(row(top), row(bottom), down)
     }
 
-    /// What a camera with noise of standard deviation `sigma` makes of it: bytes, rows packed.
-    pub fn developed(&self, sigma: f32, rng: &mut ChaCha8Rng) -> Vec<u8> {
+    /// The canvas as bytes, rows packed, with sensor noise of standard deviation `sigma`.
+    pub fn to_bytes(&self, sigma: f32, rng: &mut ChaCha8Rng) -> Vec<u8> {
         // The sum of four bytes is close enough to a normal distribution; this is its standard deviation.
         const SPREAD: f32 = 147.8;
         let (grey, color) = (255.0 * sigma * 0.9 / SPREAD, 255.0 * sigma * 0.45 / SPREAD);
@@ -134,15 +134,15 @@ impl Canvas {
     }
 }
 
-/// Smooth random values from -1 to 1 on a square that repeats. Its side is a power of two, so that wrapping round is
-/// a mask and not four divisions.
+/// Smooth noise from -1 to 1 on a periodic square. Its side is a power of two, so that wrapping is a bit mask and not a
+/// division.
 pub(super) struct Noise {
     side: usize,
     values: Vec<f32>,
 }
 
 impl Noise {
-    /// `octaves` are the coarsenesses that are added up: cells across the square (powers of two), and how strong they are.
+    /// The sum of `octaves`: cells across the square (a power of two), and weight.
     pub fn draw(rng: &mut ChaCha8Rng, side: usize, octaves: &[(usize, f32)]) -> Self {
         let mut values = vec![0.0; side * side];
         for (cells, weight) in octaves {
@@ -156,9 +156,9 @@ impl Noise {
         Self { side, values }
     }
 
-    /// The value at a place; the square is 1 wide and repeats.
+    /// The value at a point; the period is 1.
     pub fn at(&self, x: f32, y: f32) -> f32 {
-        // Far enough from 0 that truncation rounds down, which is much cheaper than floor().
+        // The shift makes coordinates positive, so that truncation rounds down, which is much cheaper than floor().
         const SHIFT: f32 = 16.0;
         let (x, y) = ((x + SHIFT) * self.side as f32, (y + SHIFT) * self.side as f32);
         let (left, top) = (x as usize, y as usize);

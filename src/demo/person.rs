@@ -1,13 +1,13 @@
-//! Who is on a video: the shape, the colours and the skin of one invented person.
+//! The shape, the colours and the skin of one invented person.
 //!
-//! Measures are in face units: the head reaches from -1 (top of the skull) to 1 (chin). Knows nothing of pixels.
+//! Lengths are in face units: the head reaches from -1 (top of the skull) to 1 (chin).
 
 use rand::Rng;
 use rand_chacha::ChaCha8Rng;
 
 use super::paint::{Noise, Rgb, blended, bump, scaled, square};
 
-/// How the hair is worn.
+/// Hair style.
 #[derive(Debug, Clone, Copy, PartialEq)]
 pub(super) enum HairStyle {
     Shaved,
@@ -106,7 +106,7 @@ const IRISES: [Rgb; 6] = [
     [0.42, 0.48, 0.52],
 ];
 
-/// From pale to dark, with a warmer or cooler undertone.
+/// A skin colour from pale to dark, with a warm or cool undertone.
 fn skin(rng: &mut ChaCha8Rng) -> Rgb {
     const TONES: [Rgb; 5] =
         [[0.95, 0.80, 0.70], [0.90, 0.71, 0.57], [0.79, 0.57, 0.42], [0.62, 0.42, 0.30], [0.45, 0.29, 0.21]];
@@ -127,12 +127,12 @@ fn hair(rng: &mut ChaCha8Rng, skin: Rgb) -> Rgb {
         [0.78, 0.60, 0.34],
         [0.86, 0.72, 0.48],
     ];
-    // Blond and grey hair on dark skin would look dyed.
+    // No blond or grey hair with dark skin.
     let choices = if skin[1] < 0.5 { 4 } else { COLORS.len() };
     scaled(COLORS[rng.random_range(0..choices)], rng.random_range(0.85..1.15))
 }
 
-/// The fine detail of one person's skin, fixed to the face: what re-sampling a face destroys.
+/// The fine detail of one person's skin in face coordinates, which resampling a face destroys.
 pub(super) struct Skin {
     grain: Noise,
     freckles: Vec<f32>,
@@ -140,7 +140,7 @@ pub(super) struct Skin {
 
 impl Skin {
     const SIDE: usize = 256;
-    /// Face units that the square of detail covers; the rest of the head repeats it.
+    /// Face units that the square of detail covers; it repeats beyond that.
     const SPAN: f32 = 2.56;
 
     pub fn draw(rng: &mut ChaCha8Rng, person: &Person) -> Self {
@@ -148,7 +148,7 @@ impl Skin {
         let mut freckles = vec![0.0_f32; Self::SIDE * Self::SIDE];
         for _ in 0..person.freckles {
             let side = Self::SIDE as f32;
-            // Two draws added: more of them near the middle of the face.
+            // The sum of two draws concentrates freckles near the middle of the face.
             let mut place = || side * (0.14 + 0.36 * (rng.random::<f32>() + rng.random::<f32>()));
             let (x, y) = (place(), place());
             let radius = rng.random_range(1.3..3.2);
@@ -169,7 +169,7 @@ impl Skin {
         self.grain.at(u / Self::SPAN + 0.5, v / Self::SPAN + 0.5)
     }
 
-    /// How much of a freckle is there, from 0 to 1.
+    /// Strength of freckles, from 0 to 1.
     pub fn freckle(&self, u: f32, v: f32) -> f32 {
         let texel = |x: f32| (x / Self::SPAN + 0.5) * Self::SIDE as f32;
         let (x, y) = (texel(u), texel(v));

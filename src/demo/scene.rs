@@ -1,6 +1,6 @@
-//! What differs from clip to clip: size, rate, length, background, clothes, motion, light and camera.
+//! The scene of a video: size, frame rate, length, background, clothes, motion, light and camera noise.
 //!
-//! Everything is drawn once from the clip's random numbers; after that a moment in time decides the frame.
+//! All parameters are drawn once per video; a frame is then a function of time.
 
 use std::f32::consts::TAU;
 
@@ -11,7 +11,7 @@ use super::face::Expression;
 use super::head::{Clothes, Pose};
 use super::paint::{Canvas, Noise, Point, Rgb, Sway, blended, bump, mix, scaled, smoothstep, square};
 
-/// One clip without its person.
+/// The scene of one video, without its person.
 pub(super) struct Scene {
     pub width: u32,
     pub height: u32,
@@ -29,7 +29,7 @@ pub(super) struct Scene {
 struct Background {
     pattern: Pattern,
     colors: [Rgb; 2],
-    /// Half-widths of the frame that the pattern moves a second.
+    /// Speed of the pattern in half-heights of the frame per second.
     drift: Point,
     angle: f32,
     texture: Noise,
@@ -112,7 +112,7 @@ impl Scene {
         let half = Point { x: canvas.width as f32 / 2.0, y: canvas.height as f32 / 2.0 };
         let (sin, cos) = self.background.angle.sin_cos();
         canvas.paint(|at, color| {
-            // One scale both ways: lamps stay round.
+            // The same scale in both directions, so that lamps are round.
             let from_center = Point { x: (at.x - half.x) / half.y, y: (at.y - half.y) / half.y };
             let moved = Point {
                 x: from_center.x + self.background.drift.x * secs,
@@ -124,7 +124,7 @@ impl Scene {
         });
     }
 
-    /// The light of the room on everything.
+    /// Applies the room's light to the canvas.
     pub fn expose(&self, secs: f32, canvas: &mut Canvas) {
         let gain = self.light.exposure + self.light.gain.at(secs);
         let gain = self.light.tint.map(|channel| channel * gain);
@@ -183,7 +183,7 @@ impl Background {
         let other = color(rng, 0.15..0.9);
         Self {
             pattern,
-            // Half-way to the first: patterns stay quiet behind the head.
+            // The second colour is blended towards the first, for low contrast behind the head.
             colors: [base, blended(base, other, 0.6)],
             drift: Point { x: rng.random_range(-0.12..0.12), y: rng.random_range(-0.06..0.06) },
             angle: rng.random_range(0.0..TAU),
@@ -260,7 +260,7 @@ impl Light {
     }
 }
 
-/// A colour of any hue that is not garish.
+/// A colour of any hue with low saturation.
 fn color(rng: &mut ChaCha8Rng, brightness: std::ops::Range<f32>) -> Rgb {
     let value = rng.random_range(brightness);
     let saturation = rng.random_range(0.1..0.6);

@@ -1,4 +1,4 @@
-//! What makes one score of the clips of a video.
+//! Pooling of the scores of a video's clips into one.
 
 use std::fmt;
 
@@ -19,8 +19,8 @@ pub enum Pooling {
 }
 
 impl Pooling {
-    /// Of at least one probability.
-    pub(super) fn of(self, scores: &[f64]) -> f64 {
+    /// Pools at least one probability.
+    pub(super) fn pool(self, scores: &[f64]) -> f64 {
         let mean = |values: &mut dyn Iterator<Item = f64>| values.sum::<f64>() / scores.len() as f64;
         match (self, scores) {
             (_, [score]) => *score,
@@ -48,10 +48,10 @@ mod tests {
     #[test]
     fn each_way_is_what_its_name_says() {
         let scores = [0.9, 0.5, 0.1];
-        assert!((Pooling::Mean.of(&scores) - 0.5).abs() < 1e-12);
-        assert!((Pooling::Logit.of(&scores) - 0.5).abs() < 1e-12);
-        assert!((Pooling::Logit.of(&[0.99, 0.5]) - 0.9086).abs() < 1e-4);
-        assert_eq!(Pooling::Max.of(&scores), 0.9);
-        assert_eq!([Pooling::Mean, Pooling::Logit, Pooling::Max].map(|pooling| pooling.of(&[0.3])), [0.3; 3]);
+        assert!((Pooling::Mean.pool(&scores) - 0.5).abs() < 1e-12);
+        assert!((Pooling::Logit.pool(&scores) - 0.5).abs() < 1e-12);
+        assert!((Pooling::Logit.pool(&[0.99, 0.5]) - 0.9086).abs() < 1e-4);
+        assert_eq!(Pooling::Max.pool(&scores), 0.9);
+        assert_eq!([Pooling::Mean, Pooling::Logit, Pooling::Max].map(|pooling| pooling.pool(&[0.3])), [0.3; 3]);
     }
 }

@@ -1,18 +1,21 @@
-//! The weights alone. The backbone's have torchvision's names, the head's those of PyTorch's layers behind `head.`; with a
-//! single layer as the head, it is that of torchvision's own network, and the file is that of a `resnet18(num_classes=1)`.
+//! Export of the weights alone. The backbone's have torchvision's names, the head's those of PyTorch's layers after `head.`. A
+//! head of a single layer is named as torchvision's `fc`, so that the file fits a `resnet18(num_classes=1)`.
 
 use std::collections::HashMap;
 
 use safetensors::tensor::{Dtype, TensorView};
 
-use super::{ExportError, Facts, Format, NOTE, bytes_of};
+use super::error::ExportError;
+use super::format::Format;
+use super::metadata::{ExportMetadata, METADATA_KEY};
+use super::tensor_bytes::float32_bytes;
 use crate::model::Detector;
 use crate::torch::Result as TorchResult;
 
-pub(super) fn file(detector: &Detector, facts: &Facts) -> Result<Vec<u8>, ExportError> {
+pub(super) fn serialize(detector: &Detector, metadata: &ExportMetadata) -> Result<Vec<u8>, ExportError> {
     let parameters = detector.parameters().iter().map(|parameter| {
         let shape: Vec<_> = parameter.tensor.size().iter().map(|size| *size as usize).collect();
-        Ok((torchvision_name(&parameter.name), shape, bytes_of(&parameter.tensor)?))
+        Ok((torchvision_name(&parameter.name), shape, float32_bytes(&parameter.tensor)?))
     });
     let parameters = parameters.collect::<TorchResult<Vec<_>>>()?;
     let views = parameters.iter().map(|(name, shape, bytes)| {
@@ -20,9 +23,9 @@ pub(super) fn file(detector: &Detector, facts: &Facts) -> Result<Vec<u8>, Export
         Ok((*name, view.map_err(|error| ExportError::Unknown(format!("{name}: {error}")))?))
     });
     let views = views.collect::<Result<Vec<_>, ExportError>>()?;
-    // One entry only: of several, the order in the file would be chance.
-    let metadata = HashMap::from([(NOTE.to_owned(), facts.json(Format::Safetensors))]);
-    safetensors::serialize(views, Some(metadata)).map_err(|error| ExportError::Unknown(error.to_string()))
+    // A single entry, because the order of several in the file would be random.
+    let header = HashMap::from([(METADATA_KEY.to_owned(), metadata.json(Format::Safetensors))]);
+    safetensors::serialize(views, Some(header)).map_err(|error| ExportError::Unknown(error.to_string()))
 }
 
 fn torchvision_name(name: &str) -> &str {

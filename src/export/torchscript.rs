@@ -1,18 +1,20 @@
-//! A trace of the network: what it does, recorded once, for any number of clips and frames.
+//! Export as TorchScript: a trace of the network that holds for any number of clips and frames.
 
 use tch::{Kind, Tensor};
 
-use super::{ExportError, Facts, Format, NOTE};
+use super::error::ExportError;
+use super::format::Format;
+use super::metadata::{ExportMetadata, METADATA_KEY};
 use crate::model::{Detector, Mode};
 use crate::torch::trace::{Named, traced};
 
-/// Of both more than one: what is computed of a single clip or frame may be another thing than of several.
+/// Size of the traced input. Both are above 1, because a trace could specialise on a dimension of size 1.
 const CLIPS: i64 = 2;
 const FRAMES: i64 = 3;
 
-pub(super) fn file(detector: &Detector, facts: &Facts) -> Result<Vec<u8>, ExportError> {
+pub(super) fn serialize(detector: &Detector, metadata: &ExportMetadata) -> Result<Vec<u8>, ExportError> {
     let _no_grad = tch::no_grad_guard();
-    let shape = [CLIPS, FRAMES, facts.height as i64, facts.width as i64, 3];
+    let shape = [CLIPS, FRAMES, metadata.height as i64, metadata.width as i64, 3];
     let frames_bthwc = Tensor::f_zeros(shape, (Kind::Uint8, detector.device()))?;
     let parameters = detector.parameters().iter().map(|parameter| Named {
         name: &parameter.name,
@@ -25,5 +27,5 @@ pub(super) fn file(detector: &Detector, facts: &Facts) -> Result<Vec<u8>, Export
         let logits = detector.forward(frames_bthwc, Mode::Evaluate)?;
         Ok([logits.clips_b, logits.frames_bt])
     };
-    Ok(traced(&named, &frames_bthwc, (NOTE, &facts.json(Format::Torchscript)), &mut forward)?)
+    Ok(traced(&named, &frames_bthwc, (METADATA_KEY, &metadata.json(Format::Torchscript)), &mut forward)?)
 }

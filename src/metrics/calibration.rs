@@ -1,20 +1,22 @@
-//! Whether probabilities mean what they say, and the temperature that makes them do so.
+//! Calibration: expected calibration error, and temperature scaling.
 
 use serde::{Deserialize, Serialize};
 
-use super::bins::Bins;
-use super::log_loss;
+use super::calibration_bins::{Bins, CalibrationBin};
+use super::log_loss::log_loss;
 
-/// Logarithms of the smallest and largest temperature that is looked for: of scores without a mistake, the best would be 0.
+/// Logarithms of the smallest and the largest temperature of the search. Bounds are needed: where no score is on the wrong
+/// side of 0.5, the best temperature is 0.
 const LOG_TEMPERATURES: [f64; 2] = [-3.0, 3.0];
-const HALVINGS: usize = 60;
+/// Steps of the bisection.
+const BISECTION_STEPS: usize = 60;
 
-/// How far probabilities are from the shares of fakes among videos that got them.
+/// How far probabilities are from the shares of fakes among the videos with these probabilities.
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
 pub struct Calibration {
     /// Expected calibration error over 15 equal bins (Guo et al., 2017).
     pub ece: f64,
-    /// Those of the bins that have videos.
+    /// The bins that have videos.
     pub bins: Vec<CalibrationBin>,
     /// The same error once the temperature was applied.
     #[serde(skip_serializing_if = "Option::is_none", default)]
@@ -24,23 +26,9 @@ pub struct Calibration {
     pub log_loss_calibrated: Option<f64>,
 }
 
-/// Videos with about the same score.
-#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
-pub struct CalibrationBin {
-    /// Scores are above it (or 0).
-    pub lower: f64,
-    /// And at most it.
-    pub upper: f64,
-    /// How many.
-    pub videos: usize,
-    /// Their mean score.
-    pub mean_score: f64,
-    /// Share of fakes among them.
-    pub fake_share: f64,
-}
-
 impl Calibration {
-    /// Of video scores, as they are and with a temperature that was fitted elsewhere. `None` without scores.
+    /// The calibration of video scores, as they are and with a temperature that was fitted on other videos. `None` without
+    /// scores.
     #[must_use]
     pub fn of(scores: &[f64], is_fake: &[bool], temperature: Option<f64>) -> Option<Self> {
         log_loss(scores, is_fake)?;
@@ -68,12 +56,12 @@ pub fn sigmoid(logit: f64) -> f64 {
     1.0 / (1.0 + (-logit).exp())
 }
 
-/// The temperature that divides logits so that the log-loss is least. `None` where one class is missing, a score is not a
-/// number, or the scores cannot say, because none of them is on the wrong side or they have nothing to do with the classes:
-/// then ever smaller or ever larger ones, beyond e^-3 and e^3, would be better.
+/// The temperature that divides logits so that the log-loss is minimal. `None` where one class is missing, a score is not a
+/// number, or the minimum lies outside e^-3 to e^3: where no score is on the wrong side, the loss falls towards temperature
+/// 0, and where scores do not depend on the class, towards infinity.
 ///
 /// Guo et al., "On Calibration of Modern Neural Networks", 2017. The loss is convex in the inverse of the temperature, so
-/// that the sign of its slope leads to the minimum.
+/// bisection on the sign of its slope finds the minimum.
 #[must_use]
 pub fn fit_temperature(scores: &[f64], is_fake: &[bool]) -> Option<f64> {
     let both = is_fake.contains(&true) && is_fake.contains(&false);
@@ -90,15 +78,15 @@ pub fn fit_temperature(scores: &[f64], is_fake: &[bool]) -> Option<f64> {
         return None;
     }
     let [mut low, mut high] = LOG_TEMPERATURES;
-    for _ in 0..HALVINGS {
+    for _ in 0..BISECTION_STEPS {
         let middle = 0.5 * (low + high);
-        // Colder is a larger inverse: where the loss still falls towards it, the temperature is below.
+        // A negative slope means that a larger inverse, which is a lower temperature, has a lower loss.
         if slope((-middle).exp()) < 0.0 { high = middle } else { low = middle }
     }
     Some((0.5 * (low + high)).exp())
 }
 
-/// The logit of a probability; finite also where that is 0 or 1 to the last bit.
+/// The logit of a probability, which is clipped to `[1e-12, 1 - 1e-12]`.
 #[must_use]
 pub fn logit(score: f64) -> f64 {
     let p = score.clamp(1e-12, 1.0 - 1e-12);

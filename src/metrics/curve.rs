@@ -1,19 +1,19 @@
-//! What a detector does at each threshold: the points of its ROC and precision-recall curves, and chosen ones among them.
+//! ROC and precision-recall curves: their points by threshold, and operating points.
 
 use serde::{Deserialize, Serialize};
 
 use super::ranking::{Ranking, Tie, totals};
 
-/// More points than these are of no use to a reader.
-const MOST_POINTS: usize = 1000;
-/// False positive rates that a threshold is asked for.
+/// Longer curves are thinned to this many points.
+const MAX_POINTS: usize = 1000;
+/// False positive rates that operating points are chosen for.
 const FALSE_POSITIVE_RATES: [(&str, f64); 3] =
     [("1% false positives", 0.01), ("5% false positives", 0.05), ("10% false positives", 0.1)];
 
 /// One threshold: scores at or above it are called fake.
 #[derive(Debug, Clone, Copy, PartialEq, Serialize, Deserialize)]
 pub struct CurvePoint {
-    /// Absent where it is above all scores.
+    /// Absent at the first point, whose threshold is above all scores.
     #[serde(skip_serializing_if = "Option::is_none", default)]
     pub threshold: Option<f64>,
     /// Share of the reals that are called fake.
@@ -25,7 +25,7 @@ pub struct CurvePoint {
     pub precision: Option<f64>,
 }
 
-/// How many were called what.
+/// The confusion matrix.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Confusion {
     /// Reals called real.
@@ -38,36 +38,36 @@ pub struct Confusion {
     pub fake_as_fake: usize,
 }
 
-/// A threshold that somebody may want to use.
+/// A threshold with the rates and counts at it.
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
 pub struct OperatingPoint {
     /// How it was chosen.
     pub name: String,
-    /// Absent where only one above all scores will do.
+    /// Absent where only a threshold above all scores meets the criterion.
     #[serde(skip_serializing_if = "Option::is_none", default)]
     pub threshold: Option<f64>,
     /// Share of the reals that are called fake.
     pub false_positive_rate: f64,
     /// Share of the fakes that are called fake.
     pub true_positive_rate: f64,
-    /// In numbers.
+    /// The counts.
     pub confusion: Confusion,
 }
 
-/// From a threshold above all scores to one below all; one point for each score that occurs, thinned evenly to a thousand.
-/// Empty where one class is missing or a score is not a number.
+/// The points of both curves, from a threshold above all scores to the lowest score: one for each distinct score, thinned
+/// evenly to a thousand. Empty where one class is missing or a score is not a number.
 #[must_use]
 pub fn curve(scores: &[f64], is_fake: &[bool]) -> Vec<CurvePoint> {
     let points = all_points(scores, is_fake);
     let last = points.len().saturating_sub(1);
-    if points.len() <= MOST_POINTS {
+    if points.len() <= MAX_POINTS {
         return points;
     }
-    (0..MOST_POINTS).map(|i| points[i * last / (MOST_POINTS - 1)]).collect()
+    (0..MAX_POINTS).map(|i| points[i * last / (MAX_POINTS - 1)]).collect()
 }
 
-/// At 0.5, where both kinds of error are most nearly as frequent, and with the most fakes found for given shares of false alarms.
-/// Empty where [`curve`] is.
+/// The operating points: threshold 0.5, the equal error rate, and the highest true positive rates at fixed false positive
+/// rates. Empty where [`curve`] is.
 #[must_use]
 pub fn operating_points(scores: &[f64], is_fake: &[bool]) -> Vec<OperatingPoint> {
     let points = all_points(scores, is_fake);
@@ -145,7 +145,7 @@ mod tests {
         let scores: Vec<f64> = (0..5000).map(f64::from).collect();
         let is_fake: Vec<bool> = (0..5000).map(|i| i % 3 == 0).collect();
         let points = curve(&scores, &is_fake);
-        assert_eq!((points.len(), points[0].true_positive_rate), (MOST_POINTS, 0.0));
-        assert_eq!(points[MOST_POINTS - 1].true_positive_rate, 1.0);
+        assert_eq!((points.len(), points[0].true_positive_rate), (MAX_POINTS, 0.0));
+        assert_eq!(points[MAX_POINTS - 1].true_positive_rate, 1.0);
     }
 }

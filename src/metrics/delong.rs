@@ -1,14 +1,14 @@
-//! Whether one detector's AUC is higher than another's on the same videos by more than chance.
+//! DeLong's test: whether the AUCs of two detectors on the same videos differ by more than chance.
 //!
 //! DeLong, DeLong and Clarke-Pearson, 1988, computed from midranks (Sun and Xu, 2014). Videos count as independent.
 
 use serde::{Deserialize, Serialize};
 
-use super::Interval;
+use super::video_metrics::Interval;
 
-/// Two detectors on the same videos.
+/// The AUCs of two detectors on the same videos.
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
-pub struct Comparison {
+pub struct AucComparison {
     /// AUC of the first.
     pub auc: f64,
     /// AUC of the second.
@@ -17,14 +17,14 @@ pub struct Comparison {
     pub difference: f64,
     /// 95% interval of the difference.
     pub difference_ci95: Interval,
-    /// How probable so large a difference, either way, is between detectors that are equally good.
+    /// Two-sided: the probability of a difference at least this large between equally good detectors.
     pub p_value: f64,
 }
 
-/// Compares the AUCs of two rows of scores of the same videos. `None` where there are not two videos of each class, or a
+/// Compares the AUCs of two detectors' scores of the same videos. `None` with fewer than two videos of a class, or where a
 /// score is not a number.
 #[must_use]
-pub fn compare(scores: &[f64], other: &[f64], is_fake: &[bool]) -> Option<Comparison> {
+pub fn delong_test(scores: &[f64], other: &[f64], is_fake: &[bool]) -> Option<AucComparison> {
     assert_eq!((scores.len(), other.len()), (is_fake.len(), is_fake.len()), "two scores a label");
     let fakes = is_fake.iter().filter(|fake| **fake).count();
     let reals = is_fake.len() - fakes;
@@ -36,13 +36,13 @@ pub fn compare(scores: &[f64], other: &[f64], is_fake: &[bool]) -> Option<Compar
     let variance = variance_of_difference(&a.of_fakes, &b.of_fakes) / fakes as f64
         + variance_of_difference(&a.of_reals, &b.of_reals) / reals as f64;
     let deviation = variance.sqrt();
-    // Equal rows have no variance and no difference.
+    // Equal scores have variance 0 and difference 0.
     let p_value = match difference == 0.0 {
         true => 1.0,
         false => libm::erfc(difference.abs() / deviation / std::f64::consts::SQRT_2),
     };
     let half_width = 1.959_963_984_540_054 * deviation;
-    Some(Comparison {
+    Some(AucComparison {
         auc: a.auc(),
         other_auc: b.auc(),
         difference,
@@ -51,7 +51,8 @@ pub fn compare(scores: &[f64], other: &[f64], is_fake: &[bool]) -> Option<Compar
     })
 }
 
-/// Of each fake, the share of reals that score lower; of each real, the share of fakes that score higher. Ties count half.
+/// Structural components: for each fake the share of reals that score lower, for each real the share of fakes that score
+/// higher. Ties count half.
 struct Placements {
     of_fakes: Vec<f64>,
     of_reals: Vec<f64>,
@@ -89,7 +90,7 @@ fn midranks(values: &[f64]) -> Vec<f64> {
     ranks
 }
 
-/// Unbiased.
+/// The unbiased sample variance of the element-wise differences.
 fn variance_of_difference(a: &[f64], b: &[f64]) -> f64 {
     let differences: Vec<f64> = a.iter().zip(b).map(|(a, b)| a - b).collect();
     let mean = differences.iter().sum::<f64>() / differences.len() as f64;

@@ -1,20 +1,21 @@
-//! Rank statistics of weighted samples: each counts once, or as often as a bootstrap sample drew it.
+//! Rank statistics of weighted scores: AUC, average precision, equal error rate. A weight is how often a bootstrap sample
+//! drew the score; it is 1 without a bootstrap.
 
-/// Samples in the order of their scores, highest first.
+/// Scores with their labels, highest score first.
 #[derive(Debug, Clone)]
 pub(super) struct Ranking {
-    samples: Vec<Ranked>,
+    ranked: Vec<Ranked>,
 }
 
 #[derive(Debug, Clone, Copy)]
 struct Ranked {
     score: f64,
     is_fake: bool,
-    /// Where it stood before.
+    /// Its position before sorting.
     index: usize,
 }
 
-/// Samples of one score, by weight.
+/// The weights of all reals and of all fakes that have the same score.
 #[derive(Debug, Clone, Copy, PartialEq)]
 pub(super) struct Tie {
     pub score: f64,
@@ -30,20 +31,20 @@ impl Ranking {
             return None;
         }
         let each = scores.iter().zip(is_fake).enumerate();
-        let mut samples: Vec<_> =
+        let mut ranked: Vec<_> =
             each.map(|(index, (score, is_fake))| Ranked { score: *score, is_fake: *is_fake, index }).collect();
-        samples.sort_by(|a, b| b.score.total_cmp(&a.score));
-        Some(Self { samples })
+        ranked.sort_by(|a, b| b.score.total_cmp(&a.score));
+        Some(Self { ranked })
     }
 
-    /// Highest score first, where sample `i` counts `weight(i)` times; `None` where a class counts nothing.
+    /// Ties, highest score first, with `weight(i)` as the weight of score `i`; `None` where a class has no weight.
     pub fn ties(&self, weight: impl Fn(usize) -> f64) -> Option<Vec<Tie>> {
         let mut ties = Vec::new();
         let (mut reals, mut fakes) = (0.0, 0.0);
-        for equal in self.samples.chunk_by(|a, b| a.score == b.score) {
+        for equal in self.ranked.chunk_by(|a, b| a.score == b.score) {
             let mut tie = Tie { score: equal[0].score, reals: 0.0, fakes: 0.0 };
-            for sample in equal {
-                *(if sample.is_fake { &mut tie.fakes } else { &mut tie.reals }) += weight(sample.index);
+            for one in equal {
+                *(if one.is_fake { &mut tie.fakes } else { &mut tie.reals }) += weight(one.index);
             }
             (reals, fakes) = (reals + tie.reals, fakes + tie.fakes);
             if tie.reals + tie.fakes > 0.0 {
@@ -54,13 +55,21 @@ impl Ranking {
     }
 }
 
-/// Weights of both classes.
+/// Area under the ROC curve by the rank statistic; ties count half.
+///
+/// `None` where one class is missing or a score is not a number.
+#[must_use]
+pub fn auc(scores: &[f64], is_fake: &[bool]) -> Option<f64> {
+    Some(roc_auc(&Ranking::new(scores, is_fake)?.ties(|_| 1.0)?))
+}
+
+/// Total weights of reals and of fakes.
 pub(super) fn totals(ties: &[Tie]) -> (f64, f64) {
     ties.iter().fold((0.0, 0.0), |(reals, fakes), tie| (reals + tie.reals, fakes + tie.fakes))
 }
 
 /// The probability that a fake scores higher than a real; ties count half.
-pub(super) fn auc(ties: &[Tie]) -> f64 {
+pub(super) fn roc_auc(ties: &[Tie]) -> f64 {
     let (reals, fakes) = totals(ties);
     let (mut reals_above, mut wins) = (0.0, 0.0);
     for tie in ties {
@@ -98,6 +107,6 @@ pub(super) fn equal_error_rate(ties: &[Tie]) -> f64 {
         }
         (last_fpr, last_fnr) = (fpr, fnr);
     }
-    // In the end everything is called fake: a rate of 1 is not below one of 0.
+    // Not reached: below the lowest score everything is called fake, a false positive rate of 1 and a false negative rate of 0.
     1.0
 }

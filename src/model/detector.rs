@@ -1,11 +1,12 @@
-//! The whole network: pixels in, logits out.
+//! The whole network: from pixels to logits.
 
 use tch::{Device, Kind, Tensor};
 
+use super::logits::Logits;
 use super::mode::Mode;
 use super::parameters::{Parameters, Scope};
-use super::resnet::{PARTS, ResNet, mean_over_picture};
-use super::temporal::Head;
+use super::resnet::{PARTS, ResNet, global_average_pool};
+use super::temporal::TemporalHead;
 use crate::config::ModelConfig;
 use crate::torch::{self, Autocast, Format, Result};
 
@@ -14,22 +15,13 @@ pub const PIXEL_MEAN: [f32; 3] = [0.485, 0.456, 0.406];
 /// ImageNet's standard deviations, likewise.
 pub const PIXEL_STD: [f32; 3] = [0.229, 0.224, 0.225];
 
-/// What the detector says; positive means fake.
-#[derive(Debug)]
-pub struct Logits {
-    /// One a clip, `[B]`.
-    pub clips_b: Tensor,
-    /// One a frame, `[B, T]`; for reading, not for training.
-    pub frames_bt: Tensor,
-}
-
 /// A deepfake detector for clips of T frames.
 #[derive(Debug)]
 pub struct Detector {
     pub(super) backbone: ResNet,
-    /// Of the backbone's parts, so many are run again together in backward.
-    pub(super) parts_a_segment: usize,
-    head: Head,
+    /// How many of the backbone's parts make one segment of activation checkpointing.
+    pub(super) parts_per_segment: usize,
+    head: TemporalHead,
     parameters: Parameters,
     mean_c: Tensor,
     std_c: Tensor,
@@ -49,13 +41,13 @@ impl Detector {
         let mut parameters = Parameters::default();
         let mut root = Scope::root(&mut parameters, device, channels_last);
         let backbone = ResNet::new(&mut root.part("backbone"), config.backbone, &config.freeze)?;
-        let head = Head::new(&mut root.part("head"), backbone.features, config)?;
+        let head = TemporalHead::new(&mut root.part("head"), backbone.features, config)?;
         let constant = |values: [f32; 3]| -> Result<Tensor> {
             Tensor::f_from_slice(&values.map(|value| 255.0 * value))?.f_view([3, 1, 1])?.f_to_device(device)
         };
         Ok(Self {
             backbone,
-            parts_a_segment: if config.activation_checkpointing { 1 } else { PARTS },
+            parts_per_segment: if config.activation_checkpointing { 1 } else { PARTS },
             head,
             mean_c: constant(PIXEL_MEAN)?,
             std_c: constant(PIXEL_STD)?,
@@ -72,7 +64,7 @@ impl Detector {
         &self.parameters
     }
 
-    /// The channel means and deviations of bytes that pixels are normalised with, `[3, 1, 1]` each, by name.
+    /// The channel means and standard deviations that normalise pixels (in units of bytes), `[3, 1, 1]` each, by name.
     pub fn constants(&self) -> [(&'static str, &Tensor); 2] {
         [("pixel_mean", &self.mean_c), ("pixel_std", &self.std_c)]
     }
@@ -91,8 +83,8 @@ impl Detector {
 
     /// Logits of u8 RGB frames `[B, T, H, W, 3]` on the detector's device.
     ///
-    /// What is exported is a trace of this. So here and below, sizes and devices come from tensors, as numbers would become
-    /// part of the trace: it holds for any number of clips and frames, on any device.
+    /// TorchScript export traces this method. So here and in everything it calls, sizes and devices come from tensors: plain
+    /// numbers would become constants of the trace, which must hold for any number of clips and frames, on any device.
     ///
     /// # Errors
     /// Out of memory, or shapes that do not fit.
@@ -113,26 +105,26 @@ impl Detector {
         self.backbone.forward_parts(0..PARTS, images_nchw, mode)?.f_to_dtype(Kind::Float, false, false)
     }
 
-    /// The backbone's last maps `[N, F, h, w]` in float32, of which [`features_of_maps`](Self::features_of_maps) makes
-    /// features; by running statistics.
+    /// The backbone's last feature maps `[N, F, h, w]` in float32, in evaluation mode;
+    /// [`pool_feature_maps`](Self::pool_feature_maps) makes features of them.
     ///
     /// # Errors
     /// Out of memory, or shapes that do not fit.
-    pub fn maps(&self, images_nchw: &Tensor) -> Result<Tensor> {
+    pub fn feature_maps(&self, images_nchw: &Tensor) -> Result<Tensor> {
         let _autocast = Autocast::enter(self.device, self.format)?;
-        self.backbone.maps(images_nchw, Mode::Evaluate)?.f_to_kind(Kind::Float)
+        self.backbone.feature_maps(images_nchw, Mode::Evaluate)?.f_to_kind(Kind::Float)
     }
 
-    /// Features `[N, F]` of the backbone's last maps.
+    /// Features `[N, F]` of the backbone's last feature maps.
     ///
     /// # Errors
     /// Out of memory.
-    pub fn features_of_maps(&self, maps_nfhw: &Tensor) -> Result<Tensor> {
-        mean_over_picture(maps_nfhw)
+    pub fn pool_feature_maps(&self, maps_nfhw: &Tensor) -> Result<Tensor> {
+        global_average_pool(maps_nfhw)
     }
 
-    /// How much the head looks at each of the T frames, `[B, T]`, each row adding up to 1: the mean of its attention over
-    /// heads and over the frames that ask. `None` without attention.
+    /// The head's attention weight of each of the T frames, `[B, T]`, averaged over heads and queries; each row adds up to 1.
+    /// `None` without attention.
     ///
     /// # Errors
     /// Out of memory, or shapes that do not fit.
@@ -148,8 +140,8 @@ impl Detector {
         self.head.forward(features_btf, mode)
     }
 
-    /// u8 RGB frames `[N, H, W, 3]` to float `[N, 3, H, W]` with ImageNet's mean and deviation, NHWC in memory if so
-    /// configured. The work is done where the frames are; the images are on the detector's device.
+    /// Converts u8 RGB frames `[N, H, W, 3]` to float images `[N, 3, H, W]`, normalised with ImageNet's mean and deviation and
+    /// in channels-last memory if configured. The device of the frames does the work; the result is on the detector's device.
     ///
     /// # Errors
     /// Out of memory, or other shapes.
@@ -161,10 +153,10 @@ impl Detector {
         on(&images_nchw, self.device)
     }
 
-    /// Moves the network to the CPU, where it goes on in `format`. Gradients are lost.
+    /// Moves the network to the CPU and sets the format there to `format`. Gradients are lost.
     ///
     /// # Errors
-    /// The host has no memory for it; then it may be in both places, and of no use.
+    /// The host has no memory for it. The network may then be on both devices, and is unusable.
     pub fn move_to_cpu(&mut self, format: Format) -> Result<()> {
         for parameter in self.parameters.iter() {
             torch::move_to_cpu(&parameter.tensor)?;
@@ -177,7 +169,7 @@ impl Detector {
     }
 }
 
-/// The tensor on this device; where it is there already, nothing is done.
+/// The tensor on this device; no copy where it is there already.
 fn on(tensor: &Tensor, device: Device) -> Result<Tensor> {
     if tensor.device() == device { Ok(tensor.shallow_clone()) } else { tensor.f_to_device(device) }
 }

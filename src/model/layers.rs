@@ -1,4 +1,4 @@
-//! Convolution, batch norm, linear, layer norm and LSTM on fallible operations, with PyTorch's names and first values.
+//! Convolution, batch norm, linear, layer norm and LSTM on fallible operations, with PyTorch's names and initialisation.
 
 use tch::Tensor;
 
@@ -16,7 +16,7 @@ pub(super) struct Conv {
 
 impl Conv {
     /// `[in, H, W]` to `[out, H / stride, W / stride]` with a square kernel, padded to keep the size at stride 1.
-    /// Starts as torchvision's ResNets do: He's normal over the outgoing connections.
+    /// Initialised as in torchvision's ResNets: He normal, fan out.
     pub fn new(scope: &mut Scope, name: &str, inputs: i64, outputs: i64, kernel: i64, stride: i64) -> Result<Self> {
         let deviation = (2.0 / (outputs * kernel * kernel) as f64).sqrt();
         let shape = [outputs, inputs, kernel, kernel];
@@ -30,7 +30,7 @@ impl Conv {
     }
 }
 
-/// Batch normalisation over `[N, C, H, W]`, momentum 0.1, epsilon 1e-5; where frozen, always by its running statistics.
+/// Batch normalisation over `[N, C, H, W]`, momentum 0.1, epsilon 1e-5; where frozen, always with its running statistics.
 #[derive(Debug)]
 pub(super) struct BatchNorm {
     weight: Tensor,
@@ -57,8 +57,8 @@ impl BatchNorm {
     pub fn forward(&self, x_nchw: &Tensor, mode: Mode) -> Result<Tensor> {
         let (weight, bias) = (Some(&self.weight), Some(&self.bias));
         let mode = if self.frozen { Mode::Evaluate } else { mode };
-        // Without running statistics to move, a batch's own are used all the same.
-        let running = |statistic| if mode == Mode::Again { None } else { Some(statistic) };
+        // In training mode without running statistics, batch norm still uses the batch's own.
+        let running = |statistic| if mode == Mode::Recompute { None } else { Some(statistic) };
         let (mean, var) = (running(&self.running_mean), running(&self.running_var));
         x_nchw.f_batch_norm(weight, bias, mean, var, mode.is_training(), 0.1, 1e-5, true)
     }
@@ -138,7 +138,7 @@ impl BiLstm {
     pub fn forward(&self, x_bti: &Tensor, mode: Mode) -> Result<Tensor> {
         let one_1b1 = x_bti.f_narrow(1, 0, 1)?.f_narrow(2, 0, 1)?.f_transpose(0, 1)?;
         let start = one_1b1.f_expand([2 * self.layers, -1, self.hidden], false)?.f_zeros_like()?.f_contiguous()?;
-        // Dropout stands between layers: with a single one there is no place for it.
+        // Dropout applies between layers: with a single layer there is none.
         let dropout = if self.layers > 1 { self.dropout } else { 0.0 };
         let weights: Vec<_> = self.weights.iter().collect();
         let train = mode.is_training();

@@ -1,26 +1,26 @@
-//! What a forward pass is for.
+//! The mode of a forward pass: evaluation, training, or recomputation for backward.
 
-/// How layers that tell training from scoring behave.
+/// How batch norm and dropout behave.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Mode {
-    /// Batch norm by its running statistics, no dropout.
+    /// Batch norm uses its running statistics; no dropout.
     Evaluate,
-    /// Batch norm by the statistics of what it sees, which the running ones follow; dropout.
+    /// Batch norm uses the batch's statistics and updates the running ones; dropout is on.
     Train,
-    /// `Train` once more over the same frames: running statistics stay as the first time left them.
-    Again,
+    /// A second training pass over the same frames, for backward: running statistics are not updated again.
+    Recompute,
 }
 
 impl Mode {
-    /// Whether dropout is on and batch norm goes by what it sees.
+    /// Whether dropout is on and batch norm uses the batch's statistics.
     #[must_use]
     pub fn is_training(self) -> bool {
         self != Self::Evaluate
     }
 
-    /// For a second pass over frames that a first one has seen.
+    /// The mode of a second pass over the same frames.
     #[must_use]
-    pub fn again(self) -> Self {
-        if self == Self::Train { Self::Again } else { self }
+    pub fn recompute(self) -> Self {
+        if self == Self::Train { Self::Recompute } else { self }
     }
 }

@@ -1,4 +1,4 @@
-//! All tensors of a network by name, in the order they were made: what is trained, saved and put back.
+//! All tensors of a network by name, in the order of construction: trained, saved and restored.
 
 use tch::{Device, Kind, Tensor};
 
@@ -18,11 +18,11 @@ pub struct Parameter {
 /// What training does with a tensor.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Role {
-    /// The optimizer moves it.
+    /// The optimizer updates it.
     Trained,
-    /// Forward passes in training move it: a running statistic.
-    Statistic,
-    /// Nothing moves it (`model.freeze`).
+    /// Forward passes in training update it: a running statistic of batch norm.
+    Buffer,
+    /// Nothing updates it (`model.freeze`).
     Frozen,
 }
 
@@ -38,7 +38,7 @@ impl Parameters {
         self.all.iter()
     }
 
-    /// Those that the optimizer moves.
+    /// The tensors that the optimizer updates.
     pub fn trainable(&self) -> impl Iterator<Item = &Parameter> {
         self.with_role(Role::Trained)
     }
@@ -47,46 +47,46 @@ impl Parameters {
         self.all.iter().filter(move |parameter| parameter.role == role)
     }
 
-    /// Numbers that the optimizer moves.
+    /// Number of trainable values.
     #[must_use]
     pub fn trainable_count(&self) -> u64 {
         self.trainable().map(|parameter| parameter.tensor.numel() as u64).sum()
     }
 
-    /// Copies of the running statistics, to put back after a failed attempt.
+    /// Copies of the running statistics, for [`Parameters::restore_buffers`] after a failed attempt.
     ///
     /// # Errors
     /// No memory for the copies.
     pub fn copy_buffers(&self) -> Result<Vec<Tensor>> {
         let _no_grad = tch::no_grad_guard();
-        self.with_role(Role::Statistic).map(|p| p.tensor.f_detach_copy()).collect()
+        self.with_role(Role::Buffer).map(|p| p.tensor.f_detach_copy()).collect()
     }
 
-    /// Takes the running statistics anew into `copies`, which [`Parameters::copy_buffers`] made. Needs no memory.
+    /// Copies the running statistics into `copies`, which [`Parameters::copy_buffers`] made. Needs no memory.
     ///
     /// # Errors
     /// The copies are not those of this network.
     pub fn copy_buffers_into(&self, copies: &[Tensor]) -> Result<()> {
         let _no_grad = tch::no_grad_guard();
-        for (parameter, copy) in self.with_role(Role::Statistic).zip(copies) {
+        for (parameter, copy) in self.with_role(Role::Buffer).zip(copies) {
             copy.shallow_clone().f_copy_(&parameter.tensor)?;
         }
         Ok(())
     }
 
-    /// Puts back what [`Parameters::copy_buffers`] gave.
+    /// Restores the running statistics from the result of [`Parameters::copy_buffers`].
     ///
     /// # Errors
     /// The copies are not those of this network.
     pub fn restore_buffers(&self, copies: &[Tensor]) -> Result<()> {
         let _no_grad = tch::no_grad_guard();
-        for (parameter, copy) in self.with_role(Role::Statistic).zip(copies) {
+        for (parameter, copy) in self.with_role(Role::Buffer).zip(copies) {
             parameter.tensor.shallow_clone().f_copy_(copy)?;
         }
         Ok(())
     }
 
-    /// The gradients there are.
+    /// The gradients of the trainable tensors that have one.
     ///
     /// # Errors
     /// No memory for handles.
@@ -98,7 +98,7 @@ impl Parameters {
     /// Sets every gradient to zero, keeping its memory.
     ///
     /// # Errors
-    /// The device is in a state that nothing can be asked of it.
+    /// The device failed.
     pub fn zero_gradients(&self) -> Result<()> {
         let _no_grad = tch::no_grad_guard();
         for parameter in self.trainable() {
@@ -111,10 +111,10 @@ impl Parameters {
     }
 }
 
-/// How a weight starts.
+/// How a weight is initialised.
 #[derive(Debug, Clone, Copy)]
 pub(super) enum Init {
-    /// All the same.
+    /// All values equal.
     Constant(f64),
     /// Uniform within plus and minus this bound.
     Uniform(f64),
@@ -122,7 +122,7 @@ pub(super) enum Init {
     Normal(f64),
 }
 
-/// Makes the tensors of one part of a network under its name.
+/// Makes the tensors of one part of a network, under a name prefix.
 pub(super) struct Scope<'p> {
     parameters: &'p mut Parameters,
     prefix: String,
@@ -131,12 +131,12 @@ pub(super) struct Scope<'p> {
     frozen: Frozen,
 }
 
-/// What does not learn.
+/// What is frozen.
 #[derive(Debug, Clone, Copy, Default)]
 pub(super) struct Frozen {
-    /// Everything.
+    /// All tensors.
     pub all: bool,
-    /// Batch norms, their running statistics with them.
+    /// Batch norms, with their running statistics.
     pub norms: bool,
 }
 
@@ -156,13 +156,13 @@ impl<'p> Scope<'p> {
         }
     }
 
-    /// For what is made next under the same name.
+    /// Sets what is frozen of the tensors made from here on.
     pub fn freeze(&mut self, frozen: Frozen) -> &mut Self {
         self.frozen = frozen;
         self
     }
 
-    /// What is made here does not learn, as far as that is so.
+    /// What is frozen of the tensors made in this scope.
     pub fn frozen(&self) -> Frozen {
         self.frozen
     }
@@ -176,7 +176,7 @@ impl<'p> Scope<'p> {
     /// A running statistic.
     pub fn buffer(&mut self, name: &str, shape: &[i64], value: f64) -> Result<Tensor> {
         let tensor = self.make(shape, Init::Constant(value))?;
-        Ok(self.keep(name, tensor, Role::Statistic))
+        Ok(self.keep(name, tensor, Role::Buffer))
     }
 
     fn keep(&mut self, name: &str, tensor: Tensor, role: Role) -> Tensor {
@@ -186,7 +186,7 @@ impl<'p> Scope<'p> {
         shared
     }
 
-    /// Drawn on the CPU, so that a seed gives the same network on every device.
+    /// Draws the values on the CPU, so that a seed gives the same network on every device.
     fn make(&self, shape: &[i64], init: Init) -> Result<Tensor> {
         let _no_grad = tch::no_grad_guard();
         let mut values = Tensor::f_empty(shape, (Kind::Float, Device::Cpu))?;

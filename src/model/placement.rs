@@ -1,14 +1,14 @@
-//! Where a network runs and in which number format: what the configuration asks for against what this machine has.
+//! The device and the number format of a network, from the configuration and the hardware of this machine.
 
 use tch::Device;
 
 use crate::config::{ConfigError, DeviceChoice, GpuConfig, Precision};
 use crate::torch::{self, Format};
 
-/// A decision, with the words to tell the user.
+/// The decision, with its reason.
 #[derive(Debug, Clone, PartialEq)]
 pub struct Placement {
-    /// Where tensors live.
+    /// The device of the tensors.
     pub device: Device,
     /// The format of the backbone's forward pass.
     pub format: Format,
@@ -17,10 +17,10 @@ pub struct Placement {
 }
 
 impl Placement {
-    /// Decides for this machine.
+    /// Decides for this machine; sets cuDNN's benchmark and deterministic modes on CUDA.
     ///
     /// # Errors
-    /// A CUDA device is asked for by name and is not there.
+    /// The configuration names a CUDA device that does not exist.
     pub fn decide(config: &GpuConfig) -> Result<Self, ConfigError> {
         let devices = if torch::cuda_available() { usize::try_from(tch::Cuda::device_count()).unwrap_or(0) } else { 0 };
         let device = choose_device(config.device, devices)?;

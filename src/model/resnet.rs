@@ -1,4 +1,4 @@
-//! ResNet-18/34/50/101 without the last layer: one feature vector a frame (He et al. 2015, stride in the 3x3
+//! ResNet-18/34/50/101 without the classifier: one feature vector per frame (He et al. 2015; the stride is in the 3x3
 //! convolution as in torchvision).
 
 use std::ops::Range;
@@ -29,7 +29,7 @@ impl ConvNorm {
     }
 }
 
-/// Two 3x3 convolutions, or 1x1 - 3x3 - 1x1, around which the input goes straight or through a projection.
+/// A basic block (two 3x3 convolutions) or a bottleneck (1x1, 3x3, 1x1), with an identity or a projection shortcut.
 #[derive(Debug)]
 struct Block {
     path: Vec<ConvNorm>,
@@ -67,20 +67,20 @@ impl Block {
                 y_nchw = y_nchw.f_relu_()?;
             }
         }
-        let straight_nchw = match &self.shortcut {
+        let shortcut_nchw = match &self.shortcut {
             Some(projection) => projection.forward(x_nchw, mode)?,
             None => x_nchw.shallow_clone(),
         };
-        y_nchw.f_add_(&straight_nchw)?.f_relu_()
+        y_nchw.f_add_(&shortcut_nchw)?.f_relu_()
     }
 }
 
-/// The stem with its pooling and the four stages; the last includes the mean over the picture.
+/// Number of parts: the stem with its max pooling, and the four stages, of which the last includes global average pooling.
 pub(super) const PARTS: usize = BACKBONE_PARTS.len();
 
-/// Pixels between the centres of neighbouring cells of the last maps. Kernels have odd sizes and are padded by half of
-/// that, so cell (i, j) sees the pixels around row `i * MAP_STRIDE` and column `j * MAP_STRIDE`.
-pub const MAP_STRIDE: i64 = 32;
+/// Pixels between the centres of neighbouring cells of the last feature maps. Kernels have odd sizes and are padded by half of
+/// that, so cell (i, j) sees the pixels around row `i * FEATURE_MAP_STRIDE` and column `j * FEATURE_MAP_STRIDE`.
+pub const FEATURE_MAP_STRIDE: i64 = 32;
 
 /// The backbone: `[N, 3, H, W]` to `[N, features]`.
 #[derive(Debug)]
@@ -89,8 +89,8 @@ pub(super) struct ResNet {
     stages: Vec<Vec<Block>>,
     /// Width of the feature vector: 512, or 2048 with bottlenecks.
     pub features: i64,
-    /// The first of its [`PARTS`] that learns; [`PARTS`] where none does.
-    pub first_learning: usize,
+    /// The first of the [`PARTS`] that is not frozen; [`PARTS`] where all are.
+    pub first_trainable: usize,
 }
 
 impl ResNet {
@@ -116,11 +116,11 @@ impl ResNet {
             }
             stages.push(blocks);
         }
-        let first_learning = freeze.parts.iter().take_while(|frozen| **frozen).count();
-        Ok(Self { stem, stages, features: inputs, first_learning })
+        let first_trainable = freeze.parts.iter().take_while(|frozen| **frozen).count();
+        Ok(Self { stem, stages, features: inputs, first_trainable })
     }
 
-    /// Runs some of its [`PARTS`]: what the first of them takes to what the last of them gives.
+    /// Runs some of the [`PARTS`]: `x` is the input of the first, the result is the output of the last.
     pub fn forward_parts(&self, parts: Range<usize>, x: &Tensor, mode: Mode) -> Result<Tensor> {
         let mut y = x.shallow_clone();
         for part in parts {
@@ -140,7 +140,7 @@ impl ResNet {
     fn stage(&self, stage: usize, x_nchw: Tensor, mode: Mode) -> Result<Tensor> {
         let y_nchw = self.blocks(stage, x_nchw, mode)?;
         let is_last = stage + 1 == self.stages.len();
-        if is_last { mean_over_picture(&y_nchw) } else { Ok(y_nchw) }
+        if is_last { global_average_pool(&y_nchw) } else { Ok(y_nchw) }
     }
 
     fn blocks(&self, stage: usize, mut y_nchw: Tensor, mode: Mode) -> Result<Tensor> {
@@ -150,14 +150,14 @@ impl ResNet {
         Ok(y_nchw)
     }
 
-    /// What the last stage gives before its mean over the picture: `[N, features, H / 32, W / 32]`.
-    pub fn maps(&self, images_nchw: &Tensor, mode: Mode) -> Result<Tensor> {
+    /// The last stage's output before global average pooling: `[N, features, H / 32, W / 32]`.
+    pub fn feature_maps(&self, images_nchw: &Tensor, mode: Mode) -> Result<Tensor> {
         let last = self.stages.len() - 1;
         self.blocks(last, self.forward_parts(0..PARTS - 1, images_nchw, mode)?, mode)
     }
 }
 
-/// Maps to features.
-pub(super) fn mean_over_picture(x_nchw: &Tensor) -> Result<Tensor> {
+/// Global average pooling: feature maps `[N, F, h, w]` to features `[N, F]`.
+pub(super) fn global_average_pool(x_nchw: &Tensor) -> Result<Tensor> {
     x_nchw.f_adaptive_avg_pool2d([1, 1])?.f_flatten(1, -1)
 }

@@ -1,11 +1,11 @@
-//! The head over the T frames of a clip: one logit for the clip and one for each frame.
+//! The temporal head: one logit for a clip of T frames, and one for each frame.
 //!
-//! A frame's logit is what the classifier says of that frame alone, in the same space as the clip's.
+//! A frame's logit is the classifier's output for that frame alone, on the same scale as the clip's.
 
 use tch::Tensor;
 
-use super::detector::Logits;
 use super::layers::{BiLstm, LayerNorm, Linear};
+use super::logits::Logits;
 use super::mode::Mode;
 use super::parameters::{Init, Scope};
 use crate::config::{ModelConfig, Temporal};
@@ -45,7 +45,7 @@ impl Attention {
         Ok([by_head.f_select(0, 0)?, by_head.f_select(0, 1)?, by_head.f_select(0, 2)?])
     }
 
-    /// How much each frame is looked at, `[B, T]`: the mean over heads and over the frames that ask.
+    /// The attention weight of each frame, `[B, T]`: the mean over heads and queries.
     fn weights(&self, x_btd: &Tensor) -> Result<Tensor> {
         let [q, k, _] = self.projected(x_btd)?;
         let width = q.size()[3] as f64;
@@ -62,16 +62,16 @@ impl Attention {
     }
 }
 
-/// What makes scores of the features of a clip's frames.
+/// The head that maps the features of a clip's frames to logits.
 #[derive(Debug)]
-pub(super) enum Head {
+pub(super) enum TemporalHead {
     /// A linear classifier on every frame; the clip's logit is their mean.
     Mean(Linear),
     /// LSTM, attention, mean over frames, classifier.
     LstmAttention(Box<LstmAttention>),
 }
 
-/// The parts of the larger head.
+/// The layers of [`TemporalHead::LstmAttention`].
 #[derive(Debug)]
 pub(super) struct LstmAttention {
     lstm: BiLstm,
@@ -81,7 +81,7 @@ pub(super) struct LstmAttention {
     dropout: f64,
 }
 
-impl Head {
+impl TemporalHead {
     pub fn new(scope: &mut Scope, features: i64, config: &ModelConfig) -> Result<Self> {
         if config.temporal == Temporal::Mean {
             return Ok(Self::Mean(Linear::new(scope, "fc", features, 1)?));
@@ -93,7 +93,7 @@ impl Head {
             true => Some(Attention::new(scope, width, config.attention_heads as i64, dropout)?),
             false => None,
         };
-        // Numbered like the Sequential(Linear, ReLU, Dropout, Linear) that it is in PyTorch.
+        // Named as in PyTorch's Sequential(Linear, ReLU, Dropout, Linear).
         let mut scope = scope.part("classifier");
         Ok(Self::LstmAttention(Box::new(LstmAttention {
             lstm,
@@ -104,7 +104,7 @@ impl Head {
         })))
     }
 
-    /// Features `[B, T, F]` in float32 to logits.
+    /// Logits of float32 features `[B, T, F]`.
     pub fn forward(&self, features_btf: &Tensor, mode: Mode) -> Result<Logits> {
         match self {
             Self::Mean(fc) => {
@@ -115,7 +115,7 @@ impl Head {
         }
     }
 
-    /// How much each frame is looked at, `[B, T]`; `None` without attention.
+    /// The attention weight of each frame, `[B, T]`; `None` without attention.
     pub fn attention(&self, features_btf: &Tensor) -> Result<Option<Tensor>> {
         match self {
             Self::LstmAttention(head) => {
@@ -135,7 +135,7 @@ impl LstmAttention {
             states_btd = attention.forward(&states_btd, mode)?;
         }
         let pooled_bd = states_btd.f_mean_dim(1, false, None)?;
-        // Frame scores are read, never learned from: without a graph they cost next to nothing.
+        // Frame logits get no gradients: without a graph they cost almost nothing.
         let frames_bt = {
             let _no_grad = tch::no_grad_guard();
             self.classify(&states_btd, Mode::Evaluate)?

@@ -1,14 +1,14 @@
-//! Adam and AdamW, with moments of our own, so that they can be saved and restored by name.
+//! Adam and AdamW. The moments are tensors of this program, so that they can be saved and restored by name.
 
 use tch::{Kind, Tensor};
 
-use super::Optimizer;
 use super::groups::ParameterGroups;
+use super::optimizer::Optimizer;
 use crate::torch::Result;
 use crate::torch::foreach::{AdamLists, AdamSettings, Span, fused_adam};
 
 /// Adam (Kingma and Ba, 2015), betas 0.9 and 0.999, epsilon 1e-8, with L2 weight decay in the gradient; or AdamW
-/// (Loshchilov and Hutter, 2019), where weights decay by themselves. Both as PyTorch has them.
+/// (Loshchilov and Hutter, 2019), with decoupled weight decay. Both compute what PyTorch's do.
 #[derive(Debug)]
 pub struct Adam {
     parameters: ParameterGroups,
@@ -35,7 +35,7 @@ impl Adam {
         fused_adam(lists, &step, spans, self.settings)
     }
 
-    /// The same by single operations, in PyTorch's order.
+    /// The same update by single operations, in PyTorch's order.
     fn plain(&self, lists: &AdamLists, spans: &[Span], scratch: &[Tensor], steps: i32) -> Result<()> {
         let AdamSettings { beta1, beta2, epsilon, decoupled } = self.settings;
         let (correction1, correction2) = (1.0 - beta1.powi(steps), 1.0 - beta2.powi(steps));
@@ -68,16 +68,16 @@ impl Optimizer for Adam {
     fn step(&mut self, learning_rate: f64) -> Result<()> {
         let _no_grad = tch::no_grad_guard();
         let steps = self.steps + 1;
-        let pending = self.parameters.pending(learning_rate)?;
+        let updated = self.parameters.with_gradient(learning_rate)?;
         let lists = AdamLists {
-            parameters: pending.parameters.clone(),
-            gradients: pending.gradients.iter().collect(),
-            exp_avgs: pending.pick(&self.exp_avgs),
-            exp_avg_sqs: pending.pick(&self.exp_avg_sqs),
+            parameters: updated.parameters.clone(),
+            gradients: updated.gradients.iter().collect(),
+            exp_avgs: updated.pick(&self.exp_avgs),
+            exp_avg_sqs: updated.pick(&self.exp_avg_sqs),
         };
-        match pending.can_be_fused() {
-            true => self.fused(&lists, &pending.spans, steps)?,
-            false => self.plain(&lists, &pending.spans, &pending.scratch()?, steps)?,
+        match updated.can_be_fused() {
+            true => self.fused(&lists, &updated.spans, steps)?,
+            false => self.plain(&lists, &updated.spans, &updated.scratch()?, steps)?,
         }
         self.steps = steps;
         Ok(())

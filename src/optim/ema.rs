@@ -1,4 +1,4 @@
-//! A running average of the weights, which often tests better than the weights themselves.
+//! The exponential moving average (EMA) of the weights, which often generalises better than the weights themselves.
 
 use tch::{Kind, Tensor};
 
@@ -14,10 +14,10 @@ pub struct Ema {
 }
 
 impl Ema {
-    /// Starts with a copy: `averages` become equal to `sources`, tensor by tensor.
+    /// Copies `sources` into `averages`, tensor by tensor.
     ///
     /// # Errors
-    /// They are not of the same network.
+    /// The tensors do not have the same shapes.
     pub fn new(averages: Vec<Tensor>, sources: Vec<Tensor>, decay: f64) -> Result<Self> {
         assert_eq!(averages.len(), sources.len(), "one average a tensor");
         let _no_grad = tch::no_grad_guard();
@@ -28,16 +28,16 @@ impl Ema {
         Ok(Self { averages, sources, decay })
     }
 
-    /// Takes the weights of update `n` of the optimizer in, counted from 1. The average keeps
-    /// `min(decay, (1 + n) / (10 + n))` of itself, so that the random first weights are soon forgotten (the warm-up of
+    /// Updates the average with the weights after optimizer step `n`, counted from 1. The decay is
+    /// `min(decay, (1 + n) / (10 + n))`, so that the random initial weights lose their influence early (the warm-up of
     /// TensorFlow's `ExponentialMovingAverage`).
     ///
     /// # Errors
     /// No memory for lists of pointers; then nothing has changed.
     pub fn update(&self, n: i32) -> Result<()> {
         let _no_grad = tch::no_grad_guard();
-        let kept = self.decay.min((1.0 + f64::from(n)) / (10.0 + f64::from(n)));
+        let decay = self.decay.min((1.0 + f64::from(n)) / (10.0 + f64::from(n)));
         let [averages, sources] = [&self.averages, &self.sources].map(|list| list.iter().collect::<Vec<_>>());
-        foreach::lerp(&averages, &sources, 1.0 - kept)
+        foreach::lerp(&averages, &sources, 1.0 - decay)
     }
 }

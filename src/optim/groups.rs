@@ -1,4 +1,4 @@
-//! Which learning rate and which weight decay each parameter gets, and what one update of them works on.
+//! Parameter groups: the learning rate and the weight decay of each parameter, and the parameters that one step updates.
 
 use std::sync::Once;
 
@@ -7,10 +7,10 @@ use tch::{Kind, Tensor};
 use crate::torch::Result;
 use crate::torch::foreach::Span;
 
-/// The parameters that an optimizer moves, those with equal settings next to each other.
+/// The parameters that an optimizer updates, sorted so that those with equal settings are adjacent.
 ///
-/// Weight decay is for weights: tensors of one dimension, the biases and the scales and shifts of norms, get none. What
-/// belongs to `backbone.` learns with a share of the learning rate.
+/// Tensors of one dimension, which are biases and the scales and shifts of norms, get no weight decay. Parameters whose names
+/// begin with `backbone.` get the learning rate times `backbone_lr_scale`.
 #[derive(Debug)]
 pub struct ParameterGroups {
     all: Vec<Grouped>,
@@ -25,7 +25,7 @@ struct Grouped {
 }
 
 impl ParameterGroups {
-    /// Of these named parameters.
+    /// Groups of these named parameters.
     #[must_use]
     pub fn new<'t>(
         parameters: impl Iterator<Item = (&'t str, &'t Tensor)>,
@@ -43,40 +43,44 @@ impl ParameterGroups {
         Self { all }
     }
 
-    /// A tensor of zeros beside each parameter.
+    /// A tensor of zeros for each parameter, in its shape.
     pub(super) fn zeros(&self) -> Result<Vec<Tensor>> {
         let _no_grad = tch::no_grad_guard();
         self.all.iter().map(|parameter| parameter.tensor.f_zeros_like()).collect()
     }
 
-    /// Tensors beside the parameters with the names they are saved under.
+    /// Names for saving `tensors`, one for each parameter: `PARAMETER.what`.
     pub(super) fn named<'t>(&self, tensors: &'t [Tensor], what: &str) -> Vec<(String, &'t Tensor)> {
         self.all.iter().zip(tensors).map(|(parameter, tensor)| (format!("{}.{what}", parameter.name), tensor)).collect()
     }
 
-    /// What an update works on: the parameters that have a gradient.
-    pub(super) fn pending(&self, learning_rate: f64) -> Result<Pending<'_>> {
-        let mut pending =
-            Pending { indices: Vec::new(), parameters: Vec::new(), gradients: Vec::new(), spans: Vec::new() };
+    /// The parameters that have a gradient, which are those that a step updates.
+    pub(super) fn with_gradient(&self, learning_rate: f64) -> Result<ParametersWithGradient<'_>> {
+        let mut updated = ParametersWithGradient {
+            indices: Vec::new(),
+            parameters: Vec::new(),
+            gradients: Vec::new(),
+            spans: Vec::new(),
+        };
         for (index, parameter) in self.all.iter().enumerate() {
             let gradient = parameter.tensor.f_grad()?;
             if gradient.defined() {
-                pending.add(index, parameter, gradient, learning_rate);
+                updated.add(index, parameter, gradient, learning_rate);
             }
         }
-        Ok(pending)
+        Ok(updated)
     }
 }
 
-/// One update: the parameters that have a gradient.
-pub(super) struct Pending<'p> {
+/// The parameters that one step updates, with their gradients and settings.
+pub(super) struct ParametersWithGradient<'p> {
     indices: Vec<usize>,
     pub parameters: Vec<&'p Tensor>,
     pub gradients: Vec<Tensor>,
     pub spans: Vec<Span>,
 }
 
-impl<'p> Pending<'p> {
+impl<'p> ParametersWithGradient<'p> {
     fn add(&mut self, index: usize, parameter: &'p Grouped, gradient: Tensor, learning_rate: f64) {
         let (learning_rate, weight_decay) = (learning_rate * parameter.learning_rate_scale, parameter.weight_decay);
         let begin = self.indices.len();
@@ -89,19 +93,22 @@ impl<'p> Pending<'p> {
         }
     }
 
-    /// Of tensors beside all parameters, those of this update.
+    /// Of `tensors`, one for each parameter of the groups, those whose parameters are updated.
     pub fn pick<'t>(&self, tensors: &'t [Tensor]) -> Vec<&'t Tensor> {
         self.indices.iter().map(|index| &tensors[*index]).collect()
     }
 
-    /// Whether libtorch's fused kernels can be used: they walk through memory, so that a gradient must lie there as its
-    /// parameter does. Autograd arranges that wherever the parameter has no gaps. Where not, that is said once.
+    /// Whether libtorch's fused kernels can be used: they iterate over memory, so a gradient must have its parameter's strides.
+    /// Autograd ensures that for every parameter without gaps in memory. Otherwise a warning is logged, once.
     pub fn can_be_fused(&self) -> bool {
-        static SAID: Once = Once::new();
-        let alike =
-            self.parameters.iter().zip(&self.gradients).all(|(parameter, gradient)| lie_alike(parameter, gradient));
+        static WARNED: Once = Once::new();
+        let alike = self
+            .parameters
+            .iter()
+            .zip(&self.gradients)
+            .all(|(parameter, gradient)| has_same_strides(parameter, gradient));
         if !alike {
-            SAID.call_once(|| {
+            WARNED.call_once(|| {
                 tracing::warn!(
                     "gradients lie in memory otherwise than their weights: the optimizer takes its slow path"
                 );
@@ -110,7 +117,7 @@ impl<'p> Pending<'p> {
         alike
     }
 
-    /// A view beside each parameter; all share the memory of the largest.
+    /// Scratch memory for each parameter, in its shape; all of it is the memory of the largest.
     pub fn scratch(&self) -> Result<Vec<Tensor>> {
         let Some(largest) = self.parameters.iter().max_by_key(|parameter| parameter.numel()) else {
             return Ok(Vec::new());
@@ -122,8 +129,8 @@ impl<'p> Pending<'p> {
     }
 }
 
-/// Strides along sides of length one mean nothing.
-fn lie_alike(a: &Tensor, b: &Tensor) -> bool {
+/// Whether two tensors of one shape have equal strides; those of dimensions of size 1 do not count.
+fn has_same_strides(a: &Tensor, b: &Tensor) -> bool {
     let (size, a, b) = (a.size(), a.stride(), b.stride());
     size.iter().enumerate().all(|(side, length)| *length == 1 || a[side] == b[side])
 }
@@ -152,12 +159,12 @@ mod tests {
         // All but one have a gradient.
         let loss = named[..4].iter().map(|(_, tensor)| tensor.sum(Kind::Float)).reduce(|a, b| a + b).unwrap();
         loss.backward();
-        let pending = groups.pending(2.0).unwrap();
-        assert_eq!(pending.indices, [0, 2, 3, 4]);
-        let spans: Vec<_> = pending.spans.iter().map(|s| (s.begin, s.end, s.learning_rate, s.weight_decay)).collect();
+        let updated = groups.with_gradient(2.0).unwrap();
+        assert_eq!(updated.indices, [0, 2, 3, 4]);
+        let spans: Vec<_> = updated.spans.iter().map(|s| (s.begin, s.end, s.learning_rate, s.weight_decay)).collect();
         assert_eq!(spans, [(0, 1, 0.2, 0.01), (1, 2, 0.2, 0.0), (2, 3, 2.0, 0.01), (3, 4, 2.0, 0.0)]);
-        assert!(pending.can_be_fused());
-        assert!(!lie_alike(&weight(&[2, 3]), &weight(&[3, 2]).tr()));
-        assert!(lie_alike(&weight(&[1, 3]), &weight(&[3, 1]).tr()));
+        assert!(updated.can_be_fused());
+        assert!(!has_same_strides(&weight(&[2, 3]), &weight(&[3, 2]).tr()));
+        assert!(has_same_strides(&weight(&[1, 3]), &weight(&[3, 1]).tr()));
     }
 }

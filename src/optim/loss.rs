@@ -1,21 +1,21 @@
-//! How wrong logits are: binary cross-entropy and focal loss, in float32.
+//! Losses: binary cross-entropy and focal loss, in float32.
 
 use tch::{Reduction, Tensor};
 
 use crate::config::{ClassWeights, LossConfig, LossKind};
 use crate::torch::Result;
 
-/// The loss of a run.
+/// The loss function.
 #[derive(Debug, Clone, PartialEq)]
 pub struct Loss {
     config: LossConfig,
-    /// Factors on the loss of reals and of fakes.
+    /// Class weights of reals and of fakes.
     weights: [f64; 2],
 }
 
 impl Loss {
-    /// As configured. `clips` are the reals and fakes that an epoch shows: balanced weights make the classes count the
-    /// same, and are 1 on average.
+    /// The configured loss. `clips` are the numbers of reals and fakes in an epoch: `balanced` weights give both classes the same
+    /// total weight, and are 1 on average.
     #[must_use]
     pub fn new(config: &LossConfig, clips: [usize; 2]) -> Self {
         let all = (clips[0] + clips[1]) as f64;
@@ -65,16 +65,16 @@ impl Loss {
     }
 }
 
-/// Focal loss of each logit, before any weights.
+/// Unweighted focal loss of each logit.
 fn focal(logits_b: &Tensor, targets_b: &Tensor, gamma: f64) -> Result<Tensor> {
     let entropy_b =
         logits_b.f_binary_cross_entropy_with_logits(targets_b, None::<Tensor>, None::<Tensor>, Reduction::None)?;
-    // How far the probability is from the target's side: 1 - p_t. Both sigmoids, because 1 - sigmoid loses small numbers.
+    // 1 - p_t, from two sigmoids: 1 - sigmoid would lose precision near 0.
     let fake_b = logits_b.f_sigmoid()?;
     let real_b = logits_b.f_neg()?.f_sigmoid()?;
     let reals_b = targets_b.f_neg()?.f_add_scalar(1.0)?;
     let miss_b = fake_b.f_mul(&reals_b)?.f_add(&real_b.f_mul(targets_b)?)?;
-    // The slope of a power below one is infinite at 0.
+    // Clamped, because the gradient of a power below 1 is infinite at 0.
     let factor_b = miss_b.f_clamp_min(f64::from(f32::MIN_POSITIVE))?.f_pow_tensor_scalar(gamma)?;
     entropy_b.f_mul(&factor_b)
 }

@@ -1,5 +1,4 @@
-//! Dynamic loss scaling by libtorch's own kernels: keeps small fp16 gradients from vanishing without letting large ones
-//! overflow.
+//! Dynamic loss scaling for fp16 (PyTorch's `GradScaler`), by libtorch's own kernels.
 
 use serde::{Deserialize, Serialize};
 use tch::{Device, Kind, Tensor};
@@ -7,17 +6,18 @@ use tch::{Device, Kind, Tensor};
 use crate::torch::Result;
 use crate::torch::foreach;
 
-/// As PyTorch's scaler: starts at 65,536, doubles after this many good steps, halves on overflow.
-const FIRST_SCALE: f64 = 65536.0;
-const GROWTH: f64 = 2.0;
+/// The defaults of PyTorch's `GradScaler`.
+const INIT_SCALE: f64 = 65536.0;
+const GROWTH_FACTOR: f64 = 2.0;
+/// Steps without overflow after which the scale grows.
 const GROWTH_INTERVAL: i64 = 2000;
-const BACKOFF: f64 = 0.5;
+const BACKOFF_FACTOR: f64 = 0.5;
 
-/// The factor on the loss. 1 and fixed where the format needs no scaling.
+/// The factor on the loss; constantly 1 where the number format needs no scaling.
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
 pub struct LossScaler {
     scale: f64,
-    /// Since the scale last changed.
+    /// Steps without overflow since the scale last changed.
     good_steps: i64,
     enabled: bool,
 }
@@ -26,10 +26,10 @@ impl LossScaler {
     /// Starts at 65,536 when `enabled`, else stays at 1.
     #[must_use]
     pub fn new(enabled: bool) -> Self {
-        Self { scale: if enabled { FIRST_SCALE } else { 1.0 }, good_steps: 0, enabled }
+        Self { scale: if enabled { INIT_SCALE } else { 1.0 }, good_steps: 0, enabled }
     }
 
-    /// Whether it scales at all.
+    /// Whether the loss is scaled.
     #[must_use]
     pub fn is_enabled(&self) -> bool {
         self.enabled
@@ -41,8 +41,8 @@ impl LossScaler {
         self.scale
     }
 
-    /// Divides gradients by the scale and says whether all of them are finite; without scaling, leaves them and does not
-    /// look.
+    /// Divides gradients by the scale and returns whether all of them are finite. Without scaling it does neither, and returns
+    /// `true`.
     ///
     /// # Errors
     /// No memory for two numbers and a list of pointers; then the gradients are as they were.
@@ -56,7 +56,7 @@ impl LossScaler {
         Ok(found_inf.f_double_value(&[0])? == 0.0)
     }
 
-    /// Takes note of a step: gradients that overflowed halve the scale, many good ones double it.
+    /// Updates the scale after a step: overflow halves it, 2000 steps without overflow double it.
     ///
     /// # Errors
     /// No memory for three numbers.
@@ -68,7 +68,13 @@ impl LossScaler {
         let mut scale = number(self.scale, Kind::Float)?;
         let good_steps = number(self.good_steps as f64, Kind::Int)?;
         let found_inf = number(f64::from(u8::from(!finite)), Kind::Float)?;
-        let _ = scale.f_internal_amp_update_scale_(&good_steps, &found_inf, GROWTH, BACKOFF, GROWTH_INTERVAL)?;
+        let _ = scale.f_internal_amp_update_scale_(
+            &good_steps,
+            &found_inf,
+            GROWTH_FACTOR,
+            BACKOFF_FACTOR,
+            GROWTH_INTERVAL,
+        )?;
         self.scale = scale.f_double_value(&[0])?;
         self.good_steps = good_steps.f_int64_value(&[0])?;
         Ok(())

@@ -12,14 +12,14 @@ const ONE_CYCLE_START: f64 = 1.0 / 25.0;
 const PLATEAU_PATIENCE: u32 = 3;
 const PLATEAU_FACTOR: f64 = 0.5;
 
-/// The learning rate over a run. Each equals what PyTorch's scheduler of that name gives.
+/// The learning rate over a run, equal to that of PyTorch's scheduler of the same name.
 #[derive(Debug, Clone, PartialEq)]
 pub struct Schedule {
-    /// Which.
+    /// The kind of schedule.
     pub kind: Scheduler,
     /// Highest learning rate.
     pub peak: f64,
-    /// Lowest learning rate, warm-up aside.
+    /// Lowest learning rate after the warm-up.
     pub minimum: f64,
     /// Steps of the warm-up.
     pub warmup_steps: u64,
@@ -28,7 +28,7 @@ pub struct Schedule {
 }
 
 impl Schedule {
-    /// The learning rate of step `step`, counted from 0, where a plateau has brought it to `plateau_factor` of the peak.
+    /// The learning rate of step `step`, counted from 0; `plateau_factor` is [`PlateauState::factor`].
     #[must_use]
     pub fn at(&self, step: u64, plateau_factor: f64) -> f64 {
         if self.kind == Scheduler::OneCycle {
@@ -53,7 +53,7 @@ impl Schedule {
         let step = step.min(self.total_steps.saturating_sub(1)) as f64;
         let (top, end) = (self.warmup_steps as f64 - 1.0, self.total_steps.max(1) as f64 - 1.0);
         if step <= top {
-            // A warm-up of one step has no way to go.
+            // A warm-up of a single step is at its end.
             let done = if top > 0.0 { step / top } else { 1.0 };
             return cosine(ONE_CYCLE_START * self.peak, self.peak, done);
         }
@@ -62,17 +62,17 @@ impl Schedule {
     }
 }
 
-/// From `start` to `end` along half a cosine, of which `done` (0 to 1) is behind.
+/// Half a cosine from `start` to `end` at the fraction `done`, 0 to 1.
 fn cosine(start: f64, end: f64, done: f64) -> f64 {
     end + 0.5 * (start - end) * (1.0 + (PI * done).cos())
 }
 
-/// What `plateau` has seen: PyTorch's `ReduceLROnPlateau` with an absolute threshold, once an epoch.
+/// The state of `plateau`: PyTorch's `ReduceLROnPlateau` with an absolute threshold, updated once per epoch.
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
 pub struct PlateauState {
     best: Option<f64>,
     bad_epochs: u32,
-    /// Share of the peak that is left.
+    /// Factor on the peak learning rate.
     pub factor: f64,
 }
 
@@ -83,7 +83,7 @@ impl Default for PlateauState {
 }
 
 impl PlateauState {
-    /// Takes note of an epoch's value, of which more is better and `min_delta` more counts as a gain.
+    /// Updates the state with an epoch's value; higher is better, and an improvement by more than `min_delta` counts.
     pub fn update(&mut self, value: Option<f64>, min_delta: f64) {
         match value {
             Some(value) if self.best.is_none_or(|best| value > best + min_delta) => {

@@ -2,14 +2,14 @@
 
 use tch::Tensor;
 
-use super::Optimizer;
 use super::groups::ParameterGroups;
+use super::optimizer::Optimizer;
 use crate::torch::Result;
 use crate::torch::foreach::fused_sgd;
 
 const MOMENTUM: f64 = 0.9;
 
-/// SGD with momentum 0.9 and L2 weight decay in the gradient, as PyTorch has it (no dampening, not Nesterov's).
+/// SGD with momentum 0.9 and L2 weight decay in the gradient, as in PyTorch (no dampening, not Nesterov's).
 #[derive(Debug)]
 pub struct Sgd {
     parameters: ParameterGroups,
@@ -18,7 +18,7 @@ pub struct Sgd {
 }
 
 impl Sgd {
-    /// Starts at rest.
+    /// SGD with momentum buffers of zeros.
     ///
     /// # Errors
     /// No memory for the momentum.
@@ -31,17 +31,17 @@ impl Sgd {
 impl Optimizer for Sgd {
     fn step(&mut self, learning_rate: f64) -> Result<()> {
         let _no_grad = tch::no_grad_guard();
-        let pending = self.parameters.pending(learning_rate)?;
-        let buffers = pending.pick(&self.momentum_buffers);
-        if pending.can_be_fused() {
-            let gradients: Vec<_> = pending.gradients.iter().collect();
-            fused_sgd(&pending.parameters, &gradients, &buffers, &pending.spans, MOMENTUM)?;
+        let updated = self.parameters.with_gradient(learning_rate)?;
+        let buffers = updated.pick(&self.momentum_buffers);
+        if updated.can_be_fused() {
+            let gradients: Vec<_> = updated.gradients.iter().collect();
+            fused_sgd(&updated.parameters, &gradients, &buffers, &updated.spans, MOMENTUM)?;
         } else {
-            let scratch = pending.scratch()?;
-            for span in &pending.spans {
+            let scratch = updated.scratch()?;
+            for span in &updated.spans {
                 for i in span.begin..span.end {
                     let [mut parameter, mut gradient, mut buffer] =
-                        [pending.parameters[i], &pending.gradients[i], buffers[i]].map(Tensor::shallow_clone);
+                        [updated.parameters[i], &updated.gradients[i], buffers[i]].map(Tensor::shallow_clone);
                     let _ = gradient.f_add_(&parameter.f_mul_scalar_out(&scratch[i], span.weight_decay)?)?;
                     let _ = buffer.f_mul_scalar_(MOMENTUM)?.f_add_(&gradient)?;
                     let _ = parameter.f_add_(&buffer.f_mul_scalar_out(&scratch[i], -span.learning_rate)?)?;

@@ -11,10 +11,10 @@ pub struct RunFolder {
 }
 
 impl RunFolder {
-    /// Makes `<output>/<name>-<date-time>`, with a number behind it where that is taken.
+    /// Creates `<output>/<name>-<date-time>`, with a number appended where that exists.
     ///
     /// # Errors
-    /// The folder cannot be made.
+    /// The folder cannot be created.
     pub fn create(output: &Path, name: &str) -> io::Result<Self> {
         fs::create_dir_all(output)?;
         let stem = format!("{name}-{}", chrono::Local::now().format("%Y%m%d-%H%M%S"));
@@ -29,19 +29,19 @@ impl RunFolder {
         Err(io::Error::other("no free name"))
     }
 
-    /// A run that is already there.
+    /// The folder of an existing run.
     #[must_use]
     pub fn open(path: &Path) -> Self {
         Self { path: path.to_owned() }
     }
 
-    /// The run below `output` that was written to last and has a checkpoint.
+    /// The run below `output` with the most recent checkpoint.
     #[must_use]
     pub fn latest(output: &Path) -> Option<Self> {
         Self::newest(output, "checkpoints/last/state.json")
     }
 
-    /// The run below `output` whose log was written to last: the one that is going on, where one is.
+    /// The run below `output` whose log was written to last: the run in progress, if there is one.
     #[must_use]
     pub fn last_heard_of(output: &Path) -> Option<Self> {
         Self::newest(output, "metrics.jsonl")
@@ -72,37 +72,37 @@ impl RunFolder {
         self.path.join("manifest.json")
     }
 
-    /// One JSON object a line, as the run goes.
+    /// The log: one JSON object per line, written during the run.
     #[must_use]
     pub fn log(&self) -> PathBuf {
         self.path.join("metrics.jsonl")
     }
 
-    /// TensorBoard's event file is in it.
+    /// Folder of TensorBoard's event file.
     #[must_use]
     pub fn events(&self) -> PathBuf {
         self.path.join("tensorboard")
     }
 
-    /// One row an epoch.
+    /// One row per epoch.
     #[must_use]
     pub fn csv(&self) -> PathBuf {
         self.path.join("metrics.csv")
     }
 
-    /// What the scores of its test videos say.
+    /// The evaluation on its test sets.
     #[must_use]
     pub fn evaluation(&self) -> PathBuf {
         self.path.join("evaluation.json")
     }
 
-    /// The end of the run in one object.
+    /// The outcome of the run in one object.
     #[must_use]
     pub fn report(&self) -> PathBuf {
         self.path.join("report.json")
     }
 
-    /// All of it on one page.
+    /// The run on one HTML page.
     #[must_use]
     pub fn page(&self) -> PathBuf {
         self.path.join("report.html")

@@ -1,25 +1,28 @@
-//! What a run leaves behind for people and programs: its folder, JSON lines, CSV, TensorBoard's events,
-//! the final report, tables, and all of it on a page.
+//! The files that a run writes for people and programs: its folder, JSON lines, CSV, TensorBoard events, the final report,
+//! tables, and the HTML page.
 
-mod assessment;
 mod contact_sheet;
-mod events;
+mod evaluation_report;
 mod folder;
-mod log;
+mod log_reader;
+mod number_format;
 mod page;
-mod pr_curve;
 mod provenance;
+mod run_log;
+mod run_report;
 mod sparkline;
-mod summary;
 mod table;
+mod tensorboard;
+mod tensorboard_pr_curve;
 
-pub use assessment::{Assessment, Assessments, DrawnOver, Mistake, OWN_TEST, Unit};
 pub use contact_sheet::contact_sheet;
-pub use events::EventFile;
+pub use evaluation_report::{BootstrapGroups, BootstrapUnit, DatasetReport, EvaluationReport, Mistake, TEST_SET};
 pub use folder::RunFolder;
-pub use log::{RunLog, write_csv};
-pub use page::{Epoch, LivePage, Log, PageError, Run, comparison_page, run_page, write_page, write_page_to};
+pub use log_reader::{Epoch, Log};
+pub use page::{LivePage, PageError, Run, comparison_page, run_page, write_page, write_page_to};
 pub use provenance::{Provenance, Versions};
+pub use run_log::{RunLog, write_csv};
+pub use run_report::{CrossTest, DataSummary, FaceSummary, MemorySummary, Report, Status, Throughput};
 pub use sparkline::loss_line;
-pub use summary::{CrossTest, DataSummary, FaceSummary, MemorySummary, Report, Status, Throughput};
-pub use table::{assessment_tables, bordered_table, metrics_table, plain_table};
+pub use table::{bordered_table, dataset_report_tables, metrics_table, plain_table};
+pub use tensorboard::EventFile;

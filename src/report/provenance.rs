@@ -1,34 +1,34 @@
-//! What a run was made of: enough to make it again.
+//! Provenance of a run: what is needed to reproduce it.
 
 use serde::{Deserialize, Serialize};
 
-/// What a run was made of. Its settings are in `config.yaml`, its videos in `manifest.json`.
+/// Provenance of a run. Its settings are in `config.yaml`, its videos in `manifest.json`.
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
 pub struct Provenance {
-    /// Of the program and what it stands on.
+    /// Versions of the program and its libraries.
     pub versions: Versions,
-    /// How it was started or, for the part that is told of, resumed.
+    /// The command line of this start or resumption.
     #[serde(default)]
     pub command_line: Vec<String>,
-    /// Of the list of videos with labels and sides of the split: equal for equal lists, wherever the data set lies.
+    /// Hash of the list of videos with labels and splits; it does not depend on the location of the data set.
     #[serde(default)]
     pub manifest_hash: String,
-    /// Where it ran and in which number format, with the reason.
+    /// Device and number format, with the reason.
     #[serde(default)]
     pub device: String,
 }
 
-/// Versions of the program and what it stands on.
+/// Versions of the program and its libraries.
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
 pub struct Versions {
-    /// This program.
+    /// Version of this program.
     pub dfdetect: String,
     /// The commit it was built from, `-dirty` where files had been changed since; absent in debug builds and where there was
     /// no repository.
     #[serde(skip_serializing_if = "Option::is_none", default)]
     pub commit: Option<String>,
-    /// The tensor library.
+    /// Version of libtorch.
     pub libtorch: String,
-    /// The version of the decoding library, libavcodec.
+    /// Version of FFmpeg's decoding library, libavcodec.
     pub ffmpeg: String,
 }

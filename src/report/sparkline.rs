@@ -1,11 +1,11 @@
-//! A curve in one line of text.
+//! A curve as one line of text (sparkline).
 
 use console::Term;
 
-use super::page::Log;
+use super::log_reader::Log;
 
 const BLOCKS: [char; 8] = ['▁', '▂', '▃', '▄', '▅', '▆', '▇', '█'];
-/// More says no more.
+/// Widest curve.
 const MOST_COLUMNS: usize = 48;
 
 /// The training loss from the first step to the last, as wide as the terminal allows; `None` without any.

@@ -2,10 +2,10 @@
 
 use comfy_table::{CellAlignment, ContentArrangement, Table, presets};
 
-use super::assessment::{Assessment, Mistake, Unit};
+use super::evaluation_report::{BootstrapUnit, DatasetReport, Mistake};
 use crate::metrics::{Interval, Metrics, OperatingPoint};
 
-/// One row for each named set; what is not defined is a dash.
+/// One row for each named set; an undefined metric is a dash.
 #[must_use]
 pub fn metrics_table(rows: &[(&str, &Metrics)]) -> Table {
     let header = ["", "videos", "video AUC", "frame AUC", "EER", "AP", "accuracy", "real", "fake", "log-loss"];
@@ -27,37 +27,37 @@ pub fn metrics_table(rows: &[(&str, &Metrics)]) -> Table {
     plain_table(header.map(str::to_owned).to_vec(), rows.iter().map(cells))
 }
 
-/// All that is said of a data set: metrics, intervals, thresholds, calibration, mistakes, what could not be scored.
+/// The report on a data set as text: metrics, intervals, thresholds, calibration, mistakes, videos without a score.
 #[must_use]
-pub fn assessment_tables(assessment: &Assessment) -> String {
-    let Assessment { name, overall, methods, compressions, .. } = assessment;
+pub fn dataset_report_tables(report: &DatasetReport) -> String {
+    let DatasetReport { name, overall, methods, compressions, .. } = report;
     let mut rows = vec![(name.as_str(), overall)];
-    // Of a single one, the row would say the same again.
+    // The row of a single part would repeat the first row.
     for parts in [methods, compressions].into_iter().filter(|parts| parts.len() > 1) {
         rows.extend(parts.iter().map(|(name, metrics)| (name.as_str(), metrics)));
     }
     let mut text = format!("{}\n", metrics_table(&rows));
     let mut line = |line: String| text.extend([line.as_str(), "\n"]);
-    line(intervals(assessment));
-    if !assessment.operating_points.is_empty() {
-        line(thresholds_table(&assessment.operating_points).to_string());
+    line(intervals(report));
+    if !report.operating_points.is_empty() {
+        line(thresholds_table(&report.operating_points).to_string());
     }
-    if let Some(calibration) = &assessment.calibration {
+    if let Some(calibration) = &report.calibration {
         let after = calibration.ece_calibrated.map_or(String::new(), |ece| format!(", {ece:.3} once calibrated"));
         line(format!("expected calibration error {:.3}{after}", calibration.ece));
     }
-    for Mistake { video, label, method, score, .. } in &assessment.mistakes {
+    for Mistake { video, label, method, score, .. } in &report.mistakes {
         let method = method.as_ref().map_or(String::new(), |method| format!(", {method}"));
         line(format!("mistaken: {video} ({label}{method}) got {score:.3}"));
     }
-    for video in &assessment.unreadable {
+    for video in &report.unreadable {
         line(format!("not scored: {}: {}", video.path.display(), video.reason));
     }
     text.truncate(text.trim_end().len());
     text
 }
 
-fn intervals(Assessment { overall, drawn_over, .. }: &Assessment) -> String {
+fn intervals(DatasetReport { overall, drawn_over, .. }: &DatasetReport) -> String {
     let named = [
         ("video AUC", overall.video_auc_ci95),
         ("frame AUC", overall.frame_auc_ci95),
@@ -70,8 +70,8 @@ fn intervals(Assessment { overall, drawn_over, .. }: &Assessment) -> String {
     };
     let listed: Vec<_> = named.into_iter().filter_map(interval).collect();
     let unit = match drawn_over.unit {
-        Unit::Identities => "groups of people",
-        Unit::Videos => "videos",
+        BootstrapUnit::Identities => "groups of people",
+        BootstrapUnit::Videos => "videos",
     };
     match listed.is_empty() {
         true => "no 95% intervals: too few videos".into(),
@@ -95,7 +95,7 @@ fn thresholds_table(points: &[OperatingPoint]) -> Table {
     plain_table(header.map(str::to_owned).to_vec(), points.iter().map(cells))
 }
 
-/// An empty table as all of this program look; on a terminal it is no wider than that.
+/// An empty table in the style of this program; on a terminal it is no wider than the terminal.
 #[must_use]
 pub fn bordered_table() -> Table {
     let mut table = Table::new();
@@ -103,7 +103,7 @@ pub fn bordered_table() -> Table {
     table
 }
 
-/// Names in the first column, the others to the right.
+/// A table with its first column left-aligned and the others right-aligned.
 #[must_use]
 pub fn plain_table(header: Vec<String>, rows: impl Iterator<Item = Vec<String>>) -> Table {
     let mut table = bordered_table();

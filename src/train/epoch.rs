@@ -4,8 +4,8 @@ use super::lines::{CSV_COLUMNS, epoch_line};
 use super::state::{Best, EpochRecord, Tally};
 use super::trainer::{TrainError, Trainer};
 use crate::config::Scheduler;
-use crate::evaluate::{Evaluation, Evaluator, Pooling, samples_of};
-use crate::metrics::{Samples, fit_temperature};
+use crate::evaluate::{Evaluation, Evaluator, Pooling, scored_videos};
+use crate::metrics::{ScoredVideos, fit_temperature};
 use crate::report::write_csv;
 
 impl Trainer<'_> {
@@ -35,7 +35,7 @@ impl Trainer<'_> {
 
     pub(super) fn finish_epoch(&mut self, evaluation: &Evaluation) -> Result<(), TrainError> {
         let stopping = &self.config.training.early_stopping;
-        let samples = samples_of(&evaluation.videos);
+        let samples = scored_videos(&evaluation.videos);
         let mut record = self.record(&samples);
         let value = record.monitored(stopping.monitor);
         let epoch = Best { epoch: record.epoch, value, validation: record.validation.clone() };
@@ -63,7 +63,7 @@ impl Trainer<'_> {
         Ok(())
     }
 
-    fn record(&self, samples: &Samples) -> EpochRecord {
+    fn record(&self, samples: &ScoredVideos) -> EpochRecord {
         let tally = &self.state.tally;
         let validation = samples.metrics();
         EpochRecord {

@@ -115,7 +115,7 @@ impl Work<'_> {
         for pass in &passes {
             let inputs = match kept.take() {
                 Some(inputs) => inputs,
-                None => inputs(pass.clone(), self.mode.again())?,
+                None => inputs(pass.clone(), self.mode.recompute())?,
             };
             let rows = gradient_nf.f_narrow(0, (pass.start - all.start) as i64, pass.len() as i64)?;
             self.learner.detector.backward(inputs, &rows, self.mode)?;

@@ -35,7 +35,7 @@ pub fn fill(detector: &Detector) {
             set(parameter, &(values * 0.2 + if parameter.name.ends_with("weight") { level } else { 0.0 }));
         }
     }
-    for (salt, parameter) in backbone().filter(|p| p.role == Role::Statistic).enumerate() {
+    for (salt, parameter) in backbone().filter(|p| p.role == Role::Buffer).enumerate() {
         let values = pattern(parameter.tensor.numel(), salt);
         set(parameter, &(values * 0.2 + f64::from(u8::from(parameter.name.ends_with("var")))));
     }

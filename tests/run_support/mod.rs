@@ -8,8 +8,8 @@ use dfdetect::config::{Config, LayoutChoice};
 use dfdetect::dataset::{DataSet, Label, Manifest, SkippedVideo, Split, VideoRecord};
 use dfdetect::metrics::{Calibration, CalibrationBin, Confusion, CurvePoint, Metrics, OperatingPoint};
 use dfdetect::report::{
-    Assessment, Assessments, DataSummary, DrawnOver, MemorySummary, Mistake, Provenance, Report, RunFolder, Status,
-    Throughput, Unit, Versions,
+    BootstrapGroups, BootstrapUnit, DataSummary, DatasetReport, EvaluationReport, MemorySummary, Mistake, Provenance,
+    Report, RunFolder, Status, Throughput, Versions,
 };
 use serde_json::{Value, json};
 
@@ -180,9 +180,9 @@ pub fn assess(run: &Path) {
         score,
         picture: picture.map(Into::into),
     };
-    let set = Assessment {
+    let set = DatasetReport {
         name: "test".into(),
-        drawn_over: DrawnOver { unit: Unit::Identities, groups: 24 },
+        drawn_over: BootstrapGroups { unit: BootstrapUnit::Identities, groups: 24 },
         overall: metrics(0.92, 0.05),
         methods: BTreeMap::from([(HOSTILE.to_owned(), metrics(0.81, 0.09)), ("Face2Face".into(), metrics(0.97, 0.02))]),
         compressions: BTreeMap::new(),
@@ -203,13 +203,13 @@ pub fn assess(run: &Path) {
     fs::create_dir(run.join("mistakes")).unwrap();
     let picture = image::RgbImage::from_fn(320, 240, |x, y| image::Rgb([x as u8, y as u8, 120]));
     picture.save(run.join("mistakes/01.jpg")).unwrap();
-    let other = Assessment { name: "celebdf".into(), overall: metrics(0.71, 0.06), mistakes: vec![], ..set.clone() };
+    let other = DatasetReport { name: "celebdf".into(), overall: metrics(0.71, 0.06), mistakes: vec![], ..set.clone() };
     save_assessment(run, vec![set, other]);
 }
 
-pub fn save_assessment(run: &Path, sets: Vec<Assessment>) {
+pub fn save_assessment(run: &Path, sets: Vec<DatasetReport>) {
     let checkpoint = run.join("checkpoints/best").display().to_string();
-    let all = Assessments { checkpoint, temperature: Some(1.3), sets };
+    let all = EvaluationReport { checkpoint, temperature: Some(1.3), sets };
     fs::write(RunFolder::open(run).evaluation(), serde_json::to_vec(&all).unwrap()).unwrap();
 }
 

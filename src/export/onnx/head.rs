@@ -1,14 +1,14 @@
-//! From the features of a clip's frames to logits: the head over frames, either kind.
+//! The nodes of the temporal head: from the features of a clip's frames to logits.
 
 use tch::Tensor;
 
-use super::super::ExportError;
-use super::graph::{Graph, float, int, ints, text};
-use super::{CLIP_LOGITS, FRAME_LOGITS, FRAMES};
+use super::graph_builder::{GraphBuilder, float, int, ints, text};
+use super::names::{CLIP_LOGITS, FRAME_LOGITS, FRAMES};
+use crate::export::error::ExportError;
 use crate::torch::Result as TorchResult;
 
-/// Features `[B x T, F]` to the two outputs.
-pub(super) fn head(graph: &mut Graph, features_nf: &str, attention_heads: i64) -> Result<(), ExportError> {
+/// Adds the nodes from features `[B x T, F]` to the two outputs.
+pub(super) fn head(graph: &mut GraphBuilder, features_nf: &str, attention_heads: i64) -> Result<(), ExportError> {
     if graph.has("head.fc.weight") {
         let logits_n1 = linear(graph, features_nf, "head.fc.weight", "head.fc.bias")?;
         let shape = clips_and_frames(graph, &[]);
@@ -37,8 +37,8 @@ pub(super) fn head(graph: &mut Graph, features_nf: &str, attention_heads: i64) -
     Ok(())
 }
 
-/// The shape `[B, T, rest..]` of this run, as a tensor.
-fn clips_and_frames(graph: &mut Graph, rest: &[i64]) -> String {
+/// The shape `[B, T, rest..]` as a tensor, with B and T of the input.
+fn clips_and_frames(graph: &mut GraphBuilder, rest: &[i64]) -> String {
     let shape = graph.node("Shape", &[FRAMES], vec![int("start", 0), int("end", 2)]);
     if rest.is_empty() {
         return shape;
@@ -48,31 +48,31 @@ fn clips_and_frames(graph: &mut Graph, rest: &[i64]) -> String {
 }
 
 /// `[B, T, D]` to `[B x T, D]`.
-fn rows(graph: &mut Graph, x_btd: &str) -> String {
+fn rows(graph: &mut GraphBuilder, x_btd: &str) -> String {
     graph.node("Flatten", &[x_btd], vec![int("axis", 2)])
 }
 
-/// `y = x W^T + b` of rows.
-fn linear(graph: &mut Graph, x: &str, weight: &str, bias: &str) -> Result<String, ExportError> {
+/// `y = x W^T + b` on rows.
+fn linear(graph: &mut GraphBuilder, x: &str, weight: &str, bias: &str) -> Result<String, ExportError> {
     let (weight, bias) = (graph.weight(weight)?, graph.weight(bias)?);
     Ok(graph.node("Gemm", &[x, &weight, &bias], vec![int("transB", 1)]))
 }
 
-/// The classifier's weights serve twice: for frames, and for their mean.
-fn classify(graph: &mut Graph, x: &str, weights: &[String]) -> String {
+/// The classifier. It is used twice with the same weights: for frames, and for their mean.
+fn classify(graph: &mut GraphBuilder, x: &str, weights: &[String]) -> String {
     let hidden = graph.node("Gemm", &[x, &weights[0], &weights[1]], vec![int("transB", 1)]);
     let hidden = graph.node("Relu", &[&hidden], vec![]);
     graph.node("Gemm", &[&hidden, &weights[2], &weights[3]], vec![int("transB", 1)])
 }
 
 /// All layers of the bidirectional LSTM: `[B, T, F]` to `[B, T, 2 x hidden]`.
-fn lstm(graph: &mut Graph, x_btf: &str) -> Result<String, ExportError> {
+fn lstm(graph: &mut GraphBuilder, x_btf: &str) -> Result<String, ExportError> {
     let mut x_tbi = graph.node("Transpose", &[x_btf], vec![ints("perm", &[1, 0, 2])]);
     for layer in 0.. {
         if !graph.has(&format!("head.lstm.weight_ih_l{layer}")) {
             break;
         }
-        let part = |graph: &mut Graph, kind: &str, direction: &str| {
+        let part = |graph: &mut GraphBuilder, kind: &str, direction: &str| {
             let tensor = graph.take(&format!("head.lstm.{kind}_l{layer}{direction}"))?;
             Ok::<_, ExportError>(gates(tensor)?)
         };
@@ -96,14 +96,14 @@ fn lstm(graph: &mut Graph, x_btf: &str) -> Result<String, ExportError> {
     Ok(graph.node("Transpose", &[&x_tbi], vec![ints("perm", &[1, 0, 2])]))
 }
 
-/// PyTorch stacks the gates as input, forget, cell, output; ONNX as input, output, forget, cell.
+/// Reorders LSTM gates: PyTorch stacks them as input, forget, cell, output; ONNX as input, output, forget, cell.
 fn gates(tensor: &Tensor) -> TorchResult<Tensor> {
     let gates = tensor.f_detach()?.f_chunk(4, 0)?;
     Tensor::f_cat(&[&gates[0], &gates[3], &gates[1], &gates[2]], 0)
 }
 
 /// Self-attention over frames with residual and layer norm: `[B, T, D]` to `[B, T, D]`.
-fn attention(graph: &mut Graph, x_btd: &str, heads: i64) -> Result<String, ExportError> {
+fn attention(graph: &mut GraphBuilder, x_btd: &str, heads: i64) -> Result<String, ExportError> {
     let x_nd = rows(graph, x_btd);
     let name = "head.attention.in_proj_weight";
     let weight = graph.take(name)?;
@@ -113,7 +113,7 @@ fn attention(graph: &mut Graph, x_btd: &str, heads: i64) -> Result<String, Expor
     let shape = clips_and_frames(graph, &[3, heads, width / heads]);
     let projected = graph.node("Reshape", &[&projected, &shape], vec![]);
     let by_head = graph.node("Transpose", &[&projected], vec![ints("perm", &[2, 0, 3, 1, 4])]);
-    let pick = |graph: &mut Graph, which: i64| {
+    let pick = |graph: &mut GraphBuilder, which: i64| {
         let index = graph.scalar(which);
         graph.node("Gather", &[&by_head, &index], vec![int("axis", 0)])
     };

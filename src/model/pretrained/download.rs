@@ -1,4 +1,4 @@
-//! One file over HTTP: resumed where it broke off, checked by its SHA-256, there whole or not at all.
+//! Download of one file over HTTP: resumed after a broken connection, verified by SHA-256, renamed into place when complete.
 
 use std::fs::{self, File, OpenOptions};
 use std::io::{self, Read, Seek, SeekFrom, Write};
@@ -13,15 +13,15 @@ use ureq::{Agent, Body};
 
 use crate::progress::Bar;
 
-/// Attempts in a row that bring nothing new, before it is given up.
-const MAX_VAIN_ATTEMPTS: u32 = 3;
+/// Attempts in a row that transfer nothing, after which the download fails.
+const MAX_IDLE_ATTEMPTS: u32 = 3;
 const FIRST_PAUSE: Duration = Duration::from_millis(250);
 const TIMEOUT: Duration = Duration::from_secs(30);
 
-/// A file as the server describes it, before it comes.
+/// Metadata of a file on the server, as `huggingface_hub`'s `HfFileMetadata`.
 #[derive(Debug)]
-pub(super) struct Promise {
-    /// Which state of the repository it belongs to.
+pub(super) struct RemoteFile {
+    /// Commit of the repository.
     pub commit: String,
     pub sha256: String,
     pub len: u64,
@@ -30,27 +30,27 @@ pub(super) struct Promise {
 /// Why a file could not be fetched.
 #[derive(Debug, thiserror::Error)]
 pub(super) enum DownloadError {
-    /// Nobody answered, or the connection broke again and again.
+    /// No answer, or repeated failures of the connection.
     #[error("{0}")]
     Network(#[from] ureq::Error),
-    /// An answer, but not the file.
+    /// An answer without the file.
     #[error("the server answered {0}")]
     Status(StatusCode),
-    /// Another file than was promised.
+    /// The file differs from the server's metadata.
     #[error("what came has another SHA-256 than the server said: {found}, not {expected}")]
     Checksum { found: String, expected: String },
-    /// No file is to be had there.
+    /// The server or the environment refuses the download.
     #[error("{0}")]
     Refused(String),
     /// The user wants to stop.
     #[error("interrupted")]
     Interrupted,
-    /// The disk refused.
+    /// The file cannot be written.
     #[error("the cache cannot be written: {0}")]
     Disk(#[from] io::Error),
 }
 
-/// For all requests: gives up on a server that is silent for half a minute; proxies are those of the environment.
+/// The HTTP client of all requests: times out after 30 seconds of silence; proxies are those of the environment.
 pub(super) fn agent(max_redirects: u32) -> Agent {
     let config = Agent::config_builder()
         .timeout_connect(Some(TIMEOUT))
@@ -63,11 +63,11 @@ pub(super) fn agent(max_redirects: u32) -> Agent {
     config.build().into()
 }
 
-/// Fetches `url` to `target`, and compares it with what was promised. What comes is kept beside it with `.incomplete` to its
-/// name, from where a later call goes on; a second process that wants the same waits for the first.
+/// Downloads `url` to `target` and verifies it. Received bytes go to `target` with `.incomplete` appended to its name, where a
+/// later call resumes; a second process that downloads the same file waits for the first.
 pub(super) fn download(
     url: &str,
-    Promise { sha256, len, .. }: &Promise,
+    RemoteFile { sha256, len, .. }: &RemoteFile,
     target: &Path,
     label: &str,
     stop: &AtomicBool,
@@ -100,7 +100,7 @@ pub(super) fn sha256_of(file: &mut File) -> io::Result<String> {
     Ok(hash.finalize().iter().map(|byte| format!("{byte:02x}")).collect())
 }
 
-/// A file on its way.
+/// A download in progress.
 struct Download<'d> {
     agent: Agent,
     url: &'d str,
@@ -117,27 +117,27 @@ impl Download<'_> {
             have = 0;
         }
         self.bar.advance(have, String::new);
-        let mut vain = 0;
+        let mut idle = 0;
         while have < self.len {
             let before = have;
-            let Err(error) = self.go_on(&mut have) else { continue };
-            vain = if have > before { 0 } else { vain + 1 };
-            let may_pass = match &error {
+            let Err(error) = self.resume(&mut have) else { continue };
+            idle = if have > before { 0 } else { idle + 1 };
+            let is_transient = match &error {
                 DownloadError::Network(_) => true,
                 DownloadError::Status(status) => status.is_server_error() || *status == StatusCode::TOO_MANY_REQUESTS,
                 _ => false,
             };
-            if !may_pass || vain == MAX_VAIN_ATTEMPTS {
+            if !is_transient || idle == MAX_IDLE_ATTEMPTS {
                 return Err(error);
             }
             tracing::info!("{label}: {error}; going on at {have} of {} bytes", self.len);
-            std::thread::sleep(FIRST_PAUSE * 2_u32.pow(vain));
+            std::thread::sleep(FIRST_PAUSE * 2_u32.pow(idle));
         }
         Ok(())
     }
 
-    /// One request for what is missing.
-    fn go_on(&mut self, have: &mut u64) -> Result<(), DownloadError> {
+    /// One request for the missing bytes.
+    fn resume(&mut self, have: &mut u64) -> Result<(), DownloadError> {
         let mut request = self.agent.get(self.url);
         if *have > 0 {
             request = request.header(RANGE, format!("bytes={have}-"));
@@ -145,7 +145,7 @@ impl Download<'_> {
         let response = request.call()?;
         match response.status() {
             StatusCode::PARTIAL_CONTENT if starts_at(&response, *have) => {}
-            // A server that does not know ranges begins again.
+            // The server does not support ranges: the download starts over.
             StatusCode::OK => *have = 0,
             status => return Err(DownloadError::Status(status)),
         }

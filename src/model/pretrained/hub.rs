@@ -1,6 +1,6 @@
-//! Where ImageNet weights come from: files that Python's libraries have already fetched, else the Hugging Face hub.
+//! The source of ImageNet weights: the caches of Python's libraries, else the Hugging Face hub.
 //!
-//! The cache is the hub's own (`HF_HOME`), laid out as its Python library does, so that both find each other's files.
+//! Downloads go into the hub's own cache (`HF_HOME`) in the layout of `huggingface_hub`, so that both use each other's files.
 
 use std::env;
 use std::fs::{self, File};
@@ -11,16 +11,16 @@ use std::sync::atomic::AtomicBool;
 
 use ureq::http::header::{ETAG, HeaderMap, LOCATION};
 
-use super::PretrainedError;
-use super::download::{DownloadError, Promise, agent, download, sha256_of};
+use super::download::{DownloadError, RemoteFile, agent, download, sha256_of};
+use super::error::PretrainedError;
 use crate::config::Backbone;
 
 const FILE: &str = "model.safetensors";
-/// No ResNet's weights are larger.
+/// Larger files are refused; the weights of every supported ResNet are smaller.
 const MAX_BYTES: u64 = 1 << 30;
 
-/// The same weights, torchvision's first, in both places: the hub's repository, and torchvision's file, whose name ends
-/// in the first digits of its SHA-256.
+/// torchvision's first ImageNet weights (`IMAGENET1K_V1`) in both places: the repository on the hub, and torchvision's file,
+/// whose name ends with the first digits of its SHA-256.
 fn names(backbone: Backbone) -> (&'static str, &'static str) {
     match backbone {
         Backbone::Resnet18 => ("timm/resnet18.tv_in1k", "resnet18-f37072fd.pth"),
@@ -30,7 +30,7 @@ fn names(backbone: Backbone) -> (&'static str, &'static str) {
     }
 }
 
-/// What the environment says of caches and the network.
+/// Caches and network settings, from the environment.
 #[derive(Debug, Clone)]
 pub struct Sources {
     /// Folder of the hub's files: `HF_HUB_CACHE`, or `hub` in `HF_HOME`.
@@ -61,11 +61,11 @@ impl Sources {
         }
     }
 
-    /// The file with a backbone's ImageNet weights: from a cache, or downloaded into it. Where `stop` gets set, what came so
-    /// far is kept.
+    /// The file with a backbone's ImageNet weights: from a cache, or downloaded into it. When `stop` is set, the partial
+    /// download is kept.
     ///
     /// # Errors
-    /// It is nowhere and cannot be fetched, or a file that should be it is another one.
+    /// No cache has the file and it cannot be downloaded, or a cached file has another SHA-256 than its name says.
     pub fn imagenet(&self, backbone: Backbone, stop: &AtomicBool) -> Result<PathBuf, PretrainedError> {
         let (repository, torch_file) = names(backbone);
         let repository = Repository {
@@ -93,7 +93,7 @@ impl Sources {
     }
 }
 
-/// torchvision puts the first digits of a file's SHA-256 into its name.
+/// Checks a file's SHA-256 against its first digits, which torchvision puts into the file's name.
 fn check_name(path: &Path) -> Result<(), PretrainedError> {
     let hash = File::open(path).and_then(|mut file| sha256_of(&mut file));
     let hash = hash.map_err(|source| PretrainedError::cannot_read(path, source))?;
@@ -120,30 +120,30 @@ impl Repository {
         self.folder.join("snapshots").join(commit).join(FILE)
     }
 
-    /// Downloads the file and gives it its places in the cache.
+    /// Downloads the file and links it into the cache.
     fn fetch(&self, label: &str, stop: &AtomicBool) -> Result<PathBuf, DownloadError> {
-        let promise = self.ask()?;
-        let blob = self.folder.join("blobs").join(&promise.sha256);
-        let snapshot = self.snapshot(&promise.commit);
+        let remote = self.remote_file()?;
+        let blob = self.folder.join("blobs").join(&remote.sha256);
+        let snapshot = self.snapshot(&remote.commit);
         let reference = self.folder.join("refs/main");
         for file in [&blob, &snapshot, &reference] {
             fs::create_dir_all(file.parent().unwrap_or(file))?;
         }
         if !blob.exists() {
             tracing::info!("fetching ImageNet weights from {}", self.url);
-            download(&self.url, &promise, &blob, label, stop)?;
+            download(&self.url, &remote, &blob, label, stop)?;
         }
-        match symlink(Path::new("../../blobs").join(&promise.sha256), &snapshot) {
+        match symlink(Path::new("../../blobs").join(&remote.sha256), &snapshot) {
             Err(error) if error.kind() != io::ErrorKind::AlreadyExists => return Err(error.into()),
             _ => {}
         }
-        crate::files::write_whole(&reference, promise.commit.as_bytes())?;
+        crate::files::write_whole(&reference, remote.commit.as_bytes())?;
         Ok(snapshot)
     }
 
-    /// What the hub says of the file. It answers with a redirection to where the numbers are; what is wanted stands in the
-    /// answer itself. Redirections without it, as after a renaming, are followed.
-    fn ask(&self) -> Result<Promise, DownloadError> {
+    /// The hub's metadata of the file. The hub answers with a redirection to the file's storage, and the metadata is in the
+    /// headers of that answer. Redirections without metadata, as after a repository was renamed, are followed.
+    fn remote_file(&self) -> Result<RemoteFile, DownloadError> {
         let agent = agent(0);
         let mut url = self.url.clone();
         for _ in 0..5 {
@@ -153,7 +153,7 @@ impl Repository {
                 return Err(DownloadError::Status(status));
             }
             if headers.contains_key("x-repo-commit") || !status.is_redirection() {
-                return promise(headers);
+                return remote_file(headers);
             }
             match headers.get(LOCATION).and_then(|location| location.to_str().ok()) {
                 Some(path) if path.starts_with('/') => url = format!("{}{path}", origin(&url)),
@@ -165,8 +165,8 @@ impl Repository {
     }
 }
 
-/// Both names become parts of paths, so nothing but hexadecimal digits is taken for them.
-fn promise(headers: &HeaderMap) -> Result<Promise, DownloadError> {
+/// Reads the metadata from headers. Commit and SHA-256 become parts of paths, so only hexadecimal digits are accepted.
+fn remote_file(headers: &HeaderMap) -> Result<RemoteFile, DownloadError> {
     let text = |name: &str| headers.get(name).and_then(|value| value.to_str().ok()).map(|text| text.trim_matches('"'));
     let hex = |name: &str, digits: usize| {
         text(name).filter(|text| text.len() == digits && text.bytes().all(|b| b.is_ascii_hexdigit()))
@@ -175,7 +175,7 @@ fn promise(headers: &HeaderMap) -> Result<Promise, DownloadError> {
     let len = text("x-linked-size").or_else(|| text("content-length")).and_then(|len| len.parse().ok());
     match (hex("x-repo-commit", 40), sha256, len) {
         (Some(commit), Some(sha256), Some(len)) if len <= MAX_BYTES => {
-            Ok(Promise { commit: commit.to_owned(), sha256: sha256.to_lowercase(), len })
+            Ok(RemoteFile { commit: commit.to_owned(), sha256: sha256.to_lowercase(), len })
         }
         _ => {
             let problem = "the server does not answer as the Hugging Face hub does (commit, SHA-256 and size)";

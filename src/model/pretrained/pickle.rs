@@ -1,83 +1,35 @@
-//! What a pickle in one of PyTorch's files describes: dictionaries of tensors.
+//! The tensors that a pickle in one of PyTorch's files describes: those in its dictionaries.
 
 use tch::Kind;
 
-use super::machine::Machine;
+use super::pickle_object::{Handle, MAX_NAME_BYTES, Object, Problem, StridedView};
+use super::unpickler::Unpickler;
 
-/// Larger pickles are no weights' (ResNet-101's has 100 KB), nor are deeper dictionaries, more entries or longer names.
+/// Larger pickles are refused; that of a ResNet-101 has 100 KB.
 pub(super) const MAX_BYTES: usize = 4 << 20;
-pub(super) const MAX_NAME_BYTES: usize = 500;
+/// Dictionaries that are nested deeper are refused.
 const MAX_DEPTH: usize = 8;
+/// More dictionary entries are refused.
 const MAX_ENTRIES: usize = 100_000;
 
-/// Why a pickle is not read, in words.
-pub(super) type Problem = String;
-
-/// Which of a pickle's objects. They name each other by it, so that sharing and cycles are harmless.
-pub(super) type Handle = usize;
-
-/// A tensor as a pickle describes it: a window into a storage.
-#[derive(Debug, Clone, PartialEq, Eq)]
-pub(super) struct Window {
-    /// Which storage.
-    pub storage: String,
-    /// Of the storage's numbers.
-    pub kind: Kind,
-    /// How many numbers the storage holds.
-    pub storage_len: u64,
-    /// Number of the storage that the tensor begins with.
-    pub offset: i64,
-    pub size: Vec<i64>,
-    pub stride: Vec<i64>,
-}
-
-/// What the instructions of a pickle make.
-#[derive(Debug)]
-pub(super) enum Object {
-    /// What no tensor needs: `None`, floats, bytes.
-    Nothing,
-    Int(i64),
-    Text(String),
-    Tuple(Vec<Handle>),
-    List(Vec<Handle>),
-    Dict(Vec<(Handle, Handle)>),
-    Function(Function),
-    Storage {
-        key: String,
-        kind: Kind,
-        len: u64,
-    },
-    Tensor(Box<Window>),
-}
-
-/// The functions that are understood.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub(super) enum Function {
-    OrderedDict,
-    RebuildTensor,
-    RebuildParameter,
-    Storage(Kind),
-}
-
-/// A pickle that was read.
+/// The objects of a pickle.
 #[derive(Debug)]
 pub(super) struct Pickle {
     objects: Vec<Object>,
     root: Handle,
-    /// How many bytes it took.
+    /// Length of the pickle in bytes.
     pub len: usize,
 }
 
 impl Pickle {
     /// Reads the pickle that `bytes` begin with.
     pub fn read(bytes: &[u8]) -> Result<Self, Problem> {
-        let (objects, root, len) = Machine::run(bytes)?;
+        let (objects, root, len) = Unpickler::run(bytes)?;
         Ok(Self { objects, root, len })
     }
 
-    /// All tensors in nested dictionaries, their keys joined by dots. Of other things only the dictionaries are looked
-    /// into.
-    pub fn tensors(&self) -> Result<Vec<(String, &Window)>, Problem> {
+    /// All tensors in nested dictionaries, with their keys joined by dots. Tensors in lists and tuples are ignored.
+    pub fn tensors(&self) -> Result<Vec<(String, &StridedView)>, Problem> {
         let mut found = Vec::new();
         let mut left = MAX_ENTRIES;
         self.collect(self.root, "", 0, &mut left, &mut found)?;
@@ -90,10 +42,10 @@ impl Pickle {
         path: &str,
         depth: usize,
         left: &mut usize,
-        found: &mut Vec<(String, &'p Window)>,
+        found: &mut Vec<(String, &'p StridedView)>,
     ) -> Result<(), Problem> {
         match &self.objects[handle] {
-            Object::Tensor(window) => found.push((path.to_owned(), &**window)),
+            Object::Tensor(view) => found.push((path.to_owned(), &**view)),
             Object::Dict(_) if depth == MAX_DEPTH => {
                 return Err(format!("dictionaries more than {MAX_DEPTH} deep"));
             }
@@ -114,7 +66,7 @@ impl Pickle {
         Ok(())
     }
 
-    /// The storages that were named, and of what their numbers are.
+    /// Keys and element types of all storages.
     pub fn storages(&self) -> impl Iterator<Item = (&str, Kind)> {
         self.objects.iter().filter_map(|object| match object {
             Object::Storage { key, kind, .. } => Some((key.as_str(), *kind)),
@@ -122,7 +74,7 @@ impl Pickle {
         })
     }
 
-    /// The list of texts that the old file format ends its pickles with.
+    /// The pickle as a list of texts, which is the last pickle of the old file format.
     pub fn texts(&self) -> Result<Vec<&str>, Problem> {
         let Object::List(items) = &self.objects[self.root] else { return Err("a list was expected".into()) };
         let text = |item: &Handle| match &self.objects[*item] {
@@ -130,24 +82,5 @@ impl Pickle {
             _ => Err("a list of texts was expected".to_owned()),
         };
         items.iter().map(text).collect()
-    }
-}
-
-impl Window {
-    /// One past the last number of the storage that it shows; none where that is no number, or a side is negative.
-    pub fn end(&self) -> Option<u64> {
-        if self.size.len() != self.stride.len() || self.size.iter().chain(&self.stride).any(|n| *n < 0) {
-            return None;
-        }
-        let offset = u64::try_from(self.offset).ok()?;
-        // Also where strides are 0 and one number is shown many times.
-        self.size.iter().try_fold(1_i64, |all, side| all.checked_mul(*side))?;
-        if self.size.contains(&0) {
-            return Some(offset);
-        }
-        let last = self.size.iter().zip(&self.stride).try_fold(offset, |at, (size, stride)| {
-            at.checked_add(u64::try_from(size - 1).ok()?.checked_mul(u64::try_from(*stride).ok()?)?)
-        })?;
-        last.checked_add(1)
     }
 }

@@ -1,12 +1,15 @@
 use std::collections::BTreeMap;
 use std::fs;
 use std::os::unix::fs::FileExt;
+use std::path::{Path, PathBuf};
 
 use serde::Deserialize;
 use tch::{Device, Kind, Tensor};
 
+use super::error::PretrainedError;
+use super::load::{LoadedWeights, load_pretrained, torchvision_name};
 use super::pickle::Pickle;
-use super::*;
+use super::weights_file::WeightsFile;
 use crate::config::{Backbone, Config, Temporal};
 use crate::model::{Detector, Parameter};
 use crate::torch::{Format, generator_lock};
@@ -93,7 +96,7 @@ fn safetensors_fill_the_backbone_also_under_other_names() {
     Tensor::write_safetensors(&tensors, &path).unwrap();
     let loaded = load_pretrained(&path, target.parameters()).unwrap();
     let left_out = ["module.head.fc.bias", "module.head.fc.weight"].map(str::to_owned).to_vec();
-    assert_eq!(loaded, Loaded { filled: 100, left_out });
+    assert_eq!(loaded, LoadedWeights { filled: 100, left_out });
     for (from, to) in source.parameters().iter().zip(target.parameters().iter()) {
         assert_eq!(from.tensor == to.tensor, from.name.starts_with("backbone."), "{}", from.name);
     }

@@ -1,29 +1,29 @@
-//! A plot as the page's script gets it, and its place on the page.
+//! A plot: its data for the page's script, and its HTML.
 
 use maud::{Markup, html};
 use serde::Serialize;
 
-use super::thin::{MOST_POINTS, thin};
-use super::words;
+use super::downsample::{MAX_POINTS, downsample};
+use crate::report::number_format::digits;
 
-/// Marks of one kind that a plot shows, at most.
-const MOST_MARKS: usize = 200;
+/// Most marks of one kind in a plot.
+const MAX_MARKS: usize = 200;
 
-/// Curves over one another, with one axis each way.
+/// Curves with common axes.
 #[derive(Debug, Serialize)]
 pub struct Chart {
     pub id: String,
     #[serde(skip)]
     pub title: String,
-    /// What the picture shows beyond its title, in a line.
+    /// A line of explanation after the title.
     #[serde(skip)]
     pub note: String,
     pub x_label: &'static str,
     pub y_label: String,
-    /// From here to there, where the values alone should not decide.
+    /// Fixed range of the y axis; absent where the values determine it.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub y_range: Option<[f64; 2]>,
-    /// Both axes go from 0 to 1 and are equally long.
+    /// Whether both axes go from 0 to 1 and have equal length.
     pub square: bool,
     pub series: Vec<Series>,
     pub marks: Vec<Mark>,
@@ -35,41 +35,40 @@ pub struct Chart {
 #[derive(Debug, Serialize)]
 pub struct Series {
     pub label: String,
-    /// Which of the page's colours.
+    /// Index into the page's colours.
     pub colour: u8,
     pub style: Style,
     #[serde(skip)]
     points: Vec<(f64, f64)>,
 }
 
-/// How a curve is drawn, so that colour is not all that tells two apart.
+/// Line style, so that curves differ in more than colour.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize)]
 #[serde(rename_all = "snake_case")]
 pub enum Style {
     Line,
     Dashed,
-    /// Behind a smoother one.
+    /// Raw values behind their moving average.
     Faint,
     /// With a dot at each point.
     Dots,
-    /// What others are compared to.
+    /// A reference line.
     Reference,
 }
 
-/// Something that happened at a place.
+/// A marked event or point.
 #[derive(Debug, Serialize)]
 pub struct Mark {
     pub kind: &'static str,
     pub x: f64,
-    /// A dot here, not a line from top to bottom.
+    /// The mark is a dot at this y; without it, a vertical line.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub y: Option<f64>,
     pub label: String,
 }
 
 impl Series {
-    /// A curve through `points`, whose x ascend. Values that are no number are left out, and of very many points the
-    /// extremes stay.
+    /// A curve through `points`, with ascending x. Values that are not finite are left out, and long curves are downsampled.
     pub fn new(
         label: impl Into<String>,
         colour: u8,
@@ -77,7 +76,7 @@ impl Series {
         points: impl IntoIterator<Item = (f64, f64)>,
     ) -> Self {
         let points = points.into_iter().filter(|(x, y)| x.is_finite() && y.is_finite()).collect();
-        Self { label: label.into(), colour, style, points: thin(points, MOST_POINTS) }
+        Self { label: label.into(), colour, style, points: downsample(points, MAX_POINTS) }
     }
 }
 
@@ -102,24 +101,24 @@ impl Chart {
         })
     }
 
-    /// With a line of explanation.
+    /// Sets the note.
     pub fn note(self, note: impl Into<String>) -> Self {
         Self { note: note.into(), ..self }
     }
 
-    /// With marks; of very many of one kind, some, but for those that memory ran out.
+    /// Sets the marks. Very many of one kind are thinned, except those where memory ran out.
     pub fn marks(mut self, marks: Vec<Mark>) -> Self {
         let kinds: std::collections::BTreeSet<_> = marks.iter().map(|mark| mark.kind).collect();
         for kind in kinds {
             let of_kind = marks.iter().filter(|mark| mark.kind == kind).count();
-            let every = if kind == "oom" { 1 } else { of_kind.div_ceil(MOST_MARKS).max(1) };
+            let every = if kind == "oom" { 1 } else { of_kind.div_ceil(MAX_MARKS).max(1) };
             let kept = marks.iter().filter(|mark| mark.kind == kind).step_by(every);
             self.marks.extend(kept.map(|Mark { kind, x, y, label }| Mark { kind, x: *x, y: *y, label: label.clone() }));
         }
         self
     }
 
-    /// Where it stands on the page: title, picture, key to the marks, and the numbers behind it.
+    /// The plot's HTML: title, picture, key to the marks, and table of numbers.
     pub fn figure(&self) -> Markup {
         let kinds =
             [("oom", "memory ran out"), ("cleanup", "clean-up"), ("size", "another size"), ("run", "run went on")];
@@ -127,7 +126,7 @@ impl Chart {
         html! {
             figure.square[self.square] {
                 figcaption { (self.title) @if !self.note.is_empty() { " " small { (self.note) } } }
-                div.plot id=(self.id) tabindex="0" role="img" aria-label=(self.in_words()) {}
+                div.plot id=(self.id) tabindex="0" role="img" aria-label=(self.text_alternative()) {}
                 @if !shown.is_empty() {
                     p.key { @for (kind, name) in shown { span class={ "mark " (kind) } { (name) } } }
                 }
@@ -137,14 +136,13 @@ impl Chart {
         }
     }
 
-    /// For those who do not see it.
-    fn in_words(&self) -> String {
+    /// Text alternative for screen readers.
+    fn text_alternative(&self) -> String {
         let curve = |series: &Series| {
             let ys = || series.points.iter().map(|point| point.1);
             let (first, last) = (ys().next().unwrap_or(0.0), ys().next_back().unwrap_or(0.0));
             let [first, last, least, most] =
-                [first, last, ys().fold(f64::INFINITY, f64::min), ys().fold(f64::NEG_INFINITY, f64::max)]
-                    .map(words::digits);
+                [first, last, ys().fold(f64::INFINITY, f64::min), ys().fold(f64::NEG_INFINITY, f64::max)].map(digits);
             format!("{}: from {first} to {last}, between {least} and {most}", series.label)
         };
         let curves = self.series.iter().filter(|series| series.style != Style::Reference).map(curve);
@@ -152,7 +150,7 @@ impl Chart {
     }
 }
 
-/// The curves' points side by side, by all x that any of them has.
+/// The points of all curves as columns over the union of their x.
 fn columns(series: &[Series]) -> Vec<Vec<Option<f64>>> {
     let places: Vec<_> = series.iter().map(|series| places(&series.points)).collect();
     let mut rows: Vec<_> = places.concat();
@@ -160,14 +158,14 @@ fn columns(series: &[Series]) -> Vec<Vec<Option<f64>>> {
     rows.dedup();
     let column = |(series, places): (&Series, &Vec<(f64, u32)>)| {
         let mut points = places.iter().zip(&series.points).peekable();
-        let value = |row| points.next_if(|(place, _)| *place == row).map(|(_, point)| short(point.1));
+        let value = |row| points.next_if(|(place, _)| *place == row).map(|(_, point)| rounded(point.1));
         rows.iter().map(value).collect()
     };
     let x = rows.iter().map(|row| Some(row.0)).collect();
     std::iter::once(x).chain(series.iter().zip(&places).map(column)).collect()
 }
 
-/// The x of each point, with how many of the same x came before it: a staircase goes up where it is.
+/// The x of each point, with the number of points before it that have the same x, as in the steps of a ROC curve.
 fn places(points: &[(f64, f64)]) -> Vec<(f64, u32)> {
     let mut places: Vec<(f64, u32)> = Vec::with_capacity(points.len());
     for (x, _) in points {
@@ -177,8 +175,8 @@ fn places(points: &[(f64, f64)]) -> Vec<(f64, u32)> {
     places
 }
 
-/// Six digits: more cannot be seen, and take room.
-fn short(value: f64) -> f64 {
+/// Rounds to six significant digits, to save space.
+fn rounded(value: f64) -> f64 {
     format!("{value:.5e}").parse().unwrap_or(value)
 }
 
@@ -213,6 +211,6 @@ mod tests {
         marks.extend((0..300).map(|step| mark("oom", step)));
         let chart = Chart::new("m", "M", ["", ""], vec![series(&[(0.0, 1.0)])]).unwrap().marks(marks);
         assert_eq!(chart.marks.iter().filter(|mark| mark.kind == "oom").count(), 300, "these are all there");
-        assert!(chart.marks.len() <= MOST_MARKS + 300);
+        assert!(chart.marks.len() <= MAX_MARKS + 300);
     }
 }

@@ -1,4 +1,4 @@
-//! Several runs on one page: curves over one another, metrics and settings side by side.
+//! The page that compares several runs: curves in common plots, metrics and settings side by side.
 
 use std::collections::BTreeSet;
 
@@ -6,19 +6,20 @@ use maud::{Markup, html};
 
 use super::chart::{Chart, Series, Style};
 use super::document::{Section, document};
-use super::log::{Epoch, What};
-use super::results::spread;
+use super::metric_entries::{MetricEntry, metric_entries};
+use super::results::interval_bar;
 use super::run::Run;
-use super::settings::plain;
+use super::settings::one_line;
 use super::summary::badge;
-use super::words::{UNKNOWN, bytes, entries, interval, number, percent, seconds};
 use crate::config;
 use crate::metrics::Metrics;
+use crate::report::log_reader::{Epoch, EventKind};
+use crate::report::number_format::{UNKNOWN, bytes, interval, number, percent, seconds};
 
-/// Colours that the page has.
+/// Number of the page's colours.
 const COLOURS: usize = 6;
 
-/// The page that lines up `runs`.
+/// The page that compares `runs`.
 #[must_use]
 pub fn comparison_page(runs: &[Run]) -> String {
     let charts = charts(runs);
@@ -77,7 +78,7 @@ fn results(runs: &[Run]) -> Markup {
                     td { (number(run.log.best().and_then(|best| best.validation.video_auc))) }
                     td { strong { (number(test.video_auc)) } }
                     td { (interval(test.video_auc_ci95)) }
-                    td.text { (spread(test.video_auc, test.video_auc_ci95)) }
+                    td.text { (interval_bar(test.video_auc, test.video_auc_ci95)) }
                     @for value in [test.eer, test.acc, test.log_loss] { td { (number(value)) } }
                 }
             } }
@@ -86,7 +87,7 @@ fn results(runs: &[Run]) -> Markup {
     }
 }
 
-/// A column for each run.
+/// A table with a column for each run.
 fn table(what: &str, names: &[String], rows: impl Iterator<Item = (String, Vec<String>)>) -> Markup {
     html! {
         div.wide tabindex="0" { table {
@@ -97,7 +98,7 @@ fn table(what: &str, names: &[String], rows: impl Iterator<Item = (String, Vec<S
 }
 
 fn metrics(runs: &[Run], names: &[String]) -> Markup {
-    let all: Vec<_> = runs.iter().map(|run| run.test().map(entries).unwrap_or_default()).collect();
+    let all: Vec<_> = runs.iter().map(|run| run.test().map(metric_entries).unwrap_or_default()).collect();
     let mut known: Vec<&'static str> = Vec::new();
     for entry in all.iter().flatten() {
         if !known.contains(&entry.name) {
@@ -108,7 +109,7 @@ fn metrics(runs: &[Run], names: &[String]) -> Markup {
         return html! { p.empty { "None of these runs has met its test videos yet." } };
     }
     let rows = known.into_iter().map(|name| {
-        let cell = |entries: &Vec<super::words::Entry>| {
+        let cell = |entries: &Vec<MetricEntry>| {
             let entry = entries.iter().find(|entry| entry.name == name);
             let bounds = entry
                 .and_then(|entry| entry.interval)
@@ -121,8 +122,8 @@ fn metrics(runs: &[Run], names: &[String]) -> Markup {
 }
 
 fn methods(runs: &[Run], names: &[String]) -> Markup {
-    let of = |run: &Run, method: &String| -> Option<Metrics> { run.own_test()?.methods.get(method).cloned() };
-    let own = runs.iter().filter_map(Run::own_test);
+    let of = |run: &Run, method: &String| -> Option<Metrics> { run.test_report()?.methods.get(method).cloned() };
+    let own = runs.iter().filter_map(Run::test_report);
     let methods: BTreeSet<_> = own.flat_map(|set| set.methods.keys().cloned()).collect();
     let rows = methods.iter().map(|method| {
         let cell = |run| number(of(run, method).and_then(|metrics| metrics.video_auc));
@@ -133,7 +134,7 @@ fn methods(runs: &[Run], names: &[String]) -> Markup {
 
 fn settings(runs: &[Run], names: &[String]) -> Markup {
     let differences = config::differences(&runs.iter().map(|run| &run.config).collect::<Vec<_>>());
-    let rows = differences.into_iter().map(|(key, values)| (key, values.iter().map(plain).collect::<Vec<_>>()));
+    let rows = differences.into_iter().map(|(key, values)| (key, values.iter().map(one_line).collect::<Vec<_>>()));
     let rows: Vec<_> = rows.collect();
     html! {
         @if rows.is_empty() { p { "None: these runs had the same settings." } }
@@ -153,7 +154,7 @@ fn cost(runs: &[Run]) -> Markup {
             tbody { @for run in runs {
                 @let took: f64 = run.log.epochs.iter().map(|epoch| epoch.seconds).sum();
                 @let summary = run.report.as_ref();
-                @let count = |is: fn(&What) -> bool| run.log.events.iter().filter(|event| is(&event.what)).count();
+                @let count = |is: fn(&EventKind) -> bool| run.log.events.iter().filter(|event| is(&event.kind)).count();
                 tr {
                     th.name scope="row" { (run.name()) }
                     td { (seconds(took)) }
@@ -161,8 +162,8 @@ fn cost(runs: &[Run]) -> Markup {
                     td { (summary.and_then(|report| report.throughput.data_wait_share).map_or(UNKNOWN.to_owned(), percent)) }
                     td { (optional(run.log.steps.iter().filter_map(|step| step.rss_bytes).max())) }
                     td { (optional(summary.and_then(|report| report.memory.gpu_peak_bytes))) }
-                    td { (count(|what| matches!(what, What::OutOfMemory(_)))) }
-                    td { (count(|what| matches!(what, What::Cleanup(_)))) }
+                    td { (count(|kind| matches!(kind, EventKind::OutOfMemory(_)))) }
+                    td { (count(|kind| matches!(kind, EventKind::Cleanup(_)))) }
                 }
             } }
         } }

@@ -1,7 +1,7 @@
-//! The page around its sections: one file that needs nothing else, and lets nothing else run in it.
+//! The HTML document of a page: one self-contained file.
 //!
-//! Whatever is put into it is escaped by maud; the plots' numbers are JSON, in which `<` is written `\u003c`. Should
-//! something get through all the same, the content security policy names the page's own script and style by their hashes.
+//! maud escapes all text; the plots' data is JSON, in which `<` is written `\u003c`. As a second defence, the content security
+//! policy allows only the page's own script and style, by their hashes.
 
 use base64::Engine;
 use base64::engine::general_purpose::STANDARD as BASE64;
@@ -13,7 +13,7 @@ use super::chart::Chart;
 const STYLE: &str = concat!(include_str!("uplot/uPlot.min.css"), include_str!("page.css"));
 const SCRIPT: &str = concat!(include_str!("uplot/uPlot.iife.min.js"), include_str!("page.js"));
 
-/// A part of a page, with its name in the menu.
+/// A section of a page; its title is also in the menu.
 pub struct Section {
     pub id: String,
     pub title: String,
@@ -60,7 +60,7 @@ pub fn document(title: &str, head: &Markup, sections: &[Section], charts: &[Char
                     }
                 }
                 footer { "Written by dfdetect " (env!("CARGO_PKG_VERSION")) ". This file needs no network." }
-                script type="application/json" id="charts" { (PreEscaped(inert(charts))) }
+                script type="application/json" id="charts" { (PreEscaped(script_safe_json(charts))) }
                 script { (PreEscaped(SCRIPT)) }
             }
         }
@@ -68,7 +68,7 @@ pub fn document(title: &str, head: &Markup, sections: &[Section], charts: &[Char
     page.into_string()
 }
 
-/// A picture as part of the page.
+/// A picture as a data URI.
 pub fn data_uri(jpeg: &[u8]) -> String {
     format!("data:image/jpeg;base64,{}", BASE64.encode(jpeg))
 }
@@ -77,8 +77,8 @@ fn hash(text: &str) -> String {
     format!("sha256-{}", BASE64.encode(Sha256::digest(text)))
 }
 
-/// JSON that cannot end the element it stands in.
-fn inert(charts: &[Chart]) -> String {
+/// JSON that cannot end the `script` element around it.
+fn script_safe_json(charts: &[Chart]) -> String {
     // Numbers and text always become JSON.
     serde_json::to_string(charts).unwrap_or_default().replace('<', "\\u003c")
 }
@@ -92,7 +92,7 @@ mod tests {
     fn nothing_in_a_plot_ends_the_element_it_stands_in() {
         let hostile = Series::new("</script><script>alert(1)", 1, Style::Line, [(0.0, 1.0)]);
         let chart = Chart::new("a", "A", ["x", "y"], vec![hostile]).unwrap();
-        let json = inert(&[chart]);
+        let json = script_safe_json(&[chart]);
         assert!(!json.contains('<'), "{json}");
         let back: serde_json::Value = serde_json::from_str(&json).unwrap();
         assert_eq!(back[0]["series"][0]["label"], "</script><script>alert(1)");

@@ -1,26 +1,26 @@
-//! How memory held: what the run took, how full the machine was, and everything that was done about it.
+//! The section on memory: memory of the run, usage of the machine, and events.
 
 use maud::{Markup, html};
 
 use super::chart::{Chart, Mark, Series, Style};
-use super::log::{Event, Log, What};
 use super::run::Run;
-use super::words::{bytes, plural};
 use crate::memory::{Cause, OomEvent, Reading, Reason, Usage};
-use crate::report::MemorySummary;
+use crate::report::log_reader::{Event, EventKind, Log};
+use crate::report::number_format::{bytes, plural};
+use crate::report::run_report::MemorySummary;
 
-/// Events that the table shows, at most.
-const MOST_ROWS: usize = 200;
+/// Most events in the table.
+const MAX_ROWS: usize = 200;
 
-/// Readings with their steps: those that were due, and those around clean-ups.
+/// Readings with their steps: periodic ones, and those before and after clean-ups.
 fn readings(log: &Log) -> Vec<(f64, Reading)> {
     let mut readings: Vec<_> = log.memory.iter().map(|line| (line.step as f64, line.reading)).collect();
     for event in &log.events {
-        if let What::Cleanup(cleanup) = &event.what {
+        if let EventKind::Cleanup(cleanup) = &event.kind {
             readings.extend([cleanup.before, cleanup.after].map(|reading| (event.step as f64, reading)));
         }
     }
-    // The sort is stable: before and after stay in their order.
+    // A stable sort keeps before and after in their order.
     readings.sort_by(|a, b| a.0.total_cmp(&b.0));
     readings
 }
@@ -72,21 +72,21 @@ pub fn charts(run: &Run) -> Vec<Chart> {
 }
 
 fn mark(event: &Event) -> Option<Mark> {
-    let kind = match event.what {
-        What::OutOfMemory(_) => "oom",
-        What::Cleanup(_) => "cleanup",
-        What::Shrunk(_) | What::Grown(_) => "size",
-        What::Resumed(_) => "run",
-        What::Skipped(_) | What::TakenBack(_) => return None,
+    let kind = match event.kind {
+        EventKind::OutOfMemory(_) => "oom",
+        EventKind::Cleanup(_) => "cleanup",
+        EventKind::Shrunk(_) | EventKind::Grown(_) => "size",
+        EventKind::Resumed(_) => "run",
+        EventKind::Skipped(_) | EventKind::TakenBack(_) => return None,
     };
     let (name, about) = describe(event);
     Some(Mark { kind, x: event.step as f64, y: None, label: format!("after step {}: {name}, {about}", event.step) })
 }
 
-/// What happened, and what is to be said of it.
+/// The name of an event, and its details.
 fn describe(event: &Event) -> (&'static str, String) {
-    match &event.what {
-        What::OutOfMemory(change) => {
+    match &event.kind {
+        EventKind::OutOfMemory(change) => {
             let name = match change.cause {
                 Cause::AllocatorRetries => "memory was only just found",
                 Cause::MaybeOutOfMemory => "memory may have run out",
@@ -94,9 +94,9 @@ fn describe(event: &Event) -> (&'static str, String) {
             };
             (name, sizes(change))
         }
-        What::Shrunk(change) => ("made smaller in time", sizes(change)),
-        What::Grown(change) => ("a larger size is tried", sizes(change)),
-        What::Cleanup(cleanup) => {
+        EventKind::Shrunk(change) => ("made smaller in time", sizes(change)),
+        EventKind::Grown(change) => ("a larger size is tried", sizes(change)),
+        EventKind::Cleanup(cleanup) => {
             let why = match cleanup.reason {
                 Reason::HostPressure => "host memory was short",
                 Reason::GpuPressure => "GPU memory was short",
@@ -108,9 +108,9 @@ fn describe(event: &Event) -> (&'static str, String) {
                 if cleanup.changes.is_empty() { String::new() } else { format!("; {}", cleanup.changes.join(", ")) };
             ("clean-up", format!("{why}{freed} in {:.0} ms{smaller}", cleanup.ms))
         }
-        What::Resumed(time) => ("resumed", format!("on {time}")),
-        What::Skipped(skip) => ("moved no weight", skip.reason.clone()),
-        What::TakenBack(back) => ("taken back", format!("to step {}", back.to_step)),
+        EventKind::Resumed(time) => ("resumed", format!("on {time}")),
+        EventKind::Skipped(skip) => ("moved no weight", skip.reason.clone()),
+        EventKind::TakenBack(back) => ("taken back", format!("to step {}", back.to_step)),
     }
 }
 
@@ -119,13 +119,13 @@ fn sizes(change: &OomEvent) -> String {
     format!("{}: {} to {}{asked}; {} ms lost", change.phase, change.before, change.after, change.lost_ms)
 }
 
-/// Every time that memory ran out, and of the rest the first.
+/// Every event of memory running out, and the first [`MAX_ROWS`] of the others.
 fn shown(events: &[Event]) -> impl Iterator<Item = &Event> {
     let mut others = 0;
     events.iter().filter(move |event| {
-        let ran_out = matches!(event.what, What::OutOfMemory(_));
+        let ran_out = matches!(event.kind, EventKind::OutOfMemory(_));
         others += usize::from(!ran_out);
-        ran_out || others <= MOST_ROWS
+        ran_out || others <= MAX_ROWS
     })
 }
 
@@ -146,7 +146,7 @@ pub fn section(run: &Run, charts: &[Chart]) -> Markup {
                 } }
             } }
             @if shown(events).count() < events.len() {
-                p.soft { "Every time that memory ran out, and of the rest the first " (MOST_ROWS) "; all " (events.len()) " are in metrics.jsonl." }
+                p.soft { "Every time that memory ran out, and of the rest the first " (MAX_ROWS) "; all " (events.len()) " are in metrics.jsonl." }
             }
         }
     }

@@ -1,123 +1,26 @@
 //! `report.html`: a run on one page, for people.
 //!
-//! Reads what the run's folder has (a run that goes on, was killed or is old lacks some of it) and writes one file that
-//! needs nothing else. Knows neither the trainer nor the command line.
+//! Reads the files in the run's folder, some of which are missing in a run that is in progress, was killed, or is old. Writes
+//! one self-contained file. Independent of the trainer and of the command line.
 
 mod chart;
 mod compare;
 mod document;
-mod log;
+mod downsample;
+mod error;
 mod memory;
+mod metric_entries;
 mod results;
 mod run;
+mod run_page;
 mod settings;
 mod summary;
-mod thin;
 mod training;
 mod videos;
-mod words;
+mod write;
 
-use std::path::Path;
-
-use maud::{Markup, html};
-
-use crate::config::Config;
-use crate::files;
-use crate::report::RunFolder;
 pub use compare::comparison_page;
-use document::{Section, document};
-pub use log::{Epoch, Log};
-pub use run::{PageError, Run};
-
-/// Writes the page of a run into its folder, as far as the run has come.
-///
-/// # Errors
-/// See [`PageError`].
-pub fn write_page(folder: &RunFolder, config: &Config) -> Result<(), PageError> {
-    write_page_to(&folder.page(), &run_page(&Run::read(folder, config.clone())?))
-}
-
-/// Writes a page, whole or not at all.
-///
-/// # Errors
-/// [`PageError::Write`].
-pub fn write_page_to(path: &Path, page: &str) -> Result<(), PageError> {
-    files::write_whole(path, page.as_bytes()).map_err(|error| PageError::Write { path: path.to_owned(), error })
-}
-
-/// The page of a run that goes on. That it cannot be written is said once, and ends no training.
-#[derive(Debug, Default)]
-pub struct LivePage {
-    has_failed: bool,
-}
-
-impl LivePage {
-    /// Writes it anew.
-    pub fn refresh(&mut self, folder: &RunFolder, config: &Config) {
-        if let Err(error) = write_page(folder, config)
-            && !std::mem::replace(&mut self.has_failed, true)
-        {
-            tracing::warn!("{error}");
-        }
-    }
-}
-
-/// The page of one run.
-#[must_use]
-pub fn run_page(run: &Run) -> String {
-    let mut charts = Vec::new();
-    let mut sections = vec![Section::new("summary", "Summary", summary::summary(run))];
-    let training = training::charts(&run.log);
-    sections.push(Section::new("training", "Training", training::section(&run.log, &training)));
-    let memory = memory::charts(run);
-    sections.push(Section::new("memory", "Memory", memory::section(run, &memory)));
-    charts.extend(training.into_iter().chain(memory));
-    for (place, set) in run.assessments.iter().flat_map(|all| &all.sets).enumerate() {
-        let plots = results::charts(set, place);
-        let title = if place == 0 { format!("Results: {}", set.name) } else { format!("Results on {}", set.name) };
-        sections.push(Section::new(&format!("results-{place}"), &title, results::section(run, set, &plots)));
-        charts.extend(plots);
-    }
-    if run.assessments.is_none() {
-        sections.push(Section::new("results", "Results", untested(run)));
-    }
-    sections.push(Section::new("videos", "Videos", videos::section(run)));
-    sections.push(Section::new("settings", "Settings", settings::section(run)));
-    document(&run.name(), &head(run), &sections, &charts)
-}
-
-/// What there is of results where no test was written down in full.
-fn untested(run: &Run) -> Markup {
-    html! {
-        @if let Some(test) = run.test() { h3 { "Test" } (results::metrics(test)) }
-        @else if let Some(best) = run.log.best() {
-            p.empty { "The test videos are looked at once, at the end. Until then, the best epoch on the validation videos:" }
-            (results::metrics(&best.validation))
-        } @else { p.empty { "There are no results yet." } }
-    }
-}
-
-fn head(run: &Run) -> Markup {
-    let of_all = run.config.training.epochs;
-    let done = run.log.epochs.len();
-    let took: f64 = run.log.epochs.iter().map(|epoch| epoch.seconds).sum();
-    let device = run.log.start.as_ref().map(|start| start.provenance.device.as_str());
-    let left =
-        (run.report.is_none() && done > 0).then(|| took / done as f64 * f64::from(of_all.saturating_sub(done as u32)));
-    html! {
-        h1 { (run.config.experiment.name) " " (summary::badge(run)) }
-        p.soft {
-            "Epoch " (done) " of " (of_all) " · step " (run.log.last_step()) " · " (words::seconds(took)) " of training"
-            @if let Some(device) = device { " · " (device) }
-            " · written " (chrono::Local::now().format("%Y-%m-%d %H:%M:%S"))
-        }
-        @if run.report.is_none() {
-            p {
-                "This run goes on, or was killed. Load the page again for news"
-                @if let Some(left) = left.filter(|left| *left > 0.0) { "; all epochs would take about " (words::seconds(left)) " more" }
-                "."
-            }
-        }
-        @if let Some(error) = run.report.as_ref().and_then(|report| report.error.as_ref()) { p.error { (error) } }
-    }
-}
+pub use error::PageError;
+pub use run::Run;
+pub use run_page::run_page;
+pub use write::{LivePage, write_page, write_page_to};

@@ -1,4 +1,4 @@
-//! What the tests came to: metrics with intervals, curves, confusion, methods, and the worst mistakes.
+//! The section on results: metrics with intervals, curves, confusion matrix, methods, and the most confident mistakes.
 
 use std::collections::BTreeMap;
 
@@ -6,15 +6,16 @@ use maud::{Markup, html};
 
 use super::chart::{Chart, Mark, Series, Style};
 use super::document::data_uri;
+use super::metric_entries::metric_entries;
 use super::run::Run;
-use super::summary::at_half;
-use super::words::{UNKNOWN, entries, interval, number, percent, plural};
+use super::summary::confusion_at_half;
 use crate::dataset::Label;
 use crate::metrics::{Confusion, Metrics, OperatingPoint};
-use crate::report::{Assessment, Mistake};
+use crate::report::evaluation_report::{DatasetReport, Mistake};
+use crate::report::number_format::{UNKNOWN, interval, number, percent, plural};
 
-/// The plots of one set; `place` tells them apart from those of others.
-pub fn charts(set: &Assessment, place: usize) -> Vec<Chart> {
+/// The plots of one set; `place` makes their ids unique.
+pub fn charts(set: &DatasetReport, place: usize) -> Vec<Chart> {
     let id = |name: &str| format!("{name}-{place}");
     let roc = set.curve.iter().map(|point| (point.false_positive_rate, point.true_positive_rate));
     let roc = vec![
@@ -55,13 +56,13 @@ pub fn charts(set: &Assessment, place: usize) -> Vec<Chart> {
     plots.map(|chart| Chart { square: true, ..chart }).collect()
 }
 
-/// One set with its plots.
-pub fn section(run: &Run, set: &Assessment, charts: &[Chart]) -> Markup {
-    let temperature = run.assessments.as_ref().and_then(|all| all.temperature);
+/// The section of one set.
+pub fn section(run: &Run, set: &DatasetReport, charts: &[Chart]) -> Markup {
+    let temperature = run.evaluation.as_ref().and_then(|all| all.temperature);
     html! {
         p.soft {
             (plural(set.overall.videos, "video")) " scored"
-            @if let Some(checkpoint) = run.assessments.as_ref().map(|all| &all.checkpoint) { " with " code { (checkpoint) } }
+            @if let Some(checkpoint) = run.evaluation.as_ref().map(|all| &all.checkpoint) { " with " code { (checkpoint) } }
             @if let Some(temperature) = temperature { ", temperature " (number(Some(temperature))) }
             ". Fake is the positive class."
         }
@@ -69,7 +70,7 @@ pub fn section(run: &Run, set: &Assessment, charts: &[Chart]) -> Markup {
         @if charts.is_empty() {
             p.empty { "No curves: for these, real and fake videos are needed, and only one of the two was scored." }
         } @else { h3 { "Curves" } div.plots.small { @for chart in charts { (chart.figure()) } } }
-        @if let Some(confusion) = at_half(set) { h3 { "At 0.5" } (matrix(confusion)) }
+        @if let Some(confusion) = confusion_at_half(set) { h3 { "At 0.5" } (matrix(confusion)) }
         @if !set.operating_points.is_empty() { h3 { "Thresholds to work with" } (operating_points(&set.operating_points)) }
         @if !set.methods.is_empty() { h3 { "By method" } (breakdown("method", &set.methods)) }
         @if !set.compressions.is_empty() { h3 { "By compression" } (breakdown("compression", &set.compressions)) }
@@ -78,14 +79,14 @@ pub fn section(run: &Run, set: &Assessment, charts: &[Chart]) -> Markup {
     }
 }
 
-/// Metrics of which only numbers are known, as of a run whose tests were not written down in full.
+/// A table of metrics.
 pub fn metrics(metrics: &Metrics) -> Markup {
     html! {
         div.wide tabindex="0" { table {
             thead { tr {
                 th scope="col" { "metric" } th scope="col" { "value" } th scope="col" { "95 % interval" } th.text scope="col" { "what it is" }
             } }
-            tbody { @for entry in entries(metrics) {
+            tbody { @for entry in metric_entries(metrics) {
                 tr {
                     th scope="row" { (entry.name) }
                     td { strong { (number(entry.value)) } }
@@ -136,7 +137,7 @@ fn operating_points(points: &[OperatingPoint]) -> Markup {
     }
 }
 
-/// A row for each part, hardest first.
+/// A table with a row for each part, the lowest AUC first.
 fn breakdown(what: &str, parts: &BTreeMap<String, Metrics>) -> Markup {
     let mut parts: Vec<_> = parts.iter().collect();
     let auc = |metrics: &Metrics| metrics.video_auc.unwrap_or(f64::INFINITY);
@@ -155,7 +156,7 @@ fn breakdown(what: &str, parts: &BTreeMap<String, Metrics>) -> Markup {
                     td { (metrics.videos) }
                     td { strong { (number(metrics.video_auc)) } }
                     td { (interval(metrics.video_auc_ci95)) }
-                    td.text { (spread(metrics.video_auc, metrics.video_auc_ci95)) }
+                    td.text { (interval_bar(metrics.video_auc, metrics.video_auc_ci95)) }
                     @for value in [metrics.eer, metrics.ap, metrics.acc, metrics.acc_fake] { td { (number(value)) } }
                 }
             } }
@@ -163,8 +164,8 @@ fn breakdown(what: &str, parts: &BTreeMap<String, Metrics>) -> Markup {
     }
 }
 
-/// A value between 0 and 1 with its interval, drawn.
-pub fn spread(value: Option<f64>, bounds: Option<[f64; 2]>) -> Markup {
+/// A drawing of a value between 0 and 1 with its interval.
+pub fn interval_bar(value: Option<f64>, bounds: Option<[f64; 2]>) -> Markup {
     let x = |share: f64| format!("{:.1}", 4.0 + 136.0 * share.clamp(0.0, 1.0));
     html! {
         @if let Some(value) = value {

@@ -1,11 +1,11 @@
-//! How a run was set up: what differs from the defaults, all of it, and what it was made with.
+//! The section on settings: differences from the defaults, all settings, and provenance.
 
 use maud::{Markup, html};
 use serde_yaml::Value;
 
 use super::run::Run;
 use crate::config::{self, Config};
-use crate::report::Provenance;
+use crate::report::provenance::Provenance;
 
 pub fn section(run: &Run) -> Markup {
     let yaml = serde_yaml::to_string(&run.config).unwrap_or_default();
@@ -18,7 +18,7 @@ pub fn section(run: &Run) -> Markup {
             div.wide tabindex="0" { table {
                 thead { tr { th scope="col" { "setting" } th.text scope="col" { "this run" } th.text scope="col" { "default" } } }
                 tbody { @for (key, values) in &differences {
-                    tr { th.name scope="row" { code { (key) } } td.text.name { (plain(&values[0])) } td.text.soft.name { (plain(&values[1])) } }
+                    tr { th.name scope="row" { code { (key) } } td.text.name { (one_line(&values[0])) } td.text.soft.name { (one_line(&values[1])) } }
                 } }
             } }
         }
@@ -27,12 +27,12 @@ pub fn section(run: &Run) -> Markup {
     }
 }
 
-/// A value in one line.
-pub fn plain(value: &Value) -> String {
+/// A value on one line.
+pub fn one_line(value: &Value) -> String {
     match value {
         Value::String(text) => text.clone(),
         Value::Null => "none".to_owned(),
-        Value::Sequence(values) => format!("[{}]", values.iter().map(plain).collect::<Vec<_>>().join(", ")),
+        Value::Sequence(values) => format!("[{}]", values.iter().map(one_line).collect::<Vec<_>>().join(", ")),
         value => serde_yaml::to_string(value).unwrap_or_default().trim_end().to_owned(),
     }
 }

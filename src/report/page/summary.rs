@@ -1,14 +1,15 @@
-//! The five answers at the top: did it learn, how sure is that, where does it fail, did memory hold, what was left out.
+//! The summary: five questions about the run with their answers.
 
 use maud::{Markup, html};
 
-use super::log::What;
 use super::run::Run;
-use super::words::{bytes, interval, number, percent, plural};
 use crate::metrics::Confusion;
-use crate::report::{Assessment, OWN_TEST, Report, Status, Unit};
+use crate::report::evaluation_report::{BootstrapUnit, DatasetReport, TEST_SET};
+use crate::report::log_reader::EventKind;
+use crate::report::number_format::{bytes, interval, number, percent, plural};
+use crate::report::run_report::{Report, Status};
 
-/// Readers of a page should see at once how an answer is to be taken.
+/// The colour of an answer: whether it is good news.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 enum Tone {
     Good,
@@ -28,7 +29,7 @@ impl Tone {
     }
 }
 
-/// One answer: the words that matter, and lines with the reasons.
+/// One answer: a short text, and lines with the reasons.
 struct Answer {
     question: &'static str,
     tone: Tone,
@@ -37,7 +38,7 @@ struct Answer {
 }
 
 pub fn summary(run: &Run) -> Markup {
-    let answers = [learned(run), sure(run), failing(run), memory(run), left_out(run)];
+    let answers = [learned(run), certainty(run), failures(run), memory(run), left_out(run)];
     html! {
         ul.answers {
             @for answer in &answers {
@@ -51,7 +52,7 @@ pub fn summary(run: &Run) -> Markup {
     }
 }
 
-/// How the run stands, as a coloured word.
+/// The status of the run as a coloured word.
 pub fn badge(run: &Run) -> Markup {
     let (tone, word) = match run.report.as_ref().map(|report| report.status) {
         Some(Status::Completed) => (Tone::Good, "completed"),
@@ -79,7 +80,7 @@ fn learned(run: &Run) -> Answer {
             best.epoch,
             number(best.validation.video_auc)
         ));
-        reasons.extend(memorises(run));
+        reasons.extend(overfitting(run));
     }
     if run.report.as_ref().is_some_and(|report| report.taken_back) {
         reasons.push("It diverged once, and was taken back to an earlier checkpoint.".into());
@@ -103,8 +104,8 @@ fn learned(run: &Run) -> Answer {
     Answer { question, tone, short, reasons }
 }
 
-/// Whether validation got worse while training got better.
-fn memorises(run: &Run) -> Option<String> {
+/// A note about overfitting: the validation loss rose while the training loss fell.
+fn overfitting(run: &Run) -> Option<String> {
     let epochs = &run.log.epochs;
     let lowest = epochs
         .iter()
@@ -121,15 +122,15 @@ fn memorises(run: &Run) -> Option<String> {
     })
 }
 
-fn sure(run: &Run) -> Answer {
+fn certainty(run: &Run) -> Answer {
     let question = "How sure is that?";
     let Some(test) = run.test() else {
         let short = "There is no test yet".to_owned();
         let reasons = vec!["Validation chose the best epoch, so its numbers flatter.".to_owned()];
         return Answer { question, tone: Tone::Open, short, reasons };
     };
-    let own = run.own_test();
-    let people = own.filter(|set| set.drawn_over.unit == Unit::Identities).map(|set| set.drawn_over.groups);
+    let own = run.test_report();
+    let people = own.filter(|set| set.drawn_over.unit == BootstrapUnit::Identities).map(|set| set.drawn_over.groups);
     let groups =
         people.map_or(String::new(), |groups| format!(", of {} that share no person", plural(groups, "group")));
     let mut reasons = vec![format!("{} were scored{groups}.", plural(test.videos, "test video"))];
@@ -156,10 +157,10 @@ fn sure(run: &Run) -> Answer {
     Answer { question, tone, short, reasons }
 }
 
-fn failing(run: &Run) -> Answer {
+fn failures(run: &Run) -> Answer {
     let question = "Where does it fail?";
-    let assessed = run.assessments.as_ref().map_or(&[][..], |all| all.sets.as_slice());
-    let Some(own) = run.own_test() else {
+    let sets = run.evaluation.as_ref().map_or(&[][..], |all| all.sets.as_slice());
+    let Some(own) = run.test_report() else {
         let mut reasons = Vec::new();
         if let Some(test) = run.test() {
             let share = |value: Option<f64>| value.map_or("–".to_owned(), percent);
@@ -171,14 +172,14 @@ fn failing(run: &Run) -> Answer {
         }
         return Answer { question, tone: Tone::Open, short: "Not looked at in detail yet".into(), reasons };
     };
-    let confusion = at_half(own);
+    let confusion = confusion_at_half(own);
     let mut reasons = Vec::new();
     let weakest = own.methods.iter().filter_map(|(name, metrics)| Some((name, metrics.video_auc?, metrics)));
     let weakest = weakest.min_by(|a, b| a.1.total_cmp(&b.1)).filter(|_| own.methods.len() > 1);
     if let Some((name, auc, metrics)) = weakest {
         reasons.push(format!("Hardest to tell: {name}, video AUC {auc:.3} ({}).", interval(metrics.video_auc_ci95)));
     }
-    for set in assessed.iter().filter(|set| set.name != OWN_TEST) {
+    for set in sets.iter().filter(|set| set.name != TEST_SET) {
         reasons.push(format!("On {}: video AUC {}.", set.name, number(set.overall.video_auc)));
     }
     let wrong = confusion.map(|confusion| (confusion.real_as_fake + confusion.fake_as_real, confusion));
@@ -196,16 +197,16 @@ fn failing(run: &Run) -> Answer {
     Answer { question, tone, short, reasons }
 }
 
-/// What 0.5 calls what.
-pub fn at_half(set: &Assessment) -> Option<Confusion> {
+/// The confusion matrix at threshold 0.5.
+pub fn confusion_at_half(set: &DatasetReport) -> Option<Confusion> {
     set.operating_points.iter().find(|point| point.name == "0.5").map(|point| point.confusion)
 }
 
 fn memory(run: &Run) -> Answer {
     let question = "Did memory hold?";
     let events = &run.log.events;
-    let ran_out = events.iter().filter(|event| matches!(event.what, What::OutOfMemory(_))).count();
-    let cleanups = events.iter().filter(|event| matches!(event.what, What::Cleanup(_))).count();
+    let ran_out = events.iter().filter(|event| matches!(event.kind, EventKind::OutOfMemory(_))).count();
+    let cleanups = events.iter().filter(|event| matches!(event.kind, EventKind::Cleanup(_))).count();
     let mut reasons = Vec::new();
     let summary = run.report.as_ref().map(|report| &report.memory);
     let peak = summary.and_then(|memory| memory.rss_peak_bytes);
@@ -237,11 +238,11 @@ fn left_out(run: &Run) -> Answer {
     let skipped = run.manifest.as_ref().map_or(0, |manifest| manifest.skipped.len());
     let all = run.manifest.as_ref().map_or(0, |manifest| manifest.videos.len());
     let mut reasons = Vec::new();
-    let unscored: usize = run.assessments.iter().flat_map(|all| &all.sets).map(|set| set.unreadable.len()).sum();
+    let unscored: usize = run.evaluation.iter().flat_map(|all| &all.sets).map(|set| set.unreadable.len()).sum();
     if unscored > 0 {
         reasons.push(format!("{} could not be scored.", plural(unscored, "test video")));
     }
-    let idle = run.log.events.iter().filter(|event| matches!(event.what, What::Skipped(_))).count();
+    let idle = run.log.events.iter().filter(|event| matches!(event.kind, EventKind::Skipped(_))).count();
     if idle > 0 {
         reasons.push(format!("{} moved no weight: numbers were not finite.", plural(idle, "step")));
     }

@@ -1,11 +1,11 @@
-//! How training went: curves over steps, and the epochs as a table.
+//! The section on training: curves over steps, and the epochs as a table.
 
 use maud::{Markup, html};
 
 use super::chart::{Chart, Mark, Series, Style};
-use super::log::{Epoch, Log, Step, What};
-use super::thin::smooth;
-use super::words::{digits, number, percent, seconds};
+use super::downsample::moving_average;
+use crate::report::log_reader::{Epoch, Event, EventKind, Log, Step};
+use crate::report::number_format::{digits, number, percent, seconds};
 
 /// The plots of a log.
 pub fn charts(log: &Log) -> Vec<Chart> {
@@ -18,7 +18,7 @@ pub fn charts(log: &Log) -> Vec<Chart> {
     };
     let span = (log.steps.len() as f64 / 30.0).clamp(5.0, 500.0).round();
     let averaged = |label: &str, colour, points: Vec<(f64, f64)>| {
-        let average = Series::new(label, colour, Style::Line, smooth(&points, span));
+        let average = Series::new(label, colour, Style::Line, moving_average(&points, span));
         [Series::new(format!("{label}, each step"), colour, Style::Faint, points), average]
     };
     let [each, average] = averaged("training loss", 1, at_steps(|step| step.loss));
@@ -54,12 +54,12 @@ pub fn charts(log: &Log) -> Vec<Chart> {
     plots.into_iter().flatten().map(|chart| chart.marks(marks())).collect()
 }
 
-/// Where the run was resumed or taken back.
+/// Marks where the run was resumed or rolled back.
 fn marks(log: &Log) -> Vec<Mark> {
     let mark = |step: u64, label: String| Mark { kind: "run", x: step as f64, y: None, label };
-    let of = |event: &super::log::Event| match &event.what {
-        What::Resumed(time) => Some(mark(event.step, format!("after step {}: resumed on {time}", event.step))),
-        What::TakenBack(back) => {
+    let of = |event: &Event| match &event.kind {
+        EventKind::Resumed(time) => Some(mark(event.step, format!("after step {}: resumed on {time}", event.step))),
+        EventKind::TakenBack(back) => {
             let lr = digits(back.lr_factor);
             Some(mark(back.to_step, format!("taken back from step {}, on with {lr} of the learning rate", event.step)))
         }

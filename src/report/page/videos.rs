@@ -1,20 +1,20 @@
-//! Which videos there were, on which side of the split, and which were left out.
+//! The section on videos: numbers by split, and skipped videos.
 
 use maud::{Markup, html};
 
 use super::run::Run;
-use super::words::plural;
 use crate::config::OnMiss;
 use crate::dataset::{Label, Manifest, SkippedVideo, Split};
+use crate::report::number_format::plural;
 
-/// Videos that a table names, at most.
-const MOST_ROWS: usize = 500;
+/// Most videos in a table.
+const MAX_ROWS: usize = 500;
 
 pub fn section(run: &Run) -> Markup {
     let Some(manifest) = &run.manifest else {
         return html! { p.empty { "There is no manifest.json in the run's folder." } };
     };
-    let unscored: Vec<_> = run.assessments.iter().flat_map(|all| &all.sets).flat_map(|set| &set.unreadable).collect();
+    let unscored: Vec<_> = run.evaluation.iter().flat_map(|all| &all.sets).flat_map(|set| &set.unreadable).collect();
     let skipped: Vec<_> = manifest.skipped.iter().collect();
     let faces = run.report.as_ref().and_then(|report| report.data.faces.as_ref()).filter(|faces| faces.missed > 0);
     html! {
@@ -29,7 +29,7 @@ pub fn section(run: &Run) -> Markup {
                     @if place > 0 { ", " } (method) " " (videos)
                 }
                 (if run.config.data.faces.on_miss == OnMiss::Skip { ". They were left out." } else { ". Their whole frames were used." }) }
-            details { summary { "Which" } ul { @for video in faces.missed_videos.iter().take(MOST_ROWS) { li { code { (video) } } } } }
+            details { summary { "Which" } ul { @for video in faces.missed_videos.iter().take(MAX_ROWS) { li { code { (video) } } } } }
         }
     }
 }
@@ -66,10 +66,10 @@ fn left_out(manifest: &Manifest, videos: &[&SkippedVideo]) -> Markup {
     html! {
         div.wide.tall tabindex="0" { table {
             thead { tr { th scope="col" { "video" } th.text scope="col" { "why" } } }
-            tbody { @for video in videos.iter().take(MOST_ROWS) {
+            tbody { @for video in videos.iter().take(MAX_ROWS) {
                 tr { th.name scope="row" { code { (name(video)) } } td.text.name { (video.reason) } }
             } }
         } }
-        @if videos.len() > MOST_ROWS { p.soft { "The first " (MOST_ROWS) " of " (videos.len()) "; all are in manifest.json." } }
+        @if videos.len() > MAX_ROWS { p.soft { "The first " (MAX_ROWS) " of " (videos.len()) "; all are in manifest.json." } }
     }
 }

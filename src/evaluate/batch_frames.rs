@@ -1,0 +1,58 @@
+//! The frames of a batch, and their conversion from bytes to images on the network's device.
+
+use std::ops::Range;
+
+use tch::{Device, Kind, Tensor};
+
+use crate::loader::HostBatch;
+use crate::memory::Cut;
+use crate::model::Detector;
+use crate::torch::Result;
+use crate::video::ClipSpec;
+
+/// The frames of a batch, counted through all of its clips.
+#[derive(Clone, Copy)]
+pub struct Frames<'a> {
+    /// Their bytes.
+    pub batch: &'a HostBatch,
+    /// Their shape.
+    pub spec: &'a ClipSpec,
+    /// Copy them through page-locked memory to a CUDA device.
+    pub pin_memory: bool,
+}
+
+impl Frames<'_> {
+    /// Number of clips: one per video, or several where the batch was read with longer clips.
+    #[must_use]
+    pub fn clips(&self) -> usize {
+        self.batch.frames_bthwc.len() / self.spec.clip_bytes()
+    }
+
+    /// The range of frames of some clips.
+    #[must_use]
+    pub fn of_clips(&self, clips: &Range<usize>) -> Range<usize> {
+        clips.start * self.spec.frames..clips.end * self.spec.frames
+    }
+
+    /// Normalised images `[N, 3, H, W]` on the detector's device. Pixels are transferred as bytes and converted to floats there;
+    /// with `cut.host_preprocessing` they are converted first.
+    ///
+    /// # Errors
+    /// Out of memory.
+    pub fn images(&self, detector: &Detector, frames: Range<usize>, cut: Cut) -> Result<Tensor> {
+        let device = if cut.host_preprocessing { Device::Cpu } else { detector.device() };
+        detector.images(&self.pixels(frames, device)?)
+    }
+
+    /// u8 RGB `[N, H, W, 3]` on `device`.
+    fn pixels(&self, frames: Range<usize>, device: Device) -> Result<Tensor> {
+        let frame_bytes = self.spec.clip_bytes() / self.spec.frames;
+        let bytes = &self.batch.frames_bthwc[frames.start * frame_bytes..frames.end * frame_bytes];
+        let shape = [frames.len(), self.spec.height, self.spec.width, 3].map(|size| size as i64);
+        let pixels_nhwc = Tensor::f_from_data_size(bytes, &shape, Kind::Uint8)?;
+        if self.pin_memory && device.is_cuda() {
+            return pixels_nhwc.f_pin_memory(device)?.f_to_device_(device, Kind::Uint8, true, false);
+        }
+        pixels_nhwc.f_to_device(device)
+    }
+}

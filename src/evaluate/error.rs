@@ -1,0 +1,18 @@
+//! The errors of an evaluation.
+
+use crate::dataset::DataError;
+use crate::memory::GuardError;
+
+/// Why a set of videos could not be scored.
+#[derive(Debug, thiserror::Error)]
+pub enum EvaluateError {
+    /// The user pressed Ctrl-C.
+    #[error("interrupted")]
+    Interrupted,
+    /// The network could not run.
+    #[error(transparent)]
+    Guard(#[from] GuardError<tch::TchError>),
+    /// Reading videos failed as a whole, not one of them.
+    #[error(transparent)]
+    Data(#[from] DataError),
+}

@@ -1,0 +1,81 @@
+//! The evaluation loop: forward passes only, for validation, the final test and `evaluate`.
+//!
+//! It has its own guard, so that memory running out here never shrinks training.
+
+use std::sync::atomic::{AtomicBool, Ordering};
+
+use super::batch_frames::Frames;
+use super::error::EvaluateError;
+use super::forward::Scoring;
+use super::pooling::Pooling;
+use super::scores::{ClipScore, Evaluation, VideoScore};
+use crate::dataset::{Label, sequential_plan};
+use crate::loader::Loader;
+use crate::memory::Guard;
+use crate::model::Detector;
+use crate::progress::Bar;
+use crate::video::ClipSpec;
+
+/// Why a video is skipped whose score is not finite: weights are not finite, or the number format overflows.
+const NOT_FINITE: &str = "the network gave no number for it";
+
+/// Scores videos: everything it needs but the network and the videos.
+pub struct Evaluator<'a> {
+    /// The source of clips.
+    pub loader: &'a Loader,
+    /// Splits batches where memory is short.
+    pub guard: &'a mut Guard,
+    /// Frees memory of the rest of the program after memory ran out.
+    pub relieve: &'a mut dyn FnMut(),
+    /// Clips per batch.
+    pub batch_size: usize,
+    /// Consecutive clips per video, which the loader returns as one long clip.
+    pub clips_a_video: usize,
+    /// Pools the scores of a video's clips.
+    pub pooling: Pooling,
+    /// Set when the user wants to stop.
+    pub stop: &'a AtomicBool,
+    /// Label of the progress bar.
+    pub label: &'a str,
+}
+
+impl Evaluator<'_> {
+    /// Scores `videos` (indices in the loader's manifest) with running statistics and without dropout.
+    ///
+    /// # Errors
+    /// Interrupted, or the network cannot run with even one clip. A video that cannot be read is no error: it is in
+    /// [`Evaluation::skipped`].
+    pub fn run(&mut self, detector: &Detector, videos: &[usize]) -> Result<Evaluation, EvaluateError> {
+        let mut evaluation = Evaluation::default();
+        let bar = Bar::new(self.label, videos.len() as u64, (videos.len() as u64).max(1));
+        let long_spec = self.loader.spec();
+        let spec = ClipSpec { frames: long_spec.frames / self.clips_a_video, ..*long_spec };
+        let videos_a_batch = (self.batch_size / self.clips_a_video).max(1);
+        let mut pass = self.loader.pass(sequential_plan(videos, videos_a_batch), None);
+        while let Some(batch) = pass.next_batch()? {
+            if self.stop.load(Ordering::Relaxed) {
+                return Err(EvaluateError::Interrupted);
+            }
+            let frames = Frames { batch: &batch, spec: &spec, pin_memory: false };
+            let mut scoring = Scoring { detector, frames, relieve: self.relieve };
+            let clips = self.guard.run(batch.labels.len() * self.clips_a_video, &mut scoring)?;
+            let of_videos = batch.videos.iter().zip(&batch.labels).zip(clips.chunks(self.clips_a_video));
+            for score in of_videos.map(|((video, label), clips)| self.pooled(*video, *label, clips)) {
+                match score.score.is_finite() {
+                    true => evaluation.videos.push(score),
+                    false => evaluation.skipped.push((score.video, NOT_FINITE.to_owned())),
+                }
+            }
+            self.guard.step_done();
+            bar.advance((batch.labels.len() + batch.skipped.len()) as u64, String::new);
+            evaluation.skipped.extend(batch.skipped);
+        }
+        Ok(evaluation)
+    }
+
+    fn pooled(&self, video: usize, label: Label, clips: &[ClipScore]) -> VideoScore {
+        let clip_scores: Vec<f64> = clips.iter().map(|clip| clip.score).collect();
+        let frame_scores = clips.iter().flat_map(|clip| clip.frame_scores.iter().copied()).collect();
+        VideoScore { video, label, score: self.pooling.pool(&clip_scores), clip_scores, frame_scores }
+    }
+}

@@ -1,0 +1,112 @@
+//! The forward passes of one batch: from frames to scores, cut as memory requires.
+
+use tch::{Device, Kind, Tensor};
+
+use super::batch_frames::Frames;
+use super::scores::ClipScore;
+use crate::memory::{Attempt, Cut};
+use crate::model::{Detector, Mode};
+use crate::torch::{self, Result as TorchResult};
+
+/// Scores the clips of one batch in a single forward pass, without a guard.
+///
+/// # Errors
+/// Out of memory, or libtorch failed otherwise.
+pub fn score_batch(detector: &Detector, frames: Frames) -> TorchResult<Vec<ClipScore>> {
+    let clips = frames.batch.labels.len();
+    Scoring { detector, frames, relieve: &mut || {} }.attempt(Cut::whole(clips))
+}
+
+/// The forward passes of one batch.
+pub(super) struct Scoring<'a> {
+    pub detector: &'a Detector,
+    pub frames: Frames<'a>,
+    /// Frees memory of the rest of the program after memory ran out.
+    pub relieve: &'a mut dyn FnMut(),
+}
+
+impl Attempt for Scoring<'_> {
+    type Output = Vec<ClipScore>;
+    type Error = tch::TchError;
+
+    /// The backbone sees each frame by itself, so cutting a clip along time changes no score.
+    fn attempt(&mut self, cut: Cut) -> TorchResult<Vec<ClipScore>> {
+        let _no_grad = tch::no_grad_guard();
+        let all = self.frames.clips();
+        let mut scores = Vec::with_capacity(all);
+        for clips in cut.micro_batches(all) {
+            let passes = cut.passes(self.frames.of_clips(&clips)).map(|pass| {
+                let images_nchw = self.frames.images(self.detector, pass, cut)?;
+                self.detector.features(&images_nchw, Mode::Evaluate)
+            });
+            let features_nf = Tensor::f_cat(&passes.collect::<TorchResult<Vec<_>>>()?, 0)?;
+            let features_btf = features_nf.f_view([clips.len() as i64, self.frames.spec.frames as i64, -1])?;
+            let logits = self.detector.logits(&features_btf, Mode::Evaluate)?;
+            let scores_b = probabilities(&logits.clips_b)?;
+            let scores_bt = probabilities(&logits.frames_bt)?;
+            let of_clips = scores_b.into_iter().zip(scores_bt.chunks(self.frames.spec.frames));
+            scores.extend(of_clips.map(|(score, of_frames)| ClipScore { score, frame_scores: of_frames.to_vec() }));
+        }
+        Ok(scores)
+    }
+
+    fn recover(&mut self, _next: Cut) -> TorchResult<()> {
+        (self.relieve)();
+        torch::release_cached_memory()
+    }
+}
+
+/// Sigmoid of logits of any shape, flattened.
+///
+/// # Errors
+/// Out of memory, or the device failed.
+pub fn probabilities(logits: &Tensor) -> TorchResult<Vec<f64>> {
+    let flat = logits.f_detach()?.f_to_kind(Kind::Double)?.f_sigmoid()?.f_to_device(Device::Cpu)?.f_flatten(0, -1)?;
+    Vec::<f64>::try_from(flat)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::config::{Backbone, Config};
+    use crate::dataset::Label;
+    use crate::loader::HostBatch;
+    use crate::torch::{Format, generator_lock};
+    use crate::video::ClipSpec;
+
+    /// Cutting a batch, or a clip along time, or making floats on the host, changes no score.
+    #[test]
+    fn every_cut_gives_the_same_scores() {
+        let _alone = generator_lock();
+        let mut config = Config::default();
+        (config.model.backbone, config.model.hidden_dim) = (Backbone::Resnet18, 16);
+        (config.data.max_frames, config.data.frame_size) = (5, [32, 32]);
+        tch::manual_seed(5);
+        let detector = Detector::new(&config.model, Device::Cpu, Format::F32, true).unwrap();
+        let spec = ClipSpec::of(&config.data);
+        let batch = HostBatch {
+            index: 0,
+            frames_bthwc: (0..3 * spec.clip_bytes()).map(|i| (i * 7919 % 251) as u8).collect(),
+            labels: vec![Label::Real, Label::Fake, Label::Real],
+            videos: vec![4, 7, 9],
+            skipped: vec![],
+        };
+        let mut scoring = Scoring {
+            detector: &detector,
+            frames: Frames { batch: &batch, spec: &spec, pin_memory: false },
+            relieve: &mut || {},
+        };
+        let whole = scoring.attempt(Cut::whole(3)).unwrap();
+        assert_eq!(whole.len(), 3);
+        let chunks = |frames: usize| Cut { chunk_frames: Some(frames), ..Cut::whole(1) };
+        let on_host = Cut { host_preprocessing: true, ..chunks(1) };
+        for cut in [Cut::whole(2), Cut::whole(1), chunks(2), chunks(1), on_host] {
+            for (score, expected) in scoring.attempt(cut).unwrap().iter().zip(&whole) {
+                assert_eq!(score.frame_scores.len(), 5);
+                assert!((score.score - expected.score).abs() < 1e-6, "{cut}");
+                let near = |(a, b): (&f64, &f64)| (a - b).abs() < 1e-6;
+                assert!(score.frame_scores.iter().zip(&expected.frame_scores).all(near), "{cut}");
+            }
+        }
+    }
+}

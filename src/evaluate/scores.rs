@@ -1,0 +1,54 @@
+//! The scores of videos and their clips.
+
+use crate::dataset::Label;
+use crate::metrics::{Metrics, ScoredVideos};
+
+/// The scores of one video.
+#[derive(Debug, Clone, PartialEq)]
+pub struct VideoScore {
+    /// Index in the manifest.
+    pub video: usize,
+    /// Its label.
+    pub label: Label,
+    /// Probability of fake, pooled over its clips.
+    pub score: f64,
+    /// Probability of fake of each clip, in temporal order.
+    pub clip_scores: Vec<f64>,
+    /// Probability of fake of each frame.
+    pub frame_scores: Vec<f64>,
+}
+
+/// The scores of one clip.
+#[derive(Debug, Clone, PartialEq)]
+pub struct ClipScore {
+    /// Probability of fake.
+    pub score: f64,
+    /// Probability of fake of each frame.
+    pub frame_scores: Vec<f64>,
+}
+
+/// The scores of a set of videos.
+#[derive(Debug, Clone, Default, PartialEq)]
+pub struct Evaluation {
+    /// Videos with a score, in the order of the request.
+    pub videos: Vec<VideoScore>,
+    /// Videos without a score: index and reason.
+    pub skipped: Vec<(usize, String)>,
+}
+
+impl Evaluation {
+    /// Frame and video metrics, without intervals.
+    #[must_use]
+    pub fn metrics(&self) -> Metrics {
+        scored_videos(&self.videos).metrics()
+    }
+}
+
+/// The scores of some videos, for computing metrics.
+pub fn scored_videos<'v>(videos: impl IntoIterator<Item = &'v VideoScore>) -> ScoredVideos {
+    let mut scored = ScoredVideos::default();
+    for video in videos {
+        scored.push(video.score, video.label == Label::Fake, &video.frame_scores, video.clip_scores.len());
+    }
+    scored
+}

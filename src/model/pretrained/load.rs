@@ -1,0 +1,110 @@
+//! Fills the backbone with the tensors of a file, by torchvision's names.
+
+use std::collections::HashMap;
+use std::path::Path;
+
+use super::error::PretrainedError;
+use super::weights_file::{StoredTensor, WeightsFile};
+use crate::model::parameters::{Parameter, Parameters};
+
+/// Prefixes to torchvision's names: of wrappers and training scripts, and `backbone.` of this program's own checkpoints.
+const PREFIXES: [&str; 5] = ["state_dict.", "model_state_dict.", "model.", "module.", "backbone."];
+/// How many names an error lists; the rest is counted.
+const MAX_LISTED: usize = 6;
+
+/// The result of loading: which tensors of a file were used.
+#[derive(Debug, PartialEq, Eq)]
+pub struct LoadedWeights {
+    /// Tensors of the backbone that were filled: all of them.
+    pub filled: usize,
+    /// Names in the file that the backbone has no tensor for: a classifier, or other parts.
+    pub left_out: Vec<String>,
+}
+
+impl std::fmt::Display for LoadedWeights {
+    fn fmt(&self, f: &mut std::fmt::Formatter) -> std::fmt::Result {
+        write!(f, "{} tensors", self.filled)?;
+        match self.left_out.as_slice() {
+            [] => Ok(()),
+            names => write!(f, "; left out, as the backbone has no place for them: {}", listed(names)),
+        }
+    }
+}
+
+/// Fills the backbone with the tensors of a file, of any element type. The file must hold every tensor of the backbone in its
+/// shape; otherwise nothing is changed.
+///
+/// # Errors
+/// See [`PretrainedError`].
+pub fn load_pretrained(path: &Path, parameters: &Parameters) -> Result<LoadedWeights, PretrainedError> {
+    let file = WeightsFile::open(path)?;
+    let (matches, left_out) = match_names(path, &file, parameters)?;
+    let mut values = Vec::with_capacity(matches.len());
+    for (parameter, stored) in &matches {
+        let tensor = file.read(stored)?.f_to_kind(parameter.tensor.kind())?;
+        if tensor.f_isfinite()?.f_all()?.f_int64_value(&[])? == 0 {
+            return Err(PretrainedError::invalid(path, format!("`{}` has numbers that are not finite", stored.name)));
+        }
+        values.push(tensor);
+    }
+    let _no_grad = tch::no_grad_guard();
+    for ((parameter, _), values) in matches.iter().zip(&values) {
+        parameter.tensor.shallow_clone().f_copy_(values)?;
+    }
+    Ok(LoadedWeights { filled: matches.len(), left_out })
+}
+
+/// Each tensor of the backbone with its tensor in the file, and the names in the file that match none.
+type Matches<'a> = (Vec<(&'a Parameter, &'a StoredTensor)>, Vec<String>);
+
+fn match_names<'a>(
+    path: &Path,
+    file: &'a WeightsFile,
+    parameters: &'a Parameters,
+) -> Result<Matches<'a>, PretrainedError> {
+    let mut by_name = HashMap::new();
+    for stored in &file.tensors {
+        let name = torchvision_name(&stored.name);
+        if let Some(other) = by_name.insert(name, stored) {
+            let problem = format!("both `{}` and `{}` could be `{name}`", other.name, stored.name);
+            return Err(PretrainedError::invalid(path, problem));
+        }
+    }
+    let (mut matches, mut missing) = (Vec::new(), Vec::new());
+    for parameter in parameters.iter() {
+        let Some(name) = parameter.name.strip_prefix("backbone.") else { continue };
+        match by_name.remove(name) {
+            Some(stored) if stored.size == parameter.tensor.size() => matches.push((parameter, stored)),
+            Some(stored) => {
+                let (found, wanted) = (&stored.size, parameter.tensor.size());
+                return Err(PretrainedError::unfit(path, format!("`{}` is {found:?}, not {wanted:?}", stored.name)));
+            }
+            None => missing.push(name.to_owned()),
+        }
+    }
+    if !missing.is_empty() {
+        return Err(PretrainedError::unfit(path, format!("it does not have {}", listed(&missing))));
+    }
+    // Counters of PyTorch's batch norm, which only a batch norm without momentum uses.
+    let is_counter = |stored: &&StoredTensor| stored.name.ends_with("num_batches_tracked");
+    let mut left_out: Vec<_> =
+        by_name.into_values().filter(|stored| !is_counter(stored)).map(|stored| stored.name.clone()).collect();
+    left_out.sort();
+    Ok((matches, left_out))
+}
+
+pub(super) fn torchvision_name(mut name: &str) -> &str {
+    while let Some(rest) = PREFIXES.iter().find_map(|prefix| name.strip_prefix(prefix)) {
+        name = rest;
+    }
+    name
+}
+
+fn listed(names: &[String]) -> String {
+    let shown =
+        names[..names.len().min(MAX_LISTED)].iter().map(|name| format!("`{name}`")).collect::<Vec<_>>().join(", ");
+    match names.len().saturating_sub(MAX_LISTED) {
+        0 => shown,
+        more => format!("{shown} and {more} more"),
+    }
+}

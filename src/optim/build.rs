@@ -1,0 +1,20 @@
+//! Builds the optimizer that the configuration names.
+
+use super::adam::Adam;
+use super::groups::ParameterGroups;
+use super::optimizer::Optimizer;
+use super::sgd::Sgd;
+use crate::config::OptimizerChoice;
+use crate::torch::Result;
+
+/// The optimizer that the configuration names. Its state is allocated here, so that no step needs new memory for it.
+///
+/// # Errors
+/// No memory for the state.
+pub fn optimizer(choice: OptimizerChoice, parameters: ParameterGroups) -> Result<Box<dyn Optimizer>> {
+    Ok(match choice {
+        OptimizerChoice::Adamw => Box::new(Adam::new(parameters, true)?),
+        OptimizerChoice::Adam => Box::new(Adam::new(parameters, false)?),
+        OptimizerChoice::Sgd => Box::new(Sgd::new(parameters)?),
+    })
+}

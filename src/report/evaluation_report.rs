@@ -1,0 +1,109 @@
+//! `evaluation.json`: the evaluation of a detector on one or more data sets, for people, programs and the run's page.
+
+use std::collections::BTreeMap;
+use std::path::{Path, PathBuf};
+use std::{fs, io};
+
+use serde::{Deserialize, Serialize};
+
+use crate::dataset::{Label, SkippedVideo};
+use crate::metrics::{Calibration, CurvePoint, Metrics, OperatingPoint};
+
+/// The evaluation of a detector on some data sets.
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+pub struct EvaluationReport {
+    /// The checkpoint's folder.
+    pub checkpoint: String,
+    /// Temperature for calibrated probabilities, fitted on the validation videos.
+    #[serde(skip_serializing_if = "Option::is_none", default)]
+    pub temperature: Option<f64>,
+    /// One report per data set, in the order of the request.
+    pub sets: Vec<DatasetReport>,
+}
+
+/// The name of a run's own test set.
+pub const TEST_SET: &str = "test";
+
+/// The evaluation on one data set. Keys may be added, not renamed.
+#[derive(Debug, Clone, Default, PartialEq, Serialize, Deserialize)]
+pub struct DatasetReport {
+    /// The set's name.
+    pub name: String,
+    /// Metrics of all videos.
+    pub overall: Metrics,
+    /// What the bootstrap resampled for the intervals.
+    #[serde(default)]
+    pub drawn_over: BootstrapGroups,
+    /// Metrics of each method's fakes against all reals.
+    pub methods: BTreeMap<String, Metrics>,
+    /// Metrics of the videos of each compression, where there are several.
+    #[serde(default)]
+    pub compressions: BTreeMap<String, Metrics>,
+    /// Points of the ROC and precision-recall curves.
+    #[serde(default)]
+    pub curve: Vec<CurvePoint>,
+    /// Thresholds with their rates and counts.
+    #[serde(default)]
+    pub operating_points: Vec<OperatingPoint>,
+    /// Calibration of the scores; absent without scores.
+    #[serde(skip_serializing_if = "Option::is_none", default)]
+    pub calibration: Option<Calibration>,
+    /// Misclassified videos at 0.5, the most confident first.
+    #[serde(default)]
+    pub mistakes: Vec<Mistake>,
+    /// Videos without a score, with the reason.
+    pub unreadable: Vec<SkippedVideo>,
+}
+
+/// The groups that the bootstrap draws with replacement.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq, Serialize, Deserialize)]
+pub struct BootstrapGroups {
+    /// What makes a group.
+    pub unit: BootstrapUnit,
+    /// Number of groups.
+    pub groups: usize,
+}
+
+/// What makes a group of the bootstrap.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case")]
+pub enum BootstrapUnit {
+    /// All videos that share a person.
+    Identities,
+    /// A single video.
+    #[default]
+    Videos,
+}
+
+/// A video that is misclassified at 0.5.
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+pub struct Mistake {
+    /// Its path, for display.
+    pub video: String,
+    /// Its label.
+    pub label: Label,
+    /// Its forgery method.
+    #[serde(skip_serializing_if = "Option::is_none", default)]
+    pub method: Option<String>,
+    /// Probability of fake.
+    pub score: f64,
+    /// Path of a picture of one frame, relative to the folder of `evaluation.json`.
+    #[serde(skip_serializing_if = "Option::is_none", default)]
+    pub picture: Option<PathBuf>,
+}
+
+impl EvaluationReport {
+    /// The report on the run's own test set, where there is one.
+    #[must_use]
+    pub fn test_set(&self) -> Option<&DatasetReport> {
+        self.sets.iter().find(|set| set.name == TEST_SET)
+    }
+
+    /// Reads an `evaluation.json`.
+    ///
+    /// # Errors
+    /// The file does not exist, or has other contents.
+    pub fn load(path: &Path) -> io::Result<Self> {
+        Ok(serde_json::from_slice(&fs::read(path)?)?)
+    }
+}
