@@ -1,30 +1,38 @@
 //! Deepfake-detection training that does not run out of memory.
 //!
-//! This page is the map of the house. Imports point down only; `tests/architecture.rs` fails on one that does not.
+//! This page is the map of the house. Imports point down only, between rooms and between files: no two files import each
+//! other, over however many others. `tests/architecture.rs` fails where that does not hold.
 //!
-//! | floor | room | what it is for |
-//! | --- | --- | --- |
-//! | 4 | [`cli`] | clap definitions, one file a subcommand; `main.rs` is the door |
-//! | 3 | [`train`] | the fit loop, one optimizer step, checkpoints |
-//! | 2 | [`report`] | what a run writes for people and programs: JSON lines, CSV, TensorBoard's events, the final report |
-//! | 2 | [`evaluate`] | the one forward-only loop that validation, testing and `evaluate` share |
-//! | 2 | [`explain`] | where a detector looked: Grad-CAM over the frames of a clip |
-//! | 2 | [`export`] | a trained network as a file for other programs: safetensors, TorchScript, ONNX |
-//! | 2 | [`demo`] | a small H.264 data set, made from nothing or from real videos |
-//! | 1 | [`data`] | data sets and their layouts, split, decoding, faces, clip cache, loader, augmentation; bytes, no tensors but in the face detector |
-//! | 1 | [`model`] | layers, ResNet and its pretrained weights, the temporal head, the whole detector |
-//! | 1 | [`optim`] | losses, optimizers, learning-rate schedules, loss scaling, the average of the weights |
-//! | 1 | [`memory`] | readings of host and GPU, the out-of-memory guard, predicted peak, advice |
-//! | 0 | [`config`] | every knob: schema, reading, checks |
-//! | 0 | [`drawing`] | rectangles and text on pictures |
-//! | 0 | [`files`] | files that are there whole or not at all |
-//! | 0 | [`metrics`] | pure functions of scores and labels |
-//! | 0 | [`onnx`] | the part of the ONNX format that is read and written here |
-//! | 0 | [`progress`] | bars on a terminal, plain lines elsewhere |
-//! | 0 | [`torch`] | what tch lacks; the only room with `unsafe`, but for one file on FFmpeg in `data` |
+//! | floor | room | what it is for | what it must not know |
+//! | --- | --- | --- | --- |
+//! | 6 | [`cli`] | arguments in, calls of the library, text and exit codes out; one file a subcommand; `main.rs` is the door | how anything is done |
+//! | 5 | [`run`] | what a user of the library calls: prepare a run from a configuration, train, test and resume it; a trained detector that scores videos | terminals |
+//! | 4 | [`train`] | the fit loop, one optimizer step under the memory guard, checkpoints | files of videos, pages |
+//! | 3 | [`report`] | what a run writes for people and programs: JSON lines, CSV, TensorBoard's events, tables, the page, contact sheets | how results come about |
+//! | 3 | [`evaluate`] | the forward-only loop that validation, testing and `evaluate` share | training |
+//! | 3 | [`explain`] | where a detector looked: Grad-CAM over the frames of a clip | videos, labels |
+//! | 3 | [`export`] | a trained network as a file for other programs: safetensors, TorchScript, ONNX | runs |
+//! | 3 | [`demo`] | a small H.264 data set, made from nothing or from real videos | training |
+//! | 2 | [`loader`] | batches in the order of a plan, decoded ahead by threads within a budget of host memory | tensors, what is in a video |
+//! | 2 | [`clip`] | from the record of a video to its clip: cache, augmentation, self-blending | batches, order |
+//! | 2 | [`face`] | find the face of a clip, follow it, cut it out | labels, caches |
+//! | 2 | [`video`] | the wanted frames of a file, bit for bit those of a full decode | faces, labels |
+//! | 2 | [`dataset`] | which videos there are, who is in them, which of them train, validate and test | pixels |
+//! | 1 | [`model`] | layers, ResNet and its pretrained weights, the head over frames, the whole detector | videos, optimizers |
+//! | 1 | [`optim`] | losses, optimizers, learning-rate schedules, loss scaling, the average of the weights | the network |
+//! | 1 | [`memory`] | readings of host and GPU, the out-of-memory guard, predicted peak of a step, advice on what fits | the trainer, the cache: it takes callbacks |
+//! | 0 | [`config`] | every key: schema, reading, checks | all else |
+//! | 0 | [`drawing`] | rectangles and text on pictures | all else |
+//! | 0 | [`files`] | files that are there whole or not at all | all else |
+//! | 0 | [`metrics`] | pure functions of scores and labels | all else |
+//! | 0 | [`onnx`] | the part of the ONNX format that is read and written here | all else |
+//! | 0 | [`progress`] | bars on a terminal, plain lines elsewhere | all else |
+//! | 0 | [`torch`] | what tch lacks; the only room with `unsafe`, but for `video/hardware.rs` | all else |
+//!
+//! The rooms of floor 2 are the way of a clip, from `dataset` up to `loader`: each knows those below it in this table.
 //!
 //! # The data path
-//! YAML becomes one checked [`config::Config`]. A folder becomes a sorted [`dataset::Manifest`], split by identity.
+//! YAML becomes one checked [`config::Config`]. A folder becomes a sorted [`dataset::Manifest`], split by people.
 //! Worker threads turn a video into T resized RGB frames, through the cache, and a bounded queue hands out
 //! [`loader::HostBatch`]es in an order that the seed alone decides. The trainer's thread makes tensors of them; the guard
 //! cuts a batch into micro-batches, and smaller ones when memory runs out; gradients add up to those of the whole

@@ -1,19 +1,26 @@
-//! Imports point down: the floors of `src/lib.rs` hold, and `unsafe` stays in its room.
+//! The house stays as `src/lib.rs` draws it: imports point down, no two files import each other, rooms and files stay
+//! small, and `unsafe` and tensors stay in their rooms.
 #![expect(clippy::unwrap_used, reason = "helpers of tests may panic too")]
 
-use std::path::{Path, PathBuf};
+mod architecture_support;
+
+use architecture_support::{Module, Source, sources};
 
 /// Rooms by floor, as in the table of `src/lib.rs`.
 const FLOORS: &[(&str, u8)] = &[
-    ("main", 4),
-    ("cli", 4),
-    ("train", 3),
-    ("demo", 2),
-    ("evaluate", 2),
-    ("explain", 2),
-    ("export", 2),
-    ("report", 2),
-    ("data", 1),
+    ("cli", 6),
+    ("run", 5),
+    ("train", 4),
+    ("demo", 3),
+    ("evaluate", 3),
+    ("explain", 3),
+    ("export", 3),
+    ("report", 3),
+    ("loader", 2),
+    ("clip", 2),
+    ("face", 2),
+    ("video", 2),
+    ("dataset", 2),
     ("memory", 1),
     ("model", 1),
     ("optim", 1),
@@ -26,65 +33,72 @@ const FLOORS: &[(&str, u8)] = &[
     ("torch", 0),
 ];
 
+/// The way of a clip: each of these rooms knows those before it.
+const CLIP_PATH: &[&str] = &["dataset", "video", "face", "clip", "loader"];
+
 /// Rooms of the same floor that may see each other: log lines take their level, and libtorch its number format, from
 /// the configuration.
 const NEIGHBOURS: &[(&str, &str)] = &[("progress", "config"), ("torch", "config")];
+
+/// Lines of a room, and of a file with its tests, at most.
+const ROOM_LINES: usize = 5_000;
+const FILE_LINES: usize = 500;
 
 fn floor(room: &str) -> u8 {
     FLOORS.iter().find(|(name, _)| *name == room).unwrap_or_else(|| panic!("`{room}` has no floor")).1
 }
 
-fn sources() -> Vec<(String, PathBuf, String)> {
-    fn walk(folder: &Path, files: &mut Vec<PathBuf>) {
-        for entry in std::fs::read_dir(folder).unwrap() {
-            let path = entry.unwrap().path();
-            if path.is_dir() {
-                walk(&path, files);
-            } else if path.extension().is_some_and(|extension| extension == "rs") {
-                files.push(path);
-            }
-        }
-    }
-    let root = Path::new(env!("CARGO_MANIFEST_DIR")).join("src");
-    let mut files = Vec::new();
-    walk(&root, &mut files);
-    let room = |path: &Path| {
-        let first = path.strip_prefix(&root).unwrap().components().next().unwrap();
-        first.as_os_str().to_str().unwrap().trim_end_matches(".rs").to_owned()
-    };
-    files.into_iter().map(|path| (room(&path), path.clone(), std::fs::read_to_string(&path).unwrap())).collect()
-}
-
-/// The rooms that a file names after `crate::`. Unit tests may look around: the data room's use the demo's videos.
-fn imports(text: &str) -> impl Iterator<Item = &str> {
-    text.split("#[cfg(test)]\nmod tests").next().unwrap_or_default().split("crate::").skip(1).map(|rest| {
-        let end = rest.find(|c: char| !c.is_ascii_alphanumeric() && c != '_').unwrap_or(rest.len());
-        &rest[..end]
-    })
+fn may_use(room: &str, other: &str) -> bool {
+    let place = |room| CLIP_PATH.iter().position(|name| *name == room);
+    let before = place(other).zip(place(room)).is_some_and(|(other, room)| other < room);
+    room == other || floor(other) < floor(room) || before || NEIGHBOURS.contains(&(room, other))
 }
 
 #[test]
 fn imports_point_down() {
+    let sources = sources();
     let mut checked = 0;
-    for (room, path, text) in sources() {
-        if room == "lib" {
-            continue;
-        }
-        for import in imports(&text) {
-            assert!(!import.is_empty(), "{}: import one room a line, not crate::{{..}}", path.display());
-            let down = floor(import) < floor(&room);
-            let neighbour = NEIGHBOURS.contains(&(room.as_str(), import));
-            assert!(room == import || down || neighbour, "{}: `{room}` uses `{import}`", path.display());
+    for module in sources.files.keys().filter(|module| !module.is_empty()) {
+        for import in sources.imports(module).iter().filter(|import| !import.is_empty()) {
+            let path = sources.files[module].path.display();
+            assert!(may_use(&module[0], &import[0]), "{path}: `{}` uses `{}`", module[0], import.join("::"));
             checked += 1;
         }
     }
-    assert!(checked > 50, "only {checked} imports were found: is the test reading the right files?");
+    assert!(checked > 500, "only {checked} imports were found: is the test reading the right files?");
+}
+
+#[test]
+fn no_file_leads_back_to_itself() {
+    let circles = sources().circles();
+    let names = circles.iter().map(|circle| circle.iter().map(|module| module.join("/")).collect::<Vec<_>>());
+    assert!(circles.is_empty(), "these files import each other: {:#?}", names.collect::<Vec<_>>());
+}
+
+#[test]
+fn rooms_and_files_stay_small() {
+    let lines = |source: &Source| source.whole.lines().count();
+    let sources = sources().files;
+    for (name, _) in FLOORS {
+        let room = sources.iter().filter(|(module, _)| module.first().is_some_and(|room| room == name));
+        let total: usize = room.map(|(_, source)| lines(source)).sum();
+        assert!((1..=ROOM_LINES).contains(&total), "`{name}` has {total} lines");
+    }
+    for (module, source) in &sources {
+        // Tests that stand beside their file count with it.
+        let tests =
+            |other: &Module| other.starts_with(module) && other[module.len()..].first().is_some_and(|t| t == "tests");
+        let is_folder = source.path.ends_with("mod.rs");
+        let beside = sources.iter().filter(|(other, _)| !is_folder && tests(other)).map(|(_, source)| lines(source));
+        let total = lines(source) + beside.sum::<usize>();
+        assert!(total <= FILE_LINES, "{} has {total} lines with its tests", source.path.display());
+    }
 }
 
 #[test]
 fn every_room_is_on_the_map() {
-    let map = std::fs::read_to_string(Path::new(env!("CARGO_MANIFEST_DIR")).join("src/lib.rs")).unwrap();
-    for (room, floor) in FLOORS.iter().filter(|(room, _)| *room != "main") {
+    let map = &sources().files[&Module::new()].whole;
+    for (room, floor) in FLOORS {
         assert!(
             map.contains(&format!("//! | {floor} | [`{room}`]")),
             "src/lib.rs does not have `{room}` on floor {floor}"
@@ -96,18 +110,21 @@ fn every_room_is_on_the_map() {
 fn unsafe_code_stays_in_the_torch_room_and_one_file_about_ffmpeg() {
     let has_unsafe =
         |text: &str| text.lines().any(|line| !line.trim_start().starts_with("//") && line.contains("unsafe "));
-    for (room, path, text) in sources() {
-        let allowed = room == "torch" || path.ends_with("src/data/decode/hardware.rs");
-        assert!(allowed || !has_unsafe(&text), "{}: unsafe code", path.display());
+    let sources = sources().files;
+    for (module, source) in &sources {
+        let allowed = module.first().is_some_and(|room| room == "torch") || source.path.ends_with("video/hardware.rs");
+        assert!(allowed || !has_unsafe(&source.whole), "{}: unsafe code", source.path.display());
     }
-    assert!(sources().iter().any(|(room, _, text)| room == "torch" && has_unsafe(text)));
+    assert!(sources.values().any(|source| has_unsafe(&source.whole)));
 }
 
 #[test]
-fn data_knows_no_tensors_but_for_the_face_detector() {
-    for (room, path, text) in sources() {
-        let detector = path.ends_with("data/face/centerface.rs");
-        let names_tch = text.match_indices("tch::").any(|(at, _)| !text[..at].ends_with(char::is_alphanumeric));
-        assert!(room != "data" || detector || !names_tch, "{}: tch in the data room", path.display());
+fn the_way_of_a_clip_knows_no_tensors_but_for_the_face_detector() {
+    for (module, source) in sources().files {
+        let room = module.first().map_or("", String::as_str);
+        let detector = source.path.ends_with("face/centerface.rs");
+        let names_tch =
+            source.whole.match_indices("tch::").any(|(at, _)| !source.whole[..at].ends_with(char::is_alphanumeric));
+        assert!(!CLIP_PATH.contains(&room) || detector || !names_tch, "{}: tensors", source.path.display());
     }
 }
