@@ -59,6 +59,7 @@ pub mod onnx;
 pub mod optim;
 pub mod progress;
 pub mod report;
+pub mod run;
 pub mod torch;
 pub mod train;
 pub mod video;
