@@ -1,6 +1,6 @@
 //! Runs and trained detectors: what a user of the library calls, and what the command line is made of.
 //!
-//! [`prepare`] makes a [`PreparedRun`] of a configuration and [`resume`] one of a run's folder; [`train`] trains and tests
+//! [`prepare()`] makes a [`PreparedRun`] of a configuration and [`resume()`] one of a run's folder; [`train()`] trains and tests
 //! it, and leaves its report. A [`TrainedDetector`] is opened from a [`StoredCheckpoint`]; it evaluates videos whose truth
 //! is known, and predicts those of others. Knows nothing of arguments and terminals; whoever calls may set the stop flag.
 
