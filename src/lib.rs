@@ -42,6 +42,35 @@
 //! `batch` is what the loader hands out, `micro_batch` what one forward pass sees, `clip` T frames of one video,
 //! `step` one optimizer update, `epoch` once through the training videos. Tensor names carry their shape
 //! (`frames_btchw`, `logits_b`), other numbers their unit (`_bytes`, `_secs`, `_ms`).
+//!
+//! # Training from a program
+//! [`run`] has what the command line is made of. The stop flag ends it early, with a checkpoint to resume from.
+//! ```no_run
+//! use std::{path::Path, sync::atomic::AtomicBool};
+//!
+//! use dfdetect::{config, run};
+//!
+//! let overrides = ["data.root=demo".to_owned()];
+//! let config = config::load(Path::new("configs/quick_demo.yaml"), &overrides)?.config;
+//! let finished = run::train(run::prepare(config)?, &AtomicBool::new(false))?;
+//! println!("{} of {}", finished.report, finished.folder.path().display());
+//! # Ok::<(), run::RunError>(())
+//! ```
+//!
+//! # Predicting from a program
+//! ```no_run
+//! use std::{path::Path, sync::atomic::AtomicBool};
+//!
+//! use dfdetect::run::{PredictionOptions, PredictionVideos, ScoringOptions, StoredCheckpoint, TrainedDetector};
+//!
+//! let stored = StoredCheckpoint::of_run(Path::new("runs/quick_demo-20260101-120000"))?;
+//! let detector = TrainedDetector::load(stored, &ScoringOptions::default())?;
+//! let videos = PredictionVideos::find(&["clip.mp4".into(), "folder".into()])?;
+//! for prediction in detector.predict(videos, &PredictionOptions::default(), &AtomicBool::new(false))? {
+//!     println!("{}: {:?}, {:?}", prediction.path, prediction.verdict, prediction.score);
+//! }
+//! # Ok::<(), dfdetect::run::RunError>(())
+//! ```
 
 // The example in the guide is compiled and run with the other documentation.
 #[cfg(doctest)]
@@ -67,6 +96,7 @@ pub mod onnx;
 pub mod optim;
 pub mod progress;
 pub mod report;
+pub mod run;
 pub mod torch;
 pub mod train;
 pub mod video;

@@ -6,7 +6,8 @@ use std::path::PathBuf;
 use anyhow::Result;
 use clap::{Args, Subcommand};
 
-use crate::config::{self, Config};
+use super::arguments::load_config_or_defaults;
+use crate::config::Config;
 
 const EXAMPLES: &str = "Examples:
   dfdetect config show --config configs/memory_optimized.yaml --set training.batch_size=4
@@ -38,14 +39,7 @@ enum ConfigCommand {
 pub(super) fn run(args: &ConfigArgs) -> Result<()> {
     match &args.command {
         ConfigCommand::Show { config: file, set } => {
-            let config = match file {
-                Some(file) => {
-                    let loaded = config::load(file, set)?;
-                    loaded.warnings.iter().for_each(|warning| tracing::warn!("{}: {warning}", file.display()));
-                    loaded.config
-                }
-                None => config::resolve(&Config::default(), set)?,
-            };
+            let config = load_config_or_defaults(file.as_deref(), set)?;
             write!(io::stdout(), "{}", serde_yaml::to_string(&config)?)?;
         }
         ConfigCommand::Schema => {

@@ -3,26 +3,22 @@
 use std::collections::{BTreeMap, BTreeSet};
 use std::io::{self, Write};
 use std::path::PathBuf;
-use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
-use std::sync::{Mutex, PoisonError};
-use std::thread;
 
 use anyhow::Result;
 use clap::{Args, Subcommand};
 use comfy_table::Table;
 use serde::Serialize;
 
+use super::arguments::{load_config_or_defaults, overrides_of, quoted_list};
 use super::extract::{self, ExtractArgs};
-use super::meminfo::{align_right, size};
-use super::pipeline::stop_flag;
-use super::preview;
-use super::{Interrupted, overrides_of, quoted_list};
-use crate::config::{self, Config, LayoutChoice};
-use crate::dataset::{DataError, Label, Manifest, Split, assign_splits, mend_splits, place_self_blends, scan_for};
-use crate::progress::{self, Bar};
+use super::stop::stop_flag;
+use super::text::{align_right, size};
+use crate::config::{Config, LayoutChoice};
+use crate::dataset::{DataSet, Label, Manifest, Split};
+use crate::progress;
 use crate::report::bordered_table;
-use crate::video::ClipSpec;
-use crate::video::{self, VideoInfo};
+use crate::run::{DataScan, draw_data_preview};
+use crate::video::VideoInfo;
 
 /// Arguments of `dfdetect data`.
 #[derive(Debug, Args)]
@@ -141,25 +137,13 @@ pub(super) fn run(args: &DataArgs) -> Result<()> {
 fn scan(args: &ScanArgs) -> Result<()> {
     let config = configured(args)?;
     progress::set_level(config.logging.level);
-    let self_blend = config.augmentation.self_blend;
-    let mut manifest = scan_for(&config.data, self_blend)?;
-    // The counts are worth seeing also where they are too few for a split.
-    let split_problem = match assign_splits(&mut manifest, &config.data, config.seed) {
-        Err(DataError::Unusable { problem, .. }) => Some(problem),
-        other => other.map(|()| None)?,
-    };
-    place_self_blends(&mut manifest, self_blend);
+    let mut found = DataScan::find(&config)?;
     let stop = stop_flag()?;
-    let infos = probe_all(&mut manifest, &ClipSpec::of(&config.data), &stop);
-    if stop.load(Ordering::Relaxed) {
-        return Err(Interrupted(None).into());
-    }
-    if split_problem.is_none() {
-        mend_splits(&mut manifest, &config.data, config.seed);
-    }
+    found.probe(&config, &stop)?;
+    let DataScan { mut manifest, infos, split_problem } = found;
     let mut scan = summarise(&manifest, &infos, split_problem);
     if let Some(path) = &args.preview {
-        preview::draw(&config, &mut manifest, path, &stop)?;
+        draw_data_preview(&config, &mut manifest, path, &stop)?;
         scan.preview = Some(path.clone());
     }
     let text = if args.json { serde_json::to_string_pretty(&scan)? + "\n" } else { render(&scan) };
@@ -173,57 +157,11 @@ fn configured(args: &ScanArgs) -> Result<Config> {
     let no_tests = roots.as_ref().map(|_| "[]".to_owned());
     let flags = [("data.root", roots), ("data.test_roots", no_tests), ("data.layout", args.layout.clone())];
     let overrides = overrides_of(&args.set, &flags);
-    match &args.config {
-        Some(file) => {
-            let loaded = config::load(file, &overrides)?;
-            loaded.warnings.iter().for_each(|warning| tracing::warn!("{}: {warning}", file.display()));
-            Ok(loaded.config)
-        }
-        None => Ok(config::resolve(&Config::default(), &overrides)?),
-    }
-}
-
-/// Looks at every video on all cores, and marks those that cannot be used.
-fn probe_all(manifest: &mut Manifest, spec: &ClipSpec, stop: &AtomicBool) -> Vec<Option<VideoInfo>> {
-    let total = manifest.videos.len();
-    let threads = thread::available_parallelism().map_or(1, usize::from).min(total.max(1));
-    let bar = Bar::new("scan", total as u64, (total as u64).div_ceil(4));
-    let next = AtomicUsize::new(0);
-    let results = Mutex::new(Vec::with_capacity(total));
-    let shared = &*manifest;
-    let work = || {
-        while !stop.load(Ordering::Relaxed) {
-            let video = next.fetch_add(1, Ordering::Relaxed);
-            if video >= total {
-                return;
-            }
-            let result = video::probe(&shared.footage(video), spec);
-            let mut results = results.lock().unwrap_or_else(PoisonError::into_inner);
-            results.push((video, result));
-            bar.advance(1, String::new);
-        }
-    };
-    thread::scope(|scope| {
-        (1..threads).for_each(|_| drop(scope.spawn(work)));
-        work();
-    });
-    let mut infos = vec![None; total];
-    let mut unusable = Vec::new();
-    let mut results = results.into_inner().unwrap_or_else(PoisonError::into_inner);
-    results.sort_unstable_by_key(|(video, _)| *video);
-    for (video, result) in results {
-        match result {
-            Ok(info) => infos[video] = Some(info),
-            Err(DataError::Video { reason, .. }) => unusable.push((video, reason)),
-            Err(other) => unusable.push((video, other.to_string())),
-        }
-    }
-    manifest.mark_unusable(unusable);
-    infos
+    Ok(load_config_or_defaults(args.config.as_deref(), &overrides)?)
 }
 
 fn summarise(manifest: &Manifest, infos: &[Option<VideoInfo>], split_problem: Option<String>) -> Scan {
-    let set_row = |set: &crate::dataset::DataSet| SetRow {
+    let set_row = |set: &DataSet| SetRow {
         root: set.root.clone(),
         layout: set.layout,
         recognised: set.recognised.clone(),

@@ -7,11 +7,11 @@ use anyhow::Result;
 use bytesize::ByteSize;
 use clap::Args;
 
-use super::Interrupted;
-use super::pipeline::stop_flag;
+use super::stop::stop_flag;
 use crate::demo::{self, DemoError, Made, PEOPLE_SHARED, Summary};
 use crate::face::CenterFace;
 use crate::report::bordered_table;
+use crate::run::RunError;
 
 const EXAMPLES: &str = "Examples:
   dfdetect demo-data --output demo                        160 videos, under a minute
@@ -43,7 +43,7 @@ pub struct DemoDataArgs {
 pub(super) fn run(args: &DemoDataArgs) -> Result<()> {
     let summary = match make(args) {
         Err(error) if matches!(error.downcast_ref(), Some(DemoError::Interrupted)) => {
-            return Err(Interrupted(None).into());
+            return Err(RunError::Interrupted { hint: None }.into());
         }
         made => made?,
     };

@@ -4,18 +4,15 @@ use std::fs;
 use std::io::{self, Write};
 use std::path::PathBuf;
 
-use anyhow::{Context, Result};
+use anyhow::Result;
 use bytesize::ByteSize;
 use clap::Args;
-use tch::Device;
 
-use super::cannot_write;
-use super::scoring::Trained;
-use crate::export::{self, ExportMetadata, Format, OUTPUTS};
+use super::trained_args::TrainedArgs;
+use crate::export::{Format, OUTPUTS};
 use crate::files;
-use crate::model::Detector;
 use crate::progress;
-use crate::torch;
+use crate::run::{ExportedDetector, cannot_write};
 
 const EXAMPLES: &str = "Examples:
   dfdetect export --run runs/quick_demo-20260101-120000 --format onnx
@@ -26,7 +23,7 @@ const EXAMPLES: &str = "Examples:
 #[command(after_help = EXAMPLES)]
 pub struct ExportArgs {
     #[command(flatten)]
-    trained: Trained,
+    trained: TrainedArgs,
     /// What kind of file
     #[arg(short, long, value_name = "FORMAT")]
     format: Format,
@@ -49,24 +46,17 @@ pub(super) fn run(args: &ExportArgs) -> Result<()> {
     if !args.force && output.exists() {
         return Err(Exists(output).into());
     }
-    let (folder, checkpoint) = args.trained.open()?;
-    progress::set_level(checkpoint.config.logging.level);
-    tracing::info!("checkpoint: {}", folder.display());
-    let model = &checkpoint.config.model;
-    let detector =
-        Detector::new(model, Device::Cpu, torch::Format::F32, false).context("the network cannot be built")?;
-    checkpoint.load_tested(detector.parameters())?;
-    let state = checkpoint.state().inspect_err(|error| tracing::warn!("the file has no temperature: {error}")).ok();
-    let temperature = state.as_ref().and_then(|state| state.temperature());
-    let facts = ExportMetadata::of(&checkpoint.config, temperature, state.and_then(|state| state.shows_faces));
-    let file = export::serialize(&detector, &facts, args.format)?;
+    let stored = args.trained.open()?;
+    progress::set_level(stored.checkpoint.config.logging.level);
+    tracing::info!("checkpoint: {}", stored.folder.display());
+    let ExportedDetector { bytes, facts } = stored.export(args.format)?;
     if let Some(parent) = output.parent() {
-        fs::create_dir_all(parent).with_context(|| cannot_write(parent))?;
+        fs::create_dir_all(parent).map_err(cannot_write(parent))?;
     }
-    files::write_whole(&output, &file).with_context(|| cannot_write(&output))?;
+    files::write_whole(&output, &bytes).map_err(cannot_write(&output))?;
 
     let mut out = io::stdout();
-    writeln!(out, "{} ({})", output.display(), ByteSize(file.len() as u64))?;
+    writeln!(out, "{} ({})", output.display(), ByteSize(bytes.len() as u64))?;
     writeln!(out, "input: {}", facts.input(args.format))?;
     if args.format.computes() {
         writeln!(out, "outputs: {OUTPUTS}; positive means fake")?;

@@ -11,6 +11,7 @@ use percent_encoding::{AsciiSet, NON_ALPHANUMERIC, percent_encode};
 use serde::Serialize;
 use serde_json::Value;
 
+use super::commented_yaml::scalar;
 use crate::config;
 use crate::metrics::Metrics;
 use crate::report::{Run, RunFolder, Status, comparison_page, plain_table, run_page, write_page_to};
@@ -141,7 +142,7 @@ fn tables(output: &Output) -> String {
     if !output.differences.is_empty() {
         let header = std::iter::once("settings that differ".to_owned()).chain(output.runs.iter().map(name)).collect();
         let row = |(key, values): (&String, &Vec<Value>)| {
-            std::iter::once(key.clone()).chain(values.iter().map(super::commented::scalar)).collect()
+            std::iter::once(key.clone()).chain(values.iter().map(scalar)).collect()
         };
         text += &format!("{}\n", plain_table(header, output.differences.iter().map(row)));
     }

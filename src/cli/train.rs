@@ -1,14 +1,19 @@
 //! `dfdetect train`: from a folder of videos to a tested detector.
 
-use std::path::PathBuf;
+use std::io::{self, Write};
+use std::path::{Path, PathBuf};
 
 use anyhow::{Context, Result};
 use clap::Args;
 
-use super::plan::Plan;
-use super::{overrides_of, quoted, quoted_list};
-use crate::config::BatchSize;
+use super::arguments::{load_config, overrides_of, quoted, quoted_list};
+use super::stop::stop_flag;
+use crate::config::{self, BatchSize, Config};
+use crate::dataset::{Label, Split};
 use crate::progress;
+use crate::report::{Log, RunFolder, loss_line};
+use crate::run::{self, BatchSizeCheck, PreparedRun, RunError};
+use crate::train::Outcome;
 
 const EXAMPLES: &str = "Examples:
   dfdetect train --config configs/memory_optimized.yaml --data /data/faces
@@ -62,11 +67,68 @@ pub(super) fn run(args: &TrainArgs) -> Result<()> {
             ("gpu.device", args.device.clone()),
         ],
     );
-    let mut plan = match &args.resume {
-        Some(run) => Plan::resume(run.as_deref(), &overrides)?,
-        None => Plan::fresh(args.config.as_deref().context("--config is missing")?, &overrides)?,
+    let mut prepared = match &args.resume {
+        Some(run) => resume(run.as_deref(), &overrides)?,
+        None => {
+            let file = args.config.as_deref().context("--config is missing")?;
+            run::prepare(load_config(file, &overrides)?)?
+        }
     };
-    progress::set_level(plan.config.logging.level);
-    plan.settle_batch_size(!args.dry_run)?;
-    if args.dry_run { plan.describe() } else { plan.carry_out() }
+    progress::set_level(prepared.config.logging.level);
+    if args.dry_run {
+        prepared.choose_batch_size(BatchSizeCheck::Prediction)?;
+        return describe(&prepared);
+    }
+    prepared.choose_batch_size(BatchSizeCheck::TrialSteps)?;
+    train(prepared)
+}
+
+fn resume(run: Option<&Path>, overrides: &[String]) -> Result<PreparedRun> {
+    let folder = match run {
+        Some(path) => RunFolder::open(path),
+        None => run::latest_run(&config::resolve(&Config::default(), overrides)?.output.directory)?,
+    };
+    Ok(run::resume(folder, overrides)?)
+}
+
+fn train(prepared: PreparedRun) -> Result<()> {
+    let stop = stop_flag()?;
+    let finished = run::train(prepared, &stop)?;
+    let report = &finished.report;
+    // Where the log cannot be read, the page has said so.
+    let losses = Log::read(&finished.folder.log()).ok().and_then(|log| loss_line(&log));
+    let losses = losses.map_or(String::new(), |line| line + "\n");
+    let printed = writeln!(io::stdout(), "{losses}{report}");
+    if finished.outcome == Outcome::Interrupted {
+        let hint = format!("a checkpoint is written; go on with: dfdetect train --resume {}", report.run);
+        return Err(RunError::Interrupted { hint: Some(hint) }.into());
+    }
+    Ok(printed?)
+}
+
+/// What would be done.
+fn describe(prepared: &PreparedRun) -> Result<()> {
+    let parameters = prepared.check_network()?;
+    let mut out = io::stdout();
+    let manifest = &prepared.manifest;
+    for set in &manifest.sets {
+        writeln!(out, "data       {}", set.root.display())?;
+    }
+    for (name, split) in
+        [("train", Split::Train), ("validation", Split::Val), ("test", Split::Test), ("cross-test", Split::CrossTest)]
+    {
+        if split == Split::CrossTest && prepared.config.data.test_roots.0.is_empty() {
+            continue;
+        }
+        let count = |label| manifest.count(split, label);
+        writeln!(out, "{name:10} {} real and {} fake videos", count(Label::Real), count(Label::Fake))?;
+    }
+    writeln!(out, "device     {}", prepared.placement.reason)?;
+    writeln!(out, "network    {parameters} parameters to train")?;
+    let plan = prepared.epoch_plan()?;
+    let (epochs, steps, clips) = (prepared.config.training.epochs, plan.steps, plan.clips_a_step);
+    writeln!(out, "sampler    {}", plan.sampler)?;
+    writeln!(out, "training   {epochs} epochs of {steps} steps, {clips} clips each")?;
+    writeln!(out, "nothing was written: this was a dry run")?;
+    Ok(())
 }

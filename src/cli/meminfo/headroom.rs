@@ -4,7 +4,7 @@ use std::fmt;
 
 use serde::Serialize;
 
-use super::size;
+use crate::cli::text::size;
 use crate::config::{Backbone, Config};
 use crate::memory::{DeviceKind, Snapshot, training_step, usable_bytes};
 use crate::torch::Format;

@@ -1,20 +1,13 @@
-//! The tables of `meminfo`, and how numbers are written in them.
+//! The tables of `meminfo`.
 
-use bytesize::ByteSize;
-use comfy_table::{CellAlignment, Table};
+use comfy_table::Table;
 
-use super::Report;
-use super::watch::Trails;
+use super::report::Report;
+use super::rows::{Row, busy_name, rows};
+use super::trails::Trails;
+use crate::cli::text::{align_right, bar, size};
 use crate::memory::{GpuMemory, ProcessUse, Snapshot};
 use crate::report::bordered_table;
-
-/// One line of the first table.
-pub(super) struct Row {
-    pub name: String,
-    pub used: u64,
-    pub total: u64,
-    pub free: u64,
-}
 
 /// Everything, with how it went where `trails` know.
 pub(super) fn render(report: &Report, trails: Option<&Trails>) -> String {
@@ -39,25 +32,6 @@ pub(super) fn render(report: &Report, trails: Option<&Trails>) -> String {
         text += &format!("{headroom}\n");
     }
     text + &free_line(memory) + "\n"
-}
-
-/// Host, swap, limit and GPUs.
-pub(super) fn rows(memory: &Snapshot) -> Vec<Row> {
-    let row = |name: &str, used, total, free| Row { name: name.into(), used, total, free };
-    let host = &memory.host;
-    let mut rows = vec![row("host", host.used_bytes, host.total_bytes, host.available_bytes)];
-    if host.swap_total_bytes > 0 {
-        let free = host.swap_total_bytes.saturating_sub(host.swap_used_bytes);
-        rows.push(row("swap", host.swap_used_bytes, host.swap_total_bytes, free));
-    }
-    if let Some(cgroup) = &memory.cgroup {
-        rows.push(row("cgroup limit", cgroup.used_bytes, cgroup.limit_bytes, cgroup.free_bytes));
-    }
-    for gpu in &memory.gpus {
-        let name = format!("GPU {}", gpu.index);
-        rows.push(row(&name, gpu.memory_used_bytes, gpu.memory_total_bytes, gpu.memory_free_bytes));
-    }
-    rows
 }
 
 fn memory_table(memory: &Snapshot, trails: Option<&Trails>) -> Table {
@@ -105,11 +79,6 @@ fn gpu_table(gpus: &[GpuMemory], trails: Option<&Trails>) -> Table {
     table
 }
 
-/// What the trail of a GPU's load is kept under.
-pub(super) fn busy_name(index: u32) -> String {
-    format!("GPU {index} busy")
-}
-
 fn process_table(processes: &[ProcessUse]) -> Table {
     let mut table = bordered_table();
     table.set_header(["process", "program", "resident", "on GPUs"]);
@@ -131,34 +100,4 @@ fn free_line(memory: &Snapshot) -> String {
 
 fn known(bytes: Option<u64>) -> String {
     bytes.map_or_else(|| "?".into(), size)
-}
-
-pub(in crate::cli) fn size(bytes: u64) -> String {
-    ByteSize(bytes).display().iec().to_string()
-}
-
-/// A bar of 20 places with the share behind it.
-pub(in crate::cli) fn bar(part: u64, whole: u64) -> String {
-    let share = if whole == 0 { 0.0 } else { (part as f64 / whole as f64).min(1.0) };
-    let filled = (share * 20.0).round() as usize;
-    format!("{}{} {:3.0}%", "█".repeat(filled), "░".repeat(20 - filled), share * 100.0)
-}
-
-pub(in crate::cli) fn align_right(table: &mut Table, columns: std::ops::Range<usize>) {
-    for column in columns {
-        if let Some(column) = table.column_mut(column) {
-            column.set_cell_alignment(CellAlignment::Right);
-        }
-    }
-}
-
-#[cfg(test)]
-mod tests {
-    use super::*;
-
-    #[test]
-    fn bars_stay_within_their_width() {
-        assert_eq!(bar(0, 0), format!("{}   0%", "░".repeat(20)));
-        assert_eq!(bar(9, 3), format!("{} 100%", "█".repeat(20)));
-    }
 }

@@ -3,7 +3,6 @@
 //! On a terminal the tables stay in place, on the terminal's other screen, and the last ones remain when it ends. Elsewhere
 //! one block follows the other.
 
-use std::collections::{BTreeMap, VecDeque};
 use std::fmt::Write as _;
 use std::io::{self, IsTerminal, Write};
 use std::sync::atomic::{AtomicBool, Ordering};
@@ -13,44 +12,10 @@ use std::time::{Duration, Instant};
 use anyhow::Result;
 use console::Term;
 
-use super::Report;
-use super::tables::{Row, busy_name, render, rows};
-use crate::cli::pipeline::stop_flag;
-use crate::memory::Snapshot;
-
-/// Looks that a sparkline shows.
-const TRAIL: usize = 24;
-
-/// Shares of the last looks, by what they are of.
-#[derive(Debug, Default)]
-pub(super) struct Trails(BTreeMap<String, VecDeque<f64>>);
-
-impl Trails {
-    fn note(&mut self, memory: &Snapshot) {
-        for Row { name, used, total, .. } in rows(memory) {
-            self.push(name, used as f64 / total.max(1) as f64);
-        }
-        for gpu in &memory.gpus {
-            self.push(busy_name(gpu.index), f64::from(gpu.utilization_percent.unwrap_or(0)) / 100.0);
-        }
-    }
-
-    fn push(&mut self, name: String, share: f64) {
-        let trail = self.0.entry(name).or_default();
-        if trail.len() == TRAIL {
-            trail.pop_front();
-        }
-        trail.push_back(share);
-    }
-
-    /// A sparkline: 0 to 1 in eighths, the newest at its end.
-    pub fn line(&self, name: &str) -> String {
-        const LEVELS: [char; 8] = ['▁', '▂', '▃', '▄', '▅', '▆', '▇', '█'];
-        let level = |share: &f64| LEVELS[((share * 8.0) as usize).min(7)];
-        let line: String = self.0.get(name).into_iter().flatten().map(level).collect();
-        format!("{line:>TRAIL$}")
-    }
-}
+use super::report::Report;
+use super::tables::render;
+use super::trails::Trails;
+use crate::cli::stop::stop_flag;
 
 /// Looks every `interval` until Ctrl-C.
 pub(super) fn watch(interval: Duration, json: bool, look: impl Fn() -> Result<Report>) -> Result<()> {
@@ -127,20 +92,6 @@ fn frame(text: &str, rows: usize, columns: usize) -> String {
 #[cfg(test)]
 mod tests {
     use super::*;
-
-    #[test]
-    fn a_sparkline_has_the_newest_at_its_end_and_forgets_the_oldest() {
-        let mut trails = Trails::default();
-        trails.push("x".into(), 1.0);
-        (0..TRAIL - 2).for_each(|_| trails.push("x".into(), 0.0));
-        trails.push("x".into(), 0.5);
-        let line = trails.line("x");
-        assert!(line.starts_with("█▁") && line.ends_with("▁▅"), "{line}");
-        trails.push("x".into(), 0.99);
-        let line = trails.line("x");
-        assert!(line.starts_with('▁') && line.ends_with("▅█") && line.chars().count() == TRAIL, "{line}");
-        assert_eq!(trails.line("unknown"), " ".repeat(TRAIL));
-    }
 
     #[test]
     fn a_frame_stays_within_the_terminal() {

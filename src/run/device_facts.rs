@@ -5,13 +5,13 @@ use crate::loader::DECODER_BYTES;
 use crate::memory::{DeviceFacts, DeviceSource, HostFacts, Snapshot};
 
 /// The host around the device.
-pub(super) fn host_facts(memory: &Snapshot) -> HostFacts {
+pub(crate) fn host_facts(memory: &Snapshot) -> HostFacts {
     let cores = std::thread::available_parallelism().map_or(1, usize::from);
     HostFacts { free_bytes: memory.host_free_bytes(), cores, decoder_bytes: DECODER_BYTES }
 }
 
 /// The device that a run with this configuration would take on this machine.
-pub(super) fn detected_device(
+pub(crate) fn detected_device(
     config: &Config,
     memory: &Snapshot,
     cuda_available: bool,
@@ -41,7 +41,7 @@ pub(super) fn detected_device(
 }
 
 /// What `gpu.memory_fraction` leaves of a device's memory.
-pub(super) fn allowed_bytes(config: &Config, total_bytes: u64) -> u64 {
+pub(crate) fn allowed_bytes(config: &Config, total_bytes: u64) -> u64 {
     config.gpu.memory_fraction.map_or(total_bytes, |share| (total_bytes as f64 * share) as u64)
 }
 

@@ -5,7 +5,7 @@ use std::sync::Arc;
 
 use tch::Device;
 
-use super::meminfo::size;
+use super::byte_text::size;
 use crate::clip::ClipSource;
 use crate::config::{ConfigError, GpuConfig};
 use crate::loader::Loader;
@@ -21,8 +21,8 @@ pub(super) fn memory_manager(
 ) -> Rc<MemoryManager> {
     let policy = MemoryPolicy::from(&config.memory_management);
     let manager = MemoryManager::start(&policy, move || Reading::take(device));
-    manager.add(FrameCache(source.clone()));
-    manager.add(Queues(loader.clone()));
+    manager.add(ClipCacheHook(source.clone()));
+    manager.add(LoaderHook(loader.clone()));
     Rc::new(manager)
 }
 
@@ -38,9 +38,9 @@ pub(super) fn limit_device_memory(config: &GpuConfig, device: Device) -> Result<
 }
 
 /// Clips kept in memory.
-struct FrameCache(Arc<ClipSource>);
+struct ClipCacheHook(Arc<ClipSource>);
 
-impl Resizable for FrameCache {
+impl Resizable for ClipCacheHook {
     fn name(&self) -> &str {
         "frame cache"
     }
@@ -60,9 +60,9 @@ impl Resizable for FrameCache {
 }
 
 /// Clips that wait for the trainer, and the threads that make them.
-struct Queues(Rc<Loader>);
+struct LoaderHook(Rc<Loader>);
 
-impl Resizable for Queues {
+impl Resizable for LoaderHook {
     fn name(&self) -> &str {
         "loader"
     }

@@ -1,14 +1,14 @@
-//! From the scores of a data set's videos to what is said of them: in numbers, as a list of clips, and with pictures.
+//! From the scores of a set of videos to what is reported of them: in numbers, as a list of clips, and with pictures.
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::fs;
 use std::path::{Path, PathBuf};
 
-use anyhow::{Context, Result};
 use serde::Serialize;
 
-use super::pipeline::NamedSet;
-use super::{cannot_write, write_csv};
+use super::error::{RunError, cannot_write};
+use super::output_files::write_csv;
+use super::test_sets::VideoSet;
 use crate::clip::ClipSource;
 use crate::dataset::{Label, Manifest, SkippedVideo, VideoRecord, people_groups};
 use crate::drawing;
@@ -24,17 +24,17 @@ const PICTURES: &str = "mistakes";
 /// What the list of clips is called.
 const PREDICTIONS: &str = "predictions.csv";
 
-/// The scores of a data set, and what they are about.
-pub(super) struct Scored<'a> {
-    pub set: &'a NamedSet,
+/// The scores of a set of videos, and what they are about.
+pub(super) struct ScoredSet<'a> {
+    pub set: &'a VideoSet,
     pub manifest: &'a Manifest,
     pub evaluation: &'a Evaluation,
     pub temperature: Option<f64>,
 }
 
-impl Scored<'_> {
+impl ScoredSet<'_> {
     /// All that is said of them but for pictures.
-    fn assess(&self) -> DatasetReport {
+    fn dataset_report(&self) -> DatasetReport {
         let videos = &self.evaluation.videos;
         let samples = scored_videos(videos);
         let (group_of, drawn_over) = self.groups();
@@ -118,16 +118,16 @@ impl Scored<'_> {
         wrong
     }
 
-    /// Writes a frame of each mistake below `folder`, and its name into the assessment; `place` tells sets apart. A video whose clip is no longer to
-    /// be had stays without.
+    /// Writes a frame of each mistake below `folder`, and its name into the report; `place` tells sets apart. A video
+    /// whose clip cannot be had any more stays without.
     fn add_pictures(
         &self,
         place: usize,
-        assessment: &mut DatasetReport,
+        report: &mut DatasetReport,
         source: &ClipSource,
         folder: &Path,
-    ) -> Result<()> {
-        for (number, (mistake, score)) in (1..).zip(assessment.mistakes.iter_mut().zip(self.worst())) {
+    ) -> Result<(), RunError> {
+        for (number, (mistake, score)) in (1..).zip(report.mistakes.iter_mut().zip(self.worst())) {
             let mut frames = match source.pictures(score.video) {
                 Ok(frames) if !frames.is_empty() => frames,
                 nothing => {
@@ -137,14 +137,14 @@ impl Scored<'_> {
                 }
             };
             let picture = frames.swap_remove(frames.len() / 2);
-            let jpeg = drawing::jpeg(&picture).context("a frame cannot be made a JPEG")?;
+            let jpeg = drawing::jpeg(&picture).map_err(RunError::format("a frame cannot be made a JPEG"))?;
             let path = PathBuf::from(PICTURES).join(format!("{place}-{number:02}.jpg"));
             let full = folder.join(&path);
             let write = || {
                 fs::create_dir_all(folder.join(PICTURES))?;
                 files::write_whole(&full, &jpeg)
             };
-            write().with_context(|| cannot_write(&full))?;
+            write().map_err(cannot_write(&full))?;
             mistake.picture = Some(path);
         }
         Ok(())
@@ -173,30 +173,31 @@ impl Scored<'_> {
     }
 }
 
-/// What is said of the scores of some data sets; where a folder is given, `predictions.csv` and pictures are written to it.
-pub(super) fn assess(
+/// What is reported of the scores of some sets; where a folder is given, `predictions.csv` and pictures are written to it.
+pub(super) fn evaluation_report(
     checkpoint: &Path,
-    scored: &[Scored],
+    scored: &[ScoredSet],
     source: &ClipSource,
     folder: Option<&Path>,
-) -> Result<EvaluationReport> {
-    let mut sets: Vec<_> = scored.iter().map(Scored::assess).collect();
+) -> Result<EvaluationReport, RunError> {
+    let mut sets: Vec<_> = scored.iter().map(ScoredSet::dataset_report).collect();
     let temperature = scored.first().and_then(|set| set.temperature);
     if let Some(folder) = folder {
-        fs::create_dir_all(folder).with_context(|| cannot_write(folder))?;
-        for (place, (set, assessment)) in (1..).zip(scored.iter().zip(&mut sets)) {
-            set.add_pictures(place, assessment, source, folder)?;
+        fs::create_dir_all(folder).map_err(cannot_write(folder))?;
+        for (place, (set, report)) in (1..).zip(scored.iter().zip(&mut sets)) {
+            set.add_pictures(place, report, source, folder)?;
         }
-        write_csv(&folder.join(PREDICTIONS), scored.iter().flat_map(Scored::predictions))?;
+        write_csv(&folder.join(PREDICTIONS), scored.iter().flat_map(ScoredSet::predictions))?;
     }
     Ok(EvaluationReport { checkpoint: checkpoint.display().to_string(), temperature, sets })
 }
 
-/// Writes `evaluation.json`: assessments, and whatever else was found out.
-pub(super) fn write_evaluation(folder: &Path, evaluation: &impl Serialize) -> Result<()> {
+/// Writes `evaluation.json`: the report, and whatever else was found out.
+pub(super) fn write_evaluation(folder: &Path, evaluation: &impl Serialize) -> Result<(), RunError> {
     let path = RunFolder::open(folder).evaluation();
-    let json = serde_json::to_vec_pretty(evaluation).context("what was found cannot be written as JSON")?;
-    files::write_whole(&path, &json).with_context(|| cannot_write(&path))
+    let json =
+        serde_json::to_vec_pretty(evaluation).map_err(RunError::format("what was found cannot be written as JSON"))?;
+    files::write_whole(&path, &json).map_err(cannot_write(&path))
 }
 
 /// A row of `predictions.csv`.

@@ -1,15 +1,15 @@
-//! Real trial steps that check a prediction: for `suggest --measure`, and for `training.batch_size: auto`.
+//! The number behind `training.batch_size: auto`: predicted, and where that is asked for, checked by real trial steps.
 
-use anyhow::Result;
 use serde::Serialize;
 
-use super::device::{detected_device, host_facts};
-use super::meminfo::size;
-use super::trial::{STEP_LIMIT, in_a_child};
-use crate::config::{BatchSize, Config};
+use super::byte_text::size;
+use super::device_facts::{detected_device, host_facts};
+use super::error::{RunError, error_chain};
+use super::trial_steps::{STEP_LIMIT, run_in_child};
+use crate::config::{BatchSize, Config, ConfigError};
 use crate::memory::{
-    ChosenBatchSize, DeviceFacts, DeviceKind, HostFacts, Snapshot, batch_sizes, choose_batch_size, largest_that_holds,
-    step_budget_bytes,
+    Advice, ChosenBatchSize, DeviceFacts, DeviceKind, HostFacts, Snapshot, advise_measured, batch_sizes,
+    choose_batch_size, largest_that_holds, step_budget_bytes,
 };
 use crate::torch;
 use crate::train::{Phase, Trial, Trialled};
@@ -21,45 +21,60 @@ const VERIFY_STEPS: u32 = 5;
 /// `auto` leaves at least this many optimizer steps in an epoch.
 const LEAST_STEPS_AN_EPOCH: usize = 8;
 
+/// How a predicted batch size is checked before it is taken.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum BatchSizeCheck {
+    /// Not at all.
+    Prediction,
+    /// By real steps, each trial in a process of its own. That process is the running program again, with the
+    /// subcommand `trial-steps`; so this is for the program `dfdetect` alone.
+    TrialSteps,
+}
+
 /// One batch size that was tried.
 #[derive(Debug, Clone, PartialEq, Serialize)]
-pub(super) struct Tried {
+pub struct TriedBatchSize {
+    /// Clips in a batch.
     pub batch_size: usize,
+    /// Steps one after the other.
     pub steps: u32,
     /// Absent where memory ran out.
     pub peak_bytes: Option<u64>,
+    /// Whether all steps stayed within the budget.
     pub holds: bool,
 }
 
 /// What trial steps showed.
 #[derive(Debug, Clone, Default, PartialEq, Serialize)]
-pub(super) struct Measured {
-    /// Of the largest size that holds; absent where none does.
+pub struct MeasuredBatchSize {
+    /// The largest size that holds; absent where none does.
     pub batch_size: Option<usize>,
+    /// Peak of a training step of that size.
     pub peak_bytes: Option<u64>,
+    /// Speed of training with that size.
     pub clips_per_sec: Option<f64>,
     /// Peak of an evaluation pass of that size.
     pub evaluation_peak_bytes: Option<u64>,
     /// In the order in which they were tried.
-    pub tried: Vec<Tried>,
+    pub tried: Vec<TriedBatchSize>,
     /// Steps at the size that was chosen, one after the other.
     pub steps: u32,
 }
 
 /// Tries batch sizes on this machine.
-pub(super) struct Bench<'a> {
-    pub device: &'a DeviceFacts,
-    pub host: HostFacts,
-    pub measured: Measured,
+struct BatchSizeSearch<'a> {
+    device: &'a DeviceFacts,
+    host: HostFacts,
+    measured: MeasuredBatchSize,
 }
 
-impl<'a> Bench<'a> {
-    pub fn new(device: &'a DeviceFacts, host: HostFacts) -> Self {
-        Self { device, host, measured: Measured::default() }
+impl<'a> BatchSizeSearch<'a> {
+    fn new(device: &'a DeviceFacts, host: HostFacts) -> Self {
+        Self { device, host, measured: MeasuredBatchSize::default() }
     }
 
     /// The largest of `sizes` (from small to large) that holds in several steps in a row, looked for from `first`.
-    pub fn largest(&mut self, sizes: &[Config], first: usize) -> Result<Option<Config>> {
+    fn largest(&mut self, sizes: &[Config], first: usize) -> Result<Option<Config>, RunError> {
         tracing::info!("real trial steps follow, each at most {} minutes", STEP_LIMIT.as_secs() / 60);
         let mut found = largest_that_holds(sizes, first, |config| self.holds(config, SEARCH_STEPS))?;
         while let Some(index) = found {
@@ -72,7 +87,7 @@ impl<'a> Bench<'a> {
         Ok(None)
     }
 
-    fn holds(&mut self, config: &Config, steps: u32) -> Result<bool> {
+    fn holds(&mut self, config: &Config, steps: u32) -> Result<bool, RunError> {
         let budget_bytes = step_budget_bytes(config, self.device, self.host);
         let clips = config.training.batch_size.clips();
         let trialled = self.trial(config, Phase::Train, steps, budget_bytes)?;
@@ -90,11 +105,11 @@ impl<'a> Bench<'a> {
             (measured.batch_size, measured.peak_bytes, measured.steps) = (Some(clips), peak_bytes, steps);
             measured.clips_per_sec = Some(clips as f64 / step_secs);
         }
-        self.measured.tried.push(Tried { batch_size: clips, steps, peak_bytes, holds });
+        self.measured.tried.push(TriedBatchSize { batch_size: clips, steps, peak_bytes, holds });
         Ok(holds)
     }
 
-    fn evaluate(&mut self, config: &Config) -> Result<()> {
+    fn evaluate(&mut self, config: &Config) -> Result<(), RunError> {
         let budget_bytes = step_budget_bytes(config, self.device, self.host);
         if let Trialled::Done { peak_bytes, .. } = self.trial(config, Phase::Evaluate, SEARCH_STEPS, budget_bytes)? {
             self.measured.evaluation_peak_bytes = Some(peak_bytes);
@@ -103,14 +118,14 @@ impl<'a> Bench<'a> {
     }
 
     /// On the CPU, memory runs out for the trial where the budget ends, not where the machine does.
-    fn trial(&self, config: &Config, phase: Phase, steps: u32, budget_bytes: u64) -> Result<Trialled> {
+    fn trial(&self, config: &Config, phase: Phase, steps: u32, budget_bytes: u64) -> Result<Trialled, RunError> {
         let limit_bytes = (self.device.kind() == DeviceKind::Cpu).then_some(budget_bytes);
-        in_a_child(&Trial { config: config.clone(), phase, steps, limit_bytes })
+        run_in_child(&Trial { config: config.clone(), phase, steps, limit_bytes })
     }
 }
 
-/// A number in place of `training.batch_size: auto`: predicted and, if `verify`, checked by trial steps.
-pub(super) fn settle(config: &Config, train_videos: usize, verify: bool) -> Result<Config> {
+/// The configuration with a number in place of `training.batch_size: auto`.
+pub(super) fn choose(config: &Config, train_videos: usize, check: BatchSizeCheck) -> Result<Config, ConfigError> {
     let memory = Snapshot::take();
     let (device, host) = (detected_device(config, &memory, torch::cuda_available())?, host_facts(&memory));
     let most_clips = train_videos / LEAST_STEPS_AN_EPOCH / config.training.gradient_accumulation;
@@ -122,17 +137,17 @@ pub(super) fn settle(config: &Config, train_videos: usize, verify: bool) -> Resu
         size(step_budget_bytes(&predicted, &device, host)),
         device.name
     );
-    if !verify {
+    if check == BatchSizeCheck::Prediction {
         tracing::info!("training.batch_size: auto is {clips} ({why}); predicted peak {}", size(estimate.peak_bytes));
         return Ok(predicted);
     }
     let mut sizes = batch_sizes(config);
     sizes.retain(|sized| sized.training.batch_size.clips() <= most_clips.max(1));
     let first = sizes.iter().position(|sized| sized.training.batch_size == BatchSize::Clips(clips)).unwrap_or(0);
-    let mut bench = Bench::new(&device, host);
-    match bench.largest(&sizes, first) {
+    let mut search = BatchSizeSearch::new(&device, host);
+    match search.largest(&sizes, first) {
         Ok(Some(chosen)) => {
-            let peak_bytes = bench.measured.peak_bytes.unwrap_or_default();
+            let peak_bytes = search.measured.peak_bytes.unwrap_or_default();
             let clips = chosen.training.batch_size.clips();
             tracing::info!("training.batch_size: auto is {clips} ({why}); measured peak {}", size(peak_bytes));
             Ok(chosen)
@@ -142,8 +157,39 @@ pub(super) fn settle(config: &Config, train_videos: usize, verify: bool) -> Resu
             Ok(sizes.first().unwrap_or(&predicted).clone())
         }
         Err(error) => {
-            tracing::warn!("training.batch_size: auto is {clips} ({why}) by prediction alone: {error:#}");
+            let error = error_chain(&error);
+            tracing::warn!("training.batch_size: auto is {clips} ({why}) by prediction alone: {error}");
             Ok(predicted)
         }
     }
+}
+
+/// Makes real steps of the settings that `advice` recommends, and lets the advice follow what they show. Like
+/// [`BatchSizeCheck::TrialSteps`], this starts the running program again.
+///
+/// # Errors
+/// A trial could not be made, or failed in another way than that memory ran out.
+pub fn measure_advice(
+    config: &Config,
+    device: &DeviceFacts,
+    host: HostFacts,
+    advice: &mut Advice,
+) -> Result<MeasuredBatchSize, RunError> {
+    let mut sizes = batch_sizes(&advice.best);
+    if config.training.batch_size == BatchSize::Auto {
+        let mut open = advice.best.clone();
+        open.training.batch_size = BatchSize::Auto;
+        sizes = batch_sizes(&open);
+    }
+    let first = sizes.iter().position(|sized| *sized == advice.best).unwrap_or(0);
+    let mut search = BatchSizeSearch::new(device, host);
+    match search.largest(&sizes, first)? {
+        Some(best) if best != advice.best => *advice = advise_measured(config, device, host, best),
+        Some(_) => {}
+        None => {
+            advice.recommended_fits = false;
+            advice.recommended.clear();
+        }
+    }
+    Ok(search.measured)
 }

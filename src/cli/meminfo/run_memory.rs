@@ -11,7 +11,7 @@ use std::time::SystemTime;
 use anyhow::{Context, Result, bail};
 use serde::Serialize;
 
-use super::size;
+use crate::cli::text::size;
 use crate::config::OutputConfig;
 use crate::report::RunFolder;
 use crate::train::MemoryLine;
@@ -21,7 +21,7 @@ const TAIL_BYTES: u64 = 256 << 10;
 
 /// The last that is known of a run.
 #[derive(Debug, Clone, PartialEq, Serialize)]
-pub(super) struct GoingOn {
+pub(super) struct RunMemory {
     run: String,
     /// Seconds since the run last wrote anything.
     age_secs: u64,
@@ -32,7 +32,7 @@ pub(super) struct GoingOn {
     line: MemoryLine,
 }
 
-impl GoingOn {
+impl RunMemory {
     /// Of the run in a folder, or of the last one that was heard of.
     pub fn look(run: Option<&Path>) -> Result<Self> {
         let output = OutputConfig::default().directory;
@@ -73,7 +73,7 @@ fn last_memory_line(log: &str) -> Option<MemoryLine> {
         .find_map(|line| serde_json::from_str(line).ok())
 }
 
-impl fmt::Display for GoingOn {
+impl fmt::Display for RunMemory {
     fn fmt(&self, f: &mut fmt::Formatter) -> fmt::Result {
         let Self { run, age_secs, ended, line } = self;
         let state = if *ended { "ended" } else { "last heard of" };
@@ -108,12 +108,12 @@ pub(super) mod tests {
     use crate::memory::{Cut, Reading};
     use crate::torch::AllocatorStats;
 
-    pub(in crate::cli::meminfo) fn example() -> GoingOn {
+    pub(in crate::cli::meminfo) fn example() -> RunMemory {
         let allocator = AllocatorStats { reserved_bytes: 7 << 29, alloc_retries: 2, ..AllocatorStats::default() };
         let reading = Reading { allocator: Some(allocator), ..Reading::default() };
         let line =
             MemoryLine { step: 40, cut: Cut::whole(3), clips_ahead: 8, threads: 2, cache_bytes: 1 << 20, reading };
-        GoingOn { run: "runs/demo".into(), age_secs: 3, ended: false, line }
+        RunMemory { run: "runs/demo".into(), age_secs: 3, ended: false, line }
     }
 
     #[test]

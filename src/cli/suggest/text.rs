@@ -6,12 +6,12 @@ use anyhow::Result;
 use comfy_table::Table;
 use serde_json::Value;
 
-use super::measure::Measured;
-use super::meminfo::{align_right, bar, size};
-use super::suggest::SuggestArgs;
+use super::args::SuggestArgs;
+use crate::cli::text::{align_right, bar, size};
 use crate::config::Config;
 use crate::memory::{Advice, DeviceSource, Suggestion};
 use crate::report::bordered_table;
+use crate::run::MeasuredBatchSize;
 
 const WIDTH: usize = 80;
 /// More settings than these do not help to choose.
@@ -21,7 +21,7 @@ pub(super) fn render(
     args: &SuggestArgs,
     config: &Config,
     advice: &Advice,
-    measured: Option<&Measured>,
+    measured: Option<&MeasuredBatchSize>,
 ) -> Result<String> {
     let mut text = String::new();
     let device = &advice.device;
@@ -127,7 +127,7 @@ fn ranked_table(advice: &Advice) -> Table {
     table
 }
 
-fn measured_lines(measured: &Measured, advice: &Advice) -> String {
+fn measured_lines(measured: &MeasuredBatchSize, advice: &Advice) -> String {
     let mut text = String::from("\nmeasured by real steps on this machine:\n");
     for tried in &measured.tried {
         let peak = tried.peak_bytes.map_or_else(|| "out of memory".to_owned(), |bytes| format!("peak {}", size(bytes)));

@@ -1,13 +1,12 @@
-//! Trial steps in a process of their own: the hidden subcommand that makes them, and the side that asks for them.
+//! Trial steps in a process of their own: the side that asks for them, and the side that makes them.
 
-use std::io::{self, Write};
+use std::io::{self, Read, Write};
 use std::process::{Child, Command, Output, Stdio};
 use std::thread;
 use std::time::{Duration, Instant};
 
-use anyhow::{Context, Result, bail};
-
-use super::relief::limit_device_memory;
+use super::error::RunError;
+use super::memory_hooks::limit_device_memory;
 use crate::memory;
 use crate::model::Placement;
 use crate::train::{Trial, Trialled};
@@ -17,51 +16,51 @@ pub(super) const STEP_LIMIT: Duration = Duration::from_secs(5 * 60);
 /// Between two looks whether a trial is over.
 const POLL: Duration = Duration::from_millis(20);
 
-/// The hidden subcommand: a [`Trial`] on stdin, a [`Trialled`] on stdout, both as JSON.
-pub(super) fn run() -> Result<()> {
+/// Makes the [`Trial`] that `input` holds as JSON, in this process, which should do nothing else.
+///
+/// # Errors
+/// `input` holds no trial, its device is not there, or it failed in another way than that memory ran out.
+pub fn run_trial(input: impl Read) -> Result<Trialled, RunError> {
     // Should the machine itself run out of memory, this process is the one that nobody misses.
     memory::be_first_oom_victim();
-    let trial: Trial = serde_json::from_reader(io::stdin().lock()).context("no trial on stdin")?;
+    let trial: Trial = serde_json::from_reader(input).map_err(RunError::format("no trial on stdin"))?;
     let placement = Placement::decide(&trial.config.gpu)?;
     limit_device_memory(&trial.config.gpu, placement.device)?;
-    let trialled = trial.run(&placement).map_err(anyhow::Error::msg)?;
-    writeln!(io::stdout(), "{}", serde_json::to_string(&trialled)?)?;
-    Ok(())
+    trial.run(&placement).map_err(RunError::Trial)
 }
 
-/// Makes a trial in a process of its own, so that whatever happens in it harms nothing, and ends it where a step takes longer than [`STEP_LIMIT`].
+/// Makes a trial in a process of its own, so that whatever happens in it harms nothing, and ends it where a step takes
+/// longer than [`STEP_LIMIT`]. The process is this program again, with the subcommand `trial-steps`.
 ///
 /// A process that a signal ended counts as out of memory: the kernel's answer where a machine has nothing left, and
 /// oneDNN's where there is no room for the code it generates.
-pub(super) fn in_a_child(trial: &Trial) -> Result<Trialled> {
-    let program = std::env::current_exe().context("this program cannot be found, to start it for a trial")?;
+pub(super) fn run_in_child(trial: &Trial) -> Result<Trialled, RunError> {
+    let program =
+        std::env::current_exe().map_err(RunError::io("this program cannot be found, to start it for a trial"))?;
     let mut child = Command::new(program)
         .args(["--quiet", "trial-steps"])
         .stdin(Stdio::piped())
         .stdout(Stdio::piped())
         .stderr(Stdio::piped())
         .spawn()
-        .context("a process for trial steps cannot be started")?;
-    let json = serde_json::to_vec(trial)?;
+        .map_err(RunError::io("a process for trial steps cannot be started"))?;
+    let json = serde_json::to_vec(trial).map_err(RunError::TrialRequest)?;
     // Dropped at once, which closes it. A child that is gone already says so in its status.
     let _ = child.stdin.take().map(|mut stdin| stdin.write_all(&json));
     let limit = STEP_LIMIT * trial.steps.max(1);
-    let Some(output) = output_within(child, limit)? else {
-        bail!(
-            "{} trial steps of {} clips took more than {} minutes and were ended\n  hint: smaller or fewer frames, or a \
-             smaller training.batch_size, make faster steps",
-            trial.steps,
-            trial.config.training.batch_size.clips(),
-            limit.as_secs() / 60
-        );
+    let Some(output) = output_within(child, limit).map_err(RunError::TrialProcess)? else {
+        let clips = trial.config.training.batch_size.clips();
+        return Err(RunError::TrialTooSlow { steps: trial.steps, clips, minutes: limit.as_secs() / 60 });
     };
     if output.status.success() {
-        return serde_json::from_slice(&output.stdout).context("trial steps gave no result that can be read");
+        return serde_json::from_slice(&output.stdout)
+            .map_err(RunError::format("trial steps gave no result that can be read"));
     }
     if output.status.code().is_none() {
         return Ok(Trialled::OutOfMemory { message: format!("the process was ended ({})", output.status) });
     }
-    bail!("trial steps failed: {}", String::from_utf8_lossy(&output.stderr).trim().trim_start_matches("error: "))
+    let message = String::from_utf8_lossy(&output.stderr);
+    Err(RunError::TrialFailed(message.trim().trim_start_matches("error: ").to_owned()))
 }
 
 /// What a process said, which must be less than a pipe holds (64 KiB); `None` where it was ended because it took longer.

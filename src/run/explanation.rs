@@ -1,14 +1,13 @@
-//! `predict --explain`: where the detector looked, as a contact sheet and as a video.
+//! The files that show where a detector looked: a contact sheet, and a video.
 
 use std::fs;
 use std::path::{Path, PathBuf};
 
-use anyhow::{Context, Result};
 use image::RgbImage;
 use image::imageops::{self, FilterType};
 
-use super::cannot_write;
-use crate::demo::{VideoSettings, VideoWriter};
+use super::error::{RunError, cannot_write};
+use crate::demo::{DemoError, VideoSettings, VideoWriter};
 use crate::drawing;
 use crate::explain::Explanation;
 use crate::files;
@@ -20,16 +19,21 @@ const LEAST_SIDE: u32 = 320;
 const CRF: u32 = 18;
 
 /// Writes `NAME.jpg` and `NAME.mp4` into a folder; gives back where the first is.
-pub(super) fn write(explanation: &Explanation, sheet: &RgbImage, folder: &Path, name: &str) -> Result<PathBuf> {
-    fs::create_dir_all(folder).with_context(|| cannot_write(folder))?;
+pub(super) fn write_explanation(
+    explanation: &Explanation,
+    sheet: &RgbImage,
+    folder: &Path,
+    name: &str,
+) -> Result<PathBuf, RunError> {
+    fs::create_dir_all(folder).map_err(cannot_write(folder))?;
     let path = folder.join(format!("{name}.jpg"));
-    let jpeg = drawing::jpeg(sheet).context("the sheet cannot be made a JPEG")?;
-    files::write_whole(&path, &jpeg).with_context(|| cannot_write(&path))?;
+    let jpeg = drawing::jpeg(sheet).map_err(RunError::format("the sheet cannot be made a JPEG"))?;
+    files::write_whole(&path, &jpeg).map_err(cannot_write(&path))?;
     write_video(&explanation.overlays(), &folder.join(format!("{name}.mp4")))?;
     Ok(path)
 }
 
-fn write_video(frames: &[RgbImage], path: &Path) -> Result<()> {
+fn write_video(frames: &[RgbImage], path: &Path) -> Result<(), DemoError> {
     let Some(first) = frames.first() else { return Ok(()) };
     let larger = LEAST_SIDE.div_ceil(first.width().min(first.height()).max(1)).max(1);
     // H.264 halves both sides for colour.
@@ -39,5 +43,5 @@ fn write_video(frames: &[RgbImage], path: &Path) -> Result<()> {
     for frame in frames {
         writer.write(imageops::resize(frame, width, height, FilterType::CatmullRom).as_raw())?;
     }
-    Ok(writer.finish()?)
+    writer.finish()
 }

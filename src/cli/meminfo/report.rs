@@ -1,0 +1,26 @@
+//! Everything that one look at the memory finds.
+
+use serde::Serialize;
+
+use super::headroom::Headroom;
+use super::run_memory::RunMemory;
+use crate::memory::{ProcessUse, Snapshot};
+
+/// What `--json` writes; keys may be added, not renamed.
+#[derive(Serialize)]
+pub(super) struct Report {
+    #[serde(flatten)]
+    pub memory: Snapshot,
+    pub torch: Torch,
+    pub headroom: Vec<Headroom>,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub processes: Option<Vec<ProcessUse>>,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub run: Option<RunMemory>,
+}
+
+#[derive(Serialize)]
+pub(super) struct Torch {
+    pub version: String,
+    pub cuda_available: bool,
+}

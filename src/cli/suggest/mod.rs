@@ -1,0 +1,9 @@
+//! `dfdetect suggest`: whether a configuration fits the memory that is there, and which one would.
+
+mod args;
+mod command;
+mod gpu_names;
+mod text;
+
+pub use args::SuggestArgs;
+pub(super) use command::run;

@@ -1,0 +1,114 @@
+//! From a manifest to clips: the source that reads them, the cache they go through, and the loader's memory.
+
+use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, Ordering};
+
+use bytesize::ByteSize;
+
+use super::clip_cache::{open_disk, plan_clip_cache};
+use super::error::RunError;
+use super::face_reader::{FaceCounts, face_reader};
+use crate::clip::{ClipCache, ClipSource, Prepared, prepare};
+use crate::config::{AutoBytes, Config, Switch};
+use crate::dataset::{Manifest, Split};
+use crate::face::{self, FaceFacts, Take};
+use crate::loader::{DECODER_BYTES, Loader, LoaderNeeds, LoaderPlan, plan_loader};
+use crate::memory::Snapshot;
+use crate::video::ClipSpec;
+
+/// The clips of a manifest's videos, the cache they go through, and how the loader's memory is divided.
+pub(super) struct Clips {
+    pub source: Arc<ClipSource>,
+    /// Of the videos whose faces are cut out.
+    pub faces: Arc<FaceCounts>,
+    loader: LoaderPlan,
+}
+
+impl Clips {
+    /// As configured, within `dataloader.host_memory_budget`. Where each clip is asked for `once`, none is kept in memory.
+    pub fn new(config: &Config, manifest: &Manifest, once: bool) -> Result<Self, RunError> {
+        let spec = ClipSpec::of(&config.data);
+        let loader = plan_loader(host_memory_budget_bytes(config), &loader_needs(config, manifest, &spec));
+        if let Some(why) = &loader.why {
+            tracing::warn!("loader: {why}");
+        }
+        let memory_bytes = if once { 0 } else { loader.cache_bytes };
+        let plan = plan_clip_cache(config, manifest, &spec, memory_bytes);
+        // Where it was switched off, that is no news.
+        if config.cache.enable_cache != Switch::Off {
+            tracing::info!("clip cache: {}", plan.why);
+        }
+        let cache = Arc::new(ClipCache::new(plan.memory_bytes, open_disk(config, &plan)));
+        let mut source = ClipSource::new(manifest, spec, cache)
+            .with_augmentation(&config.augmentation)
+            .with_training_frames(config.data.training_frames());
+        let faces = Arc::new(FaceCounts::default());
+        let takes: Vec<_> = (0..manifest.sets.len()).map(|set| Take::of(manifest, set)).collect();
+        if takes.iter().any(|take| *take != Take::WholeFrames) {
+            let keys = takes.iter().map(|take| take.key(&config.data.faces)).collect();
+            source = source.with_reader(face_reader(config, manifest, spec, takes, faces.clone())?, keys);
+        }
+        Ok(Self { source: Arc::new(source), faces, loader })
+    }
+
+    pub fn loader(&self) -> Loader {
+        Loader::new(self.source.clone(), &self.loader)
+    }
+}
+
+/// Goes over `videos` once: fills the cache, finds the unusable ones, and notes misses also of clips that were cached.
+pub(super) fn fill_cache(
+    clips: &Clips,
+    manifest: &Manifest,
+    videos: &[usize],
+    threads: usize,
+    stop: &AtomicBool,
+) -> Result<Vec<(usize, Prepared)>, RunError> {
+    let is_training = |video: usize| manifest.videos[video].split == Split::Train;
+    // What is made of another video has no file of its own to look at.
+    let videos: Vec<_> = videos.iter().copied().filter(|video| !manifest.videos[*video].is_self_blend()).collect();
+    let prepared = prepare(&clips.source, &videos, is_training, threads, stop);
+    if stop.load(Ordering::Relaxed) {
+        return Err(RunError::INTERRUPTED);
+    }
+    for (video, outcome) in &prepared {
+        let missed = match outcome {
+            Prepared::Cached(meta) => FaceFacts::from_bytes(meta).is_some_and(|facts| facts.missed),
+            outcome => matches!(outcome, Prepared::NoFace(_)),
+        };
+        if missed {
+            clips.faces.note(*video, 0);
+        }
+        if let Some(reason) = outcome.unusable() {
+            tracing::warn!("{} is skipped: {reason}", manifest.video_name(*video));
+        }
+    }
+    Ok(prepared)
+}
+
+fn host_memory_budget_bytes(config: &Config) -> u64 {
+    let free_bytes = Snapshot::take().host_free_bytes();
+    match config.dataloader.host_memory_budget {
+        AutoBytes::Auto => free_bytes / 2,
+        AutoBytes::Bytes(bytes) => {
+            if bytes > free_bytes {
+                let [asked, free] = [bytes, free_bytes].map(|bytes| ByteSize(bytes).to_string());
+                tracing::warn!("dataloader.host_memory_budget is {asked}, only {free} are free: that is what counts");
+            }
+            bytes.min(free_bytes)
+        }
+    }
+}
+
+fn loader_needs(config: &Config, manifest: &Manifest, spec: &ClipSpec) -> LoaderNeeds {
+    let faces = (0..manifest.sets.len()).any(|set| Take::of(manifest, set) != Take::WholeFrames);
+    let face_bytes = if faces { face::WORKER_BYTES } else { 0 };
+    LoaderNeeds {
+        num_workers: config.dataloader.num_workers,
+        prefetch_factor: config.dataloader.prefetch_factor,
+        batch_size: config.training.batch_size.clips(),
+        held_batches: config.training.gradient_accumulation + 1,
+        clip_bytes: spec.clip_bytes() as u64,
+        worker_bytes: DECODER_BYTES + face_bytes,
+    }
+}

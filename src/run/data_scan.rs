@@ -1,0 +1,94 @@
+//! What a data set holds, seen before anything is trained on it: every video is looked at.
+
+use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
+use std::sync::{Mutex, PoisonError};
+use std::thread;
+
+use super::error::RunError;
+use crate::config::Config;
+use crate::dataset::{DataError, Manifest, assign_splits, mend_splits, place_self_blends, scan_for};
+use crate::progress::Bar;
+use crate::video::{self, ClipSpec, VideoInfo};
+
+/// The videos of a data set, split as for training.
+#[derive(Debug)]
+pub struct DataScan {
+    /// The videos.
+    pub manifest: Manifest,
+    /// What each video's file says, where it can be used; empty before [`DataScan::probe`].
+    pub infos: Vec<Option<VideoInfo>>,
+    /// Why there is no split.
+    pub split_problem: Option<String>,
+}
+
+impl DataScan {
+    /// Lists the videos without opening them, and splits them where there are enough.
+    ///
+    /// # Errors
+    /// The folder has no videos of a known layout.
+    pub fn find(config: &Config) -> Result<Self, DataError> {
+        let self_blend = config.augmentation.self_blend;
+        let mut manifest = scan_for(&config.data, self_blend)?;
+        // The counts are worth seeing also where they are too few for a split.
+        let split_problem = match assign_splits(&mut manifest, &config.data, config.seed) {
+            Err(DataError::Unusable { problem, .. }) => Some(problem),
+            other => other.map(|()| None)?,
+        };
+        place_self_blends(&mut manifest, self_blend);
+        Ok(Self { manifest, infos: Vec::new(), split_problem })
+    }
+
+    /// Opens every video on all cores, marks those that cannot be used, and mends the split for the rest.
+    ///
+    /// # Errors
+    /// `stop` was set.
+    pub fn probe(&mut self, config: &Config, stop: &AtomicBool) -> Result<(), RunError> {
+        self.infos = probe_all(&mut self.manifest, &ClipSpec::of(&config.data), stop);
+        if stop.load(Ordering::Relaxed) {
+            return Err(RunError::INTERRUPTED);
+        }
+        if self.split_problem.is_none() {
+            mend_splits(&mut self.manifest, &config.data, config.seed);
+        }
+        Ok(())
+    }
+}
+
+/// Looks at every video on all cores, and marks those that cannot be used.
+fn probe_all(manifest: &mut Manifest, spec: &ClipSpec, stop: &AtomicBool) -> Vec<Option<VideoInfo>> {
+    let total = manifest.videos.len();
+    let threads = thread::available_parallelism().map_or(1, usize::from).min(total.max(1));
+    let bar = Bar::new("scan", total as u64, (total as u64).div_ceil(4));
+    let next = AtomicUsize::new(0);
+    let results = Mutex::new(Vec::with_capacity(total));
+    let shared = &*manifest;
+    let work = || {
+        while !stop.load(Ordering::Relaxed) {
+            let video = next.fetch_add(1, Ordering::Relaxed);
+            if video >= total {
+                return;
+            }
+            let result = video::probe(&shared.footage(video), spec);
+            let mut results = results.lock().unwrap_or_else(PoisonError::into_inner);
+            results.push((video, result));
+            bar.advance(1, String::new);
+        }
+    };
+    thread::scope(|scope| {
+        (1..threads).for_each(|_| drop(scope.spawn(work)));
+        work();
+    });
+    let mut infos = vec![None; total];
+    let mut unusable = Vec::new();
+    let mut results = results.into_inner().unwrap_or_else(PoisonError::into_inner);
+    results.sort_unstable_by_key(|(video, _)| *video);
+    for (video, result) in results {
+        match result {
+            Ok(info) => infos[video] = Some(info),
+            Err(DataError::Video { reason, .. }) => unusable.push((video, reason)),
+            Err(other) => unusable.push((video, other.to_string())),
+        }
+    }
+    manifest.mark_unusable(unusable);
+    infos
+}

@@ -1,0 +1,185 @@
+//! A trained detector measured on videos whose truth is known, and compared with another one.
+
+use std::collections::HashMap;
+use std::path::{Path, PathBuf};
+use std::sync::atomic::AtomicBool;
+
+use serde::Serialize;
+
+use super::error::RunError;
+use super::face_decision::decide_faces;
+use super::scored_set::{ScoredSet, evaluation_report, write_evaluation};
+use super::test_sets::{VideoSet, test_sets};
+use super::trained_detector::{StoredCheckpoint, TrainedDetector};
+use crate::config::{DataConfig, LayoutChoice, Methods, Roots};
+use crate::dataset::{DataError, Label, Manifest, Split, scan_to_measure};
+use crate::evaluate::Evaluation;
+use crate::metrics::{AucComparison, delong_test};
+use crate::report::{EvaluationReport, RunFolder};
+
+/// What else is to be done with the scores of an evaluation.
+#[derive(Debug, Clone, Default, PartialEq, Eq)]
+pub struct EvaluationOptions {
+    /// The folder of another checkpoint, which is scored on the same videos.
+    pub compare: Option<PathBuf>,
+    /// Where `evaluation.json`, `predictions.csv` and pictures of mistakes are written to.
+    pub output: Option<PathBuf>,
+}
+
+/// What came out of an evaluation. As JSON, keys may be added, not renamed.
+#[derive(Debug, Serialize)]
+pub struct ComparedEvaluation {
+    /// What is said of each set of videos.
+    #[serde(flatten)]
+    pub report: EvaluationReport,
+    /// What makes one score of a video's clips.
+    pub pooling: String,
+    /// Another detector on the same videos, where that was asked for.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub comparison: Option<DetectorComparison>,
+}
+
+/// Another detector on the same videos.
+#[derive(Debug, Serialize)]
+pub struct DetectorComparison {
+    /// The folder of its checkpoint.
+    pub checkpoint: String,
+    /// One a set of videos; absent where a class is missing.
+    pub sets: Vec<Option<AucComparison>>,
+}
+
+/// Videos to measure a detector on.
+#[derive(Debug)]
+pub struct EvaluationVideos {
+    manifest: Manifest,
+    sets: Vec<VideoSet>,
+}
+
+impl EvaluationVideos {
+    /// All videos of folders, each with `real` and `fake` in it or of another known layout. A detector decides whether
+    /// their faces are cut out.
+    ///
+    /// # Errors
+    /// A folder has no videos of a known layout, or `stop` was set.
+    pub fn of_folders(detector: &TrainedDetector, folders: &[PathBuf], stop: &AtomicBool) -> Result<Self, RunError> {
+        let mut manifest = scan_to_measure(&DataConfig {
+            root: Roots(folders.to_vec()),
+            test_roots: Roots::default(),
+            layout: LayoutChoice::Auto,
+            methods: Methods::All,
+            compression: "all".into(),
+            max_videos_per_class: None,
+            ..detector.config.data.clone()
+        })?;
+        decide_faces(&detector.config, &mut manifest, stop)?;
+        let set = |(number, root): (usize, &PathBuf)| {
+            let mut set = VideoSet::of(root.display().to_string(), &manifest, |video| video.set == number);
+            // Some could not even be listed.
+            set.unusable = manifest.skipped.iter().filter(|video| video.set == number).cloned().collect();
+            set
+        };
+        let sets = folders.iter().enumerate().map(set).collect();
+        Ok(Self { manifest, sets })
+    }
+
+    /// One side of a run's split; [`Split::Test`] has the run's other test data sets with it.
+    ///
+    /// # Errors
+    /// The run's list of videos cannot be read, or that side is empty.
+    pub fn of_run(run: &Path, split: Split) -> Result<Self, RunError> {
+        let manifest = Manifest::load(&RunFolder::open(run).manifest())?;
+        let name = format!("{split:?}").to_lowercase();
+        let mut sets = match split {
+            Split::Test => test_sets(&manifest),
+            _ => vec![VideoSet::of(name.clone(), &manifest, |video| video.split == split)],
+        };
+        sets.retain(|set| !set.videos.is_empty());
+        if sets.is_empty() {
+            let root = manifest.root().to_owned();
+            let problem = format!("the run has no videos in its {name} split");
+            let hint = "give a folder with --data, or another --split".into();
+            return Err(DataError::Unusable { root, problem, hint }.into());
+        }
+        Ok(Self { manifest, sets })
+    }
+}
+
+impl TrainedDetector {
+    /// Scores videos, and measures how well the scores tell real from fake.
+    ///
+    /// # Errors
+    /// No video can be read, the other checkpoint cannot be used, a file cannot be written, or `stop` was set.
+    pub fn evaluate(
+        &self,
+        videos: &EvaluationVideos,
+        options: &EvaluationOptions,
+        stop: &AtomicBool,
+    ) -> Result<ComparedEvaluation, RunError> {
+        let EvaluationVideos { manifest, sets } = videos;
+        let clips = self.clips(manifest)?;
+        let evaluations = self.score(&clips, sets, stop)?;
+        let temperature = self.temperature;
+        let each = sets.iter().zip(&evaluations);
+        let scored: Vec<_> =
+            each.map(|(set, evaluation)| ScoredSet { set, manifest, evaluation, temperature }).collect();
+        if evaluations.iter().all(|evaluation| evaluation.videos.is_empty()) {
+            return Err(none_readable(manifest, &evaluations).into());
+        }
+        // Its failure is reported after the files about this detector are written.
+        let comparison = options.compare.as_deref().map(|other| self.compare(other, videos, &evaluations, stop));
+        let compared = ComparedEvaluation {
+            report: evaluation_report(&self.folder, &scored, &clips.source, options.output.as_deref())?,
+            pooling: self.options.pooling.to_string(),
+            comparison: comparison.transpose()?,
+        };
+        if let Some(folder) = &options.output {
+            write_evaluation(folder, &compared)?;
+        }
+        Ok(compared)
+    }
+
+    /// Scores the same videos with another detector, which takes clips of them in its own way.
+    fn compare(
+        &self,
+        other: &Path,
+        videos: &EvaluationVideos,
+        evaluations: &[Evaluation],
+        stop: &AtomicBool,
+    ) -> Result<DetectorComparison, RunError> {
+        let other = Self::load(StoredCheckpoint::open(other)?, &self.options)?;
+        let mut manifest = videos.manifest.clone();
+        decide_faces(&other.config, &mut manifest, stop)?;
+        let others = other.score(&other.clips(&manifest)?, &videos.sets, stop)?;
+        let sets = evaluations.iter().zip(&others).map(|(evaluation, other)| compared(evaluation, other)).collect();
+        Ok(DetectorComparison { checkpoint: other.folder.display().to_string(), sets })
+    }
+}
+
+/// On the videos that both could score.
+fn compared(evaluation: &Evaluation, other: &Evaluation) -> Option<AucComparison> {
+    let others: HashMap<usize, f64> = other.videos.iter().map(|score| (score.video, score.score)).collect();
+    let (mut scores, mut other_scores, mut is_fake) = (Vec::new(), Vec::new(), Vec::new());
+    for score in &evaluation.videos {
+        if let Some(other) = others.get(&score.video) {
+            scores.push(score.score);
+            other_scores.push(*other);
+            is_fake.push(score.label == Label::Fake);
+        }
+    }
+    delong_test(&scores, &other_scores, &is_fake)
+}
+
+fn none_readable(manifest: &Manifest, evaluations: &[Evaluation]) -> DataError {
+    let mut skipped = evaluations.iter().flat_map(|evaluation| &evaluation.skipped);
+    let count = skipped.clone().count();
+    let first = skipped.next();
+    DataError::Unusable {
+        root: manifest.root().to_owned(),
+        problem: format!(
+            "none of {} videos can be read, for instance {}",
+            count,
+            first.map_or("-".into(), |(video, why)| format!("{}: {why}", manifest.video_name(*video)))
+        ),
+        hint: "if the data set was moved, name its folder with --data".into(),
+    }
+}

@@ -1,0 +1,38 @@
+//! Network, optimizer and state of a run when it begins: new ones, or those of a checkpoint.
+
+use std::sync::atomic::AtomicBool;
+
+use super::error::RunError;
+use super::network::{build_network, load_backbone};
+use super::prepare::PreparedRun;
+use super::resume::{adapt_state, check_same_optimizer};
+use crate::optim::LossScaler;
+use crate::torch::Format;
+use crate::train::{Learner, TrainState};
+
+/// Network, average, optimizer and state: new ones, or those of the checkpoint.
+pub(super) fn build_learner(run: &PreparedRun, stop: &AtomicBool) -> Result<(Learner, TrainState), RunError> {
+    let training = &run.config.training;
+    let build = || build_network(&run.config, &run.placement);
+    let average = training.ema_decay.map(|_| build()).transpose()?;
+    let network = build()?;
+    if run.resumed.is_none() {
+        load_backbone(&run.config, &network, stop)?;
+    }
+    let mut learner =
+        Learner::new(training, network, average).map_err(RunError::torch("the optimizer cannot be built"))?;
+    let state = match &run.resumed {
+        Some(resumed) => {
+            let before = &resumed.checkpoint.config;
+            check_same_optimizer(before, &run.config)?;
+            let mut state = resumed.checkpoint.load_training(&mut learner)?;
+            adapt_state(&mut state, before, run)?;
+            state
+        }
+        None => {
+            let scaler = LossScaler::new(run.placement.format == Format::Fp16);
+            TrainState::new(scaler, training.batch_size.clips())
+        }
+    };
+    Ok((learner, state))
+}

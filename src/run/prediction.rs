@@ -1,0 +1,282 @@
+//! What a trained detector says of videos that nobody knows the truth about.
+
+use std::path::{Path, PathBuf};
+use std::sync::atomic::{AtomicBool, Ordering};
+
+use serde::Serialize;
+
+use super::clips::Clips;
+use super::error::{RunError, error_text};
+use super::explanation::write_explanation;
+use super::face_reader::load_face_detector;
+use super::test_sets::VideoSet;
+use super::trained_detector::TrainedDetector;
+use crate::clip::{FacesSeen, faces_seen};
+use crate::config::{Config, FaceMode, OnMiss, Sampling, Switch};
+use crate::dataset::{DataError, Manifest, named_videos};
+use crate::evaluate::{Evaluation, VideoScore};
+use crate::explain;
+use crate::metrics::calibrated;
+use crate::progress::Bar;
+use crate::video;
+
+/// What is said of a video.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize)]
+#[serde(rename_all = "snake_case")]
+pub enum Verdict {
+    /// Its score is below the threshold.
+    Real,
+    /// Its score reaches the threshold.
+    Fake,
+    /// It has no score.
+    Unknown,
+}
+
+/// What is said of a video, and why. As JSON, keys may be added, not renamed.
+#[derive(Debug, Clone, PartialEq, Serialize)]
+pub struct Prediction {
+    /// The video.
+    pub path: String,
+    /// Probability of fake.
+    pub score: Option<f64>,
+    /// Real or fake.
+    pub verdict: Verdict,
+    /// Calibrated probability of fake, where the checkpoint knows its temperature.
+    pub calibrated: Option<f64>,
+    /// How probable the verdict is: of what is calibrated where that is known, else of the score.
+    pub confidence: Option<f64>,
+    /// Clips that were scored.
+    pub clips: usize,
+    /// Frames in which the face was found; absent where none is looked for.
+    pub faces: Option<usize>,
+    /// Each clip.
+    pub segments: Vec<Segment>,
+    /// The contact sheet of an explanation.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub explanation: Option<PathBuf>,
+    /// Why there is no score.
+    pub error: Option<String>,
+}
+
+/// A clip's score.
+#[derive(Debug, Clone, PartialEq, Serialize)]
+pub struct Segment {
+    /// Where the part of the video that its frames are from begins; absent where that is not known.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub from_secs: Option<f64>,
+    /// Where it ends.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub to_secs: Option<f64>,
+    /// Probability of fake.
+    pub score: f64,
+}
+
+/// What is to be said of each video.
+#[derive(Debug, Clone, PartialEq)]
+pub struct PredictionOptions {
+    /// Videos with this score or more are called fake, 0 to 1.
+    pub threshold: f64,
+    /// Whether each segment is to say which part of the video it is; each video is opened once more for that.
+    pub segment_times: bool,
+    /// Where pictures and videos of where the network looked are written to.
+    pub explain: Option<PathBuf>,
+}
+
+impl Default for PredictionOptions {
+    fn default() -> Self {
+        Self { threshold: 0.5, segment_times: false, explain: None }
+    }
+}
+
+/// Videos to score.
+#[derive(Debug)]
+pub struct PredictionVideos {
+    manifest: Manifest,
+    /// Paths that name no video, and why.
+    no_videos: Vec<(PathBuf, String)>,
+}
+
+impl PredictionVideos {
+    /// Finds the videos and pictures that `paths` name, also in folders.
+    ///
+    /// # Errors
+    /// There is none.
+    pub fn find(paths: &[PathBuf]) -> Result<Self, DataError> {
+        let (manifest, no_videos) = named_videos(paths);
+        if manifest.videos.is_empty() {
+            let (root, problem) =
+                no_videos.first().cloned().unwrap_or_else(|| (PathBuf::from("-"), "the list is empty".into()));
+            let hint = "name videos, pictures, or folders that have some in them".into();
+            return Err(DataError::Unusable { root, problem, hint });
+        }
+        Ok(Self { manifest, no_videos })
+    }
+}
+
+impl TrainedDetector {
+    /// Scores videos. Those that cannot be read come without a score, paths that name no video last.
+    ///
+    /// # Errors
+    /// The face detector or the network cannot run, or `stop` was set.
+    pub fn predict(
+        &self,
+        videos: PredictionVideos,
+        options: &PredictionOptions,
+        stop: &AtomicBool,
+    ) -> Result<Vec<Prediction>, RunError> {
+        let PredictionVideos { mut manifest, no_videos } = videos;
+        let config = prediction_config(&self.config);
+        decide_faces(self, &mut manifest, stop)?;
+        let clips = Clips::new(&config, &manifest, true)?;
+        let all = VideoSet::of("predict".to_owned(), &manifest, |_| true);
+        let evaluation = self.score(&clips, &[all], stop)?.remove(0);
+        let predictor = Predictor { options, detector: self, manifest: &manifest, clips: &clips };
+        let mut predictions = predictor.predictions(&evaluation, stop)?;
+        predictions.extend(no_videos.iter().map(|(path, reason)| unknown(path, reason)));
+        Ok(predictions)
+    }
+}
+
+/// Unlike in training, each video is read once, and one without a face has no score.
+fn prediction_config(config: &Config) -> Config {
+    let mut config = config.clone();
+    // Keeping its clip would only fill the disk.
+    config.cache.enable_cache = Switch::Off;
+    // Whatever training did with videos without a face: nothing can be said of them.
+    config.data.faces.on_miss = OnMiss::Skip;
+    config
+}
+
+/// As in training: where that was on faces, they are cut out of each video that is not a face crop already. A video
+/// without a face then gets no score.
+fn decide_faces(detector: &TrainedDetector, manifest: &mut Manifest, stop: &AtomicBool) -> Result<(), RunError> {
+    let faces = &detector.config.data.faces;
+    if faces.mode == FaceMode::Off {
+        return Ok(());
+    }
+    let face_detector = load_face_detector()?;
+    let bar = Bar::new("faces", manifest.videos.len() as u64, 100);
+    for video in 0..manifest.videos.len() {
+        if stop.load(Ordering::Relaxed) {
+            return Err(RunError::INTERRUPTED);
+        }
+        let cut_out = faces.mode == FaceMode::Crop
+            || faces_seen(&manifest.footage(video), faces, &detector.clip_spec(), &face_detector)? != FacesSeen::Crops;
+        let set = manifest.videos[video].set;
+        manifest.sets[set].crop_faces = cut_out;
+        bar.advance(1, String::new);
+    }
+    Ok(())
+}
+
+/// Makes predictions of scores.
+struct Predictor<'a> {
+    options: &'a PredictionOptions,
+    detector: &'a TrainedDetector,
+    manifest: &'a Manifest,
+    clips: &'a Clips,
+}
+
+impl Predictor<'_> {
+    /// In the order of the videos.
+    fn predictions(&self, evaluation: &Evaluation, stop: &AtomicBool) -> Result<Vec<Prediction>, RunError> {
+        let mut predictions: Vec<(usize, Prediction)> =
+            evaluation.videos.iter().map(|score| (score.video, self.scored(score))).collect();
+        if let Some(folder) = &self.options.explain {
+            let bar = Bar::new("explain", predictions.len() as u64, 10);
+            for (score, (_, prediction)) in evaluation.videos.iter().zip(&mut predictions) {
+                if stop.load(Ordering::Relaxed) {
+                    return Err(RunError::INTERRUPTED);
+                }
+                if let Err(error) = self.explain(folder, score, prediction) {
+                    tracing::warn!("{} is not explained: {}", prediction.path, error_text(&error));
+                }
+                bar.advance(1, String::new);
+            }
+        }
+        let skipped = evaluation.skipped.iter();
+        predictions.extend(skipped.map(|(video, reason)| (*video, self.without_score(*video, reason))));
+        predictions.sort_by_key(|(video, _)| *video);
+        Ok(predictions.into_iter().map(|(_, prediction)| prediction).collect())
+    }
+
+    fn scored(&self, score: &VideoScore) -> Prediction {
+        let is_fake = score.score >= self.options.threshold;
+        let calibrated = self.detector.temperature.map(|temperature| calibrated(score.score, temperature));
+        let of_fake = calibrated.unwrap_or(score.score);
+        let duration_secs = self.duration_secs(score);
+        let clips = score.clip_scores.len();
+        let segment = |(clip, score): (usize, &f64)| {
+            let at = |clip: usize| duration_secs.map(|secs| secs * clip as f64 / clips as f64);
+            Segment { from_secs: at(clip), to_secs: at(clip + 1), score: *score }
+        };
+        Prediction {
+            path: self.path(score.video),
+            score: Some(score.score),
+            verdict: if is_fake { Verdict::Fake } else { Verdict::Real },
+            calibrated,
+            confidence: Some(if is_fake { of_fake } else { 1.0 - of_fake }),
+            clips,
+            faces: self.clips.faces.frames_with_face(score.video),
+            segments: score.clip_scores.iter().enumerate().map(segment).collect(),
+            explanation: None,
+            error: None,
+        }
+    }
+
+    /// Explains the clip that speaks most for the verdict, and says where that can be seen.
+    fn explain(&self, folder: &Path, score: &VideoScore, prediction: &mut Prediction) -> Result<(), RunError> {
+        let of_verdict = |clip: &usize| match prediction.verdict {
+            Verdict::Fake => score.clip_scores[*clip],
+            _ => -score.clip_scores[*clip],
+        };
+        let clips = 0..score.clip_scores.len();
+        let clip = clips.max_by(|a, b| of_verdict(a).total_cmp(&of_verdict(b))).unwrap_or(0);
+        let frames = self.clips.source.pictures(score.video).map_err(RunError::Frames)?;
+        let length = self.detector.clip_spec().frames;
+        let frames = frames.into_iter().skip(clip * length).take(length).collect();
+        let explanation = explain::explain_clip(&self.detector.network, frames, prediction.verdict == Verdict::Fake)?;
+        let path = Path::new(&prediction.path);
+        let title = path.file_name().unwrap_or(path.as_os_str()).to_string_lossy();
+        let segment = &prediction.segments[clip];
+        let secs = segment.from_secs.zip(segment.to_secs).map(|(from, to)| from..to);
+        let stem = path.file_stem().unwrap_or_default().to_string_lossy();
+        // Numbered: videos of one name may come from several folders.
+        let name = format!("{:03}-{stem}", score.video + 1);
+        let sheet = explanation.contact_sheet(&title, secs);
+        prediction.explanation = Some(write_explanation(&explanation, &sheet, folder, &name)?);
+        Ok(())
+    }
+
+    /// Clips divide the video's time evenly but where frames follow each other.
+    fn duration_secs(&self, score: &VideoScore) -> Option<f64> {
+        let is_shown = self.options.segment_times || self.options.explain.is_some();
+        if !is_shown || self.detector.config.data.sampling == Sampling::Consecutive {
+            return None;
+        }
+        video::probe(&self.manifest.footage(score.video), &self.detector.clip_spec()).ok()?.duration_secs
+    }
+
+    fn without_score(&self, video: usize, reason: &str) -> Prediction {
+        Prediction { faces: self.clips.faces.frames_with_face(video), ..unknown(Path::new(&self.path(video)), reason) }
+    }
+
+    fn path(&self, video: usize) -> String {
+        self.manifest.footage(video).path.display().to_string()
+    }
+}
+
+fn unknown(path: &Path, reason: &str) -> Prediction {
+    Prediction {
+        path: path.display().to_string(),
+        score: None,
+        verdict: Verdict::Unknown,
+        calibrated: None,
+        confidence: None,
+        clips: 0,
+        faces: None,
+        segments: Vec::new(),
+        explanation: None,
+        error: Some(reason.to_owned()),
+    }
+}

@@ -1,0 +1,121 @@
+//! From a configuration to a run that can be trained: videos found and split, device and number format decided.
+
+use std::sync::atomic::AtomicBool;
+
+use super::batch_size::{self, BatchSizeCheck};
+use super::error::RunError;
+use super::network::{build_network, load_backbone};
+use crate::config::{BatchSize, Config, DataConfig, Pretrained, SamplerChoice};
+use crate::dataset::{Manifest, Sampler, Split, assign_splits, place_self_blends, scan_for};
+use crate::model::Placement;
+use crate::report::RunFolder;
+use crate::train::Checkpoint;
+
+/// What is to be trained on what; nothing is written yet.
+pub struct PreparedRun {
+    /// The configuration of the run.
+    pub config: Config,
+    /// Its videos and their split.
+    pub manifest: Manifest,
+    /// Device and number format.
+    pub placement: Placement,
+    /// The run that goes on; `None` for a new one.
+    pub resumed: Option<ResumedRun>,
+}
+
+/// A run that goes on, and where it stands.
+pub struct ResumedRun {
+    /// Its folder.
+    pub folder: RunFolder,
+    /// Its last checkpoint.
+    pub checkpoint: Checkpoint,
+}
+
+/// An epoch of training, as it is planned.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct EpochPlan {
+    /// The order of the videos, in words.
+    pub sampler: String,
+    /// Optimizer steps.
+    pub steps: usize,
+    /// Clips of each step.
+    pub clips_a_step: usize,
+}
+
+/// Finds and splits the videos of a new run, and decides on its device.
+///
+/// # Errors
+/// The data set cannot be trained on, or the device is not there.
+pub fn prepare(mut config: Config) -> Result<PreparedRun, RunError> {
+    // A run may be resumed from another working directory.
+    make_absolute(&mut config.data);
+    let mut manifest = scan_for(&config.data, config.augmentation.self_blend)?;
+    assign_splits(&mut manifest, &config.data, config.seed)?;
+    place_self_blends(&mut manifest, config.augmentation.self_blend);
+    let placement = Placement::decide(&config.gpu)?;
+    Ok(PreparedRun { config, manifest, placement, resumed: None })
+}
+
+impl PreparedRun {
+    /// Puts a number in place of `training.batch_size: auto`: that of a resumed run, or what fits here.
+    ///
+    /// # Errors
+    /// The device that is configured is not there.
+    pub fn choose_batch_size(&mut self, check: BatchSizeCheck) -> Result<(), RunError> {
+        if self.config.training.batch_size == BatchSize::Auto {
+            match &self.resumed {
+                Some(resumed) => self.config.training.batch_size = resumed.checkpoint.config.training.batch_size,
+                None => {
+                    let videos = self.manifest.indices(Split::Train).len();
+                    self.config = batch_size::choose(&self.config, videos, check)?;
+                    self.make_room_for_pairs();
+                }
+            }
+        }
+        Ok(())
+    }
+
+    /// A batch that was not chosen by the user loses its odd clip, or has at least two.
+    fn make_room_for_pairs(&mut self) {
+        let training = &mut self.config.training;
+        if self.config.data.sampler == SamplerChoice::Paired {
+            training.batch_size = BatchSize::Clips((training.batch_size.clips() / 2 * 2).max(2));
+        }
+    }
+
+    /// Builds the network to see whether that works, with its first weights where those come from a file. Gives back the
+    /// number of parameters to train.
+    ///
+    /// # Errors
+    /// There is no memory for the network, or the weights do not fit.
+    pub fn check_network(&self) -> Result<u64, RunError> {
+        let network = build_network(&self.config, &self.placement)?;
+        if self.resumed.is_none() && matches!(self.config.model.pretrained, Pretrained::File(_)) {
+            load_backbone(&self.config, &network, &AtomicBool::new(false))?;
+        }
+        Ok(network.parameters().trainable_count())
+    }
+
+    /// How an epoch is divided into steps.
+    ///
+    /// # Errors
+    /// The sampler finds no pairs where it is to make some.
+    pub fn epoch_plan(&self) -> Result<EpochPlan, RunError> {
+        let training = &self.config.training;
+        let batch_size = training.batch_size.clips();
+        let sampler = Sampler::new(self.config.data.sampler, &self.manifest)?;
+        let batches = sampler.plan(0, 0, batch_size, self.config.dataloader.drop_last).len();
+        let batches = batches.min(training.limit_batches.unwrap_or(usize::MAX));
+        Ok(EpochPlan {
+            sampler: sampler.describe().to_string(),
+            steps: batches.div_ceil(training.gradient_accumulation),
+            clips_a_step: batch_size * training.gradient_accumulation,
+        })
+    }
+}
+
+pub(super) fn make_absolute(data: &mut DataConfig) {
+    for root in data.root.0.iter_mut().chain(&mut data.test_roots.0) {
+        *root = std::path::absolute(&*root).unwrap_or_default();
+    }
+}

@@ -1,0 +1,166 @@
+//! A detector that was trained before, opened from its run or checkpoint, which scores videos.
+
+use std::path::{Path, PathBuf};
+use std::rc::Rc;
+use std::sync::atomic::AtomicBool;
+
+use super::clips::Clips;
+use super::error::RunError;
+use super::memory_hooks::{limit_device_memory, memory_manager};
+use super::test_sets::VideoSet;
+use crate::config::{self, Config, FaceMode};
+use crate::dataset::Manifest;
+use crate::evaluate::{EvaluateError, Evaluation, Evaluator, Pooling};
+use crate::memory::{DeviceGauge, Guard, MicroBatchSizes, Reason};
+use crate::model::{Detector, Placement};
+use crate::train::{Checkpoint, CheckpointError, Checkpoints};
+use crate::video::ClipSpec;
+
+/// A checkpoint, and the folder that it was read from.
+#[derive(Debug)]
+pub struct StoredCheckpoint {
+    /// Such as `RUN/checkpoints/best`.
+    pub folder: PathBuf,
+    /// What is in it.
+    pub checkpoint: Checkpoint,
+}
+
+impl StoredCheckpoint {
+    /// Opens the checkpoint in a folder.
+    ///
+    /// # Errors
+    /// There is none, or it cannot be read.
+    pub fn open(folder: &Path) -> Result<Self, CheckpointError> {
+        Ok(Self { folder: folder.to_owned(), checkpoint: Checkpoint::open(folder)? })
+    }
+
+    /// Opens the checkpoint of a run that it was tested with: its best.
+    ///
+    /// # Errors
+    /// There is none, or it cannot be read.
+    pub fn of_run(run: &Path) -> Result<Self, CheckpointError> {
+        let checkpoints = Checkpoints::of_run(run);
+        let best = Self::open(&checkpoints.path("best"))?;
+        let tested = checkpoints.tested(&best.checkpoint.config);
+        if tested == best.folder { Ok(best) } else { Self::open(&tested) }
+    }
+}
+
+/// How videos are to be scored, where the checkpoint's own settings do not decide.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct ScoringOptions {
+    /// Clips taken from each video, one after the other in time.
+    pub clips_a_video: usize,
+    /// What makes one score of a video's clips.
+    pub pooling: Pooling,
+    /// Changes to the checkpoint's configuration, each `a.b=value`, such as `gpu.device=cpu`.
+    pub overrides: Vec<String>,
+}
+
+impl Default for ScoringOptions {
+    /// One clip of each video, as in training.
+    fn default() -> Self {
+        Self { clips_a_video: 1, pooling: Pooling::default(), overrides: Vec::new() }
+    }
+}
+
+/// A network with the weights of a checkpoint, and how it takes videos.
+pub struct TrainedDetector {
+    /// The checkpoint's folder.
+    pub folder: PathBuf,
+    /// As it was trained, with the changes of the options; clips are as long as `clips_a_video` of training's.
+    pub config: Config,
+    /// The network.
+    pub network: Detector,
+    /// What its logits are divided by for calibrated probabilities, where that is known.
+    pub temperature: Option<f64>,
+    /// How it scores.
+    pub options: ScoringOptions,
+    placement: Placement,
+}
+
+impl TrainedDetector {
+    /// Builds the network of a checkpoint, and loads the weights that the run was tested with.
+    ///
+    /// # Errors
+    /// The configuration cannot be used with these options, the device is not there, or the weights cannot be read.
+    pub fn load(stored: StoredCheckpoint, options: &ScoringOptions) -> Result<Self, RunError> {
+        let StoredCheckpoint { folder, checkpoint } = stored;
+        let mut config = scoring_config(&checkpoint.config, options)?;
+        let placement = Placement::decide(&config.gpu)?;
+        tracing::info!("checkpoint: {}, device: {}", folder.display(), placement.reason);
+        limit_device_memory(&config.gpu, placement.device)?;
+        let network = Detector::new(&config.model, placement.device, placement.format, config.gpu.channels_last)
+            .map_err(RunError::torch("the network cannot be built"))?;
+        checkpoint.load_tested(network.parameters())?;
+        let state = checkpoint.state().inspect_err(|error| {
+            tracing::warn!("scores are not calibrated: {error}");
+        });
+        let (temperature, shows_faces) = state.map_or((None, None), |state| (state.temperature(), state.shows_faces));
+        // Where it was trained on what shows none, it is to see the like.
+        if config.data.faces.mode == FaceMode::Auto && shows_faces == Some(false) {
+            config.data.faces.mode = FaceMode::Off;
+        }
+        // It was fitted on scores of single clips; the highest of several is another thing.
+        let temperature = temperature.filter(|_| options.clips_a_video == 1 || options.pooling != Pooling::Max);
+        Ok(Self { folder, config, network, temperature, options: options.clone(), placement })
+    }
+
+    /// How one clip is taken.
+    #[must_use]
+    pub fn clip_spec(&self) -> ClipSpec {
+        let long_spec = ClipSpec::of(&self.config.data);
+        ClipSpec { frames: long_spec.frames / self.options.clips_a_video, ..long_spec }
+    }
+
+    /// Scores the videos of each set.
+    pub(super) fn score(
+        &self,
+        clips: &Clips,
+        sets: &[VideoSet],
+        stop: &AtomicBool,
+    ) -> Result<Vec<Evaluation>, RunError> {
+        let loader = Rc::new(clips.loader());
+        let memory = memory_manager(&self.config.gpu, self.placement.device, &clips.source, &loader);
+        let mut relieve = || {
+            memory.clean(Reason::OutOfMemory);
+        };
+        let ladder = MicroBatchSizes::evaluation(&self.config, self.placement.device.is_cuda());
+        let retry = self.config.gpu.memory_management.oom_retry;
+        let mut guard = Guard::new("evaluate", ladder, Box::new(DeviceGauge(self.placement.device)), retry, 0);
+        let mut evaluator = Evaluator {
+            loader: &loader,
+            guard: &mut guard,
+            relieve: &mut relieve,
+            batch_size: self.config.training.batch_size.clips(),
+            clips_a_video: self.options.clips_a_video,
+            pooling: self.options.pooling,
+            stop,
+            label: "",
+        };
+        let mut evaluations = Vec::with_capacity(sets.len());
+        for VideoSet { name, videos, .. } in sets {
+            evaluator.label = name;
+            match evaluator.run(&self.network, videos) {
+                Err(EvaluateError::Interrupted) => return Err(RunError::INTERRUPTED),
+                evaluation => evaluations.push(evaluation?),
+            }
+        }
+        Ok(evaluations)
+    }
+
+    /// The clips of a manifest's videos, each wanted once.
+    pub(super) fn clips(&self, manifest: &Manifest) -> Result<Clips, RunError> {
+        Clips::new(&self.config, manifest, true)
+    }
+}
+
+/// The configuration of training, for scoring.
+fn scoring_config(trained: &Config, options: &ScoringOptions) -> Result<Config, RunError> {
+    let (frames, clips_a_video) = (trained.data.max_frames, options.clips_a_video);
+    let mut overrides = options.overrides.clone();
+    // Pairs, which nothing is trained on here, would want an even batch.
+    overrides.push("data.sampler=shuffled".to_owned());
+    overrides.push(format!("data.max_frames={}", frames * clips_a_video));
+    config::resolve(trained, &overrides).map_err(|source| RunError::Clips { clips_a_video, frames, source })
+}
