@@ -4,7 +4,6 @@ use std::fs;
 use std::io::{self, Write};
 use std::rc::Rc;
 use std::sync::atomic::AtomicBool;
-use std::time::Instant;
 
 use anyhow::{Context, Result};
 
@@ -22,10 +21,12 @@ use crate::memory::{DeviceGauge, Guard, MemoryManager, MicroBatchSizes, Reason};
 use crate::optim::{Loss, LossScaler};
 use crate::report::{Assessments, EventFile, LivePage, Log, RunFolder, RunLog, loss_line};
 use crate::torch::Format;
-use crate::train::{Checkpoint, Checkpoints, Learner, Outcome, Stepper, TrainError, TrainState, Trainer};
+use crate::train::{
+    Checkpoint, Checkpoints, FitEnd, Learner, ModelState, Recorder, Stepper, TrainData, TrainError, TrainState, Trainer,
+};
 
 /// How training ended, and what came out of the test sets; nothing where it was interrupted before.
-pub(super) type Tested = (Outcome, Option<Assessments>);
+pub(super) type Tested = (FitEnd, Option<Assessments>);
 
 impl Plan {
     pub fn carry_out(mut self) -> Result<()> {
@@ -50,13 +51,13 @@ impl Plan {
         let memory = memory_manager(&self.config.gpu, self.placement.device, &clips.source, &loader);
         let mut trainer = self.trainer(learner, &folder, &loader, &memory, &stop)?;
         let provenance = self.provenance();
-        trainer.write_start(&provenance).with_context(|| cannot_write(&folder.log()))?;
-        trainer.page.refresh(&folder, &self.config);
+        trainer.recorder.start(trainer.model.state.step, &provenance).with_context(|| cannot_write(&folder.log()))?;
+        trainer.recorder.page.refresh(&folder, &self.config);
         tracing::info!("run folder: {}", folder.path().display());
 
-        trainer.state.shows_faces = self.manifest.shows_faces();
+        trainer.model.state.shows_faces = self.manifest.shows_faces();
         let result = train_and_test(&mut trainer, &test_sets(&self.manifest), &clips.source);
-        let (state, mut page) = (trainer.state, trainer.page);
+        let (state, mut page) = (trainer.model.state, trainer.recorder.page);
         self.manifest.mark_unusable(state.skipped.iter().cloned());
         let report = self.report(&folder, &clips, &state, &memory, provenance, &result);
         let saved = report.save(&folder.report());
@@ -70,7 +71,7 @@ impl Plan {
         let losses = Log::read(&folder.log()).ok().and_then(|log| loss_line(&log));
         let losses = losses.map_or(String::new(), |line| line + "\n");
         let printed = writeln!(io::stdout(), "{losses}{report}");
-        if outcome == Outcome::Interrupted {
+        if outcome == FitEnd::Interrupted {
             let hint = format!("a checkpoint is written; go on with: dfdetect train --resume {}", report.run);
             return Err(Interrupted(Some(hint)).into());
         }
@@ -190,52 +191,41 @@ impl Plan {
         });
         let stepper = Stepper::new(config, learner, self.loss(&sampler), state.scaler.clone(), train_guard, relieve)
             .context("there is no memory to begin with")?;
-        Ok(Trainer {
-            config: &self.config,
-            manifest: &self.manifest,
-            sampler,
-            usable_videos: self.manifest.indices(Split::Train).into_iter().collect(),
-            val_videos: self.manifest.indices(Split::Val),
-            loader,
-            memory: memory.clone(),
-            stop,
-            stepper,
-            evaluate_guard,
-            log: self.open_log(folder, &state)?,
-            page: LivePage::default(),
-            saved: Instant::now(),
-            folder: folder.clone(),
-            state,
-        })
+        let data = TrainData::new(config, &self.manifest, sampler, loader);
+        let log = self.open_log(folder, &state)?;
+        let recorder =
+            Recorder { config, manifest: &self.manifest, folder: folder.clone(), log, page: LivePage::default() };
+        let model = ModelState { stepper, evaluate_guard, state };
+        Ok(Trainer::new(config, data, model, recorder, memory.clone(), stop))
     }
 }
 
 /// Trains, then looks at each test set once, with the weights of the best epoch or, where those are not wanted back, of
 /// the last.
 fn train_and_test(trainer: &mut Trainer, sets: &[NamedSet], source: &ClipSource) -> Result<Tested> {
-    if trainer.fit()? == Outcome::Interrupted {
-        return Ok((Outcome::Interrupted, None));
+    if trainer.fit()? == FitEnd::Interrupted {
+        return Ok((FitEnd::Interrupted, None));
     }
     if sets.is_empty() {
-        return Ok((Outcome::Completed, None));
+        return Ok((FitEnd::Completed, None));
     }
-    let tested = Checkpoints::of_run(trainer.folder.path()).tested(trainer.config);
+    let tested = Checkpoints::of_run(trainer.recorder.folder.path()).for_testing(trainer.config);
     let checkpoint = Checkpoint::open(&tested)?;
-    checkpoint.load_tested(trainer.stepper.learner.tested().parameters())?;
+    checkpoint.load_eval_model(trainer.model.stepper.learner.eval_model().parameters())?;
     let temperature = checkpoint.state()?.temperature();
     let mut evaluations = Vec::new();
     for NamedSet { name, videos, .. } in sets {
         match trainer.evaluate(name, videos) {
             Ok(evaluation) => evaluations.push(evaluation),
-            Err(TrainError::Evaluate(EvaluateError::Interrupted)) => return Ok((Outcome::Interrupted, None)),
+            Err(TrainError::Evaluate(EvaluateError::Interrupted)) => return Ok((FitEnd::Interrupted, None)),
             Err(error) => return Err(error.into()),
         }
     }
-    let manifest = trainer.manifest;
+    let manifest = trainer.recorder.manifest;
     let each = sets.iter().zip(&evaluations);
     let scored: Vec<_> = each.map(|(set, evaluation)| Scored { set, manifest, evaluation, temperature }).collect();
-    let folder = trainer.folder.path();
+    let folder = trainer.recorder.folder.path();
     let assessments = assess(&tested, &scored, source, Some(folder))?;
     write_evaluation(folder, &assessments)?;
-    Ok((Outcome::Completed, Some(assessments)))
+    Ok((FitEnd::Completed, Some(assessments)))
 }

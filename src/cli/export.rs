@@ -55,7 +55,7 @@ pub(super) fn run(args: &ExportArgs) -> Result<()> {
     let model = &checkpoint.config.model;
     let detector =
         Detector::new(model, Device::Cpu, torch::Format::F32, false).context("the network cannot be built")?;
-    checkpoint.load_tested(detector.parameters())?;
+    checkpoint.load_eval_model(detector.parameters())?;
     let state = checkpoint.state().inspect_err(|error| tracing::warn!("the file has no temperature: {error}")).ok();
     let temperature = state.as_ref().and_then(|state| state.temperature());
     let facts = Facts::of(&checkpoint.config, temperature, state.and_then(|state| state.shows_faces));

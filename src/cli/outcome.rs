@@ -13,7 +13,7 @@ use crate::report::{
     Throughput, Versions,
 };
 use crate::torch;
-use crate::train::{Outcome, TrainError, TrainState};
+use crate::train::{FitEnd, TrainError, TrainState};
 
 impl Plan {
     /// Absent where no faces are cut out.
@@ -42,8 +42,8 @@ impl Plan {
         result: &Result<Tested>,
     ) -> Report {
         let status = match result {
-            Ok((Outcome::Completed, _)) => Status::Completed,
-            Ok((Outcome::Interrupted, _)) => Status::Interrupted,
+            Ok((FitEnd::Completed, _)) => Status::Completed,
+            Ok((FitEnd::Interrupted, _)) => Status::Interrupted,
             Err(_) => Status::Failed,
         };
         let failure = result.as_ref().err();

@@ -39,7 +39,7 @@ impl Trained {
         let checkpoints = Checkpoints::of_run(run);
         let best = checkpoints.path("best");
         let checkpoint = Checkpoint::open(&best)?;
-        let tested = checkpoints.tested(&checkpoint.config);
+        let tested = checkpoints.for_testing(&checkpoint.config);
         let checkpoint = if tested == best { checkpoint } else { Checkpoint::open(&tested)? };
         Ok((tested, checkpoint))
     }
@@ -99,7 +99,7 @@ impl Scorer {
         limit_device_memory(&config.gpu, placement.device)?;
         let detector = Detector::new(&config.model, placement.device, placement.format, config.gpu.channels_last)
             .context("the network cannot be built")?;
-        checkpoint.load_tested(detector.parameters())?;
+        checkpoint.load_eval_model(detector.parameters())?;
         let state = checkpoint.state().inspect_err(|error| {
             tracing::warn!("scores are not calibrated: {error}");
         });
