@@ -133,7 +133,7 @@ fn overhead() {
         let started = Instant::now();
         bare_step(&mut bare, &batch, &config);
         let between = Instant::now();
-        guarded.run(std::slice::from_ref(&batch), 1e-4, round).unwrap();
+        guarded.step(std::slice::from_ref(&batch), 1e-4, round).unwrap();
         // The first warms up.
         if round > 0 {
             times[0].push(between - started);
@@ -155,7 +155,7 @@ fn limited(config: &Config) -> (Stepper, Rc<Cell<Option<Instant>>>) {
     let batch = batch(config, 4);
     let need = |stepper: &mut Stepper, micro_batch: usize| {
         stepper.guard = guard(config, Cut::whole(micro_batch));
-        stepper.run(std::slice::from_ref(&batch), 1e-4, 0).unwrap();
+        stepper.step(std::slice::from_ref(&batch), 1e-4, 0).unwrap();
         status_bytes("VmPeak")
     };
     let (half, whole) = (need(&mut stepper, 2), need(&mut stepper, 4));
@@ -173,12 +173,12 @@ fn recovery() {
     for round in 0..20 {
         stepper.guard = guard(&config, Cut::whole(2));
         let started = Instant::now();
-        stepper.run(&batch, 1e-4, round).unwrap();
+        stepper.step(&batch, 1e-4, round).unwrap();
         let clean_step = started.elapsed();
 
         stepper.guard = guard(&config, Cut::whole(4));
         let started = Instant::now();
-        stepper.run(&batch, 1e-4, round).unwrap();
+        stepper.step(&batch, 1e-4, round).unwrap();
         let all = started.elapsed();
         assert_eq!(stepper.guard.events().len(), 1, "{:?}", stepper.guard.events());
         let attempt = failed.get().unwrap() - started;
@@ -201,7 +201,7 @@ fn leak() {
     let mut events = 0;
     for round in 0..1000 {
         stepper.guard = guard(&config, Cut::whole(4));
-        stepper.run(&batch, 1e-4, round).unwrap();
+        stepper.step(&batch, 1e-4, round).unwrap();
         events += stepper.guard.events().len();
         if [9, 99, 499, 999].contains(&round) {
             println!("leak: {} MiB resident after {events} recoveries", status_bytes("VmRSS") / MIB);
@@ -219,7 +219,7 @@ fn preset_step(precision: &str, clips: usize, limit_mib: u64, chunk_frames: Opti
     // Gradients exist from the first step on.
     stepper.guard = guard(&config, Cut { chunk_frames: Some(1), ..Cut::whole(1) });
     let warm_up = Instant::now();
-    stepper.run(&[batch(&config, 1)], 1e-4, 0).unwrap();
+    stepper.step(&[batch(&config, 1)], 1e-4, 0).unwrap();
     let warm_up = warm_up.elapsed();
     dfdetect::torch::release_cached_memory().unwrap();
     let rest = status_bytes("VmSize");
@@ -232,15 +232,15 @@ fn preset_step(precision: &str, clips: usize, limit_mib: u64, chunk_frames: Opti
         limit_address_space(Some(rest + limit_mib * MIB));
     }
     let started = Instant::now();
-    let report = stepper.run(&[whole], 1e-4, 1).unwrap();
-    assert_eq!(report.gradients.scores.len(), clips);
+    let report = stepper.step(&[whole], 1e-4, 1).unwrap();
+    assert_eq!(report.scores.len(), clips);
     println!(
         "{}",
         serde_json::json!({
             "clips": clips,
             "cut": report.cut.to_string(),
-            "loss": report.gradients.loss,
-            "grad_norm": report.gradients.norm,
+            "loss": report.loss,
+            "grad_norm": report.grad_norm,
             "failed_attempts": stepper.guard.events().len(),
             "lost_ms": stepper.guard.events().iter().map(|event| event.lost_ms).sum::<u64>(),
             "step_secs": started.elapsed().as_secs_f64(),

@@ -180,7 +180,7 @@ fn a_run_is_exported_as_it_was_tested_and_nothing_is_replaced_unasked() {
     let run = trained(folder.path());
     let checkpoint = Checkpoint::open(&Checkpoints::of_run(&run).path("best")).unwrap();
     let detector = Detector::new(&checkpoint.config.model, Device::Cpu, torch::Format::F32, true).unwrap();
-    checkpoint.load_tested(detector.parameters()).unwrap();
+    checkpoint.load_eval_model(detector.parameters()).unwrap();
     let temperature = checkpoint.state().unwrap().temperature();
 
     let home = folder.path().join("exported");

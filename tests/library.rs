@@ -14,7 +14,7 @@ use dfdetect::run::{
     self, EvaluationOptions, EvaluationVideos, PredictionOptions, PredictionVideos, RunError, ScoringOptions,
     StoredCheckpoint, TrainedDetector, Verdict, error_text,
 };
-use dfdetect::train::Outcome;
+use dfdetect::train::FitEnd;
 
 const SETTINGS: &str = "
 data: {max_frames: 2, frame_size: [32, 32], faces: {mode: off}, val_split: 0.3, test_split: 0.3}
@@ -44,7 +44,7 @@ fn a_program_trains_resumes_evaluates_and_predicts() {
     assert!(plan.steps >= 2 && plan.clips_a_step == 4, "{plan:?}");
     let finished = run::train(prepared, &go).unwrap();
     let Report { status, epochs, steps, test, .. } = &finished.report;
-    assert_eq!((finished.outcome, *status), (Outcome::Completed, Status::Completed));
+    assert_eq!((finished.outcome, *status), (FitEnd::Completed, Status::Completed));
     assert_eq!((*epochs, *steps as usize), (1, plan.steps));
     assert!(test.is_some() && finished.folder.report().exists());
 
@@ -56,7 +56,7 @@ fn a_program_trains_resumes_evaluates_and_predicts() {
     let detector = TrainedDetector::load(load(), &ScoringOptions::default()).unwrap();
     let videos = EvaluationVideos::of_run(finished.folder.path(), Split::Test).unwrap();
     let report = detector.evaluate(&videos, &EvaluationOptions::default(), &go).unwrap();
-    let own = report.assessments.own().unwrap();
+    let own = report.report.own().unwrap();
     assert_eq!(Some(own.overall.videos), finished.report.test.as_ref().map(|test| test.videos));
 
     let paths = [data.join("real/id000_clip1.mp4"), data.join("nothing.mp4")];

@@ -13,7 +13,7 @@ use crate::dataset::{Label, Split};
 use crate::progress;
 use crate::report::{Log, RunFolder, loss_line};
 use crate::run::{self, BatchSizeCheck, PreparedRun, RunError};
-use crate::train::Outcome;
+use crate::train::FitEnd;
 
 const EXAMPLES: &str = "Examples:
   dfdetect train --config configs/memory_optimized.yaml --data /data/faces
@@ -99,7 +99,7 @@ fn train(prepared: PreparedRun) -> Result<()> {
     let losses = Log::read(&finished.folder.log()).ok().and_then(|log| loss_line(&log));
     let losses = losses.map_or(String::new(), |line| line + "\n");
     let printed = writeln!(io::stdout(), "{losses}{report}");
-    if finished.outcome == Outcome::Interrupted {
+    if finished.outcome == FitEnd::Interrupted {
         let hint = format!("a checkpoint is written; go on with: dfdetect train --resume {}", report.run);
         return Err(RunError::Interrupted { hint: Some(hint) }.into());
     }

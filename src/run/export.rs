@@ -25,7 +25,7 @@ impl StoredCheckpoint {
         let config = &self.checkpoint.config;
         let network = Detector::new(&config.model, Device::Cpu, torch::Format::F32, false)
             .map_err(RunError::torch("the network cannot be built"))?;
-        self.checkpoint.load_tested(network.parameters())?;
+        self.checkpoint.load_eval_model(network.parameters())?;
         let state = self.checkpoint.state();
         let state = state.inspect_err(|error| tracing::warn!("the file has no temperature: {error}")).ok();
         let temperature = state.as_ref().and_then(|state| state.temperature());

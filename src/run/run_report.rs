@@ -11,10 +11,10 @@ use crate::report::{
     Status, TEST_SET, Throughput, Versions,
 };
 use crate::torch;
-use crate::train::{Outcome, TrainState};
+use crate::train::{FitEnd, TrainState};
 
 /// How training ended, and what came out of the test sets; nothing where it was interrupted before.
-pub(super) type TrainingResult = Result<(Outcome, Option<EvaluationReport>), RunError>;
+pub(super) type TrainingResult = Result<(FitEnd, Option<EvaluationReport>), RunError>;
 
 /// What is known of a run when it ends.
 pub(super) struct EndedRun<'a> {
@@ -56,8 +56,8 @@ impl EndedRun<'_> {
 
     fn status(&self) -> Status {
         match self.result {
-            Ok((Outcome::Completed, _)) => Status::Completed,
-            Ok((Outcome::Interrupted, _)) => Status::Interrupted,
+            Ok((FitEnd::Completed, _)) => Status::Completed,
+            Ok((FitEnd::Interrupted, _)) => Status::Interrupted,
             Err(_) => Status::Failed,
         }
     }

@@ -41,7 +41,7 @@ impl StoredCheckpoint {
     pub fn of_run(run: &Path) -> Result<Self, CheckpointError> {
         let checkpoints = Checkpoints::of_run(run);
         let best = Self::open(&checkpoints.path("best"))?;
-        let tested = checkpoints.tested(&best.checkpoint.config);
+        let tested = checkpoints.for_testing(&best.checkpoint.config);
         if tested == best.folder { Ok(best) } else { Self::open(&tested) }
     }
 }
@@ -92,7 +92,7 @@ impl TrainedDetector {
         limit_device_memory(&config.gpu, placement.device)?;
         let network = Detector::new(&config.model, placement.device, placement.format, config.gpu.channels_last)
             .map_err(RunError::torch("the network cannot be built"))?;
-        checkpoint.load_tested(network.parameters())?;
+        checkpoint.load_eval_model(network.parameters())?;
         let state = checkpoint.state().inspect_err(|error| {
             tracing::warn!("scores are not calibrated: {error}");
         });

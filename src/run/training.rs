@@ -2,7 +2,6 @@
 
 use std::rc::Rc;
 use std::sync::atomic::AtomicBool;
-use std::time::Instant;
 
 use super::batch_size::BatchSizeCheck;
 use super::clips::Clips;
@@ -16,19 +15,21 @@ use super::run_report::{EndedRun, TrainingResult, provenance};
 use super::scored_set::{ScoredSet, evaluation_report, write_evaluation};
 use super::test_sets::{VideoSet, test_sets};
 use crate::clip::ClipSource;
-use crate::dataset::{Label, Sampler, Split};
+use crate::dataset::{Label, Sampler};
 use crate::evaluate::EvaluateError;
 use crate::loader::Loader;
 use crate::memory::{DeviceGauge, Guard, MemoryManager, MicroBatchSizes, Reason};
 use crate::optim::Loss;
 use crate::report::{EventFile, LivePage, Report, RunFolder, RunLog};
-use crate::train::{Checkpoint, Checkpoints, Learner, Outcome, Stepper, TrainError, TrainState, Trainer};
+use crate::train::{
+    Checkpoint, Checkpoints, FitEnd, Learner, ModelState, Recorder, Stepper, TrainData, TrainError, TrainState, Trainer,
+};
 
 /// A run whose training ended without a failure.
 #[derive(Debug)]
 pub struct FinishedRun {
     /// Whether it was interrupted; then a checkpoint is written, and nothing was tested.
-    pub outcome: Outcome,
+    pub outcome: FitEnd,
     /// Where everything is.
     pub folder: RunFolder,
     /// What its `report.json` says.
@@ -55,13 +56,13 @@ pub fn train(mut run: PreparedRun, stop: &AtomicBool) -> Result<FinishedRun, Run
     let memory = memory_manager(&run.config.gpu, run.placement.device, &clips.source, &loader);
     let mut trainer = build_trainer(&run, learner, &folder, &loader, &memory, stop)?;
     let provenance = provenance(&run);
-    trainer.write_start(&provenance).map_err(cannot_write(&folder.log()))?;
-    trainer.page.refresh(&folder, &run.config);
+    trainer.recorder.start(trainer.model.state.step, &provenance).map_err(cannot_write(&folder.log()))?;
+    trainer.recorder.page.refresh(&folder, &run.config);
     tracing::info!("run folder: {}", folder.path().display());
 
-    trainer.state.shows_faces = run.manifest.shows_faces();
+    trainer.model.state.shows_faces = run.manifest.shows_faces();
     let result = train_and_test(&mut trainer, &test_sets(&run.manifest), &clips.source);
-    let (state, mut page) = (trainer.state, trainer.page);
+    let (state, mut page) = (trainer.model.state, trainer.recorder.page);
     run.manifest.mark_unusable(state.skipped.iter().cloned());
     let ended = EndedRun {
         run: &run,
@@ -109,23 +110,11 @@ fn build_trainer<'a>(
     });
     let stepper = Stepper::new(config, learner, loss(run, &sampler), state.scaler.clone(), train_guard, relieve)
         .map_err(RunError::torch("there is no memory to begin with"))?;
-    Ok(Trainer {
-        config: &run.config,
-        manifest: &run.manifest,
-        sampler,
-        usable_videos: run.manifest.indices(Split::Train).into_iter().collect(),
-        val_videos: run.manifest.indices(Split::Val),
-        loader,
-        memory: memory.clone(),
-        stop,
-        stepper,
-        evaluate_guard,
-        log: open_log(run, folder, &state)?,
-        page: LivePage::default(),
-        saved: Instant::now(),
-        folder: folder.clone(),
-        state,
-    })
+    let data = TrainData::new(config, &run.manifest, sampler, loader);
+    let log = open_log(run, folder, &state)?;
+    let recorder = Recorder { config, manifest: &run.manifest, folder: folder.clone(), log, page: LivePage::default() };
+    let model = ModelState { stepper, evaluate_guard, state };
+    Ok(Trainer::new(config, data, model, recorder, memory.clone(), stop))
 }
 
 /// The loss, with the classes weighted as the sampler shows them.
@@ -152,29 +141,29 @@ fn open_log(run: &PreparedRun, folder: &RunFolder, state: &TrainState) -> Result
 /// Trains, then looks at each test set once, with the weights of the best epoch or, where those are not wanted back, of
 /// the last.
 fn train_and_test(trainer: &mut Trainer, sets: &[VideoSet], source: &ClipSource) -> TrainingResult {
-    if trainer.fit()? == Outcome::Interrupted {
-        return Ok((Outcome::Interrupted, None));
+    if trainer.fit()? == FitEnd::Interrupted {
+        return Ok((FitEnd::Interrupted, None));
     }
     if sets.is_empty() {
-        return Ok((Outcome::Completed, None));
+        return Ok((FitEnd::Completed, None));
     }
-    let tested = Checkpoints::of_run(trainer.folder.path()).tested(trainer.config);
+    let tested = Checkpoints::of_run(trainer.recorder.folder.path()).for_testing(trainer.config);
     let checkpoint = Checkpoint::open(&tested)?;
-    checkpoint.load_tested(trainer.stepper.learner.tested().parameters())?;
+    checkpoint.load_eval_model(trainer.model.stepper.learner.eval_model().parameters())?;
     let temperature = checkpoint.state()?.temperature();
     let mut evaluations = Vec::new();
     for VideoSet { name, videos, .. } in sets {
         match trainer.evaluate(name, videos) {
             Ok(evaluation) => evaluations.push(evaluation),
-            Err(TrainError::Evaluate(EvaluateError::Interrupted)) => return Ok((Outcome::Interrupted, None)),
+            Err(TrainError::Evaluate(EvaluateError::Interrupted)) => return Ok((FitEnd::Interrupted, None)),
             Err(error) => return Err(error.into()),
         }
     }
-    let manifest = trainer.manifest;
+    let manifest = trainer.recorder.manifest;
     let each = sets.iter().zip(&evaluations);
     let scored: Vec<_> = each.map(|(set, evaluation)| ScoredSet { set, manifest, evaluation, temperature }).collect();
-    let folder = trainer.folder.path();
+    let folder = trainer.recorder.folder.path();
     let report = evaluation_report(&tested, &scored, source, Some(folder))?;
     write_evaluation(folder, &report)?;
-    Ok((Outcome::Completed, Some(report)))
+    Ok((FitEnd::Completed, Some(report)))
 }

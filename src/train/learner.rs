@@ -1,4 +1,5 @@
-//! What training changes, and a checkpoint keeps: the network, the running average of its weights, the optimizer.
+//! The tensors that training changes: those of the network, of the exponential moving average (EMA) of its weights, and
+//! of the optimizer. Knows nothing of batches and files.
 
 use tch::Tensor;
 
@@ -7,75 +8,75 @@ use crate::model::{Detector, Parameters};
 use crate::optim::{Ema, Optimizer, ParameterGroups, optimizer};
 use crate::torch::{self, Format, Result};
 
-/// The network that learns and what goes with it.
+/// A network, its optimizer and the EMA of its weights.
 #[derive(Debug)]
 pub struct Learner {
-    /// The network.
+    /// The network that is trained.
     pub detector: Detector,
-    /// What moves its weights.
+    /// The optimizer of its weights.
     pub optimizer: Box<dyn Optimizer>,
-    average: Option<Average>,
+    ema_model: Option<EmaModel>,
 }
 
-/// A network whose weights and running statistics follow those of another.
+/// A network whose weights and running statistics are the moving average of those of another network.
 #[derive(Debug)]
-struct Average {
+struct EmaModel {
     detector: Detector,
     ema: Ema,
 }
 
 impl Learner {
-    /// `detector` learns; `average`, of the same architecture, follows it where `training.ema_decay` is set.
+    /// Trains `detector`. `ema_detector` has the same architecture and holds the EMA if `training.ema_decay` is set.
     ///
     /// # Errors
-    /// No memory for what the optimizer remembers.
-    pub fn new(training: &TrainingConfig, detector: Detector, average: Option<Detector>) -> Result<Self> {
+    /// There is no memory for the state of the optimizer.
+    pub fn new(training: &TrainingConfig, detector: Detector, ema_detector: Option<Detector>) -> Result<Self> {
         let parameters = detector.parameters();
         let named = parameters.trainable().map(|parameter| (parameter.name.as_str(), &parameter.tensor));
         let groups = ParameterGroups::new(named, training.weight_decay, training.backbone_lr_scale);
         let optimizer = optimizer(training.optimizer, groups)?;
-        let average = match (average, training.ema_decay) {
-            (Some(average), Some(decay)) => {
-                let ema = Ema::new(tensors(average.parameters()), tensors(parameters), decay)?;
-                Some(Average { detector: average, ema })
+        let ema_model = match (ema_detector, training.ema_decay) {
+            (Some(detector), Some(decay)) => {
+                let ema = Ema::new(tensors(detector.parameters()), tensors(parameters), decay)?;
+                Some(EmaModel { detector, ema })
             }
             _ => None,
         };
-        Ok(Self { detector, optimizer, average })
+        Ok(Self { detector, optimizer, ema_model })
     }
 
-    /// What validation and tests look at: the average where one is kept.
+    /// The network for validation and tests: that of the EMA, where one is kept.
     #[must_use]
-    pub fn tested(&self) -> &Detector {
-        self.average.as_ref().map_or(&self.detector, |average| &average.detector)
+    pub fn eval_model(&self) -> &Detector {
+        self.ema_model.as_ref().map_or(&self.detector, |ema_model| &ema_model.detector)
     }
 
-    /// Weights of the running average, where one is kept.
+    /// The weights of the EMA, where one is kept.
     #[must_use]
-    pub fn average(&self) -> Option<&Parameters> {
-        self.average.as_ref().map(|average| average.detector.parameters())
+    pub fn ema_parameters(&self) -> Option<&Parameters> {
+        self.ema_model.as_ref().map(|ema_model| ema_model.detector.parameters())
     }
 
-    /// One update of the weights by their gradients, and of the average.
+    /// Updates the weights by their gradients, then the EMA.
     ///
     /// # Errors
-    /// No memory for lists of pointers. The optimizer's update is done as a whole or not at all.
+    /// There is no memory for lists of pointers. The update of the optimizer is done as a whole or not at all.
     pub fn update(&mut self, learning_rate: f64) -> Result<()> {
         self.optimizer.step(learning_rate)?;
-        match &self.average {
-            Some(average) => average.ema.update(self.optimizer.step_count()),
+        match &self.ema_model {
+            Some(ema_model) => ema_model.ema.update(self.optimizer.step_count()),
             None => Ok(()),
         }
     }
 
-    /// Goes on there, in this number format.
+    /// Moves all tensors to the CPU, in this number format.
     ///
     /// # Errors
-    /// The host has no memory for it.
+    /// The host has no memory for them.
     pub fn move_to_cpu(&mut self, format: Format) -> Result<()> {
         self.detector.move_to_cpu(format)?;
-        if let Some(average) = &mut self.average {
-            average.detector.move_to_cpu(format)?;
+        if let Some(ema_model) = &mut self.ema_model {
+            ema_model.detector.move_to_cpu(format)?;
         }
         self.optimizer.state().into_iter().try_for_each(|(_, tensor)| torch::move_to_cpu(tensor))
     }

@@ -1,29 +1,35 @@
-//! Training: the fit loop, one step under the memory guard, where a run stands, and checkpoints of it.
+//! Training: the fit loop, the training step under the out-of-memory guard, the state of a run, and its checkpoints.
+//!
+//! Read `train_step.rs` for one step, and `trainer.rs` for the loop around it. This room knows nothing of the command
+//! line.
 
 mod checkpoint;
-mod divergence;
+mod clip_sheet;
+mod data;
 mod epoch;
-mod keep;
+mod error;
+mod fault;
+mod forward_backward;
 mod learner;
-mod lines;
-mod memory;
-mod pictures;
-mod saving;
+mod log_lines;
+mod model_state;
+mod recorder;
+mod roll_back;
+mod saver;
 mod state;
-mod step;
-mod tensors;
+mod train_step;
 mod trainer;
 mod trial;
-mod work;
-
-#[cfg(test)]
-mod tests;
 
 pub use checkpoint::{Checkpoint, CheckpointError, Checkpoints};
+pub use data::TrainData;
+pub use epoch::{Best, EpochRecord, Patience, Tally};
+pub use error::{StepError, TrainError};
 pub use learner::Learner;
-pub use lines::MemoryLine;
-pub use state::{Best, EpochRecord, Patience, Tally, TrainState};
-pub use step::{StepError, StepReport, Stepper};
-pub use trainer::{Outcome, TrainError, Trainer};
+pub use log_lines::MemoryLine;
+pub use model_state::ModelState;
+pub use recorder::Recorder;
+pub use state::TrainState;
+pub use train_step::{StepReport, Stepper};
+pub use trainer::{FitEnd, Trainer};
 pub use trial::{Phase, Trial, Trialled};
-pub use work::Gradients;

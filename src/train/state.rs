@@ -1,77 +1,80 @@
-//! Where a run stands, apart from weights and moments: everything else that resuming needs.
+//! The state of a run without its tensors, as a checkpoint saves it. Knows nothing of files.
 
 use serde::{Deserialize, Serialize};
 
-use crate::config::Monitor;
+use super::epoch::{Best, EpochRecord, Patience, Tally};
+use crate::config::{Scheduler, TrainingConfig};
 use crate::memory::{Cut, GuardState};
-use crate::metrics::{Metrics, auc};
-use crate::optim::{LossScaler, PlateauState};
+use crate::optim::{LossScaler, PlateauState, Schedule};
 
-/// Of what a checkpoint holds and under which names. Other formats are refused.
+/// The version of the checkpoint format: which fields and tensors there are, and their names. Other versions are
+/// refused.
 pub const FORMAT: u32 = 2;
+/// After so many steps in a row with a non-finite loss or gradient, the run has diverged.
+pub(super) const MAX_BAD_STEPS: u32 = 20;
 
-/// Where a run stands.
+/// The state of a run.
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
 pub struct TrainState {
-    /// Of what the checkpoint holds and under which names; of another format it is refused.
+    /// The version of the checkpoint format, [`FORMAT`].
     pub format: u32,
-    /// Epochs that are finished, validation included.
+    /// Finished epochs, validation included.
     pub epoch: u32,
-    /// Batches of the epoch under way that are learned from.
+    /// Batches of the current epoch that were trained on.
     pub batches_done: usize,
-    /// Optimizer steps, those that were skipped for infinities included.
+    /// Training steps, those without an update included.
     pub step: u64,
     /// Updates of the optimizer.
     pub optimizer_step: i32,
     /// The loss scale.
     pub scaler: LossScaler,
-    /// The size that held in training.
+    /// The micro-batch size of training.
     pub train_guard: GuardState,
-    /// The size that held in forward passes alone.
+    /// The micro-batch size of evaluation.
     pub evaluate_guard: GuardState,
-    /// The epoch under way.
+    /// Sums over the current epoch.
     pub tally: Tally,
-    /// Finished epochs.
+    /// Records of the finished epochs.
     pub history: Vec<EpochRecord>,
     /// The best epoch so far.
     pub best: Option<Best>,
-    /// What a later epoch must beat, and epochs since it was set.
+    /// The counter of early stopping.
     pub patience: Patience,
-    /// What the schedule `plateau` has seen.
+    /// The state of the schedule `plateau`.
     pub plateau: PlateauState,
     /// Steps in a row whose loss or gradients were not finite.
     pub bad_steps: u32,
-    /// Steps so far that moved no weight because loss or gradients were not finite, without those that only lowered the
-    /// loss scale.
+    /// All steps without an update because loss or gradients were not finite, except those that only lowered the loss
+    /// scale.
     pub skipped_steps: u64,
-    /// Factor on the learning rate; smaller than 1 once the run has diverged and was taken back.
+    /// Factor on the learning rate: 1, or less after the run diverged and was rolled back.
     pub lr_factor: f64,
     /// Times that memory ran out.
     pub oom_events: usize,
     /// Clean-ups of memory.
     pub cleanups: CleanupTotals,
-    /// Times that a larger size was tried.
+    /// Times that a larger micro-batch size was tried.
     pub times_grown: usize,
-    /// Most device memory that tensors took.
+    /// Peak of the device memory that tensors took.
     pub gpu_peak_bytes: Option<u64>,
-    /// Most device memory that libtorch took from the driver.
+    /// Peak of the device memory that libtorch took from the driver.
     pub gpu_reserved_peak_bytes: Option<u64>,
     /// Training time, seconds.
     pub seconds: f64,
-    /// Length of `metrics.jsonl` when this was saved: what a killed run wrote after it is written again.
+    /// Length of `metrics.jsonl` when this was saved. A resumed run truncates the file to it.
     pub log_bytes: u64,
     /// Length of TensorBoard's event file when this was saved.
     #[serde(default)]
     pub event_bytes: u64,
-    /// Videos that could not be read when it was their turn: index and reason.
+    /// Videos that could not be read during training: index and reason.
     pub skipped: Vec<(usize, String)>,
-    /// Whether the training videos show faces, cut out here or before; `None` where nobody looked.
+    /// Whether the training videos show faces, cut out by this program or before; `None` if unknown.
     #[serde(default)]
     pub shows_faces: Option<bool>,
 }
 
 impl TrainState {
-    /// Before the first step: whole batches until memory says otherwise.
+    /// The state before the first step. The micro-batch is the whole batch.
     #[must_use]
     pub fn new(scaler: LossScaler, batch_size: usize) -> Self {
         let whole = GuardState { cut: Cut::whole(batch_size), barred: None };
@@ -105,237 +108,53 @@ impl TrainState {
         }
     }
 
-    /// The temperature of the weights that this goes with; `None` unless they are those of a validated end of an epoch.
+    /// The temperature of the saved weights; `None` unless they are those of a validated end of an epoch.
     #[must_use]
     pub fn temperature(&self) -> Option<f64> {
         self.history.last().filter(|_| self.ends_epoch())?.temperature
     }
 
-    /// Whether this is a validated end of an epoch, or the start, that a run which diverges can be taken back to.
+    /// Whether this is the start of the run or a validated end of an epoch, to which a diverged run can be rolled back.
     #[must_use]
     pub fn ends_epoch(&self) -> bool {
         self.batches_done == 0 && self.bad_steps == 0
+    }
+
+    /// Whether so many steps in a row had no update that the run has diverged.
+    pub(super) fn has_diverged(&self) -> bool {
+        self.bad_steps >= MAX_BAD_STEPS
+    }
+
+    /// The learning rate of step `step`, counted from 0.
+    pub(super) fn learning_rate(&self, schedule: &Schedule, step: u64) -> f64 {
+        self.lr_factor * schedule.at(step, self.plateau.factor)
+    }
+
+    /// Counts a finished epoch and starts the next one.
+    pub(super) fn finish_epoch(&mut self, record: EpochRecord, training: &TrainingConfig) {
+        let stopping = &training.early_stopping;
+        let value = record.monitored(stopping.monitor);
+        if record.is_best {
+            self.best = Some(Best::of(&record, stopping.monitor));
+        }
+        self.history.push(record);
+        self.epoch += 1;
+        self.batches_done = 0;
+        self.tally = Tally::default();
+        self.patience.update(value, stopping.min_delta);
+        if training.scheduler == Scheduler::Plateau {
+            self.plateau.update(value, stopping.min_delta);
+        }
     }
 }
 
 /// Sums over the clean-ups of a run.
 #[derive(Debug, Clone, Copy, Default, PartialEq, Serialize, Deserialize)]
 pub struct CleanupTotals {
-    /// How many.
+    /// The number of clean-ups.
     pub times: usize,
-    /// What they gave back.
+    /// Bytes that they freed.
     pub freed_bytes: u64,
     /// Time that they took, milliseconds.
     pub ms: f64,
-}
-
-/// Sums over the epoch under way.
-#[derive(Debug, Clone, Default, PartialEq, Serialize, Deserialize)]
-pub struct Tally {
-    /// Loss times clips.
-    pub loss_sum: f64,
-    /// Probability of fake and the truth, of every clip.
-    pub scores: Vec<(f64, bool)>,
-    /// Seconds in this epoch so far, and of these, waiting for data.
-    pub seconds: f64,
-    /// Seconds waiting for data.
-    pub wait_secs: f64,
-}
-
-impl Tally {
-    /// Clips learned from.
-    #[must_use]
-    pub fn clips(&self) -> usize {
-        self.scores.len()
-    }
-
-    /// Mean loss over the clips; `None` before the first.
-    #[must_use]
-    pub fn loss(&self) -> Option<f64> {
-        (self.clips() > 0).then(|| self.loss_sum / self.clips() as f64)
-    }
-
-    /// AUC over the clips; `None` while one class is missing.
-    #[must_use]
-    pub fn auc(&self) -> Option<f64> {
-        let (scores, is_fake): (Vec<f64>, Vec<bool>) = self.scores.iter().copied().unzip();
-        auc(&scores, &is_fake)
-    }
-
-    /// Clips learned from in a second; `None` before the first.
-    #[must_use]
-    pub fn clips_per_sec(&self) -> Option<f64> {
-        (self.seconds > 0.0).then(|| self.clips() as f64 / self.seconds)
-    }
-}
-
-/// One finished epoch.
-#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
-pub struct EpochRecord {
-    /// Counted from 1.
-    pub epoch: u32,
-    /// Optimizer steps so far.
-    pub step: u64,
-    /// Mean loss over the clips learned from.
-    #[serde(skip_serializing_if = "Option::is_none", default)]
-    pub train_loss: Option<f64>,
-    /// Clip AUC while learning.
-    #[serde(skip_serializing_if = "Option::is_none", default)]
-    pub train_auc: Option<f64>,
-    /// Log-loss over validation videos.
-    #[serde(skip_serializing_if = "Option::is_none", default)]
-    pub val_loss: Option<f64>,
-    /// Metrics over validation videos.
-    #[serde(flatten)]
-    pub validation: Metrics,
-    /// Learning rate of the last step.
-    pub lr: f64,
-    /// Seconds that its training steps took.
-    pub seconds: f64,
-    /// Share of the training time that waited for data.
-    pub data_wait_share: f64,
-    /// Clips learned from.
-    pub train_clips: usize,
-    /// Clips learned from in a second of training.
-    #[serde(skip_serializing_if = "Option::is_none", default)]
-    pub clips_per_sec: Option<f64>,
-    /// What logits are to be divided by so that probabilities mean what they say, by the validation videos.
-    #[serde(skip_serializing_if = "Option::is_none", default)]
-    pub temperature: Option<f64>,
-    /// Whether it is the best so far.
-    pub is_best: bool,
-}
-
-impl EpochRecord {
-    /// What is monitored, turned so that more is better.
-    #[must_use]
-    pub fn monitored(&self, monitor: Monitor) -> Option<f64> {
-        let Self { validation: metrics, .. } = self;
-        let value = match monitor {
-            Monitor::ValAuc => metrics.video_auc,
-            Monitor::ValLoss => self.val_loss,
-            Monitor::FrameAuc => metrics.frame_auc,
-            Monitor::Eer => metrics.eer,
-            Monitor::Ap => metrics.ap,
-            Monitor::Acc => metrics.acc,
-            Monitor::AccReal => metrics.acc_real,
-            Monitor::AccFake => metrics.acc_fake,
-            Monitor::TrainLoss => self.train_loss,
-            Monitor::TrainAuc => self.train_auc,
-        };
-        let sign = if monitor.less_is_better() { -1.0 } else { 1.0 };
-        // What is not a number is as good as absent: it beats nothing.
-        value.map(|value| sign * value).filter(|value| value.is_finite())
-    }
-}
-
-/// The best epoch.
-#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
-pub struct Best {
-    /// Counted from 1.
-    pub epoch: u32,
-    /// What was monitored, turned so that more is better.
-    pub value: Option<f64>,
-    /// Validation metrics.
-    pub validation: Metrics,
-}
-
-impl Best {
-    /// Whether `new` is better than `old`: more of what is monitored, or the same with a lower log-loss.
-    #[must_use]
-    pub fn beats(new: &Self, old: Option<&Self>) -> bool {
-        let key = |best: &Self| {
-            let loss = best.validation.log_loss.unwrap_or(f64::INFINITY);
-            (best.value.unwrap_or(f64::NEG_INFINITY), -loss)
-        };
-        old.is_none_or(|old| key(new) > key(old))
-    }
-}
-
-/// Watches for a number that no longer gets better.
-#[derive(Debug, Clone, Default, PartialEq, Serialize, Deserialize)]
-pub struct Patience {
-    /// What a later epoch must beat.
-    pub level: Option<f64>,
-    /// Epochs since it was reached.
-    pub epochs: u32,
-}
-
-impl Patience {
-    /// Takes note of an epoch; more is better.
-    pub fn update(&mut self, value: Option<f64>, min_delta: f64) {
-        match value {
-            Some(value) if self.level.is_none_or(|level| value > level + min_delta) => {
-                self.level = Some(value);
-                self.epochs = 0;
-            }
-            _ => self.epochs += 1,
-        }
-    }
-
-    /// Whether it is time to stop; a `patience` of 0 never stops.
-    #[must_use]
-    pub fn is_exhausted(&self, patience: u32) -> bool {
-        patience > 0 && self.epochs >= patience
-    }
-}
-
-#[cfg(test)]
-impl EpochRecord {
-    /// An epoch of which no more is known.
-    pub(super) fn validated(epoch: u32, validation: Metrics) -> Self {
-        Self {
-            epoch,
-            step: 1,
-            train_loss: None,
-            train_auc: None,
-            val_loss: None,
-            validation,
-            lr: 0.1,
-            seconds: 1.0,
-            data_wait_share: 0.0,
-            train_clips: 1,
-            clips_per_sec: None,
-            temperature: None,
-            is_best: false,
-        }
-    }
-}
-
-#[cfg(test)]
-mod tests {
-    use super::*;
-
-    #[test]
-    fn stops_after_patience_epochs_without_a_rise() {
-        let mut patience = Patience::default();
-        let stops = [0.6, 0.7, 0.7005, 0.69, 0.9].map(|auc| {
-            patience.update(Some(auc), 0.001);
-            patience.is_exhausted(2)
-        });
-        assert_eq!(stops, [false, false, false, true, false]);
-        (0..100).for_each(|_| patience.update(Some(0.5), 0.0));
-        assert!(patience.is_exhausted(100) && !patience.is_exhausted(0));
-    }
-
-    #[test]
-    fn better_is_more_of_what_is_monitored_then_a_lower_loss() {
-        let of =
-            |value, loss| Best { epoch: 1, value, validation: Metrics { log_loss: Some(loss), ..Metrics::default() } };
-        assert!(Best::beats(&of(Some(0.5), 9.0), None));
-        assert!(Best::beats(&of(Some(0.8), 0.5), Some(&of(Some(0.7), 0.1))));
-        assert!(Best::beats(&of(Some(1.0), 0.1), Some(&of(Some(1.0), 0.5))));
-        assert!(!Best::beats(&of(Some(1.0), 0.5), Some(&of(Some(1.0), 0.5))));
-        assert!(!Best::beats(&of(None, 0.1), Some(&of(Some(-3.0), 0.5))));
-    }
-
-    #[test]
-    fn anything_that_is_logged_can_be_monitored_and_more_is_better() {
-        let validation = Metrics { video_auc: Some(0.75), eer: Some(0.25), ..Metrics::default() };
-        let record =
-            EpochRecord { train_loss: Some(0.5), val_loss: Some(f64::NAN), ..EpochRecord::validated(1, validation) };
-        let values = [Monitor::ValAuc, Monitor::Eer, Monitor::TrainLoss, Monitor::TrainAuc, Monitor::ValLoss]
-            .map(|monitor| record.monitored(monitor));
-        assert_eq!(values, [Some(0.75), Some(-0.25), Some(-0.5), None, None]);
-    }
 }

@@ -106,22 +106,23 @@ impl Trial {
     /// Mean seconds of a step.
     fn steps(&self, place: &Placement, spec: &ClipSpec, batch: &HostBatch) -> Result<f64, StepError> {
         let Config { model, gpu, training, .. } = &self.config;
-        let detector = Detector::new(model, place.device, place.format, gpu.channels_last).map_err(StepError::Torn)?;
+        let detector =
+            Detector::new(model, place.device, place.format, gpu.channels_last).map_err(StepError::PartialUpdate)?;
         if self.phase == Phase::Evaluate {
             let frames = Frames { batch, spec, pin_memory: false };
-            return self.timed(|_| score_batch(&detector, frames).map(drop).map_err(StepError::Torn));
+            return self.timed(|_| score_batch(&detector, frames).map(drop).map_err(StepError::PartialUpdate));
         }
         // The average is a second network, and stays as long.
         let average = training.ema_decay.map(|_| Detector::new(model, place.device, place.format, gpu.channels_last));
-        let average = average.transpose().map_err(StepError::Torn)?;
-        let learner = Learner::new(training, detector, average).map_err(StepError::Torn)?;
+        let average = average.transpose().map_err(StepError::PartialUpdate)?;
+        let learner = Learner::new(training, detector, average).map_err(StepError::PartialUpdate)?;
         let loss = Loss::new(&self.config.loss, [1, 1]);
         let scaler = LossScaler::new(place.format == Format::Fp16);
         let ladder = MicroBatchSizes::training(&self.config, place.device.is_cuda());
         let guard = Guard::new("train", ladder, Box::new(DeviceGauge(place.device)), false, 0);
-        let mut stepper =
-            Stepper::new(&self.config, learner, loss, scaler, guard, Box::new(|| {})).map_err(StepError::Torn)?;
-        self.timed(|step| stepper.run(std::slice::from_ref(batch), 1e-5, i64::from(step)).map(drop))
+        let mut stepper = Stepper::new(&self.config, learner, loss, scaler, guard, Box::new(|| {}))
+            .map_err(StepError::PartialUpdate)?;
+        self.timed(|step| stepper.step(std::slice::from_ref(batch), 1e-5, i64::from(step)).map(drop))
     }
 
     /// Mean seconds of a step, without the first where there are several.

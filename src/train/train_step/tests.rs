@@ -1,43 +1,15 @@
 //! Steps under the guard, with memory made to run out at chosen places.
 
-use std::cell::RefCell;
-
-use tch::{Device, TchError, Tensor};
-
-use super::learner::Learner;
-use super::step::{StepError, StepReport, Stepper};
-use super::work::Work;
-use crate::config::{Backbone, BatchSize, Config, Precision, Temporal};
+use super::*;
+use crate::config::{Backbone, BatchSize, Temporal};
 use crate::dataset::Label;
-use crate::loader::HostBatch;
-use crate::memory::{Attempt, Cut, DeviceGauge, Guard, GuardError, MicroBatchSizes};
-use crate::model::{Detector, Mode};
-use crate::optim::{Loss, LossScaler};
-use crate::torch::{Format, Result, generator_lock};
-use crate::video::ClipSpec;
+use crate::memory::{DeviceGauge, MicroBatchSizes};
+use crate::model::Detector;
+use crate::torch::generator_lock;
+use crate::train::fault::FAULTS;
 
 mod frozen;
 mod recovery;
-
-thread_local! {
-    /// Places to pass until memory runs out, one entry a failure, the last one first.
-    static FAULTS: RefCell<Vec<(usize, &'static str)>> = const { RefCell::new(Vec::new()) };
-}
-
-pub(super) fn fault() -> Result<()> {
-    FAULTS.with_borrow_mut(|faults| match faults.last_mut() {
-        Some((0, message)) => {
-            let error = TchError::Torch((*message).to_owned());
-            faults.pop();
-            Err(error)
-        }
-        Some((left, _)) => {
-            *left -= 1;
-            Ok(())
-        }
-        None => Ok(()),
-    })
-}
 
 const OOM: &str = "DefaultCPUAllocator: can't allocate memory: you tried to allocate 1 bytes";
 
@@ -113,12 +85,12 @@ fn assert_near(a: &[Tensor], b: &[Tensor], tolerance: f64) {
 
 /// Forward and backward alone, in one cut; gradients stay in the parameters.
 fn forward_backward(stepper: &mut Stepper, config: &Config, batches: &[HostBatch], cut: Cut, mode: Mode) -> f64 {
-    let statistics = stepper.learner.detector.parameters().copy_buffers().unwrap();
-    let mut work = Work {
+    let saved_buffers = stepper.learner.detector.parameters().copy_buffers().unwrap();
+    let mut attempt = StepAttempt {
         learner: &mut stepper.learner,
         loss: &Loss::new(&config.loss, [1, 1]),
         scaler: &stepper.scaler,
-        statistics: &statistics,
+        saved_buffers: &saved_buffers,
         relieve: &mut || {},
         batches,
         spec: &ClipSpec::of(&config.data),
@@ -127,7 +99,8 @@ fn forward_backward(stepper: &mut Stepper, config: &Config, batches: &[HostBatch
         precision: Precision::Off,
         mode,
     };
-    work.attempt(cut).unwrap().loss
+    let (batch_loss, _) = attempt.attempt(cut).unwrap();
+    batch_loss.loss
 }
 
 /// The promise of the guard: a run with failures ends with the same bits as one that was never disturbed.
@@ -139,7 +112,7 @@ fn failures_leave_no_trace() {
         let mut stepper = stepper(&config);
         start_at(&mut stepper, &config, cut);
         FAULTS.set(faults);
-        let step = |step: usize| stepper.run(&[batch(&config, step, 4)], 1e-3, step as i64).unwrap();
+        let step = |step: usize| stepper.step(&[batch(&config, step, 4)], 1e-3, step as i64).unwrap();
         let reports: Vec<_> = (0..3).map(step).collect();
         (weights(&stepper), reports, stepper.guard.events().len())
     };
@@ -235,7 +208,7 @@ fn accumulated_batches_are_one_effective_batch() {
     let learn = |batches: &[HostBatch]| {
         let mut stepper = stepper(&config);
         start_at(&mut stepper, &config, Cut::whole(1));
-        let report = stepper.run(batches, 1e-3, 0).unwrap();
+        let report = stepper.step(batches, 1e-3, 0).unwrap();
         (report, weights(&stepper))
     };
     // Clip by clip the forward passes are the same, whichever batch a clip came in.
@@ -266,7 +239,7 @@ fn what_is_no_out_of_memory_is_not_retried_and_moves_nothing() {
         let before = weights(&stepper);
         // After a forward pass, which has moved running statistics.
         FAULTS.set(vec![(1, message)]);
-        let error = stepper.run(&[batch(&config, 0, 4)], 1e-3, 0).unwrap_err();
+        let error = stepper.step(&[batch(&config, 0, 4)], 1e-3, 0).unwrap_err();
         assert!(FAULTS.take().is_empty() && error.to_string().contains(message), "{error}");
         assert_eq!(error.can_be_saved(), can_be_saved, "{error}");
         assert_eq!(stepper.guard.events().len(), 0);
@@ -283,7 +256,7 @@ fn a_run_that_cannot_go_on_is_as_it_was_before_the_step() {
     let mut stepper = stepper(&config);
     let before = weights(&stepper);
     FAULTS.set(vec![(1, OOM); 5]);
-    let error = stepper.run(&[batch(&config, 0, 4)], 1e-3, 0).unwrap_err();
+    let error = stepper.step(&[batch(&config, 0, 4)], 1e-3, 0).unwrap_err();
     assert!(matches!(error, StepError::Guard(GuardError::Exhausted { cut, .. }) if cut == chunks_of(1)), "{error}");
     assert!(error.can_be_saved());
     assert_same(&weights(&stepper), &before);
@@ -301,7 +274,7 @@ fn gradients_that_are_not_finite_move_nothing() {
         let _ = bias.tensor.shallow_clone().fill_(f64::INFINITY);
     }
     let before = weights(&stepper);
-    let report = stepper.run(&[batch(&config, 0, 4)], 1e-3, 0).unwrap();
+    let report = stepper.step(&[batch(&config, 0, 4)], 1e-3, 0).unwrap();
     assert!(!report.updated);
     assert_same(&weights(&stepper), &before);
     assert_eq!((stepper.scaler.scale(), stepper.learner.optimizer.step_count()), (32768.0, 0));
@@ -316,7 +289,7 @@ fn the_scale_of_the_loss_changes_only_rounding() {
             let mut stepper = stepper(&config);
             start_at(&mut stepper, &config, cut);
             stepper.scaler = LossScaler::new(enabled);
-            stepper.run(&[batch(&config, 0, 4)], 1e-3, 0).unwrap().gradients.norm
+            stepper.step(&[batch(&config, 0, 4)], 1e-3, 0).unwrap().grad_norm
         };
         assert!((norm(true) - norm(false)).abs() < 1e-5 * norm(false));
     }
@@ -334,7 +307,7 @@ fn training_goes_on_on_the_cpu_where_the_device_holds_not_even_a_frame() {
         stepper
     };
     let report = |stepper: &mut Stepper, step: usize| -> StepReport {
-        stepper.run(&[batch(&config, step, 4)], 1e-3, step as i64).unwrap()
+        stepper.step(&[batch(&config, step, 4)], 1e-3, step as i64).unwrap()
     };
     let mut fallen = on_device();
     report(&mut fallen, 0);

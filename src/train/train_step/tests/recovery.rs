@@ -24,7 +24,7 @@ fn in_a_process_of_its_own(test: &str) -> bool {
         return true;
     }
     let mut command = Command::new(std::env::current_exe().unwrap());
-    command.args(["--exact", &format!("train::tests::recovery::{test}"), "--nocapture"]);
+    command.args(["--exact", &format!("train::train_step::tests::recovery::{test}"), "--nocapture"]);
     // One heap, and tensors of any size outside of it, so that the address space taken follows what tensors need. Where
     // the test fails under a limit, there is no memory to print a backtrace with.
     command.env(ALONE, "1").env("MALLOC_ARENA_MAX", "1").env("MALLOC_MMAP_THRESHOLD_", "65536");
@@ -86,7 +86,7 @@ fn warmed_up(config: &Config, batch: &HostBatch) -> (Stepper, u64, u64) {
     let mut stepper = light_stepper(config);
     let mut step = |cut: Cut| {
         start_at(&mut stepper, config, cut);
-        stepper.run(std::slice::from_ref(batch), 1e-4, 0).unwrap();
+        stepper.step(std::slice::from_ref(batch), 1e-4, 0).unwrap();
     };
     [chunks_of(1), chunks_of(2), Cut::whole(1), Cut::whole(2)].into_iter().for_each(&mut step);
     crate::torch::release_cached_memory().unwrap();
@@ -142,7 +142,7 @@ fn three_hundred_steps_through_real_and_random_failures() {
         let known = disturbed.guard.events().len();
         let fails = random.random_bool(0.15) && disturbed.guard.cut() != bottom;
         FAULTS.set(if fails { vec![(random.random_range(0..2), OOM)] } else { vec![] });
-        reports.push(disturbed.run(std::slice::from_ref(batch), 1e-4, number as i64).unwrap());
+        reports.push(disturbed.step(std::slice::from_ref(batch), 1e-4, number as i64).unwrap());
         for event in &disturbed.guard.events()[known..] {
             match event.cause {
                 Cause::Headroom => grown += 1,
@@ -159,9 +159,9 @@ fn three_hundred_steps_through_real_and_random_failures() {
 
     let (mut calm, ..) = warmed_up(&config, &batches[0]);
     for (number, report) in reports.iter().enumerate() {
-        assert_eq!(report.gradients.scores.len(), plan[number].len(), "step {number}: the effective batch");
+        assert_eq!(report.scores.len(), plan[number].len(), "step {number}: the effective batch");
         start_at(&mut calm, &config, report.cut);
-        let undisturbed = calm.run(std::slice::from_ref(&batches[number]), 1e-4, number as i64).unwrap();
+        let undisturbed = calm.step(std::slice::from_ref(&batches[number]), 1e-4, number as i64).unwrap();
         assert_eq!(undisturbed, *report, "step {number}");
     }
     assert_same(&weights(&disturbed), &weights(&calm));
@@ -183,7 +183,7 @@ fn a_thousand_recoveries_leave_nothing_behind() {
         // The only size there is.
         stepper.guard = Guard::new("train", MicroBatchSizes::new(1, 2, 2), Box::new(DeviceGauge(Device::Cpu)), true, 0);
         FAULTS.set(vec![(1, OOM)]);
-        let error = stepper.run(&clips, 1e-4, 0).unwrap_err();
+        let error = stepper.step(&clips, 1e-4, 0).unwrap_err();
         assert!(matches!(error, StepError::Guard(GuardError::Exhausted { .. })), "{error}");
         recoveries += stepper.guard.events().len();
         if recoveries == 100 {
@@ -204,7 +204,7 @@ fn random_states_after_a_failure_are_those_without_it() {
         let mut stepper = stepper(&config);
         start_at(&mut stepper, &config, cut);
         FAULTS.set(faults);
-        stepper.run(&[batch(&config, 0, 4)], 1e-3, seed).unwrap();
+        stepper.step(&[batch(&config, 0, 4)], 1e-3, seed).unwrap();
         Vec::<f64>::try_from(Tensor::rand([4], (tch::Kind::Double, Device::Cpu))).unwrap()
     };
     let calm = drawn(11, Cut::whole(2), vec![]);

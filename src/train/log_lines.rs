@@ -1,12 +1,17 @@
-//! What training writes down: the lines of `metrics.jsonl`, the columns of `metrics.csv`, an epoch in words.
+//! Formats: the lines of `metrics.jsonl`, the columns of `metrics.csv`, and the lines of text for an epoch and for the
+//! progress bar.
 
+use bytesize::ByteSize;
 use serde::{Deserialize, Serialize};
+use tch::Device;
 
-use super::state::EpochRecord;
-use crate::memory::{Cleanup, Cut, OomEvent, Reading};
+use super::epoch::EpochRecord;
+use super::state::TrainState;
+use crate::memory::{self, Cleanup, Cut, OomEvent, Reading};
 use crate::report::Provenance;
+use crate::torch;
 
-/// Columns of `metrics.csv`: keys of an [`EpochRecord`].
+/// The columns of `metrics.csv`, which are keys of [`EpochRecord`].
 pub(super) const CSV_COLUMNS: &[&str] = &[
     "epoch",
     "step",
@@ -27,7 +32,7 @@ pub(super) const CSV_COLUMNS: &[&str] = &[
     "is_best",
 ];
 
-/// A run is started or resumed.
+/// The start or the resumption of a run.
 #[derive(Serialize)]
 pub(super) struct StartLine<'a> {
     pub step: u64,
@@ -36,7 +41,7 @@ pub(super) struct StartLine<'a> {
     pub provenance: &'a Provenance,
 }
 
-/// A step as it stands in `metrics.jsonl`.
+/// A training step.
 #[derive(Serialize)]
 pub(super) struct StepLine {
     pub step: u64,
@@ -59,7 +64,7 @@ pub(super) struct StepLine {
     pub rss_bytes: Option<u64>,
 }
 
-/// Memory ran out, or a larger size is tried.
+/// A change of the micro-batch size.
 #[derive(Serialize)]
 pub(super) struct OomLine<'a> {
     pub step: u64,
@@ -68,26 +73,26 @@ pub(super) struct OomLine<'a> {
     pub event: &'a OomEvent,
 }
 
-/// A `memory` line of `metrics.jsonl`: how a run stands with memory.
+/// A `memory` line of `metrics.jsonl`: the memory that a run uses.
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
 pub struct MemoryLine {
-    /// Steps that are done.
+    /// Training steps so far.
     pub step: u64,
-    /// How batches are cut.
+    /// The micro-batch size.
     #[serde(flatten)]
     pub cut: Cut,
-    /// Clips that are decoded ahead, at most.
+    /// The largest number of clips that are decoded ahead.
     pub clips_ahead: usize,
-    /// Threads that decode.
+    /// Decoder threads.
     pub threads: usize,
-    /// Clips kept in memory.
+    /// Size of the clips that the cache keeps in memory.
     pub cache_bytes: u64,
-    /// Host, process and device.
+    /// Memory of host, process and device.
     #[serde(flatten)]
     pub reading: Reading,
 }
 
-/// Memory was given back.
+/// A clean-up of memory.
 #[derive(Serialize)]
 pub(super) struct CleanupLine<'a> {
     pub step: u64,
@@ -95,7 +100,7 @@ pub(super) struct CleanupLine<'a> {
     pub cleanup: &'a Cleanup,
 }
 
-/// A step that moved no weight.
+/// A step without an update.
 #[derive(Serialize)]
 pub(super) struct SkipLine<'a> {
     pub step: u64,
@@ -103,15 +108,15 @@ pub(super) struct SkipLine<'a> {
     pub videos: Vec<String>,
 }
 
-/// The run has diverged and goes on from an earlier step.
+/// A roll-back of a diverged run to an earlier step.
 #[derive(Serialize)]
-pub(super) struct TakenBackLine {
+pub(super) struct RolledBackLine {
     pub step: u64,
     pub to_step: u64,
     pub lr_factor: f64,
 }
 
-/// An epoch in one line for people.
+/// The line of text for a finished epoch.
 pub(super) fn epoch_line(record: &EpochRecord, epochs: u32) -> String {
     let number = |value: Option<f64>| value.map_or("-".to_owned(), |value| format!("{value:.3}"));
     format!(
@@ -124,5 +129,22 @@ pub(super) fn epoch_line(record: &EpochRecord, epochs: u32) -> String {
         number(record.validation.frame_auc),
         if record.is_best { ", the best so far" } else { "" },
         record.seconds,
+    )
+}
+
+/// The text of the progress bar, about the current epoch.
+pub(super) fn progress_line(state: &TrainState, epochs: u32, device: Device, cut: Cut) -> String {
+    let tally = &state.tally;
+    let number = |value: Option<f64>, digits: usize| value.map_or("-".into(), |v| format!("{v:.digits$}"));
+    let memory = match torch::peak_allocated_bytes(device) {
+        Some(bytes) => format!("GPU {}", ByteSize(bytes)),
+        None => memory::process_rss_bytes().map_or(String::new(), |bytes| format!("RSS {}", ByteSize(bytes))),
+    };
+    format!(
+        "epoch {}/{epochs} loss {} auc {} {} clips/s {memory} {cut}",
+        state.epoch + 1,
+        number(tally.loss(), 4),
+        number(tally.auc(), 3),
+        number(tally.clips_per_sec(), 1),
     )
 }

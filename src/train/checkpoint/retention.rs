@@ -1,17 +1,22 @@
-//! Which checkpoints of a run stay beside those that links name: the newest ends of epochs, and the best of them.
+//! The choice of the checkpoints that stay: the newest ends of epochs, and the best ones. Knows nothing of files.
 
 use std::collections::HashSet;
 
-use super::state::{Best, TrainState};
 use crate::config::{Monitor, OutputConfig};
+use crate::train::epoch::Best;
+use crate::train::state::TrainState;
 
-/// Of folders with the states in them, the names of those that stay.
+/// The names of the folders to keep, of `folders` with their states.
 ///
-/// An end of an epoch is what a run can be taken back to: validated, and not among steps that moved no weight. The state
-/// before the first step counts as one, of no epoch.
-pub(super) fn kept(mut folders: Vec<(String, TrainState)>, output: &OutputConfig, monitor: Monitor) -> HashSet<String> {
+/// Only validated ends of epochs are kept, because a diverged run can be rolled back to them. The state before the first
+/// step counts as the newest end of an epoch, but not as one of the best.
+pub(super) fn retained(
+    mut folders: Vec<(String, TrainState)>,
+    output: &OutputConfig,
+    monitor: Monitor,
+) -> HashSet<String> {
     folders.retain(|(_, state)| state.ends_epoch());
-    // Of one step, `step-N-2` is newer than `step-N`.
+    // `step-N-2` is newer than `step-N`.
     folders.sort_by(|(a, _), (b, _)| (a.len(), a).cmp(&(b.len(), b)));
     folders.sort_by_key(|(_, state)| state.step);
     let newest = folders.iter().rev().take(output.keep_last).map(|(name, _)| name.clone());
@@ -19,11 +24,10 @@ pub(super) fn kept(mut folders: Vec<(String, TrainState)>, output: &OutputConfig
 
     let epoch = |(name, state): &(String, TrainState)| {
         let record = state.history.last()?;
-        let validation = record.validation.clone();
-        Some((name.clone(), Best { epoch: record.epoch, value: record.monitored(monitor), validation }))
+        Some((name.clone(), Best::of(record, monitor)))
     };
     let mut epochs: Vec<_> = folders.iter().filter_map(epoch).collect();
-    // Of equal epochs, the earlier one comes first.
+    // The sort is stable, so of equal epochs the earlier one comes first.
     epochs.sort_by(|(_, a), (_, b)| Best::beats(a, Some(b)).cmp(&Best::beats(b, Some(a))).reverse());
     names.extend(epochs.into_iter().take(output.keep_best).map(|(name, _)| name));
     names
@@ -58,7 +62,7 @@ mod tests {
 
     fn kept_of(aucs: &[f64], keep_last: usize, keep_best: usize) -> Vec<u64> {
         let output = OutputConfig { keep_last, keep_best, ..OutputConfig::default() };
-        let names = kept(run(aucs), &output, Monitor::ValAuc);
+        let names = retained(run(aucs), &output, Monitor::ValAuc);
         let mut steps: Vec<u64> = names.iter().map(|name| name.trim_start_matches("step-").parse().unwrap()).collect();
         steps.sort_unstable();
         steps
@@ -80,7 +84,7 @@ mod tests {
             let again = folders.iter().find(|(name, _)| name == "step-00000010").unwrap().1.clone();
             folders.push((format!("step-00000010-{number}"), again));
         }
-        let names = kept(folders, &OutputConfig::default(), Monitor::ValAuc);
+        let names = retained(folders, &OutputConfig::default(), Monitor::ValAuc);
         assert!(names.contains("step-00000010-10"), "{names:?}");
     }
 }

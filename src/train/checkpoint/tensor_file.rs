@@ -1,4 +1,4 @@
-//! Tensors on their way to and from safetensors files: one at a time, and checked before the first is changed.
+//! Safetensors files: tensors are written one at a time, and all are checked before one is loaded.
 
 use std::borrow::Cow;
 use std::cell::RefCell;
@@ -9,21 +9,22 @@ use std::path::Path;
 use safetensors::tensor::{Dtype, SafeTensorError, SafeTensors, View};
 use tch::{Device, Kind, TchError, Tensor};
 
-use super::checkpoint::{CheckpointError, invalid, io_error};
+use super::error::{CheckpointError, invalid, io_error};
 
-/// A tensor on its way into a file: copied to the host when its turn comes, so that only one copy lives at a time.
-struct Outgoing<'t> {
+/// A tensor that is being written. It is copied to the host only when its turn comes, so that only one copy exists at a
+/// time.
+struct TensorView<'t> {
     tensor: &'t Tensor,
     shape: Vec<usize>,
-    /// The trait below cannot fail, so the first failure waits here.
+    /// The first failure. It is kept here because [`View::data`] returns no error.
     failure: &'t RefCell<Option<TchError>>,
 }
 
-impl Outgoing<'_> {
+impl TensorView<'_> {
     fn bytes(&self) -> Result<Vec<u8>, TchError> {
         let values = self.tensor.f_detach()?.f_to_device(Device::Cpu)?.f_contiguous()?;
         let mut bytes = Vec::new();
-        // A plain `vec!` ends the process where there is no memory left.
+        // `vec!` would abort the process when memory runs out.
         bytes.try_reserve_exact(self.data_len()).map_err(|error| TchError::Torch(error.to_string()))?;
         bytes.resize(self.data_len(), 0);
         values.f_copy_data_u8(&mut bytes, values.numel())?;
@@ -31,7 +32,7 @@ impl Outgoing<'_> {
     }
 }
 
-impl View for Outgoing<'_> {
+impl View for TensorView<'_> {
     fn dtype(&self) -> Dtype {
         Dtype::F32
     }
@@ -55,20 +56,20 @@ impl View for Outgoing<'_> {
     }
 }
 
-/// Writes a file of tensors and flushes it; `metadata` is one entry with its key.
+/// Writes a file of tensors and flushes it to the disk; `metadata` is a key with its text.
 pub(super) fn write_tensors(
     path: &Path,
     tensors: Vec<(String, &Tensor)>,
     metadata: Option<(&str, String)>,
 ) -> Result<(), CheckpointError> {
     let failure = RefCell::new(None);
-    let outgoing = tensors.into_iter().map(|(name, tensor)| {
+    let views = tensors.into_iter().map(|(name, tensor)| {
         let shape = tensor.size().iter().map(|size| *size as usize).collect();
-        (name, Outgoing { tensor, shape, failure: &failure })
+        (name, TensorView { tensor, shape, failure: &failure })
     });
-    // One entry only: of several, the order in the file would be chance, and equal runs would differ.
+    // There is only one entry because the order of several would be random, and equal runs would write unequal files.
     let metadata = metadata.map(|(key, text)| HashMap::from([(key.to_owned(), text)]));
-    let written = safetensors::serialize_to_file(outgoing.collect::<Vec<_>>(), metadata, path);
+    let written = safetensors::serialize_to_file(views.collect::<Vec<_>>(), metadata, path);
     if let Some(error) = failure.take() {
         return Err(error.into());
     }
@@ -79,7 +80,7 @@ pub(super) fn write_tensors(
     File::open(path).and_then(|file| file.sync_all()).map_err(io_error("written", path))
 }
 
-/// Copies a file's tensors into `targets` after all names, types and shapes were found equal.
+/// Copies the tensors of a file into `targets` if all names, types and shapes are equal.
 pub(super) fn load_tensors(path: &Path, bytes: &[u8], targets: &[(String, &Tensor)]) -> Result<(), CheckpointError> {
     let file = SafeTensors::deserialize(bytes)
         .map_err(|error| invalid(path, format!("this is not a whole safetensors file ({error})")))?;

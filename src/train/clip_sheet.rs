@@ -1,32 +1,19 @@
-//! A few clips as the network sees them, for the run's event file: one sheet of reals and one of fakes an epoch.
-
-use std::io;
+//! A picture of some clips of a batch, as the network sees them. Knows nothing of the file that it goes to.
 
 use image::{RgbImage, imageops};
 
-use super::trainer::Trainer;
 use crate::dataset::Label;
 use crate::loader::HostBatch;
-use crate::video::ClipSpec;
 
-/// Clips on a sheet, frames of each, and the longer side of a frame.
+/// The largest number of clips on a sheet.
 const ROWS: usize = 4;
+/// The largest number of frames of a clip.
 const COLUMNS: usize = 8;
+/// The longer side of a frame, pixels.
 const SIDE: u32 = 112;
 
-impl Trainer<'_> {
-    /// Shows clips of the first batch of an epoch, augmented as they are.
-    pub(super) fn show_clips(&mut self, batch: &HostBatch) -> io::Result<()> {
-        let spec = ClipSpec::of(&self.config.data);
-        for (label, tag) in [(Label::Real, "clips/real"), (Label::Fake, "clips/fake")] {
-            self.log.picture(self.state.step, tag, || sheet(batch, label, [spec.height, spec.width]))?;
-        }
-        Ok(())
-    }
-}
-
-/// One row a clip of this label; none where the batch has no such clip.
-fn sheet(batch: &HostBatch, label: Label, [height, width]: [usize; 2]) -> Option<RgbImage> {
+/// A sheet with one row for each clip with this label; `None` if the batch has no such clip.
+pub(super) fn clip_sheet(batch: &HostBatch, label: Label, [height, width]: [usize; 2]) -> Option<RgbImage> {
     let clips: Vec<_> = (0..batch.labels.len()).filter(|clip| batch.labels[*clip] == label).take(ROWS).collect();
     let frame_bytes = height * width * 3;
     let frames = batch.frames_bthwc.len() / frame_bytes.max(1) / batch.labels.len().max(1);
@@ -60,13 +47,13 @@ mod tests {
         let frames: Vec<u8> = (0..3).flat_map(|clip| (0..10).flat_map(move |frame| grey(clip, frame))).collect();
         let labels = vec![Label::Fake, Label::Real, Label::Fake];
         let batch = HostBatch { index: 0, frames_bthwc: frames, labels, videos: vec![0, 1, 2], skipped: Vec::new() };
-        let fakes = sheet(&batch, Label::Fake, [4, 8]).unwrap();
+        let fakes = clip_sheet(&batch, Label::Fake, [4, 8]).unwrap();
         assert_eq!(fakes.dimensions(), (8 * SIDE, 2 * SIDE / 2));
         let at = |x: u32, y: u32| fakes.get_pixel(x * SIDE + 5, y * SIDE / 2 + 5)[0];
         assert_eq!((0..8).map(|x| at(x, 0)).collect::<Vec<_>>(), [0, 1, 2, 3, 5, 6, 7, 8]);
         assert_eq!((at(0, 1), at(7, 1)), (100, 108));
-        assert_eq!(sheet(&batch, Label::Real, [4, 8]).unwrap().height(), SIDE / 2);
+        assert_eq!(clip_sheet(&batch, Label::Real, [4, 8]).unwrap().height(), SIDE / 2);
         let reals = HostBatch { labels: vec![Label::Real; 3], ..batch };
-        assert!(sheet(&reals, Label::Fake, [4, 8]).is_none());
+        assert!(clip_sheet(&reals, Label::Fake, [4, 8]).is_none());
     }
 }

@@ -1,0 +1,145 @@
+//! The checkpoints of a run: saving one, moving the links, deleting old ones.
+//!
+//! A folder is written under a temporary name, flushed to the disk and renamed to `step-N`. Then the link `last`, and
+//! before it `best`, is moved to it in one rename. So a checkpoint is there whole or not at all. Folders that neither a
+//! link nor `retention.rs` keeps are deleted.
+
+use std::fs::{self, File};
+use std::io::Write;
+use std::path::{Path, PathBuf};
+
+use super::error::{CheckpointError, invalid, io_error};
+use super::layout::{CONFIG_KEY, EMA, MODEL, OPTIMIZER, STATE, named};
+use super::load::read_state;
+use super::retention::retained;
+use super::tensor_file::write_tensors;
+use crate::config::Config;
+use crate::train::learner::Learner;
+use crate::train::state::TrainState;
+
+/// The prefix of a checkpoint's folder.
+const STEP: &str = "step-";
+/// The prefix of a folder that is being written.
+const PARTIAL: &str = ".partial-";
+
+/// The `checkpoints` folder of a run.
+#[derive(Debug, Clone)]
+pub struct Checkpoints {
+    folder: PathBuf,
+}
+
+impl Checkpoints {
+    /// The checkpoints of the run in the folder `run`.
+    #[must_use]
+    pub fn of_run(run: &Path) -> Self {
+        Self { folder: run.join("checkpoints") }
+    }
+
+    /// The path of the checkpoint or link `name`, such as `last` or `best`.
+    #[must_use]
+    pub fn path(&self, name: &str) -> PathBuf {
+        self.folder.join(name)
+    }
+
+    /// The path of the checkpoint that is tested in a run with this configuration.
+    #[must_use]
+    pub fn for_testing(&self, config: &Config) -> PathBuf {
+        self.path(if config.training.early_stopping.restore_best_weights { "best" } else { "last" })
+    }
+
+    /// Saves a checkpoint and moves the link `last` to it, and `best` if it is the best.
+    ///
+    /// # Errors
+    /// A file cannot be written. The previous checkpoints are unchanged.
+    pub fn save(
+        &self,
+        learner: &Learner,
+        state: &TrainState,
+        config: &Config,
+        is_best: bool,
+    ) -> Result<(), CheckpointError> {
+        fs::create_dir_all(&self.folder).map_err(io_error("written", &self.folder))?;
+        let partial = tempfile::Builder::new().prefix(PARTIAL).tempdir_in(&self.folder);
+        let partial = partial.map_err(io_error("written", &self.folder))?;
+
+        let yaml = serde_yaml::to_string(config).map_err(|error| invalid(&self.folder, error.to_string()))?;
+        write_tensors(&partial.path().join(MODEL), named(learner.detector.parameters()), Some((CONFIG_KEY, yaml)))?;
+        if let Some(ema) = learner.ema_parameters() {
+            write_tensors(&partial.path().join(EMA), named(ema), None)?;
+        }
+        write_tensors(&partial.path().join(OPTIMIZER), learner.optimizer.state(), None)?;
+        let json = serde_json::to_vec(state).map_err(|error| invalid(&self.folder, error.to_string()))?;
+        write_file(&partial.path().join(STATE), &json)?;
+        sync_folder(partial.path())?;
+
+        let folder = self.free_path(state.step);
+        fs::rename(partial.path(), &folder).map_err(io_error("written", &folder))?;
+        // The temporary folder was renamed, so its guard must not delete it.
+        let _ = partial.keep();
+        // The state of `last` names the best epoch, so `best` must be moved first.
+        if is_best {
+            self.link("best", &folder)?;
+        }
+        self.link("last", &folder)?;
+        self.tidy(config);
+        Ok(())
+    }
+
+    /// The path of a new checkpoint: `step-N`, or `step-N-2` and so on where that is taken.
+    fn free_path(&self, step: u64) -> PathBuf {
+        let plain = self.folder.join(format!("{STEP}{step:08}"));
+        let numbered = (2..).map(|n| self.folder.join(format!("{STEP}{step:08}-{n}")));
+        std::iter::once(plain).chain(numbered).find(|path| !path.exists()).expect("there is always a next number")
+    }
+
+    /// Moves the link `name` to `folder` in one rename.
+    fn link(&self, name: &str, folder: &Path) -> Result<(), CheckpointError> {
+        let target = folder.file_name().unwrap_or_default();
+        let (link, partial) = (self.path(name), self.folder.join(format!(".{name}")));
+        let move_link = || {
+            let _ = fs::remove_file(&partial);
+            std::os::unix::fs::symlink(target, &partial)?;
+            fs::rename(&partial, &link)?;
+            File::open(&self.folder)?.sync_all()
+        };
+        move_link().map_err(io_error("written", &link))
+    }
+
+    /// The names of all whole checkpoints with their states, in no order.
+    pub(in crate::train) fn all(&self) -> Vec<(String, TrainState)> {
+        let entries = fs::read_dir(&self.folder).into_iter().flatten().flatten();
+        let names = entries.map(|entry| entry.file_name().to_string_lossy().into_owned());
+        let ours = names.filter(|name| name.starts_with(STEP));
+        ours.filter_map(|name| read_state(&self.path(&name)).ok().map(|state| (name, state))).collect()
+    }
+
+    /// Deletes the checkpoints that neither a link nor the configuration keeps. A failure to delete is only a warning.
+    pub(in crate::train) fn tidy(&self, config: &Config) {
+        let mut retained = retained(self.all(), &config.output, config.training.early_stopping.monitor);
+        let links = ["last", "best"].iter().filter_map(|name| fs::read_link(self.path(name)).ok());
+        retained.extend(links.map(|target| target.to_string_lossy().into_owned()));
+        for entry in fs::read_dir(&self.folder).into_iter().flatten().flatten() {
+            let name = entry.file_name().to_string_lossy().into_owned();
+            let ours = [PARTIAL, STEP].iter().any(|prefix| name.starts_with(prefix));
+            if ours
+                && !retained.contains(&name)
+                && let Err(error) = fs::remove_dir_all(entry.path())
+            {
+                tracing::warn!("{}: an old checkpoint cannot be deleted: {error}", entry.path().display());
+            }
+        }
+    }
+}
+
+fn write_file(path: &Path, bytes: &[u8]) -> Result<(), CheckpointError> {
+    let write = || {
+        let mut file = File::create(path)?;
+        file.write_all(bytes)?;
+        file.sync_all()
+    };
+    write().map_err(io_error("written", path))
+}
+
+fn sync_folder(path: &Path) -> Result<(), CheckpointError> {
+    File::open(path).and_then(|folder| folder.sync_all()).map_err(io_error("written", path))
+}

@@ -1,0 +1,73 @@
+//! Rolling back a diverged run: once, to a good checkpoint, with a smaller learning rate.
+
+use super::checkpoint::{Checkpoint, CheckpointError, Checkpoints};
+use super::epoch::EpochRecord;
+use super::error::TrainError;
+use super::model_state::ModelState;
+use super::recorder::Recorder;
+use super::saver::Saver;
+use super::state::{MAX_BAD_STEPS, TrainState};
+
+/// The factor on the learning rate after a roll-back.
+const LR_FACTOR: f64 = 0.1;
+
+/// Loads the last good checkpoint and lowers the learning rate.
+///
+/// # Errors
+/// The run was rolled back before, or there is no good checkpoint.
+pub(super) fn roll_back(model: &mut ModelState, saver: &mut Saver, recorder: &mut Recorder) -> Result<(), TrainError> {
+    let step = model.state.step;
+    let diverged = |history| TrainError::Diverged { step, history };
+    if model.state.lr_factor < 1.0 {
+        return Err(diverged("although the run was taken back before, and went on with a tenth of its learning rate"));
+    }
+    let checkpoint = good_checkpoint(&saver.checkpoints)?;
+    let checkpoint = checkpoint.ok_or_else(|| diverged("and there is no checkpoint to go back to"))?;
+    let loaded = checkpoint.load_training(&mut model.stepper.learner)?;
+    model.stepper.scaler = loaded.scaler.clone();
+    model.state = rolled_back_state(&model.state, loaded);
+
+    let to_step = model.state.step;
+    tracing::warn!(
+        "loss or gradients were not finite for {MAX_BAD_STEPS} steps in a row: back from step {step} to step {to_step}, \
+         with a tenth of the learning rate"
+    );
+    recorder.rolled_back(step, to_step, LR_FACTOR)?;
+    // If the run is killed now, it must resume with the smaller learning rate.
+    saver.save(model, recorder, false)?;
+    Ok(())
+}
+
+/// The state of the checkpoint, with the counters of the whole run, which are not rolled back.
+fn rolled_back_state(current: &TrainState, loaded: TrainState) -> TrainState {
+    TrainState {
+        lr_factor: LR_FACTOR,
+        oom_events: current.oom_events,
+        cleanups: current.cleanups,
+        times_grown: current.times_grown,
+        gpu_peak_bytes: current.gpu_peak_bytes,
+        gpu_reserved_peak_bytes: current.gpu_reserved_peak_bytes,
+        skipped_steps: current.skipped_steps,
+        skipped: current.skipped.clone(),
+        seconds: current.seconds,
+        ..loaded
+    }
+}
+
+/// The newest end of an epoch with a sound validation loss, else the best epoch. A checkpoint from within an epoch is
+/// not good, because its weights were never validated.
+fn good_checkpoint(checkpoints: &Checkpoints) -> Result<Option<Checkpoint>, CheckpointError> {
+    let good = |(_, state): &(String, TrainState)| state.ends_epoch() && is_sound(&state.history);
+    let newest = checkpoints.all().into_iter().filter(good).max_by_key(|(_, state)| state.step);
+    let best = Some(checkpoints.path("best")).filter(|path| path.exists());
+    let path = newest.map(|(name, _)| checkpoints.path(&name)).or(best);
+    path.map(|path| Checkpoint::open(&path)).transpose()
+}
+
+/// Whether the validation loss of the last epoch is at most twice the lowest one. In a run that diverges, it rises long
+/// before weights overflow.
+fn is_sound(history: &[EpochRecord]) -> bool {
+    let Some(last) = history.last() else { return true };
+    let lowest = history.iter().filter_map(|epoch| epoch.val_loss).fold(f64::INFINITY, f64::min);
+    last.val_loss.is_some_and(|loss| loss <= 2.0 * lowest)
+}

@@ -1,0 +1,324 @@
+//! One training step, from top to bottom: forward and backward of the effective batch under the out-of-memory guard,
+//! one update, and its record.
+//!
+//! What must stay true:
+//! - A failed attempt leaves no trace. It changes gradients, the random generator and the running statistics of batch
+//!   norm: every attempt starts by setting the first two, and [`StepAttempt::recover`] restores the third.
+//! - The update is outside the guard, because it changes weights and moments in place and cannot be run twice.
+//! - The result depends on the batches, the seed and the micro-batch size, and not on failures before.
+//!
+//! This file knows nothing of epochs and checkpoints.
+
+use std::io;
+use std::time::Instant;
+
+use tch::{Device, TchError, Tensor};
+
+use super::error::{StepError, TrainError};
+use super::fault::fault;
+use super::forward_backward::{BatchLoss, ForwardBackward};
+use super::learner::Learner;
+use super::log_lines::StepLine;
+use super::recorder::Recorder;
+use super::state::TrainState;
+use crate::config::{Config, Precision};
+use crate::loader::HostBatch;
+use crate::memory::{self, Attempt, Cut, Guard, GuardError, MemoryManager};
+use crate::model::Mode;
+use crate::optim::{Loss, LossScaler};
+use crate::torch::{self, Format, foreach};
+use crate::video::ClipSpec;
+
+/// The input of a training step.
+pub(super) struct StepInput {
+    /// Together, the effective batch.
+    pub batches: Vec<HostBatch>,
+    pub learning_rate: f64,
+    pub seed: i64,
+    /// The time before the first batch was asked for.
+    pub started: Instant,
+    /// Time spent waiting for the batches, seconds.
+    pub wait_secs: f64,
+}
+
+/// Trains on the batches of one step, and records it.
+pub(super) fn train_step(
+    stepper: &mut Stepper,
+    state: &mut TrainState,
+    recorder: &mut Recorder,
+    memory: &MemoryManager,
+    input: &StepInput,
+) -> Result<(), TrainError> {
+    for batch in &input.batches {
+        recorder.skipped_videos(state, &batch.skipped);
+    }
+    let has_clips = input.batches.iter().any(|batch| !batch.labels.is_empty());
+    if has_clips {
+        let events_before = stepper.guard.events().len();
+        let result = stepper.step(&input.batches, input.learning_rate, input.seed);
+        let device = stepper.learner.detector.device();
+        recorder.size_changes(state, device, &stepper.guard.events()[events_before..])?;
+        recorder.cleanups(state, memory.take_cleanups())?;
+        record_step(stepper, state, recorder, input, &result?)?;
+        if state.batches_done == 0 {
+            recorder.clips(state.step, &input.batches[0])?;
+        }
+    }
+    state.batches_done += input.batches.len();
+    Ok(())
+}
+
+/// Adds a step to the state of the run, and writes its line to the log.
+fn record_step(
+    stepper: &Stepper,
+    state: &mut TrainState,
+    recorder: &mut Recorder,
+    input: &StepInput,
+    report: &StepReport,
+) -> io::Result<()> {
+    let clips = report.scores.len();
+    let seconds = input.started.elapsed().as_secs_f64();
+    state.step += 1;
+    state.seconds += seconds;
+    state.tally.seconds += seconds;
+    state.tally.wait_secs += input.wait_secs;
+    if report.updated {
+        state.bad_steps = 0;
+        state.tally.loss_sum += report.loss * clips as f64;
+        state.tally.scores.extend_from_slice(&report.scores);
+    } else {
+        state.bad_steps += 1;
+        recorder.bad_step(state, &input.batches, report.loss, stepper.scaler.is_enabled())?;
+    }
+    let allocated = torch::allocator_stats(stepper.learner.detector.device());
+    state.gpu_peak_bytes = state.gpu_peak_bytes.max(allocated.map(|stats| stats.allocated_peak_bytes));
+    state.gpu_reserved_peak_bytes = state.gpu_reserved_peak_bytes.max(allocated.map(|stats| stats.reserved_peak_bytes));
+    let backbone_lr_scale = recorder.config.training.backbone_lr_scale;
+    recorder.step(&StepLine {
+        step: state.step,
+        epoch: state.epoch + 1,
+        loss: report.loss,
+        lr: input.learning_rate,
+        backbone_lr: (backbone_lr_scale != 1.0).then_some(input.learning_rate * backbone_lr_scale),
+        grad_norm: report.grad_norm,
+        scale: stepper.scaler.scale(),
+        clips,
+        cut: report.cut,
+        clips_per_sec: (seconds > 0.0).then(|| clips as f64 / seconds),
+        data_wait_ms: (input.wait_secs * 1000.0) as u64,
+        gpu_peak_bytes: state.gpu_peak_bytes,
+        rss_bytes: memory::process_rss_bytes(),
+    })
+}
+
+/// The result of a training step.
+#[derive(Debug, Clone, PartialEq)]
+pub struct StepReport {
+    /// Mean loss over the clips.
+    pub loss: f64,
+    /// For each clip, its predicted probability of fake and whether it is fake.
+    pub scores: Vec<(f64, bool)>,
+    /// Global L2 norm of the gradients before clipping; not finite if a gradient is not.
+    pub grad_norm: f64,
+    /// Whether the weights were updated. They are not if loss or gradients are not finite.
+    pub updated: bool,
+    /// The micro-batch size of the step.
+    pub cut: Cut,
+}
+
+/// Runs training steps: it owns everything that a step changes.
+pub struct Stepper {
+    /// Network, optimizer and EMA.
+    pub learner: Learner,
+    loss: Loss,
+    /// The loss scale, for fp16.
+    pub scaler: LossScaler,
+    /// The out-of-memory guard, which sets the micro-batch size.
+    pub guard: Guard,
+    /// Frees memory of the rest of the program after memory ran out.
+    pub relieve: Box<dyn FnMut()>,
+    /// The running statistics before the step. They are allocated once, because a step must not need memory for them.
+    saved_buffers: Vec<Tensor>,
+    spec: ClipSpec,
+    clip_norm: f64,
+    pin_memory: bool,
+    precision: Precision,
+}
+
+impl Stepper {
+    /// Takes the size of clips, gradient clipping, pinned memory and precision from `config`.
+    ///
+    /// # Errors
+    /// There is no memory for a copy of the running statistics.
+    pub fn new(
+        config: &Config,
+        learner: Learner,
+        loss: Loss,
+        scaler: LossScaler,
+        guard: Guard,
+        relieve: Box<dyn FnMut()>,
+    ) -> Result<Self, TchError> {
+        Ok(Self {
+            saved_buffers: learner.detector.parameters().copy_buffers()?,
+            spec: ClipSpec::of_training(&config.data),
+            clip_norm: config.training.gradient_clip_norm,
+            pin_memory: config.dataloader.pin_memory,
+            precision: config.gpu.mixed_precision,
+            learner,
+            loss,
+            scaler,
+            guard,
+            relieve,
+        })
+    }
+
+    /// Trains on all clips of `batches` with one update.
+    ///
+    /// `seed` sets the random generator for dropout, so that a step that runs again draws the same numbers.
+    ///
+    /// # Errors
+    /// Memory ran out at the smallest size, or libtorch failed otherwise.
+    pub fn step(&mut self, batches: &[HostBatch], learning_rate: f64, seed: i64) -> Result<StepReport, StepError> {
+        self.learner.detector.parameters().copy_buffers_into(&self.saved_buffers).map_err(GuardError::Other)?;
+        let (BatchLoss { loss, scores }, grad_norm) = match self.forward_backward(batches, seed) {
+            Ok(output) => output,
+            Err(error) => return Err(self.restore_buffers(error.into())),
+        };
+        let updated = grad_norm.is_finite() && loss.is_finite();
+        self.update(updated, grad_norm, learning_rate).map_err(StepError::PartialUpdate)?;
+        let cut = self.guard.cut();
+        self.guard.step_done();
+        Ok(StepReport { loss, scores, grad_norm, updated, cut })
+    }
+
+    /// Forward and backward under the guard: the loss, and the norm of the gradients in the parameters.
+    fn forward_backward(&mut self, batches: &[HostBatch], seed: i64) -> Result<(BatchLoss, f64), GuardError<TchError>> {
+        let largest = batches.iter().map(|batch| batch.labels.len()).max().unwrap_or(0);
+        let mut attempt = StepAttempt {
+            learner: &mut self.learner,
+            loss: &self.loss,
+            scaler: &self.scaler,
+            saved_buffers: &self.saved_buffers,
+            relieve: &mut *self.relieve,
+            batches,
+            spec: &self.spec,
+            pin_memory: self.pin_memory,
+            seed,
+            precision: self.precision,
+            mode: Mode::Train,
+        };
+        self.guard.run(largest, &mut attempt)
+    }
+
+    /// Clips the gradients and updates weights, EMA and loss scale. If loss or gradients are not finite, it restores the
+    /// running statistics instead, because they may be not finite either, and lowers the loss scale.
+    fn update(&mut self, is_finite: bool, grad_norm: f64, learning_rate: f64) -> Result<(), TchError> {
+        if is_finite {
+            self.clip_gradients(grad_norm)?;
+            self.learner.update(learning_rate)?;
+        } else {
+            self.learner.detector.parameters().restore_buffers(&self.saved_buffers)?;
+        }
+        self.scaler.update(is_finite)
+    }
+
+    /// Scales gradients with this norm so that their norm is at most `gradient_clip_norm`.
+    fn clip_gradients(&self, norm: f64) -> Result<(), TchError> {
+        let factor = self.clip_norm / (norm + 1e-6);
+        if self.clip_norm <= 0.0 || factor >= 1.0 {
+            return Ok(());
+        }
+        let gradients = self.learner.detector.parameters().gradients()?;
+        foreach::scale(&gradients.iter().collect::<Vec<_>>(), factor)
+    }
+
+    /// Restores the running statistics after the last attempt failed, so that a checkpoint can be saved.
+    fn restore_buffers(&self, error: StepError) -> StepError {
+        if !error.can_be_saved() {
+            return error;
+        }
+        match self.learner.detector.parameters().restore_buffers(&self.saved_buffers) {
+            Ok(()) => error,
+            Err(error) => StepError::PartialUpdate(error),
+        }
+    }
+}
+
+/// Forward and backward of a step, as the guard runs it.
+struct StepAttempt<'a> {
+    learner: &'a mut Learner,
+    loss: &'a Loss,
+    scaler: &'a LossScaler,
+    saved_buffers: &'a [Tensor],
+    relieve: &'a mut dyn FnMut(),
+    batches: &'a [HostBatch],
+    spec: &'a ClipSpec,
+    pin_memory: bool,
+    seed: i64,
+    /// Decides the number format after a move to the CPU.
+    precision: Precision,
+    /// `Train`, or `Evaluate` in tests: there batch norm does not depend on the other clips of a micro-batch.
+    mode: Mode,
+}
+
+impl Attempt for StepAttempt<'_> {
+    type Output = (BatchLoss, f64);
+    type Error = TchError;
+
+    /// Leaves the summed gradients of all micro-batches in the parameters, without the loss scale.
+    fn attempt(&mut self, cut: Cut) -> Result<(BatchLoss, f64), TchError> {
+        self.learner.detector.parameters().zero_gradients()?;
+        tch::manual_seed(self.seed);
+        let pass = ForwardBackward {
+            detector: &self.learner.detector,
+            loss: self.loss,
+            loss_scale: self.scaler.scale(),
+            effective_clips: self.batches.iter().map(|batch| batch.labels.len()).sum(),
+            spec: self.spec,
+            pin_memory: self.pin_memory,
+            mode: self.mode,
+        };
+        let mut sum = BatchLoss::default();
+        for batch in self.batches {
+            for clips in cut.micro_batches(batch.labels.len()) {
+                let part = pass.micro_batch(batch, clips, cut)?;
+                sum.loss += part.loss;
+                sum.scores.extend(part.scores);
+            }
+        }
+        fault()?;
+        Ok((sum, self.unscale_gradients()?))
+    }
+
+    fn recover(&mut self, next: Cut) -> Result<(), TchError> {
+        self.learner.detector.parameters().restore_buffers(self.saved_buffers)?;
+        if next.on_cpu && self.learner.detector.device() != Device::Cpu {
+            self.move_to_cpu()?;
+        }
+        (self.relieve)();
+        torch::release_cached_memory()
+    }
+}
+
+impl StepAttempt<'_> {
+    /// Divides the gradients by the loss scale, and returns their global L2 norm.
+    fn unscale_gradients(&self) -> Result<f64, TchError> {
+        let _no_grad = tch::no_grad_guard();
+        let gradients = self.learner.detector.parameters().gradients()?;
+        let gradients: Vec<_> = gradients.iter().collect();
+        match self.scaler.unscale(&gradients)? {
+            true => foreach::global_norm(&gradients),
+            false => Ok(f64::INFINITY),
+        }
+    }
+
+    /// Moves weights, moments and running statistics to the CPU, where the same step runs again.
+    fn move_to_cpu(&mut self) -> Result<(), TchError> {
+        tracing::warn!("training goes on on the CPU, which is much slower");
+        self.learner.move_to_cpu(Format::resolve(self.precision, false))?;
+        self.saved_buffers.iter().try_for_each(torch::move_to_cpu)
+    }
+}
+
+#[cfg(test)]
+mod tests;
