@@ -56,7 +56,7 @@ fn a_program_trains_resumes_evaluates_and_predicts() {
     let detector = TrainedDetector::load(load(), &ScoringOptions::default()).unwrap();
     let videos = EvaluationVideos::of_run(finished.folder.path(), Split::Test).unwrap();
     let report = detector.evaluate(&videos, &EvaluationOptions::default(), &go).unwrap();
-    let own = report.report.own().unwrap();
+    let own = report.report.test_set().unwrap();
     assert_eq!(Some(own.overall.videos), finished.report.test.as_ref().map(|test| test.videos));
 
     let paths = [data.join("real/id000_clip1.mp4"), data.join("nothing.mp4")];

@@ -64,10 +64,40 @@ fn good_checkpoint(checkpoints: &Checkpoints) -> Result<Option<Checkpoint>, Chec
     path.map(|path| Checkpoint::open(&path)).transpose()
 }
 
-/// Whether the validation loss of the last epoch is at most twice the lowest one. In a run that diverges, it rises long
-/// before weights overflow.
+/// Whether neither loss of the last epoch is more than twice its lowest value. In a run that diverges, losses rise long
+/// before weights overflow. Validation loss has a ceiling, as probabilities are clipped, so a run that is bad from its
+/// first epoch shows only in the training loss; that one counts from twice the loss of a guess, as close to 0 it varies.
 fn is_sound(history: &[EpochRecord]) -> bool {
     let Some(last) = history.last() else { return true };
-    let lowest = history.iter().filter_map(|epoch| epoch.val_loss).fold(f64::INFINITY, f64::min);
-    last.val_loss.is_some_and(|loss| loss <= 2.0 * lowest)
+    let lowest = |loss: fn(&EpochRecord) -> Option<f64>| history.iter().filter_map(loss).fold(f64::INFINITY, f64::min);
+    let validation = last.val_loss.is_some_and(|loss| loss <= 2.0 * lowest(|epoch| epoch.val_loss));
+    let least_training = lowest(|epoch| epoch.train_loss).max(std::f64::consts::LN_2);
+    validation && last.train_loss.is_none_or(|loss| loss <= 2.0 * least_training)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::metrics::Metrics;
+
+    /// Epochs with these training and validation losses.
+    fn history(losses: &[(f64, f64)]) -> Vec<EpochRecord> {
+        let record = |(epoch, (train_loss, val_loss)): (u32, &(f64, f64))| EpochRecord {
+            train_loss: Some(*train_loss),
+            val_loss: Some(*val_loss),
+            ..EpochRecord::validated(epoch, Metrics::default())
+        };
+        (1..).zip(losses).map(record).collect()
+    }
+
+    #[test]
+    fn losses_that_rise_are_not_sound() {
+        assert!(is_sound(&[]));
+        assert!(is_sound(&history(&[(0.7, 0.7), (0.3, 0.5), (0.02, 0.6)])));
+        assert!(!is_sound(&history(&[(0.7, 0.7), (0.6, 3.0)])), "validation loss");
+        let ceiling = 8.059;
+        assert!(is_sound(&history(&[(22.0, ceiling)])), "the first epoch has nothing to compare with");
+        assert!(!is_sound(&history(&[(22.0, ceiling), (1900.0, ceiling)])), "validation loss cannot rise any more");
+        assert!(is_sound(&history(&[(0.7, 0.7), (0.01, 0.5), (0.05, 0.5)])), "a small loss that varies");
+    }
 }
