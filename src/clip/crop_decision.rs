@@ -1,4 +1,5 @@
-//! `data.faces.mode: auto`: a look at a few videos of each data set says whether its faces are to be cut out.
+//! `data.faces.mode: auto`: a sample of the videos of each data set decides whether its faces are cropped. Knows
+//! nothing of training.
 
 use std::sync::atomic::{AtomicBool, Ordering};
 
@@ -8,18 +9,18 @@ use crate::dataset::{DataError, Footage, Manifest, sample};
 use crate::face::{FaceDetector, LONG_SIDE, largest_track};
 use crate::video::{self, ClipSpec, FrameSize};
 
-/// Videos that are looked at, of both classes alike.
-const SAMPLE: usize = 12;
-/// Frames of each of them.
+/// The number of videos in the sample, half of each class.
+const SAMPLE_VIDEOS: usize = 12;
+/// The number of frames of each of them.
 const FRAMES: usize = 3;
-/// Where faces take more than this of the shorter side of the frame, the frames are face crops already.
-const CROPS_ALREADY: f64 = 0.45;
+/// The size of faces, relative to the shorter side of the frame, above which the frames already are face crops.
+const MIN_CROP_SIZE: f64 = 0.45;
 
-/// Sets `crop_faces` of every data set, as configured or, for `auto`, from a sample of its videos. What was seen of a video
-/// is kept in the cache, so that a run on a full cache opens none.
+/// Sets `crop_faces` of every data set: as configured, or for `auto` from a sample of its videos. The result for a
+/// video is cached, so that a run with a full cache opens none.
 ///
 /// # Errors
-/// The detector itself fails. Videos that cannot be read count for nothing here; they are reported when they are used.
+/// The detector fails. Videos that cannot be read are ignored here and reported when they are used.
 pub fn decide_face_crops(
     manifest: &mut Manifest,
     config: &FaceConfig,
@@ -35,7 +36,7 @@ pub fn decide_face_crops(
             FaceMode::Off => (false, None),
             FaceMode::Auto => {
                 let mut sides = Vec::new();
-                for video in sample(manifest, set, SAMPLE) {
+                for video in sample(manifest, set, SAMPLE_VIDEOS) {
                     if !stop.load(Ordering::Relaxed) {
                         sides.extend(looks.at(&manifest.footage(video))?);
                     }
@@ -49,10 +50,10 @@ pub fn decide_face_crops(
     Ok(())
 }
 
-/// What a single video shows, by a few of its frames; a video that cannot be read shows nothing.
+/// What a few frames of a single video show. A video that cannot be read shows nothing.
 ///
 /// # Errors
-/// The detector itself fails.
+/// The detector fails.
 pub fn faces_seen(
     footage: &Footage,
     config: &FaceConfig,
@@ -63,10 +64,10 @@ pub fn faces_seen(
     Ok(FacesSeen::of(&looks.look(footage)?.into_iter().collect::<Vec<_>>()).0)
 }
 
-/// The face's side in shorter sides of the frame, if there is a face.
+/// The side of the face relative to the shorter side of the frame, if there is a face.
 type Side = Option<f64>;
 
-/// How a video of the sample is looked at.
+/// The way in which a video of the sample is searched.
 struct Looks<'a> {
     min_size: usize,
     spec: &'a ClipSpec,
@@ -75,7 +76,7 @@ struct Looks<'a> {
 }
 
 impl Looks<'_> {
-    /// None where the video cannot be read.
+    /// The result for a video; `None` if it cannot be read.
     fn at(&self, footage: &Footage) -> Result<Option<Side>, DataError> {
         let name = format!("look 1, centerface 1, least {}", self.min_size);
         let kept = self.cache.note(footage, self.spec, &name);
@@ -106,7 +107,7 @@ impl Looks<'_> {
         let failed = |reason| DataError::Video { path: footage.path.clone(), reason };
         let found = self.detector.detect(&frames).map_err(failed)?;
         let shorter = frames.first().map_or(1, |frame| frame.width().min(frame.height()));
-        // The smallest face that counts is told in pixels of the video.
+        // The smallest size of a face is configured in pixels of the video.
         let scale = f64::from(info.width.min(info.height)) / f64::from(shorter.max(1));
         let track = largest_track(&found.into_iter().enumerate().collect::<Vec<_>>());
         let track = track.filter(|track| track.side() * scale >= self.min_size as f64);
@@ -117,22 +118,22 @@ impl Looks<'_> {
 /// What a sample of videos shows.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum FacesSeen {
-    /// Faces with room around them, to be cut out.
+    /// Faces with background around them, to be cropped.
     Faces,
     /// Faces that fill the frame.
     Crops,
-    /// None, or in too few videos.
+    /// No faces, or too few.
     NoFaces,
 }
 
 impl FacesSeen {
-    /// By the faces of some videos; with their median side, and how many they are.
+    /// Decides by the faces of some videos. Also returns their median size and their number.
     fn of(sides: &[Side]) -> (Self, f64, usize) {
         let mut found: Vec<f64> = sides.iter().copied().flatten().collect();
         found.sort_by(f64::total_cmp);
         let median = found.get(found.len() / 2).copied();
         let seen = match median {
-            Some(side) if 2 * found.len() >= sides.len() && side <= CROPS_ALREADY => Self::Faces,
+            Some(side) if 2 * found.len() >= sides.len() && side <= MIN_CROP_SIZE => Self::Faces,
             Some(_) if 2 * found.len() >= sides.len() => Self::Crops,
             _ => Self::NoFaces,
         };
@@ -140,7 +141,7 @@ impl FacesSeen {
     }
 }
 
-/// What a sample shows, said in one line.
+/// The result of a sample, in one line.
 fn verdict(name: &str, sides: &[Side]) -> FacesSeen {
     let (seen, median, found) = FacesSeen::of(sides);
     let looked_at = sides.len();
@@ -173,7 +174,7 @@ mod tests {
     use crate::demo::{VideoSettings, VideoWriter};
     use crate::face::Face;
 
-    /// Sees a face that fills this share of the frame on frames that are bright.
+    /// A detector that finds a face of this relative size on bright frames.
     struct OnBright(f32);
 
     impl FaceDetector for OnBright {
@@ -185,7 +186,7 @@ mod tests {
         }
     }
 
-    /// A data set whose videos are as bright as `levels` say.
+    /// A data set whose videos have these brightness levels.
     fn manifest(folder: &std::path::Path, levels: &[u8]) -> Manifest {
         let settings = VideoSettings { width: 128, height: 96, ..VideoSettings::default() };
         let mut videos = Vec::new();
@@ -214,7 +215,7 @@ mod tests {
         let cache = ClipCache::new(0, Some(DiskCache::open(&folder.path().join("cache"), u64::MAX)));
         decide_face_crops(&mut manifest, config, &spec, &cache, &OnBright(share), &AtomicBool::new(false)).unwrap();
         let first = manifest.sets[0].crop_faces;
-        // What was seen is known without the videos' content.
+        // The result is cached, so the videos need not be read.
         for level in 0..levels.len() {
             let path = folder.path().join(format!("{level}.mp4"));
             let (bytes, modified) = (fs::read(&path).unwrap().len(), fs::metadata(&path).unwrap().modified().unwrap());

@@ -1,18 +1,18 @@
-//! The seeds of all that is random about an epoch's clips. Pure functions.
+//! The seeds of all random choices about the clips of an epoch. Knows nothing of the choices.
 
 use xxhash_rust::xxh3::xxh3_64_with_seed;
 
-/// What decides everything random about the clips of an epoch.
+/// The seed of all random choices about the clips of an epoch.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct Draw {
-    /// The run's.
+    /// The seed of the run.
     pub seed: u64,
-    /// Which epoch.
+    /// The epoch.
     pub epoch: u32,
 }
 
 impl Draw {
-    /// For the `visit`-th time, counted from 0, that an epoch shows the same video: each time its own draw.
+    /// The draw for the `visit`-th time, counted from 0, that an epoch contains the same video.
     pub(crate) fn of_visit(self, visit: usize) -> Self {
         match visit {
             0 => self,
@@ -20,7 +20,7 @@ impl Draw {
         }
     }
 
-    /// A seed for one use of one video: the same whoever asks and whenever.
+    /// The seed of one kind of choice about one video. It does not depend on thread or time.
     pub(super) fn of(self, video: usize, purpose: &str) -> u64 {
         let epoch = self.epoch.to_le_bytes();
         let video = (video as u64).to_le_bytes();

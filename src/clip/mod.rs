@@ -1,7 +1,7 @@
-//! From the record of a video to its clip: T frames of pixels, read or from the cache, varied for training.
+//! Clips: from the record of a video to T frames of pixels, read or cached, and augmented for training.
 //!
-//! `source` is where clips come from; `draw` seeds what is random. Deals in bytes and knows nothing of tensors, nor of the
-//! order that clips are asked for in.
+//! `source` provides clips; `draw` seeds random choices. This room works with bytes. It knows nothing of tensors, nor
+//! of the order in which clips are requested.
 
 mod augment;
 mod blend;

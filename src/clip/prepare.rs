@@ -1,4 +1,5 @@
-//! What is done once before training: every video is read into the cache, or looked at.
+//! The preparation before training: every video is read into the cache, or probed. Knows nothing of tensors and
+//! batches.
 
 use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
 use std::sync::{Mutex, PoisonError};
@@ -10,23 +11,23 @@ use crate::dataset::DataError;
 use crate::progress::Bar;
 use crate::video;
 
-/// What became of a video before training.
+/// The result of preparing a video.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub enum Prepared {
-    /// Its clip was there already; the video was not opened. With what is kept with the clip.
+    /// The clip was cached, and the video was not opened. Contains the data that is stored with the clip.
     Cached(Vec<u8>),
-    /// It was read, and kept where there was room. With what is kept with the clip.
+    /// The clip was read, and cached if it fits. Contains the data that is stored with the clip.
     Read(Vec<u8>),
-    /// There was no room for its clip, or its frames are drawn anew each epoch; so it was only looked at.
+    /// The clip does not fit in the cache, or its frames are drawn anew each epoch; so the video was only probed.
     Probed,
-    /// It shows no face where faces are cut out; with that in words.
+    /// The video shows no face, but faces are cropped. Contains the reason.
     NoFace(String),
-    /// It cannot be used for another reason.
+    /// The video cannot be used for another reason.
     Unusable(String),
 }
 
 impl Prepared {
-    /// Why it cannot be used, if so.
+    /// The reason why the video cannot be used, if so.
     #[must_use]
     pub fn unusable(&self) -> Option<&str> {
         match self {
@@ -36,10 +37,9 @@ impl Prepared {
     }
 }
 
-/// Goes over `videos` before training: reads them into the cache while it has room and only probes the files beyond
-/// that, and those that are asked for with a [`Draw`] (`is_varied`) where that draws their frames; a clip that is there
-/// already costs no look at its video. Gives back what became of each, in the order of `videos`. Ends early, without a
-/// word on the rest, once `stop` is set.
+/// Reads `videos` into the cache while they fit, and probes the others. Videos of training (`is_varied`) are also only
+/// probed if a [`Draw`] decides their frames. A video whose clip is cached is not opened. Returns the results in the
+/// order of `videos`. After `stop` is set, it ends early, without results for the remaining videos.
 pub fn prepare(
     source: &ClipSource,
     videos: &[usize],
@@ -76,14 +76,13 @@ pub fn prepare(
     done.into_iter().map(|(_, video, prepared)| (video, prepared)).collect()
 }
 
-/// Those of the videos that cannot be used, with the reason.
+/// The videos that cannot be used, with the reasons.
 #[must_use]
 pub fn unusable(prepared: &[(usize, Prepared)]) -> Vec<(usize, String)> {
     prepared.iter().filter_map(|(video, prepared)| Some((*video, prepared.unusable()?.to_owned()))).collect()
 }
 
-/// Fills the cache; once that is full, or for a clip that is never asked for again, only looks whether the file can
-/// be used.
+/// Reads the clip into the cache. If it does not fit, or is never requested again, only probes the video.
 fn prepare_video(source: &ClipSource, video: usize, varied: bool) -> Prepared {
     let footage = &source.footage[video];
     let prepare = || {

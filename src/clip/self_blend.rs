@@ -1,8 +1,8 @@
-//! Forgeries made of real videos while training: every real has a second record, a fake that is made of itself.
+//! Self-blended fakes, which are made from real videos during training: every real has a second record, a fake.
 //!
-//! Such a record is read as its real is; then the face in its frames is blended with itself, by a recipe that is drawn anew
-//! each epoch. So samplers, splits and reports deal with it as with any other fake. See Shiohara and Yamasaki, "Detecting
-//! Deepfakes with Self-Blended Images", 2022.
+//! A fake of this kind is read like its real; then the face in its frames is blended with itself, by a recipe that is
+//! drawn anew each epoch. So samplers, splits and reports treat it like any other fake. See Shiohara and Yamasaki,
+//! "Detecting Deepfakes with Self-Blended Images", 2022. This file knows nothing of files and caches.
 
 use rand::{Rng, SeedableRng};
 use rand_chacha::ChaCha8Rng;
@@ -12,11 +12,11 @@ use super::cache::ReadClip;
 use crate::face::{Face, FaceFacts};
 use crate::video::{self, ClipSpec};
 
-/// These frames of a clip, the face in them blended with itself: one recipe, and a little flicker from frame to frame. A
-/// frame without landmarks takes those of the nearest.
+/// Blends the face in these frames of a clip with itself: one recipe, with a little flicker in each frame. A frame
+/// without landmarks uses those of the nearest frame.
 ///
 /// # Errors
-/// There is no face in it.
+/// No frame has a face.
 pub(crate) fn blended(clip: &ReadClip, spec: &ClipSpec, frames: &[usize], seed: u64) -> Result<ReadClip, String> {
     let no_face = || "no face was found in it to blend".to_owned();
     let facts = FaceFacts::from_bytes(&clip.meta).ok_or_else(no_face)?;
@@ -46,7 +46,7 @@ mod tests {
 
     const SIDE: u32 = 64;
 
-    /// A clip of a smooth face that stands still, of which some frames have landmarks.
+    /// A clip of a smooth face that does not move; some of its frames have landmarks.
     fn clip(seen: [bool; 3]) -> (ReadClip, ClipSpec) {
         let spec = ClipSpec::uniform(3, SIDE as usize, SIDE as usize, 1);
         let frame = RgbImage::from_fn(SIDE, SIDE, |x, y| Rgb([(3 * x) as u8, (3 * y) as u8, (x + y) as u8]));

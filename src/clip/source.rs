@@ -1,4 +1,4 @@
-//! Where the clips of a data set come from: memory, disk, or else the video.
+//! The source of the clips of a data set: memory, disk, or the video. Knows nothing of batches and tensors.
 
 use std::fmt;
 use std::panic::{self, AssertUnwindSafe};
@@ -16,32 +16,32 @@ use crate::config::{AugmentationConfig, Sampling};
 use crate::dataset::{DataError, Footage, Label, Manifest, shown_videos};
 use crate::video::{self, ClipSpec};
 
-/// A clip, or why there is none.
+/// A clip, or the reason why there is none.
 pub(crate) type Clip = Result<Arc<ReadClip>, String>;
 
-/// Makes the clip of a video, by its number in the manifest; the last argument seeds what is random, as in
+/// Reads the clip of a video, by its index in the manifest. The last argument seeds random choices, as in
 /// [`video::read_clip`].
 pub type ClipReader = Arc<dyn Fn(usize, &Footage, Option<u64>) -> Result<ReadClip, DataError> + Send + Sync>;
 
-/// All that is needed to get the clip of any video of a manifest.
+/// The source of the clips of all videos of a manifest.
 pub struct ClipSource {
     pub(super) footage: Vec<Footage>,
     labels: Vec<Label>,
-    /// Whose frames each video shows: its own, but for forgeries that are made of a real.
+    /// For each video, the index of the video whose frames it shows: itself, or the real of a self-blended fake.
     shown: Vec<usize>,
-    /// Which data set each video is from.
+    /// For each video, the index of its data set.
     sets: Vec<usize>,
     spec: ClipSpec,
     cache: Arc<ClipCache>,
     reader: ClipReader,
     crop_keys: Vec<String>,
     augmentation: Option<Augmentation>,
-    /// How clips that are asked for with a [`Draw`] are taken.
+    /// The specification of clips that are requested with a [`Draw`].
     training_spec: ClipSpec,
 }
 
 impl ClipSource {
-    /// Clips as `spec` wants them, of the videos of `manifest` by their number there: whole frames, as they are.
+    /// Whole frames of the videos of `manifest`, by their index, as `spec` describes.
     #[must_use]
     pub fn new(manifest: &Manifest, spec: ClipSpec, cache: Arc<ClipCache>) -> Self {
         let footage = (0..manifest.videos.len()).map(|video| manifest.footage(video)).collect();
@@ -55,46 +55,46 @@ impl ClipSource {
         Self { footage, labels, shown, sets, spec, cache, reader, crop_keys, augmentation: None, training_spec }
     }
 
-    /// Reads videos by `reader` instead. `crop_keys` has, for each data set, all that decides what the reader makes of a
-    /// video beyond the [`ClipSpec`]; clips with other keys are other clips to the cache.
+    /// Uses `reader` to read videos. `crop_keys` has, for each data set, the settings of the reader apart from the
+    /// [`ClipSpec`]; they are part of the key in the cache.
     #[must_use]
     pub fn with_reader(self, reader: ClipReader, crop_keys: Vec<String>) -> Self {
         assert_eq!(crop_keys.len(), self.crop_keys.len(), "one key a data set");
         Self { reader, crop_keys, ..self }
     }
 
-    /// Varies clips that are asked for with a [`Draw`].
+    /// Augments clips that are requested with a [`Draw`].
     #[must_use]
     pub fn with_augmentation(self, config: &AugmentationConfig) -> Self {
         Self { augmentation: config.enabled.then(|| Augmentation::new(config)), ..self }
     }
 
-    /// Of clips that are asked for with a [`Draw`], takes this many frames, drawn at random.
+    /// Sets the number of frames, drawn at random, of clips that are requested with a [`Draw`].
     #[must_use]
     pub fn with_training_frames(self, frames: usize) -> Self {
         assert!(frames <= self.spec.frames, "a clip has no more frames than it has");
         Self { training_spec: ClipSpec { frames, ..self.spec }, ..self }
     }
 
-    /// How clips are taken.
+    /// The specification of clips.
     #[must_use]
     pub fn spec(&self) -> &ClipSpec {
         &self.spec
     }
 
-    /// How clips that are asked for with a [`Draw`] are taken.
+    /// The specification of clips that are requested with a [`Draw`].
     #[must_use]
     pub fn training_spec(&self) -> &ClipSpec {
         &self.training_spec
     }
 
-    /// The clips that are kept.
+    /// The cache.
     #[must_use]
     pub fn cache(&self) -> &ClipCache {
         &self.cache
     }
 
-    /// The frames of a video's clip, as the network sees them where nothing is varied.
+    /// The frames of the clip of a video, as the network sees them without augmentation.
     ///
     /// # Errors
     /// The reason why there are none.
@@ -107,24 +107,24 @@ impl ClipSource {
         self.labels[video]
     }
 
-    /// The clip of a video, from the cache if it is there; varied where there is a draw. Never panics: a thread that
-    /// waits would wait for ever.
+    /// The clip of a video, from the cache if possible; augmented if there is a draw. It never panics, because a
+    /// waiting thread would wait forever.
     pub(crate) fn clip(&self, video: usize, draw: Option<Draw>) -> Clip {
         guarded(|| {
             let clip = self.original(video, draw)?;
             let frames = self.frames_taken(video, draw);
             let clip = match self.is_self_blend(video) {
                 true => {
-                    // Without a draw, it is the same one every time.
+                    // Without a draw, the seed is always the same.
                     let draw = draw.unwrap_or(Draw { seed: 0, epoch: 0 });
                     Arc::new(self_blend::blended(&clip, &self.spec, &frames, draw.of(video, "self-blend"))?)
                 }
-                false => self.some_frames(clip, &frames),
+                false => self.select_frames(clip, &frames),
             };
             let (Some(augmentation), Some(draw)) = (&self.augmentation, draw) else {
                 return Ok(clip);
             };
-            // The cache may hold the original too, so what is changed is a copy.
+            // The cache may share the original, so a copy is changed.
             let shape = [self.training_spec.frames, self.spec.height, self.spec.width];
             let thwc = augmentation.apply(&clip.thwc, shape, draw.of(video, "augmentation"));
             Ok(Arc::new(ReadClip { thwc, meta: clip.meta.clone() }))
@@ -135,7 +135,7 @@ impl ClipSource {
         self.shown[video] != video
     }
 
-    /// Which frames of a clip are used: all, or as many as training takes, in their order.
+    /// The frames of a clip that are used: all, or the number for training, in order.
     fn frames_taken(&self, video: usize, draw: Option<Draw>) -> Vec<usize> {
         let (all, some) = (self.spec.frames, self.training_spec.frames);
         match draw.filter(|_| some < all) {
@@ -149,7 +149,7 @@ impl ClipSource {
         }
     }
 
-    fn some_frames(&self, clip: Arc<ReadClip>, frames: &[usize]) -> Arc<ReadClip> {
+    fn select_frames(&self, clip: Arc<ReadClip>, frames: &[usize]) -> Arc<ReadClip> {
         if frames.len() == self.spec.frames {
             return clip;
         }
@@ -161,7 +161,7 @@ impl ClipSource {
 
     fn original(&self, video: usize, draw: Option<Draw>) -> Clip {
         let shown = self.shown[video];
-        // Frames that are drawn anew each epoch are never asked for again.
+        // Frames that are drawn anew each epoch are never requested again, so they are not cached.
         if let (Sampling::RandomSegment, Some(draw)) = (self.spec.sampling, draw) {
             self.cache.count_bypassed();
             return self.read(shown, Some(draw.of(video, "frames"))).map(Arc::new).map_err(reason);
@@ -172,7 +172,7 @@ impl ClipSource {
         }
     }
 
-    /// The clip of a video that is not in the cache. That a video shows no face is kept as a clip would be.
+    /// Reads the clip of a video that is not cached. That a video shows no face is cached like a clip.
     pub(super) fn read_and_keep(&self, video: usize) -> Result<Arc<ReadClip>, DataError> {
         let (footage, key) = (&self.footage[video], self.crop_key(video));
         let no_face = format!("no face, {key}");
@@ -218,7 +218,7 @@ impl fmt::Debug for ClipSource {
     }
 }
 
-/// The reason alone: whoever reports it names the video.
+/// The reason without the name of the video, which the caller adds.
 pub(super) fn reason(error: DataError) -> String {
     match error {
         DataError::Video { reason, .. } => reason,

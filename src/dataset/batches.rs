@@ -1,12 +1,13 @@
-//! Lists of videos, cut into batches or into parts, without any randomness.
+//! Lists of videos, cut into batches or into parts of equal size, without randomness. Knows nothing of epochs and
+//! labels.
 
-/// Part `index` of `count` parts that are as equal as can be and together are all of `videos`; the same on every machine.
+/// Part `index` of `count` parts of `videos`. The parts have nearly equal sizes and are the same on every machine.
 #[must_use]
 pub fn shard(videos: &[usize], index: usize, count: usize) -> Vec<usize> {
     videos.iter().copied().skip(index).step_by(count.max(1)).collect()
 }
 
-/// All videos in the order given, cut into batches.
+/// All videos in the given order, cut into batches.
 #[must_use]
 pub fn sequential_plan(videos: &[usize], batch_size: usize) -> Vec<Vec<usize>> {
     videos.chunks(batch_size.max(1)).map(<[usize]>::to_vec).collect()

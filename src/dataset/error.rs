@@ -1,35 +1,35 @@
-//! What goes wrong with a data set or one of its videos.
+//! The errors of a data set or of one of its videos. Knows nothing of training.
 
 use std::path::PathBuf;
 
-/// What goes wrong with a data set or one of its videos.
+/// An error of a data set or of one of its videos.
 #[derive(Debug, thiserror::Error)]
 pub enum DataError {
-    /// The folder cannot train or test a detector as it is.
+    /// The folder cannot be used to train or test a detector.
     #[error("{}: {problem}\n  hint: {hint}", .root.display())]
     Unusable {
-        /// The data set's folder.
+        /// The folder of the data set.
         root: PathBuf,
-        /// What is wrong with it.
+        /// The problem.
         problem: String,
-        /// What to do about it.
+        /// A hint for the user.
         hint: String,
     },
-    /// One video cannot be read. It is skipped and reported, never fatal by itself.
+    /// A video cannot be read. It is skipped and reported; training goes on.
     #[error("{}: {reason}", .path.display())]
     Video {
         /// The file.
         path: PathBuf,
-        /// Why, in one line.
+        /// The reason, in one line.
         reason: String,
     },
-    /// One video shows no face where faces are cut out and such videos are to be skipped. That is lasting: the same
-    /// frames of it will show none the next time.
+    /// A video shows no face, faces are cropped, and such videos are skipped. The result does not change when the video
+    /// is read again.
     #[error("{}: no face was found in {looked_at} frames", .path.display())]
     NoFace {
         /// The file.
         path: PathBuf,
-        /// Frames that were looked at.
+        /// The number of frames that were searched.
         looked_at: usize,
     },
     /// A manifest file cannot be read or written.
@@ -37,9 +37,9 @@ pub enum DataError {
     Manifest {
         /// The file.
         path: PathBuf,
-        /// Why, in one line.
+        /// The reason, in one line.
         reason: String,
-        /// What to do about it.
+        /// A hint for the user.
         hint: &'static str,
     },
     /// There is no host memory for a batch.
@@ -47,13 +47,13 @@ pub enum DataError {
         "no host memory for a batch of {bytes} bytes\n  hint: lower training.batch_size, dataloader.prefetch_factor or dataloader.num_workers"
     )]
     NoMemory {
-        /// Of the clips of the batch.
+        /// The size of the clips of the batch.
         bytes: usize,
     },
 }
 
 impl DataError {
-    /// Whether the user pointed at something unusable (exit code 2), as opposed to a failure on the way (1).
+    /// Whether the user named an unusable folder (exit code 2). Other failures have exit code 1.
     #[must_use]
     pub fn is_usage(&self) -> bool {
         matches!(self, Self::Unusable { .. })

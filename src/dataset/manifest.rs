@@ -1,4 +1,4 @@
-//! The index of a data set: which videos there are, what they are, which side of the split they are on.
+//! The manifest: the index of the videos of all data sets. Opens no video.
 
 use std::collections::HashSet;
 use std::fs;
@@ -16,19 +16,19 @@ use crate::files;
 const HINT_WRITE: &str = "free some space, or allow writing there";
 const HINT_READ: &str = "evaluate a checkpoint of the run with --checkpoint and --data, or train again";
 
-/// The index of one or several data sets, sorted by set and path so that the file system decides nothing.
+/// The index of one or several data sets, sorted by set and path, so that it does not depend on the file system.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Manifest {
     /// The data sets.
     pub sets: Vec<DataSet>,
     /// All videos that were found.
     pub videos: Vec<VideoRecord>,
-    /// Those of them that cannot be used, and why.
+    /// The videos that cannot be used, with the reasons.
     pub skipped: Vec<SkippedVideo>,
 }
 
 impl Manifest {
-    /// Where a video is to be read from.
+    /// The files of a video.
     #[must_use]
     pub fn footage(&self, video: usize) -> Footage {
         let record = &self.videos[video];
@@ -40,7 +40,7 @@ impl Manifest {
         Footage { path: root.join(&record.path), media }
     }
 
-    /// Whether all data sets to train on show faces, or none does; `None` where they differ or nobody looked.
+    /// Whether all data sets for training show faces, or none does; `None` if they differ or it is unknown.
     #[must_use]
     pub fn shows_faces(&self) -> Option<bool> {
         let trained = self.videos.iter().filter(|video| video.split != Split::CrossTest);
@@ -49,16 +49,16 @@ impl Manifest {
         answers.all(|answer| answer == first).then_some(first)?
     }
 
-    /// The folder that an error about the whole names.
+    /// The folder for errors about the whole manifest.
     #[must_use]
     pub fn root(&self) -> &Path {
         self.sets.first().map_or(Path::new("."), |set| &set.root)
     }
 
-    /// Looks for the data sets, which may have been moved since, in these folders.
+    /// Replaces the folders of the data sets, which may have moved since the manifest was written.
     ///
     /// # Errors
-    /// [`DataError::Unusable`] where the folders are more or fewer, or one is not there.
+    /// [`DataError::Unusable`] if the number of folders differs, or one does not exist.
     pub fn move_to(&mut self, roots: &[PathBuf]) -> Result<(), DataError> {
         let unusable = |root: &Path, problem: String| {
             DataError::Unusable {
@@ -81,7 +81,7 @@ impl Manifest {
         Ok(())
     }
 
-    /// A path for people: below its root, and with the root's name where there are several.
+    /// A path for output: below its root, and with the name of the root if there are several.
     #[must_use]
     pub fn name(&self, set: usize, path: &Path) -> String {
         match self.sets.as_slice() {
@@ -90,20 +90,20 @@ impl Manifest {
         }
     }
 
-    /// A video for people; see [`name`](Self::name).
+    /// The name of a video for output; see [`name`](Self::name).
     #[must_use]
     pub fn video_name(&self, video: usize) -> String {
         self.name(self.videos[video].set, &self.videos[video].path)
     }
 
-    /// Numbers of all videos on one side of the split, usable or not, ascending.
+    /// The indices of all videos on one side of the split, usable or not, ascending.
     #[must_use]
     pub fn members(&self, split: Split) -> Vec<usize> {
         let on_side = self.videos.iter().enumerate().filter(|(_, video)| video.split == split);
         on_side.map(|(index, _)| index).collect()
     }
 
-    /// Numbers of the usable videos on one side of the split, ascending.
+    /// The indices of the usable videos on one side of the split, ascending.
     #[must_use]
     pub fn indices(&self, split: Split) -> Vec<usize> {
         let skipped: HashSet<_> = self.skipped.iter().map(|skipped| (skipped.set, &skipped.path)).collect();
@@ -111,18 +111,18 @@ impl Manifest {
         self.videos.iter().enumerate().filter(|(_, video)| usable(video)).map(|(index, _)| index).collect()
     }
 
-    /// How many usable videos of a class are on one side of the split.
+    /// The number of usable videos of a class on one side of the split.
     #[must_use]
     pub fn count(&self, split: Split, label: Label) -> usize {
         self.indices(split).into_iter().filter(|index| self.videos[*index].label == label).count()
     }
 
-    /// Takes note of videos that cannot be used, and why; one that is said twice counts once.
+    /// Adds videos that cannot be used, with the reasons. A video that is already known is not added again.
     pub fn mark_unusable(&mut self, unusable: impl IntoIterator<Item = (usize, String)>) {
         let mut known: HashSet<_> = self.skipped.iter().map(|skipped| (skipped.set, &skipped.path)).collect();
         let mut new = Vec::new();
         for (video, reason) in unusable {
-            // The number may come from a checkpoint that belongs to another manifest.
+            // The index may come from a checkpoint with another manifest.
             let Some(VideoRecord { set, path, .. }) = self.videos.get(video) else { continue };
             if known.insert((*set, path)) {
                 new.push(SkippedVideo { set: *set, path: path.clone(), reason });
@@ -131,28 +131,28 @@ impl Manifest {
         self.skipped.extend(new);
     }
 
-    /// Writes it as JSON. A file of that name is replaced at once or not at all.
+    /// Writes the manifest as JSON. An existing file is replaced as a whole or not at all.
     ///
     /// # Errors
-    /// [`DataError::Manifest`] where the file cannot be written.
+    /// [`DataError::Manifest`] if the file cannot be written.
     pub fn save(&self, path: &Path) -> Result<(), DataError> {
         let json = serde_json::to_vec_pretty(self).map_err(io::Error::from);
         json.and_then(|json| files::write_whole(path, &json))
             .map_err(|error| failure(path, format!("the manifest cannot be written: {error}"), HINT_WRITE))
     }
 
-    /// Of the list of videos with labels and sides of the split: equal for equal lists, wherever the data sets lie.
+    /// The hash of the list of videos with labels and sides. It does not depend on the folders of the data sets.
     #[must_use]
     pub fn hash(&self) -> String {
-        // Nothing in a record can fail to become JSON but a path that is no text, which the file above refuses too.
+        // Only a path that is not UTF-8 cannot become JSON, and `save` refuses that too.
         let json = serde_json::to_vec(&self.videos).unwrap_or_default();
         format!("xxh3:{:032x}", xxh3_128(&json))
     }
 
-    /// Reads what [`save`](Self::save) wrote.
+    /// Reads a file that [`save`](Self::save) wrote.
     ///
     /// # Errors
-    /// [`DataError::Manifest`] where the file cannot be read or is no manifest.
+    /// [`DataError::Manifest`] if the file cannot be read or is no manifest.
     pub fn load(path: &Path) -> Result<Self, DataError> {
         let bytes = fs::read(path)
             .map_err(|error| failure(path, format!("the manifest cannot be read: {error}"), HINT_READ))?;

@@ -1,7 +1,7 @@
-//! Data sets: which videos there are, what they are, who is in them, and which of them train, validate and test.
+//! Data sets: their videos, labels, people, and the split into training, validation and test.
 //!
-//! `record` and `manifest` are at the bottom; `layouts` finds the videos of a folder, `people` reads names, `split` divides,
-//! `overlap` warns, `sampler` orders an epoch. Opens no video and knows nothing of pixels.
+//! `record` and `manifest` are the data types. `layouts` finds the videos of a folder, `people` reads names, `split`
+//! divides, `overlap` warns, `sampler` orders an epoch. This room opens no video and knows nothing of pixels.
 
 mod batches;
 mod error;

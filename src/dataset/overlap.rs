@@ -1,7 +1,7 @@
-//! People that are where a result says the less for them: on two sides of a split, or trained on and in another data set
-//! to test on.
+//! Warnings about people who make a result less meaningful: people on two sides of the split, and people of a
+//! cross-test who are also trained on.
 //!
-//! Only counts and says so; the split itself is not its business.
+//! This file only counts; it does not change the split.
 
 use std::collections::{BTreeMap, BTreeSet};
 
@@ -11,7 +11,8 @@ use super::record::Split;
 
 type Person<'a> = (Namespace, &'a str);
 
-/// One line for each kind of overlap in each family of data sets, or in each data set to test on.
+/// One line for each family of data sets with people on two sides, and for each cross-test with people who are trained
+/// on.
 pub(super) fn warnings(manifest: &Manifest) -> Vec<String> {
     let mut own: BTreeMap<Person, BTreeSet<Split>> = BTreeMap::new();
     let mut cross: BTreeMap<usize, BTreeSet<Person>> = BTreeMap::new();
@@ -51,7 +52,7 @@ pub(super) fn warnings(manifest: &Manifest) -> Vec<String> {
     on_two_sides.chain(also_trained_on).collect()
 }
 
-/// "2 of 5 people, for instance id1, are", where that is any.
+/// A text such as "2 of 5 people, for instance id1, are"; `None` if there are none.
 fn counted<'a>(people: impl Iterator<Item = (&'a str, bool)>) -> Option<String> {
     let (shared, others): (Vec<_>, Vec<_>) = people.partition(|(_, shared)| *shared);
     let ((first, _), are) = (shared.first()?, if shared.len() == 1 { "is" } else { "are" });

@@ -1,9 +1,10 @@
-//! Who is in a video, as far as its file name tells, and in which data sets a name means the same person.
+//! The people in a video, as its file name tells them, and the data sets in which a name means the same person. Opens
+//! no video.
 
 use super::manifest::Manifest;
 use crate::config::LayoutChoice;
 
-/// What names of people mean the same in: a family of data sets, or a single one.
+/// The scope of people's names: a family of data sets, or a single data set.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash)]
 pub(super) enum Namespace {
     FaceForensics,
@@ -31,8 +32,8 @@ impl Namespace {
 /// | one or two numbers of 2 to 4 digits, as in FaceForensics++: `033`, `033_097` | those |
 /// | anything else | the whole name stands for one person of its own |
 ///
-/// Names mean the same in every folder: `real/033` and `fake/Deepfakes/033_097` share a person, and so do `real/abc` and
-/// `fake/abc`, since a forgery often has the name of what it was made from.
+/// A name means the same in every folder: `real/033` and `fake/Deepfakes/033_097` share a person, and so do `real/abc`
+/// and `fake/abc`, because a fake often has the name of its original.
 #[must_use]
 pub fn people_of(stem: &str) -> Vec<String> {
     let tokens: Vec<&str> = stem.split('_').collect();

@@ -1,4 +1,4 @@
-//! What is known of one video of a data set: where it lies, what it is, who is in it, which side of the split it is on.
+//! The record of one video of a data set: path, label, people, and side of the split. Knows nothing of files.
 
 use std::fmt;
 use std::path::PathBuf;
@@ -7,13 +7,13 @@ use serde::{Deserialize, Serialize};
 
 use crate::config::LayoutChoice;
 
-/// What a video is.
+/// The class of a video.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize)]
 #[serde(rename_all = "snake_case")]
 pub enum Label {
-    /// A recording.
+    /// A genuine recording.
     Real,
-    /// A forgery.
+    /// A fake.
     Fake,
 }
 
@@ -26,21 +26,21 @@ impl fmt::Display for Label {
     }
 }
 
-/// Which side of the split a video is on.
+/// A side of the split.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize)]
 #[serde(rename_all = "snake_case")]
 pub enum Split {
-    /// Weights are learned from it.
+    /// Training.
     Train,
-    /// The best epoch is chosen by it.
+    /// Validation, which chooses the best epoch.
     Val,
-    /// Looked at once, at the end.
+    /// Test, evaluated once, after training.
     Test,
-    /// Of another data set, looked at once, at the end.
+    /// Test on another data set, evaluated once, after training.
     CrossTest,
 }
 
-/// What lies at a record's path.
+/// The kind of files at the path of a record.
 #[derive(Debug, Clone, PartialEq, Eq, Default, Serialize, Deserialize)]
 #[serde(rename_all = "snake_case")]
 pub enum Media {
@@ -51,42 +51,42 @@ pub enum Media {
     Picture,
     /// A folder whose pictures are the frames, in the natural order of their names.
     Folder,
-    /// These pictures, in this order; paths below the data set's root.
+    /// These pictures, in this order; their paths are relative to the root of the data set.
     Frames(Vec<PathBuf>),
 }
 
-/// A folder that videos come from.
+/// A data set: a folder of videos.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 pub struct DataSet {
-    /// The folder, absolute.
+    /// The absolute path of the folder.
     pub root: PathBuf,
-    /// How it is laid out.
+    /// The layout of the folder.
     pub layout: LayoutChoice,
-    /// What that was recognised by.
+    /// How the layout was recognised.
     #[serde(default)]
     pub recognised: String,
-    /// Whether faces are cut out of its frames.
+    /// Whether faces are cropped from its frames.
     #[serde(default)]
     pub crop_faces: bool,
-    /// Whether its frames show faces, cut out or filling them; `None` where nobody looked.
+    /// Whether its frames show faces, cropped or filling the frame; `None` if unknown.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub shows_faces: Option<bool>,
 }
 
 impl DataSet {
-    /// The last part of its path, for people.
+    /// The last part of its path, for output.
     #[must_use]
     pub fn name(&self) -> String {
         self.root.file_name().unwrap_or(self.root.as_os_str()).to_string_lossy().into_owned()
     }
 }
 
-/// A video file, or pictures that stand for one; all paths absolute.
+/// A video file, or pictures in its place. All paths are absolute.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Footage {
-    /// The file or folder.
+    /// The path of the file or folder.
     pub path: PathBuf,
-    /// What lies there.
+    /// The kind of files there.
     pub media: Media,
 }
 
@@ -101,36 +101,36 @@ impl Footage {
 /// One video of a data set.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 pub struct VideoRecord {
-    /// Which of the manifest's data sets it is from.
+    /// The index of its data set in the manifest.
     #[serde(default, skip_serializing_if = "is_default")]
     pub set: usize,
-    /// Path below the data set's root.
+    /// The path below the root of the data set.
     pub path: PathBuf,
-    /// What lies there.
+    /// The kind of files there.
     #[serde(default, skip_serializing_if = "is_default")]
     pub media: Media,
     /// Real or fake.
     pub label: Label,
-    /// How a fake was made, where the data set says so.
+    /// The method of a fake, if the data set names it.
     #[serde(skip_serializing_if = "Option::is_none", default)]
     pub method: Option<String>,
-    /// Which of several compressions it has, where the data set has several.
+    /// The compression, if the data set has several.
     #[serde(skip_serializing_if = "Option::is_none", default)]
     pub compression: Option<String>,
     /// The people in it: one, or two for a face swap.
     pub source_ids: Vec<String>,
-    /// The real that a fake was made from: its path below the same root, where the data set says so.
+    /// The original of a fake, if the data set names it: its path below the same root.
     #[serde(skip_serializing_if = "Option::is_none", default)]
     pub original: Option<PathBuf>,
-    /// Its side of the split.
+    /// The side of the split.
     pub split: Split,
-    /// Whether the data set itself says so.
+    /// Whether the data set itself assigns this side.
     #[serde(default, skip_serializing_if = "is_default")]
     pub official: bool,
 }
 
 impl VideoRecord {
-    /// A video file of the first data set, not yet on any side, of which no more is known.
+    /// A video file of the first data set, not yet assigned to a side, with only these properties.
     #[must_use]
     pub fn new(path: impl Into<PathBuf>, label: Label, source_ids: Vec<String>) -> Self {
         Self {
@@ -147,7 +147,7 @@ impl VideoRecord {
         }
     }
 
-    /// Whether this is a forgery that is made of a real while training.
+    /// Whether this is a self-blended fake, which is made from a real during training.
     #[must_use]
     pub fn is_self_blend(&self) -> bool {
         self.label == Label::Fake && self.original.as_ref() == Some(&self.path)
@@ -157,12 +157,12 @@ impl VideoRecord {
 /// A video that cannot be used.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 pub struct SkippedVideo {
-    /// Which of the manifest's data sets it is from.
+    /// The index of its data set in the manifest.
     #[serde(default, skip_serializing_if = "is_default")]
     pub set: usize,
-    /// Path below the data set's root.
+    /// The path below the root of the data set.
     pub path: PathBuf,
-    /// Why, in one line.
+    /// The reason, in one line.
     pub reason: String,
 }
 

@@ -1,9 +1,9 @@
-//! A few videos that stand for a data set.
+//! A sample of the videos of a data set. Opens no video.
 
 use super::manifest::Manifest;
 use super::record::Label;
 
-/// Up to `count` videos of a data set, evenly over each class, in the order of the manifest.
+/// Up to `count` videos of a data set, spread evenly over each class, in the order of the manifest.
 #[must_use]
 pub fn sample(manifest: &Manifest, set: usize, count: usize) -> Vec<usize> {
     let of = |label| -> Vec<usize> {

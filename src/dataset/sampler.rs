@@ -1,6 +1,7 @@
-//! Which videos an epoch of training shows, how often, in which order, and which stand in a batch together.
+//! The order of training videos: which videos an epoch shows, how often, and which of them share a batch.
 //!
-//! Seed, epoch and data set alone decide, so that a run goes on in the middle of an epoch as if it had never stopped.
+//! The order depends on seed, epoch and data set alone, so that a run can resume in the middle of an epoch. This file
+//! knows nothing of pixels and tensors.
 
 use std::collections::HashMap;
 use std::path::Path;
@@ -15,34 +16,34 @@ use super::manifest::Manifest;
 use super::record::{Label, Split};
 use crate::config::SamplerChoice;
 
-/// The order of the training videos of a run, those that cannot be used among them.
+/// The order of the training videos of a run. It includes videos that cannot be used.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub enum Sampler {
     /// Each video once, in random order.
     Shuffled(Vec<usize>),
-    /// As many fakes as reals: each video of the larger class once, each of the smaller one as often as any other of it,
-    /// give or take one; who comes once more is drawn anew each epoch.
+    /// As many fakes as reals. Each video of the larger class comes once. Each video of the smaller class comes equally
+    /// often, up to a difference of one; the epoch decides at random which come once more.
     Weighted {
-        /// Videos of the one class.
+        /// Real videos.
         real: Vec<usize>,
-        /// Videos of the other.
+        /// Fake videos.
         fake: Vec<usize>,
     },
-    /// Each fake once, beside a real: the one it was made from, or where that is not known, one that shares a person with
-    /// it, drawn anew each epoch among those that were shown least. Who is left without a partner comes once.
+    /// Each fake once, next to a real: its original, or if that is not known, a real with the same person, drawn each
+    /// epoch from those that were shown least often. A video without a partner comes once.
     Paired {
-        /// Each fake with the reals that may stand beside it.
+        /// Each fake with its possible partners.
         fakes: Vec<(usize, Vec<usize>)>,
-        /// All reals.
+        /// All real videos.
         reals: Vec<usize>,
     },
 }
 
 impl Sampler {
-    /// For the training videos of `manifest`.
+    /// A sampler of the training videos of `manifest`.
     ///
     /// # Errors
-    /// [`DataError::Unusable`] where pairs are asked for and there is none.
+    /// [`DataError::Unusable`] if `paired` is chosen and no fake has a partner.
     pub fn new(choice: SamplerChoice, manifest: &Manifest) -> Result<Self, DataError> {
         let videos = manifest.members(Split::Train);
         let (real, fake): (Vec<_>, Vec<_>) =
@@ -69,8 +70,8 @@ impl Sampler {
         }
     }
 
-    /// One epoch, cut into batches; `drop_last` leaves out a last batch that is short, except where it is the only one.
-    /// Pairs are whole in every batch where `batch_size` is even.
+    /// The batches of one epoch. `drop_last` drops a short last batch unless it is the only one. If `batch_size` is
+    /// even, both videos of a pair are in the same batch.
     #[must_use]
     pub fn plan(&self, seed: u64, epoch: u32, batch_size: usize, drop_last: bool) -> Vec<Vec<usize>> {
         let mut rng = ChaCha8Rng::seed_from_u64(seed);
@@ -91,7 +92,7 @@ impl Sampler {
         plan
     }
 
-    /// What there is to say about it.
+    /// A description for the log.
     #[must_use]
     pub fn describe(&self) -> String {
         match self {
@@ -108,7 +109,7 @@ impl Sampler {
     }
 }
 
-/// Each fake with the reals that it may stand beside.
+/// Each fake with the reals that are possible partners of it.
 fn partners(manifest: &Manifest, reals: &[usize], fakes: &[usize]) -> Vec<(usize, Vec<usize>)> {
     let mut by_path: HashMap<(usize, &Path), usize> = HashMap::new();
     let mut by_person: HashMap<(usize, &str), Vec<usize>> = HashMap::new();
@@ -162,7 +163,7 @@ fn paired(fakes: &[(usize, Vec<usize>)], reals: &[usize], rng: &mut ChaCha8Rng) 
     }
     alone.extend(reals.iter().filter(|real| visits[real] == 0));
     alone.shuffle(rng);
-    // Two by two, so that no pair behind them is cut by the end of a batch.
+    // Videos without a partner are taken two by two, because an odd number of them would split the pairs behind them.
     let (couples, odd) = alone.as_chunks::<2>();
     twos.extend(couples);
     twos.shuffle(rng);
@@ -177,7 +178,8 @@ mod tests {
     use crate::config::LayoutChoice;
     use crate::dataset::{DataSet, VideoRecord};
 
-    /// People with so many reals, so many fakes whose original is known, and so many of which only the person is.
+    /// For each person, a number of reals, of fakes with a known original, and of fakes of which only the person is
+    /// known.
     fn manifest(people: &[(usize, usize, usize)]) -> Manifest {
         let mut videos = Vec::new();
         for (person, (reals, made_from, of_person)) in people.iter().enumerate() {
@@ -299,7 +301,7 @@ mod tests {
         let seen: std::collections::HashSet<_> = (0..20).map(|epoch| partner(4, epoch)).collect();
         assert_eq!(seen, (0..4).collect(), "any of the four reals");
         assert!((0..20).all(|epoch| partner(11, epoch) == 8), "the real it was made from");
-        // Four fakes and four reals of one person: none is left out while another comes twice.
+        // Four fakes and four reals of one person: no real comes twice while another is left out.
         assert!((0..20).all(|epoch| visits(&sampler.plan(1, epoch, 2, false)).values().all(|times| *times == 1)));
     }
 }

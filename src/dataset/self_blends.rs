@@ -1,5 +1,5 @@
-//! Records of forgeries that are made of real videos while training: every real has a second record, a fake that is made
-//! of itself. Knows nothing of pixels.
+//! Records of self-blended fakes, which are made from real videos during training: every real has a second record, a
+//! fake. This file knows nothing of pixels.
 
 use std::collections::HashMap;
 
@@ -9,7 +9,7 @@ use crate::config::SelfBlend;
 
 const METHOD: &str = "self_blend";
 
-/// Gives every real, but those of other data sets to test on, a forgery made of itself.
+/// Adds a self-blended fake of every real, except for reals of cross-tests.
 pub(super) fn add_self_blends(manifest: &mut Manifest) {
     let is_own = |video: &&VideoRecord| video.label == Label::Real && video.split != Split::CrossTest;
     let blend = |real: &VideoRecord| VideoRecord {
@@ -22,9 +22,8 @@ pub(super) fn add_self_blends(manifest: &mut Manifest) {
     manifest.videos.extend(blends);
 }
 
-/// Once every video has its side: leaves forgeries made while training only where they are wanted, which is in
-/// training and on sides without other fakes; with [`SelfBlend::Only`], leaves out all others to train and validate
-/// with.
+/// Removes self-blended fakes after the split, except in training and on sides without other fakes. With
+/// [`SelfBlend::Only`], it removes all other fakes from training and validation.
 pub fn place_self_blends(manifest: &mut Manifest, self_blend: SelfBlend) {
     if self_blend == SelfBlend::Only {
         let learned = |video: &VideoRecord| matches!(video.split, Split::Train | Split::Val);
@@ -39,7 +38,7 @@ pub fn place_self_blends(manifest: &mut Manifest, self_blend: SelfBlend) {
     }
 }
 
-/// The video whose frames each video shows: its own, or those of the real that it is made of.
+/// For each video, the index of the video whose frames it shows: itself, or the real of a self-blended fake.
 #[must_use]
 pub fn shown_videos(manifest: &Manifest) -> Vec<usize> {
     let mut reals = HashMap::new();
@@ -76,7 +75,7 @@ mod tests {
         manifest
     }
 
-    /// How many true fakes and how many self-blends are on each side.
+    /// The numbers of other fakes and of self-blended fakes on each side.
     fn fakes(manifest: &Manifest) -> [(usize, usize); 4] {
         [Split::Train, Split::Val, Split::Test, Split::CrossTest].map(|side| {
             let fakes = manifest.videos.iter().filter(|video| video.split == side && video.label == Label::Fake);

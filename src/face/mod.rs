@@ -1,6 +1,6 @@
-//! Finding the face of a clip and cutting it out: detector, track over the frames, one square a clip.
+//! Face detection and cropping: the detector, the track over the frames, one square for the clip.
 //!
-//! Knows nothing of labels, caches or threads. CenterFace is the one detector; it uses tensors and keeps them to itself.
+//! This room knows nothing of labels, caches and threads. CenterFace is the only detector; no other file uses tensors.
 
 mod centerface;
 mod crop;

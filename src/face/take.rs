@@ -1,4 +1,5 @@
-//! What is taken from the videos of a data set: whole frames, these with landmarks, or faces.
+//! The kind of clip that is read from the videos of a data set: whole frames, whole frames with landmarks, or face
+//! crops. Knows nothing of caches and training.
 
 use super::crop::{FaceClip, crop_key, read_face_clip, read_with_landmarks};
 use super::detection::FaceDetector;
@@ -6,19 +7,19 @@ use crate::config::FaceConfig;
 use crate::dataset::{DataError, Footage, Manifest};
 use crate::video::{self, ClipSpec};
 
-/// What is taken from a video.
+/// The kind of clip that is read from a video.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Take {
-    /// Its frames as they are.
+    /// Whole frames.
     WholeFrames,
-    /// Its frames as they are, and where the face is, for forgeries made while training.
+    /// Whole frames with the landmarks of the face, for self-blended fakes.
     Landmarks,
-    /// The face, cut out of its frames.
+    /// Frames cropped to the face.
     Faces,
 }
 
 impl Take {
-    /// As it was decided for a data set of `manifest`.
+    /// The kind that was decided for a data set of `manifest`.
     #[must_use]
     pub fn of(manifest: &Manifest, set: usize) -> Self {
         if manifest.sets[set].crop_faces {
@@ -30,7 +31,7 @@ impl Take {
         }
     }
 
-    /// All that decides about a clip beyond the [`ClipSpec`]: part of a cached clip's key.
+    /// The settings that decide the clip, apart from the [`ClipSpec`]. They are part of the key of a cached clip.
     #[must_use]
     pub fn key(self, faces: &FaceConfig) -> String {
         match self {
@@ -40,11 +41,11 @@ impl Take {
         }
     }
 
-    /// Reads a clip; `draw` as in [`video::read_clip`].
+    /// Reads a clip; `draw` is the same as in [`video::read_clip`].
     ///
     /// # Errors
-    /// [`DataError::Video`] where the video cannot be read, [`DataError::NoFace`] where it has no face to cut out and such
-    /// videos are to be skipped.
+    /// [`DataError::Video`] if the video cannot be read, [`DataError::NoFace`] if it has no face to crop and such
+    /// videos are skipped.
     pub fn read(
         self,
         footage: &Footage,

@@ -1,24 +1,26 @@
-//! From boxes on single frames to one square a clip: boxes of the same face are linked, and the largest face is followed.
+//! Face tracks: boxes of the same face on several frames are linked, and the largest face gives one square for the
+//! clip. Knows nothing of pixels and videos.
 
 use super::detection::Face;
 use crate::video::Square;
 
-/// Boxes that overlap at least so much from one looked-at frame to the next are the same face.
+/// The smallest overlap (IoU) of two boxes of the same face on consecutive searched frames.
 const SAME_FACE_OVERLAP: f32 = 0.2;
-/// So are boxes whose centres are closer than this, in sides of the larger, and whose sizes are alike.
+/// Boxes are also of the same face if their centres are closer than this, relative to the longer side, and their sizes
+/// are similar.
 const SAME_FACE_DISTANCE: f32 = 0.6;
-const ALIKE: f32 = 0.6;
-/// A face is seen in one of so many looked-at frames at least; what looks like one for a moment is none.
-const SEEN_IN_ONE_OF: usize = 4;
+const MIN_SIZE_RATIO: f32 = 0.6;
+/// A face must be found on one of this number of searched frames at least. Others are false detections.
+const MIN_FOUND_ONE_IN: usize = 4;
 
-/// A face followed over the frames of a clip.
+/// A face on several frames of a clip.
 #[derive(Debug, Clone, PartialEq)]
 pub struct Track {
-    /// Number of the frame and the face on it, ascending.
+    /// Frame numbers, ascending, with the face on that frame.
     pub faces: Vec<(usize, Face)>,
 }
 
-/// Area that two boxes share, as a part of what they cover together.
+/// The overlap of two boxes: intersection over union.
 pub(super) fn overlap(a: &Face, b: &Face) -> f32 {
     let common =
         |low: usize, high: usize| (a.corners[high].min(b.corners[high]) - a.corners[low].max(b.corners[low])).max(0.0);
@@ -32,7 +34,7 @@ fn is_same_face(a: &Face, b: &Face) -> bool {
     let [bx, by] = centre(b);
     let (small, large) = (a.side().min(b.side()), a.side().max(b.side()));
     let near = (ax - bx).hypot(ay - by) < SAME_FACE_DISTANCE * large;
-    overlap(a, b) >= SAME_FACE_OVERLAP || near && small >= ALIKE * large
+    overlap(a, b) >= SAME_FACE_OVERLAP || near && small >= MIN_SIZE_RATIO * large
 }
 
 fn centre(face: &Face) -> [f32; 2] {
@@ -40,14 +42,14 @@ fn centre(face: &Face) -> [f32; 2] {
     [(left + right) / 2.0, (top + bottom) / 2.0]
 }
 
-/// The face that takes the most room over all frames, of those seen often enough; `found` has the number of each frame
-/// that was looked at.
+/// The face with the largest area over all frames, of those that were found often enough. `found` has the number of
+/// each searched frame.
 #[must_use]
 pub fn largest_track(found: &[(usize, Vec<Face>)]) -> Option<Track> {
     let mut tracks: Vec<Track> = Vec::new();
     for (frame, faces) in found {
         for face in faces {
-            // The best of those that had no face on this frame yet.
+            // The best track without a face on this frame.
             let open = tracks.iter_mut().filter_map(|track| {
                 let (last_frame, last) = track.faces.last().copied()?;
                 (last_frame < *frame && is_same_face(&last, face)).then(|| (overlap(&last, face), track))
@@ -59,12 +61,12 @@ pub fn largest_track(found: &[(usize, Vec<Face>)]) -> Option<Track> {
         }
     }
     let room = |track: &Track| track.faces.iter().map(|(_, face)| face.width() * face.height()).sum::<f32>();
-    tracks.retain(|track| track.faces.len() * SEEN_IN_ONE_OF >= found.len());
+    tracks.retain(|track| track.faces.len() * MIN_FOUND_ONE_IN >= found.len());
     tracks.into_iter().max_by(|a, b| room(a).total_cmp(&room(b)))
 }
 
 impl Track {
-    /// The middle value over the frames of something about the face.
+    /// The median of a property of the face over the frames.
     fn median(&self, value: impl Fn(&Face) -> f32) -> f64 {
         let mut values: Vec<f32> = self.faces.iter().map(|(_, face)| value(face)).collect();
         values.sort_by(f32::total_cmp);
@@ -76,13 +78,13 @@ impl Track {
         }
     }
 
-    /// Longer side of the face in the middle of its sizes.
+    /// The median of the longer side of the face.
     #[must_use]
     pub fn side(&self) -> f64 {
         self.median(Face::side)
     }
 
-    /// One square for all frames: `margin` times the face's box, inside the frame.
+    /// One square for all frames: `margin` times the box of the face, inside the frame.
     #[must_use]
     pub fn square(&self, margin: f64, width: u32, height: u32) -> Square {
         let (width, height) = (f64::from(width), f64::from(height));
@@ -103,7 +105,7 @@ mod tests {
 
     #[test]
     fn the_face_with_the_most_room_over_all_frames_is_followed_and_others_are_not_mixed_in() {
-        // A face that moves, a smaller one that stays, and a large one seen once.
+        // A face that moves, a smaller one that does not, and a large one on a single frame.
         let found: Vec<_> = (0..8)
             .map(|i| {
                 let mut faces = vec![face(10.0, 200.0, 60.0), face(100.0 + 30.0 * i as f32, 50.0, 100.0)];

@@ -1,9 +1,9 @@
-//! Batches in the order of a plan, decoded ahead by threads.
+//! The loader: batches in the order of a plan, decoded in advance by threads.
 //!
-//! The caller's thread hands out jobs, at most a window of clips ahead of what it has taken; threads answer in any order
-//! and the caller puts the answers in order. So memory is bounded by the window, and the number of threads changes
-//! nothing but the speed. Where memory runs short, the window is halved and then the threads; see [`Loader::shrink`].
-//! Knows nothing of tensors.
+//! The caller's thread sends jobs, at most a window of clips ahead of the clips that it has taken; threads answer in
+//! any order, and the caller sorts the answers. So the window bounds memory, and the number of threads changes only the
+//! speed. If memory is short, the window is halved, and then the number of threads; see [`Loader::shrink`]. This file
+//! knows nothing of tensors.
 
 use std::collections::HashMap;
 use std::sync::Arc;
@@ -19,26 +19,26 @@ use crate::clip::{Clip, ClipSource, Draw};
 use crate::dataset::DataError;
 use crate::video::ClipSpec;
 
-/// How large a loader is at the moment.
+/// The current size of a loader.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct LoaderSize {
-    /// Threads that may work; 0 = the caller's thread decodes.
+    /// The number of decoder threads; 0 = the caller's thread decodes.
     pub threads: usize,
-    /// Clips that are begun and not yet taken, at most.
+    /// The largest number of clips that are requested and not yet taken.
     pub clips_ahead: usize,
 }
 
-/// Threads that decode, for as long as it lives. Dropping it ends them: each finishes at most the clip it is at.
+/// Decoder threads. When the loader is dropped, each thread finishes at most its current clip and ends.
 pub struct Loader {
     source: Arc<ClipSource>,
     queue: Arc<Queue>,
-    /// Empty where the caller's thread decodes.
+    /// The threads; empty if the caller's thread decodes.
     threads: Vec<JoinHandle<()>>,
     window_clips: usize,
 }
 
 impl Loader {
-    /// Starts the threads of a plan; with none, the thread that asks for batches decodes them.
+    /// Starts the threads of a plan. Without threads, the caller's thread decodes.
     #[must_use]
     pub fn new(source: Arc<ClipSource>, plan: &LoaderPlan) -> Self {
         let queue = Arc::new(Queue::default());
@@ -60,19 +60,19 @@ impl Loader {
         Self { source, queue, threads, window_clips: plan.window_clips.max(1) }
     }
 
-    /// How its clips are taken.
+    /// The specification of its clips.
     #[must_use]
     pub fn spec(&self) -> &ClipSpec {
         self.source.spec()
     }
 
-    /// Bytes of clips that are kept in memory besides.
+    /// The size of the clips that the cache keeps in memory.
     #[must_use]
     pub fn cached_bytes(&self) -> u64 {
         self.source.cache().stats().bytes
     }
 
-    /// How large it is at the moment.
+    /// The current size.
     #[must_use]
     pub fn size(&self) -> LoaderSize {
         self.size_of(&self.queue.lock())
@@ -85,9 +85,9 @@ impl Loader {
         }
     }
 
-    /// Halves the clips that are decoded ahead, and where these are no more than the threads at work, the threads; down to
-    /// one of each: for when memory runs short. Nothing is thrown away; it shows as clips are taken. Says whether there
-    /// was anything left to halve.
+    /// Halves the window of clips; once it is as small as the number of threads, halves the threads instead, down to
+    /// one of each. This is for when memory is short. Clips in memory are not dropped; the effect comes as clips are
+    /// taken. Returns whether anything could be halved.
     pub fn shrink(&self) -> bool {
         let mut state = self.queue.lock();
         let size = self.size_of(&state);
@@ -101,7 +101,7 @@ impl Loader {
         true
     }
 
-    /// Takes one [`shrink`](Self::shrink) back. Says whether there was one.
+    /// Reverts one [`shrink`](Self::shrink). Returns whether there was one.
     pub fn grow(&self) -> bool {
         let mut state = self.queue.lock();
         let more_threads = halved(self.threads.len(), state.thread_halvings.saturating_sub(1));
@@ -118,17 +118,17 @@ impl Loader {
         true
     }
 
-    /// Starts on a plan: the videos of each batch, varied where there is a draw. Batches come in its order; a pass may be
-    /// dropped at any time.
+    /// Starts a pass over a plan: the videos of each batch, augmented if there is a draw. Batches come in the order of
+    /// the plan. A pass may be dropped at any time.
     #[must_use]
     pub fn pass(&self, plan: Vec<Vec<usize>>, draw: Option<Draw>) -> Pass<'_> {
         self.pass_from(plan, 0, draw)
     }
 
-    /// As [`pass`](Self::pass), from batch `next` of the plan on: the rest comes as if the pass had come so far.
+    /// Like [`pass`](Self::pass), but starts at batch `next` of the plan. The batches are those of a full pass.
     #[must_use]
     pub fn pass_from(&self, plan: Vec<Vec<usize>>, next: usize, draw: Option<Draw>) -> Pass<'_> {
-        // An answer always finds room, so a thread never waits for a caller who is gone.
+        // The channel has capacity for all answers, so a thread never waits for a caller that is gone.
         let (clips, answers) = bounded(self.window_clips);
         let pass = Arc::new(Answers { clips, cancelled: AtomicBool::new(false) });
         let turns = visits(&plan);
@@ -145,22 +145,22 @@ impl Drop for Loader {
         self.queue.lock().closed = true;
         self.queue.changed.notify_all();
         for thread in self.threads.drain(..) {
-            // What a thread is asked to do cannot panic; if one did all the same, dropping is no place to say so.
+            // Jobs do not panic. If one does, the result is ignored, because `drop` cannot report it.
             let _ = thread.join();
         }
     }
 }
 
-/// Once through a plan.
+/// One pass over a plan.
 pub struct Pass<'l> {
     loader: &'l Loader,
     plan: Vec<Vec<usize>>,
-    /// The videos of the plan, one after the other, each with how often the plan has shown it before.
+    /// The videos of the plan in order, each with the number of its earlier visits in the plan.
     turns: Vec<(usize, usize)>,
     draw: Option<Draw>,
     pass: Arc<Answers>,
     answers: Receiver<(usize, Clip)>,
-    /// Clips that came before their turn.
+    /// Clips that were decoded before their turn.
     early: HashMap<usize, Clip>,
     sent: usize,
     taken: usize,
@@ -168,10 +168,10 @@ pub struct Pass<'l> {
 }
 
 impl Pass<'_> {
-    /// The next batch of the plan, once its clips are there; `None` after the last one.
+    /// The next batch of the plan, once its clips are decoded; `None` after the last one.
     ///
     /// # Errors
-    /// [`DataError::NoMemory`] where the batch has no room in memory.
+    /// [`DataError::NoMemory`] if there is no memory for the batch.
     pub fn next_batch(&mut self) -> Result<Option<HostBatch>, DataError> {
         let index = self.next;
         let Some(videos) = self.plan.get(index).cloned() else {
@@ -181,7 +181,7 @@ impl Pass<'_> {
         let spec = if self.draw.is_some() { source.training_spec() } else { source.spec() };
         let bytes = videos.len() * spec.clip_bytes();
         let mut frames_bthwc = Vec::new();
-        // A plain `with_capacity` ends the process where there is no memory left.
+        // `with_capacity` would abort the process if there is no memory.
         frames_bthwc.try_reserve_exact(bytes).map_err(|_| DataError::NoMemory { bytes })?;
         self.next += 1;
         let mut batch = HostBatch { index, frames_bthwc, labels: Vec::new(), videos: Vec::new(), skipped: Vec::new() };
@@ -215,13 +215,13 @@ impl Pass<'_> {
         }
     }
 
-    /// The video whose turn it is, with the draw of this visit.
+    /// The next video, with the draw of this visit.
     fn job(&self, turn: usize) -> (usize, Option<Draw>) {
         let (video, visit) = self.turns[turn];
         (video, self.draw.map(|draw| draw.of_visit(visit)))
     }
 
-    /// Hands out jobs until the window is full.
+    /// Sends jobs until the window is full.
     fn top_up(&mut self) {
         if self.loader.threads.is_empty() {
             return;
@@ -238,7 +238,7 @@ impl Pass<'_> {
     }
 }
 
-/// The videos of a plan in order, each with how often it came before.
+/// The videos of a plan in order, each with the number of its earlier visits.
 fn visits(plan: &[Vec<usize>]) -> Vec<(usize, usize)> {
     let mut seen: HashMap<usize, usize> = HashMap::new();
     let visit = |video: &usize| {

@@ -1,64 +1,64 @@
-//! Divides the host memory that the loader may take: decoding threads, clips that wait, and the rest for the cache.
+//! The division of host memory: decoder threads, waiting clips, and the rest for the cache.
 //!
-//! Pure. What memory there is, the caller knows.
+//! The functions are pure; the caller knows how much memory there is.
 
 use bytesize::ByteSize;
 
-/// What a thread holds while it decodes one video, at most: a 1080p H.264 decoder holds up to 17 reference frames of 3 MiB,
-/// and the converter's buffers come on top. Ordinary streams take less: 4 to 28 MiB a thread were measured at 720p and 1080p.
+/// The most memory that a thread needs to decode one video: a 1080p H.264 decoder holds up to 17 reference frames of 3
+/// MiB, plus the buffers of the converter. Usual streams take 4 to 28 MiB a thread, measured at 720p and 1080p.
 pub const DECODER_BYTES: u64 = 64 << 20;
-/// A thread holds the clip as it was read, the copy that is varied, and the buffer in between.
-const CLIPS_A_WORKER: u64 = 3;
+/// The clips in a thread: the clip that was read, its augmented copy, and a buffer.
+const CLIPS_PER_WORKER: u64 = 3;
 
-/// What is asked for.
+/// The requested size of a loader.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct LoaderNeeds {
-    /// Decoding threads; 0 = the caller's thread decodes.
+    /// The number of decoder threads; 0 = the caller's thread decodes.
     pub num_workers: usize,
-    /// Batches kept ready a thread.
+    /// Batches that are kept ready for each thread.
     pub prefetch_factor: usize,
     /// Clips in a batch.
     pub batch_size: usize,
     /// Batches that the caller holds at a time.
     pub held_batches: usize,
-    /// Bytes of a clip.
+    /// The size of a clip.
     pub clip_bytes: u64,
-    /// What a thread holds besides clips; [`DECODER_BYTES`] and what a reader adds.
+    /// The memory of a thread apart from clips: [`DECODER_BYTES`] and the buffers of a reader.
     pub worker_bytes: u64,
 }
 
-/// What the loader gets.
+/// The planned size of a loader.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct LoaderPlan {
-    /// Decoding threads.
+    /// The number of decoder threads.
     pub workers: usize,
-    /// At most this many clips are begun and not yet taken; at least one.
+    /// The largest number of clips that are requested and not yet taken; at least one.
     pub window_clips: usize,
-    /// What is left for the cache in memory.
+    /// The rest for the cache in memory.
     pub cache_bytes: u64,
-    /// What had to be made smaller, and why.
+    /// What was reduced, and why.
     pub why: Option<String>,
 }
 
 impl LoaderPlan {
-    /// This many threads and clips, whatever they take.
+    /// A plan with this number of threads and clips, whatever their memory.
     #[must_use]
     pub fn fixed(workers: usize, window_clips: usize) -> Self {
         Self { workers, window_clips: window_clips.max(1), cache_bytes: 0, why: None }
     }
 }
 
-/// Divides `budget_bytes`: first fewer clips wait, down to one a thread; then there are fewer threads, down to one. Less
-/// than one of each cannot be, whatever the budget.
+/// Divides `budget_bytes`. If it is too small, first the number of waiting clips is reduced, down to one for each
+/// thread; then the number of threads, down to one. One thread and one clip are the minimum for any budget.
 #[must_use]
 pub fn plan_loader(budget_bytes: u64, needs: &LoaderNeeds) -> LoaderPlan {
     let clip_bytes = needs.clip_bytes.max(1);
     let asked_workers = needs.num_workers;
-    // Without threads, the caller decodes the one clip it is waiting for.
+    // Without threads, the caller decodes the one clip that it waits for.
     let asked_window = (asked_workers.max(1) * needs.prefetch_factor.max(1)).saturating_mul(needs.batch_size);
     let asked_window = if asked_workers == 0 { 1 } else { asked_window.max(asked_workers) };
     let held_bytes = (needs.held_batches * needs.batch_size) as u64 * clip_bytes;
-    let worker_bytes = needs.worker_bytes.saturating_add(CLIPS_A_WORKER * clip_bytes);
+    let worker_bytes = needs.worker_bytes.saturating_add(CLIPS_PER_WORKER * clip_bytes);
     let fixed_bytes = |workers: usize| held_bytes.saturating_add(workers.max(1) as u64 * worker_bytes);
 
     let mut workers = asked_workers;
@@ -102,7 +102,7 @@ mod tests {
 
     #[test]
     fn clips_that_wait_give_way_first_then_threads() {
-        // Held: 2 x 8 x 10 = 160. A thread: 70 + 3 x 10 = 100. The window: 4 x 2 x 8 = 64 clips.
+        // Held by the caller: 2 x 8 x 10 = 160. A thread: 70 + 3 x 10 = 100. The window: 4 x 2 x 8 = 64 clips.
         assert_eq!(plan(2000), (4, 64, 800, false));
         assert_eq!(plan(1200), (4, 64, 0, false));
         assert_eq!(plan(1199), (4, 63, 9, true));

@@ -1,6 +1,6 @@
-//! Batches of clips in the order of a plan, decoded ahead by threads, within a budget of host memory.
+//! The loader: batches of clips in the order of a plan, decoded in advance by threads, within a budget of host memory.
 //!
-//! Knows nothing of tensors, nor of what is in a video.
+//! This room knows nothing of tensors, nor of the contents of videos.
 
 mod batches;
 mod budget;

@@ -1,4 +1,4 @@
-//! The queue between the caller and the decoding threads, and what a thread does with it.
+//! The queue of jobs between the caller and the decoder threads. Knows nothing of batches.
 
 use std::collections::VecDeque;
 use std::sync::atomic::{AtomicBool, Ordering};
@@ -9,20 +9,20 @@ use crossbeam_channel::Sender;
 use crate::clip::{Clip, ClipSource, Draw};
 
 pub(super) struct Job {
-    /// Position of the clip in the pass.
+    /// The position of the clip in the pass.
     pub(super) turn: usize,
     pub(super) video: usize,
     pub(super) draw: Option<Draw>,
     pub(super) pass: Arc<Answers>,
 }
 
-/// How threads reach the pass that a job came from.
+/// The connection from threads to the pass of a job.
 pub(super) struct Answers {
     pub(super) clips: Sender<(usize, Clip)>,
     pub(super) cancelled: AtomicBool,
 }
 
-/// Jobs for the threads. Holds numbers only, no more than the windows of the open passes.
+/// The jobs for the threads. It holds only numbers, at most the windows of the open passes.
 #[derive(Default)]
 pub(super) struct Queue {
     state: Mutex<QueueState>,
@@ -34,18 +34,19 @@ pub(super) struct QueueState {
     pub(super) jobs: VecDeque<Job>,
     /// How often the window was halved.
     pub(super) window_halvings: u32,
-    /// How often the threads were.
+    /// How often the number of threads was halved.
     pub(super) thread_halvings: u32,
     pub(super) closed: bool,
 }
 
 impl Queue {
-    /// No work is done under the lock, so a thread that panicked cannot have left it half-changed.
+    /// A poisoned lock is used on: no work is done under the lock, so a thread that panicked cannot have left it
+    /// half-changed.
     pub(super) fn lock(&self) -> MutexGuard<'_, QueueState> {
         self.state.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
-    /// The next job for a thread, once there is one and the thread is not among those that rest; `None` at the end.
+    /// Waits for the next job for thread `worker`, unless that thread is paused; `None` at the end.
     pub(super) fn take(&self, worker: usize, workers: usize) -> Option<Job> {
         let mut state = self.lock();
         loop {
@@ -69,7 +70,7 @@ pub(super) fn halved(count: usize, times: u32) -> usize {
 pub(super) fn work(worker: usize, workers: usize, source: &ClipSource, queue: &Queue) {
     while let Some(Job { turn, video, draw, pass }) = queue.take(worker, workers) {
         if !pass.cancelled.load(Ordering::Relaxed) {
-            // Fails where the pass is gone, and then nobody wants the clip.
+            // Sending fails if the pass is gone; then nobody needs the clip.
             let _ = pass.clips.send((turn, source.clip(video, draw)));
         }
     }

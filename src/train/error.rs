@@ -1,4 +1,4 @@
-//! The errors of training.
+//! The errors of training. Knows nothing of exit codes.
 
 use std::io;
 

@@ -1,4 +1,4 @@
-//! Places in a training step where tests make memory run out.
+//! Places in a training step where tests make memory run out. Knows nothing of the step.
 
 /// Does nothing outside tests.
 #[cfg(not(test))]

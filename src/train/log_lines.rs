@@ -1,5 +1,5 @@
 //! Formats: the lines of `metrics.jsonl`, the columns of `metrics.csv`, and the lines of text for an epoch and for the
-//! progress bar.
+//! progress bar. This file writes nothing.
 
 use bytesize::ByteSize;
 use serde::{Deserialize, Serialize};

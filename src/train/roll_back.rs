@@ -1,4 +1,5 @@
-//! Rolling back a diverged run: once, to a good checkpoint, with a smaller learning rate.
+//! Rolling back a diverged run: once, to a good checkpoint, with a smaller learning rate. Knows nothing of when a run
+//! has diverged.
 
 use super::checkpoint::{Checkpoint, CheckpointError, Checkpoints};
 use super::epoch::EpochRecord;

@@ -1,4 +1,5 @@
-//! Saving a run: at the end of an epoch, when a checkpoint is due between two steps, and before the run ends.
+//! Saving a run: at the end of an epoch, when a checkpoint is due between two steps, and before the run ends. Knows
+//! nothing of the format of checkpoints.
 
 use std::time::Instant;
 

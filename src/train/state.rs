@@ -16,7 +16,7 @@ pub(super) const MAX_BAD_STEPS: u32 = 20;
 /// The state of a run.
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
 pub struct TrainState {
-    /// The version of the checkpoint format, [`FORMAT`].
+    /// The version of the checkpoint format.
     pub format: u32,
     /// Finished epochs, validation included.
     pub epoch: u32,

@@ -210,8 +210,8 @@ impl Stepper {
         self.guard.run(largest, &mut attempt)
     }
 
-    /// Clips the gradients and updates weights, EMA and loss scale. If loss or gradients are not finite, it restores the
-    /// running statistics instead, because they may be not finite either, and lowers the loss scale.
+    /// Clips the gradients and updates weights, EMA and loss scale. If loss or gradients are not finite, it restores
+    /// the running statistics instead, because they may be not finite either, and lowers the loss scale.
     fn update(&mut self, is_finite: bool, grad_norm: f64, learning_rate: f64) -> Result<(), TchError> {
         if is_finite {
             self.clip_gradients(grad_norm)?;

@@ -1,6 +1,7 @@
-//! A few real steps on made-up clips: what a configuration needs on this machine, measured.
+//! A trial: a few real steps on synthetic clips, which measure the memory and time of a configuration on this machine.
 //!
-//! The peak of a process never goes down, and memory may run out for good, so each trial belongs in a process of its own.
+//! The peak memory of a process never decreases, and a process may not recover when memory runs out, so each trial
+//! needs a process of its own. This file knows nothing of processes and of the search for a configuration.
 
 use std::time::Instant;
 
@@ -20,7 +21,7 @@ use crate::optim::{Loss, LossScaler};
 use crate::torch::{self, Format};
 use crate::video::ClipSpec;
 
-/// What is tried.
+/// The kind of step.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "snake_case")]
 pub enum Phase {
@@ -30,50 +31,51 @@ pub enum Phase {
     Evaluate,
 }
 
-/// A trial that is to be made.
+/// The configuration of a trial.
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
 pub struct Trial {
-    /// Network, clips, device and format; its batch is one forward pass.
+    /// Network, clips, device and format. One batch is one forward pass.
     pub config: Config,
-    /// Training or evaluation.
+    /// The kind of step.
     pub phase: Phase,
-    /// Steps one after the other; the second already finds everything that stays from step to step.
+    /// The number of steps. From the second one on, everything that stays in memory between steps is there.
     pub steps: u32,
-    /// Host memory that the process may take on top of what it has; `None` = no limit.
+    /// Host memory that the process may take in addition; `None` = no limit.
     pub limit_bytes: Option<u64>,
 }
 
-/// How a trial ended.
+/// The result of a trial.
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
 #[serde(rename_all = "snake_case")]
 pub enum Trialled {
-    /// All steps were done.
+    /// All steps succeeded.
     Done {
-        /// Most memory taken, above what the program took before: resident on the CPU; on CUDA, reserved by libtorch,
-        /// and CUDA's own.
+        /// Peak memory, minus that of the process before the trial: resident memory on the CPU; on CUDA, the memory
+        /// that libtorch reserved, and that of CUDA itself.
         peak_bytes: u64,
-        /// Mean time of a step, the first one left out where there are several.
+        /// Mean time of a step, without the first one if there are several.
         step_secs: f64,
     },
     /// Memory ran out.
     OutOfMemory {
-        /// The allocator's first line.
+        /// The first line of the allocator's message.
         message: String,
     },
 }
 
 impl Trial {
-    /// Makes the trial in this process, where `placement` says; it should do nothing else before or after.
+    /// Runs the trial in this process, on the device of `placement`. The process should do nothing else before and
+    /// after.
     ///
     /// # Errors
-    /// Whatever went wrong besides memory running out, in words.
+    /// An error other than out of memory, as text.
     pub fn run(&self, placement: &Placement) -> Result<Trialled, String> {
         let spec = match self.phase {
             Phase::Train => ClipSpec::of_training(&self.config.data),
             Phase::Evaluate => ClipSpec::of(&self.config.data),
         };
         let batch = made_up_batch(&spec, self.config.training.batch_size.clips());
-        // Threads and the libraries' own state are there before training, too.
+        // Threads and the state of libraries exist before training too, so they are created first.
         let square = Tensor::ones([64, 64], (Kind::Float, placement.device));
         square.f_matmul(&square).and_then(|_| torch::release_cached_memory()).map_err(|error| error.to_string())?;
 
@@ -90,7 +92,7 @@ impl Trial {
                 Ok(Trialled::Done { peak_bytes, step_secs })
             }
             Err(StepError::Guard(GuardError::Forbidden { message, .. })) => Ok(Trialled::OutOfMemory { message }),
-            // What is not under the guard: the network itself, the update, a forward pass.
+            // These errors come from outside the guard: building the network, the update, a forward pass.
             Err(error) => match classify(&error.to_string()) {
                 Failure::OutOfMemory => Ok(Trialled::OutOfMemory { message: error.to_string() }),
                 _ => Err(error.to_string()),
@@ -98,12 +100,12 @@ impl Trial {
         }
     }
 
-    /// CUDA's own state is outside of the allocator and counted as predicted.
+    /// The memory of CUDA itself, which the allocator does not count, as predicted.
     fn context_bytes(&self) -> u64 {
         training_step(&self.config, 1, DeviceKind::Cuda, Format::F32).breakdown.context
     }
 
-    /// Mean seconds of a step.
+    /// Runs the steps, and returns their mean time in seconds.
     fn steps(&self, place: &Placement, spec: &ClipSpec, batch: &HostBatch) -> Result<f64, StepError> {
         let Config { model, gpu, training, .. } = &self.config;
         let detector =
@@ -112,7 +114,7 @@ impl Trial {
             let frames = Frames { batch, spec, pin_memory: false };
             return self.timed(|_| score_batch(&detector, frames).map(drop).map_err(StepError::PartialUpdate));
         }
-        // The average is a second network, and stays as long.
+        // The EMA is a second network in memory.
         let average = training.ema_decay.map(|_| Detector::new(model, place.device, place.format, gpu.channels_last));
         let average = average.transpose().map_err(StepError::PartialUpdate)?;
         let learner = Learner::new(training, detector, average).map_err(StepError::PartialUpdate)?;
@@ -125,7 +127,7 @@ impl Trial {
         self.timed(|step| stepper.step(std::slice::from_ref(batch), 1e-5, i64::from(step)).map(drop))
     }
 
-    /// Mean seconds of a step, without the first where there are several.
+    /// Runs `step`, and returns its mean time in seconds, without the first one if there are several.
     fn timed(&self, mut step: impl FnMut(u32) -> Result<(), StepError>) -> Result<f64, StepError> {
         let mut secs = Vec::new();
         for number in 0..self.steps.max(1) {
@@ -138,7 +140,7 @@ impl Trial {
     }
 }
 
-/// Noise, half of it called fake.
+/// A batch of noise; half of its clips have the label fake.
 fn made_up_batch(spec: &ClipSpec, clips: usize) -> HostBatch {
     let pixel = |i: usize| (i.wrapping_mul(0x9E37_79B9_7F4A_7C15) >> 56) as u8;
     HostBatch {

@@ -1,6 +1,7 @@
-//! Opens a video file within its limits and reads its packets once. Decodes nothing.
+//! Opening a video file within its limits, and reading its packets once. This file decodes nothing.
 //!
-//! Compressed packets of a usual clip are a few MB: they are kept, so that the file is opened, probed and read once.
+//! The compressed packets of a usual clip take a few MB. They are kept, so that the file is opened, probed and read
+//! once. This file knows nothing of which frames are wanted.
 
 use std::fs::File;
 use std::io::{Read, Seek, SeekFrom};
@@ -18,21 +19,21 @@ use super::limits::{Deadline, MAX_PIXELS, check_frames};
 use super::packet::{PacketInfo, Packets, mark_lower_layers};
 use super::{h264, hardware, role};
 
-/// Ten hours at 25 frames a second; more are not read.
+/// The largest number of packets that is read: ten hours at 25 frames a second.
 const MAX_PACKETS: usize = 1_000_000;
-/// Packets of a longer video are not kept but read again.
+/// The size above which packets are not kept but read again.
 const MAX_KEPT_BYTES: usize = 16 << 20;
 
-/// How thoroughly FFmpeg looks at a file before the first packet is handed out.
+/// How much FFmpeg analyses before the first packet.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(super) enum Probing {
-    /// Headers alone.
+    /// Headers only.
     Headers,
-    /// Some frames are decoded, as every program does that leaves FFmpeg's defaults.
+    /// Also some frames, which are decoded. This is the default of FFmpeg.
     Full,
 }
 
-/// An open file and its video stream.
+/// An open file with its video stream.
 pub(super) struct VideoFile {
     input: ffmpeg::format::context::Input,
     stream: usize,
@@ -46,7 +47,7 @@ pub(super) struct VideoFile {
 impl VideoFile {
     pub(super) fn open(path: &Path, deadline: Deadline, probing: Probing) -> Result<Self, String> {
         let file = Self::open_as(path, deadline, probing)?;
-        // Some containers leave the size to the codec's own headers.
+        // Some containers have the size only in the headers of the codec.
         if probing == Probing::Headers && (file.width == 0 || file.height == 0) {
             return Self::open_as(path, deadline, Probing::Full);
         }
@@ -65,13 +66,13 @@ impl VideoFile {
         let name = path.to_str().ok_or("the path is not valid UTF-8")?;
         let mut options = Dictionary::new();
         if probing == Probing::Headers {
-            // No codec is on this list: nothing is decoded to find out what the headers say already.
+            // An empty list of codecs: no frame is decoded to find what the headers contain.
             options.set("codec_whitelist", "none");
         }
-        // A playlist must not reach out of the data set.
+        // A playlist must not open files outside the data set.
         options.set("protocol_whitelist", "file");
         let interrupt = move || deadline.passed();
-        // Without `file:`, the part of a name before a colon would be taken for a protocol.
+        // Without `file:`, FFmpeg takes the part of a name before a colon for a protocol.
         let url = format!("file:{name}");
         let input = ffmpeg::format::input_with_interrupt_and_dictionary(&url, interrupt, options)
             .map_err(|error| deadline.check().err().unwrap_or_else(|| unreadable(path, error)))?;
@@ -103,13 +104,13 @@ impl VideoFile {
         if self.orientation.transposed() { (self.height, self.width) } else { (self.width, self.height) }
     }
 
-    /// How long the file lasts, as its header says.
+    /// The duration of the file, from its header.
     pub(super) fn duration_secs(&self) -> Option<f64> {
         let duration = self.input.duration();
         (duration > 0).then(|| duration as f64 / f64::from(ffmpeg::ffi::AV_TIME_BASE))
     }
 
-    /// Reads on to the next packet of the video stream.
+    /// Reads the next packet of the video stream.
     pub(super) fn next_packet(&mut self) -> Result<Option<Packet>, String> {
         loop {
             if self.read == MAX_PACKETS {
@@ -148,7 +149,7 @@ impl VideoFile {
                 end = end.max(time.saturating_add(packet.duration()));
             }
             let role = packet.data().filter(|_| sound).and_then(|data| role::role(codec, data, packet.is_key()));
-            // What comes with new parameters outside of its bytes is not understood.
+            // Packets with new parameters in their side data are not supported.
             let plain = sound && packet.side_data().all(|data| data.kind() != side_data::Type::NewExtraData);
             let picture = packet.data().and_then(|data| reader.as_mut()?.picture(data)).filter(|_| plain);
             packets.infos.push(PacketInfo { time: packet.pts(), hidden, role, picture });
@@ -169,13 +170,13 @@ impl VideoFile {
         Ok(packets)
     }
 
-    /// Where a header tells how many frames there are, it tells the length as well, and a file that breaks off is known.
+    /// Checks that the file is not truncated: a header with a number of frames also has the duration.
     fn check_length(&self, length: i64) -> Result<(), String> {
         let Some(stream) = self.input.stream(self.stream).filter(|stream| stream.frames() > 0) else {
             return Ok(());
         };
         let announced = stream.duration();
-        // A tenth is left to headers that are a little wrong.
+        // Headers may be wrong by a tenth.
         if length >= announced - announced / 10 {
             return Ok(());
         }
@@ -184,11 +185,11 @@ impl VideoFile {
     }
 }
 
-/// Width and height in pixels as stored, 0 where the container does not say.
+/// The stored width and height in pixels; 0 if the container does not have them.
 fn size(parameters: codec::Parameters) -> Result<(u32, u32), String> {
     let codec = parameters.id();
-    // Only encoders tell their size before they are open. Opening the decoder of a huge video already fails, but with
-    // words that tell nobody why.
+    // Only a context of an encoder has the size before it is open. Opening a decoder for a huge video fails too, but
+    // with an unclear message.
     let unopened = context::Context::from_parameters(parameters).and_then(|context| context.encoder().video());
     let (width, height) = unopened
         .map(|video| (video.width(), video.height()))
@@ -203,7 +204,7 @@ fn size(parameters: codec::Parameters) -> Result<(u32, u32), String> {
 fn start_ffmpeg() -> Result<(), String> {
     static STARTED: OnceLock<Result<(), ffmpeg::Error>> = OnceLock::new();
     let started = STARTED.get_or_init(ffmpeg::init);
-    // What is wrong with a video is said once, by us; others in this process may want to hear FFmpeg itself.
+    // FFmpeg's own log is off, because this program reports the errors of a video.
     ffmpeg::log::set_level(ffmpeg::log::Level::Quiet);
     started.map_err(|error| format!("FFmpeg cannot be used: {error}"))
 }
@@ -215,7 +216,7 @@ fn unreadable(path: &Path, error: ffmpeg::Error) -> String {
     }
 }
 
-/// Whether the boxes of an MP4 or QuickTime file have an index among them; `None` for other files.
+/// Whether an MP4 or QuickTime file has an index; `None` for other files.
 fn has_index(path: &Path) -> std::io::Result<Option<bool>> {
     const MAX_BOXES: usize = 1_000;
     let mut file = File::open(path)?;
@@ -225,7 +226,7 @@ fn has_index(path: &Path) -> std::io::Result<Option<bool>> {
         let mut header = [0_u8; 16];
         file.seek(SeekFrom::Start(at))?;
         if at >= length || file.read_exact(&mut header[..8]).is_err() {
-            // What is shorter than a single box is no such file.
+            // A file shorter than one box is no MP4 file.
             return Ok((number > 0).then_some(false));
         }
         let kind = &header[4..8];

@@ -1,4 +1,4 @@
-//! From a decoded frame to an RGB picture: the stream's own colours, the size that is wanted, upright.
+//! The conversion of a decoded frame to an upright RGB picture of the wanted size. Knows nothing of files.
 
 use ffmpeg_next as ffmpeg;
 use ffmpeg_next::codec::packet::side_data;
@@ -12,7 +12,7 @@ use super::decoded::DecodedFrame;
 use super::hardware;
 use super::spec::{ClipSpec, FrameSize};
 
-/// How a stored frame is turned to be shown: rows and columns swapped first, then mirrored.
+/// The orientation of a stored frame: rows and columns are swapped first, then mirrored.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
 pub(super) struct Orientation {
     transpose: bool,
@@ -21,13 +21,13 @@ pub(super) struct Orientation {
 }
 
 impl Orientation {
-    /// As the stream's display matrix says, by the nearest right angle.
+    /// The orientation in the display matrix of the stream, rounded to a right angle.
     pub(super) fn of(stream: &ffmpeg::Stream) -> Self {
         let matrix = stream.side_data().find(|data| data.kind() == side_data::Type::DisplayMatrix);
         matrix.map_or_else(Self::default, |matrix| Self::of_matrix(matrix.data()))
     }
 
-    /// x' = a x + c y, y' = b x + d y, of nine native 32-bit numbers `a b u c d v x y w`.
+    /// The matrix transforms x' = a x + c y, y' = b x + d y. It is nine native 32-bit numbers `a b u c d v x y w`.
     fn of_matrix(bytes: &[u8]) -> Self {
         let entry = |at: usize| {
             let bytes = bytes.get(4 * at..)?.first_chunk()?;
@@ -43,7 +43,7 @@ impl Orientation {
         }
     }
 
-    /// Whether width and height change places.
+    /// Whether width and height are swapped.
     pub(super) fn transposed(self) -> bool {
         self.transpose
     }
@@ -63,7 +63,7 @@ impl Orientation {
     }
 }
 
-/// What a scaler was made for.
+/// The properties of the frames for which a scaler was made.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 struct Source {
     format: Pixel,
@@ -77,7 +77,7 @@ impl Source {
     fn of(frame: &frame::Video) -> Self {
         let (format, width, height) = (frame.format(), frame.width(), frame.height());
         let matrix = match frame.color_space() {
-            // As players do: what does not say is BT.709 in HD and BT.601 below.
+            // Without a colour space, the frame is BT.709 in HD and BT.601 below, as in players.
             Space::Unspecified | Space::Reserved if width >= 1280 || height > 576 => Space::BT709,
             Space::Unspecified | Space::Reserved => Space::SMPTE170M,
             matrix => matrix,
@@ -88,7 +88,7 @@ impl Source {
     }
 }
 
-/// Makes pictures of frames; keeps its tables as long as frames are alike.
+/// Converts frames; it keeps the scaler while the frames have the same properties.
 pub(super) struct Converter {
     spec: ClipSpec,
     size: FrameSize,

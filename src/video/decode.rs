@@ -1,9 +1,9 @@
-//! The wanted frames of a video, bit for bit those of a full decode.
+//! The wanted frames of a video, equal bit for bit to those of a full decode.
 //!
-//! Where every packet is one frame that says when it is shown, frames are picked by their order in time. Then only what
-//! the wanted frames are made from is decoded: decoding starts at the last frame before that needs no other, and frames
-//! that no other is made from are left out. Everything the decoder gives back on the way is checked against what the
-//! packets promised. On the least doubt the whole file is decoded in order and its frames are counted.
+//! If every packet is one frame with a presentation time, frames are chosen in the order of these times, and only the
+//! wanted frames and their references are decoded: decoding starts at the last entry point before a wanted frame, and
+//! frames to which no other refers are left out. Each returned frame is checked against its packet. In any doubt, the
+//! whole file is decoded in order and its frames are counted. This file knows nothing of faces and labels.
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::path::Path;
@@ -20,7 +20,7 @@ use super::spec::{ClipSpec, FrameSize};
 use super::{hardware, picks, references};
 use crate::config::Switch;
 
-/// Frames by packet number, and how many were decoded for them.
+/// Frames by packet number, and the number of decoded frames.
 type Selected = (BTreeMap<usize, DecodedFrame>, usize);
 
 /// Reads the frames of a clip from a file.
@@ -33,7 +33,7 @@ pub(super) fn read(path: &Path, spec: &ClipSpec, draw: Option<u64>, size: FrameS
         let is_anchor = |frame: usize| video.packets.infos[shown[frame]].is_anchor();
         let picks = picks::choose(spec.sampling, shown.len(), spec.frames, draw, is_anchor);
         let wanted: Vec<_> = picks.iter().map(|frame| shown[*frame]).collect();
-        // What the GPU cannot decode, the CPU may.
+        // The CPU may decode what the GPU cannot.
         let on_gpu = hardware::available(spec.hw_decode).then_some(spec.hw_decode);
         for hw_decode in on_gpu.into_iter().chain([Switch::Off]) {
             if let Some((found, decoded)) = video.selected(&file, &wanted, hw_decode)? {
@@ -46,7 +46,7 @@ pub(super) fn read(path: &Path, spec: &ClipSpec, draw: Option<u64>, size: FrameS
     video.counted(draw)
 }
 
-/// Numbers the runs of packets that must be decoded for the wanted ones: first and last of each.
+/// The runs of packets that must be decoded for the wanted ones: first and last of each.
 fn runs(packets: &[PacketInfo], wanted: &BTreeSet<usize>) -> Vec<(usize, usize)> {
     let starts = |packet: &usize| packets[*packet].role.is_some_and(|role| role.entry);
     let start_of = |packet: usize| (0..=packet).rev().find(starts).unwrap_or(0);
@@ -62,18 +62,19 @@ fn runs(packets: &[PacketInfo], wanted: &BTreeSet<usize>) -> Vec<(usize, usize)>
     runs
 }
 
-/// Pictures that others could be made from, but none of those that are needed for the wanted ones.
-fn spared(packets: &[PacketInfo], wanted: &BTreeSet<usize>) -> BTreeSet<usize> {
-    let mut spared = BTreeSet::new();
+/// Pictures that may be references, but that no wanted picture needs.
+fn skipped_references(packets: &[PacketInfo], wanted: &BTreeSet<usize>) -> BTreeSet<usize> {
+    let mut skipped_references = BTreeSet::new();
     let mut start = 0;
     for sequence in packets.chunk_by(|_, next| next.picture.as_ref().is_none_or(|picture| !picture.idr)) {
         let pictures: Option<Vec<_>> = sequence.iter().map(|packet| packet.picture.as_ref()).collect();
         let needed = pictures.and_then(|pictures| references::needed(&pictures, |at| wanted.contains(&(start + at))));
         let numbers = (start..).zip(sequence).zip(needed.unwrap_or_default());
-        spared.extend(numbers.filter(|((_, packet), needed)| !needed && packet.is_reference()).map(|((at, _), _)| at));
+        skipped_references
+            .extend(numbers.filter(|((_, packet), needed)| !needed && packet.is_reference()).map(|((at, _), _)| at));
         start += sequence.len();
     }
-    spared
+    skipped_references
 }
 
 struct Video<'a> {
@@ -85,7 +86,7 @@ struct Video<'a> {
 }
 
 impl Video<'_> {
-    /// Packet numbers of all frames in the order they are shown, if every packet is a frame with a time of its own.
+    /// The packet numbers of all frames in display order, if every packet is a frame with its own time.
     fn shown(&self) -> Option<Vec<usize>> {
         let infos = &self.packets.infos;
         let mut shown: Vec<_> = (0..infos.len()).filter(|packet| !infos[*packet].hidden).collect();
@@ -98,20 +99,24 @@ impl Video<'_> {
         unique.then_some(shown)
     }
 
-    /// The wanted frames by packet number and how many were decoded, no more than needed; `None` on any doubt.
+    /// The wanted frames by packet number, and the number of decoded frames, which is as small as possible; `None` in
+    /// any doubt.
     fn selected(&self, file: &VideoFile, wanted: &[usize], hw_decode: Switch) -> Result<Option<Selected>, String> {
         let wanted: BTreeSet<_> = wanted.iter().copied().collect();
         let converter = Converter::new(*self.spec, self.size, file.orientation);
         let mut pass = Selection::new(file.parameters(), hw_decode, converter, &wanted)?;
-        // What a GPU makes of a header alone is not known.
-        let spared = if hw_decode == Switch::Off { spared(&self.packets.infos, &wanted) } else { BTreeSet::new() };
+        // It is not known how a GPU decoder treats a header without its picture.
+        let skipped_references =
+            if hw_decode == Switch::Off { skipped_references(&self.packets.infos, &wanted) } else { BTreeSet::new() };
         let mut source = self.source(Probing::Headers)?;
         for (start, end) in runs(&self.packets.infos, &wanted) {
             for number in start..=end {
                 self.deadline.check()?;
                 let info = &self.packets.infos[number];
                 let sound = match &info.picture {
-                    Some(picture) if spared.contains(&number) => pass.send_header(number, &picture.header)?,
+                    Some(picture) if skipped_references.contains(&number) => {
+                        pass.send_header(number, &picture.header)?
+                    }
                     _ => match source.packet(number)? {
                         Some(packet) => pass.send(number, &packet, info)?,
                         None => false,
@@ -129,14 +134,16 @@ impl Video<'_> {
         tracing::debug!(
             "{path}: {} of {packets} frames were decoded, {} as far as their header",
             pass.decoded,
-            spared.len()
+            skipped_references.len()
         );
         Ok(Some((pass.found, pass.decoded)))
     }
 
-    /// The wanted frames of a full decode in order. Decodes a second time where the packets promised another number.
+    /// The wanted frames of a full decode in order. It decodes a second time if the number of frames differs from that
+    /// of the packets.
     fn counted(&self, draw: Option<u64>) -> Result<DecodedClip, String> {
-        // As others open it, too: what FFmpeg finds out by decoding may change what it makes of a damaged file.
+        // The file is opened with FFmpeg's defaults: the frames that it decodes then may change the result for a
+        // damaged file.
         let file = VideoFile::open(self.path, self.deadline, Probing::Full)?;
         let announced = self.packets.frames();
         let mut frames = announced;
@@ -169,7 +176,7 @@ impl Video<'_> {
     }
 }
 
-/// Where a pass gets its packets from.
+/// The source of the packets of a pass.
 enum Source<'a> {
     Kept(&'a [Packet]),
     File { file: VideoFile, next: usize },
@@ -192,7 +199,7 @@ impl std::ops::Deref for Held<'_> {
 }
 
 impl<'a> Source<'a> {
-    /// The packet of this number, which only grows from call to call, with its number in place of its time.
+    /// The packet with this number, and its number in place of its time. Numbers must ascend from call to call.
     fn packet(&mut self, number: usize) -> Result<Option<Held<'a>>, String> {
         match self {
             Self::Kept(packets) => Ok(packets.get(number).map(Held::Kept)),

@@ -1,4 +1,4 @@
-//! The frames of a clip on their way out of the decoder.
+//! The decoded frames of a clip. Knows nothing of files and decoders.
 
 use std::collections::BTreeMap;
 
@@ -7,11 +7,11 @@ use image::{GrayImage, RgbImage};
 use super::resize;
 use super::spec::{ClipSpec, FrameSize};
 
-/// One frame of a clip, as it is handed over.
+/// A decoded frame of a clip.
 #[derive(Debug)]
 pub(super) struct DecodedFrame {
     pub(super) picture: RgbImage,
-    /// The whole frame in grey, where its quality counts.
+    /// The whole frame in grey, if its quality is checked.
     pub(super) grey: Option<GrayImage>,
 }
 
@@ -23,19 +23,19 @@ impl DecodedFrame {
     }
 }
 
-/// The frames of a clip.
+/// The decoded frames of a clip.
 #[derive(Debug)]
 pub(super) struct DecodedClip {
-    /// Each frame once, in the order they are shown.
+    /// Each frame once, in display order.
     pub(super) frames: Vec<DecodedFrame>,
-    /// Which of them is at each of the clip's T places, ascending.
+    /// For each of the T places of the clip, the index of its frame, ascending.
     pub(super) slots: Vec<usize>,
-    /// How many frames were decoded in the pass that they came from.
+    /// The number of frames that were decoded in the final pass.
     pub(super) decoded: usize,
 }
 
 impl DecodedClip {
-    /// `picks` name T of the frames in the order they are shown, those that are alike one after the other.
+    /// `picks` has T frame numbers in display order; equal ones are next to each other.
     pub(super) fn new(picks: &[usize], mut found: BTreeMap<usize, DecodedFrame>, decoded: usize) -> Self {
         let (mut frames, mut slots) = (Vec::new(), Vec::new());
         for pick in picks {

@@ -1,6 +1,8 @@
-//! What the headers of an H.264 stream say of each picture's references. Reads headers alone; knows nothing of files.
+//! The references of each picture, as the headers of an H.264 stream tell them. This file reads only headers and knows
+//! nothing of files.
 //!
-//! Source: ITU-T H.264 7.3.2, 7.3.3. Whatever is rare (fields, long-term references, gaps, several layers) gives `None`.
+//! Source: ITU-T H.264 7.3.2, 7.3.3. Rare features (fields, long-term references, gaps, several layers) result in
+//! `None`.
 
 use std::collections::BTreeMap;
 
@@ -17,7 +19,7 @@ use h264_reader::rbsp::{BitReader, ByteReader};
 
 use super::nal;
 
-/// What the sequence's parameters say of numbers.
+/// The limits of numbers in the sequence parameter set.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(super) struct Limits {
     pub(super) max_frame_num: i64,
@@ -25,24 +27,25 @@ pub(super) struct Limits {
     pub(super) max_references: usize,
 }
 
-/// One list of a slice: how many pictures it has, and by which steps of the picture number its first ones are named.
+/// A reference list of a slice: its length, and the steps of the picture number by which its first entries are
+/// modified.
 #[derive(Debug, Clone, PartialEq, Eq, Default)]
 pub(super) struct List {
     pub(super) length: usize,
     pub(super) steps: Vec<i64>,
 }
 
-/// The lists of a slice: none in I slices, one in P slices, two in B slices.
+/// The reference lists of a slice: none in I slices, one in P slices, two in B slices.
 pub(super) type Lists = Vec<List>;
 
-/// What becomes of older references once a picture is decoded.
+/// The reference picture marking after a picture is decoded.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub(super) enum Marking {
-    /// No other picture is made from this one, and all stay.
+    /// The picture is no reference, and all references stay.
     NoReference,
-    /// The oldest goes where there is no room.
+    /// Sliding window: the oldest reference is removed if the buffer is full.
     Sliding,
-    /// Those go that are this much before in picture numbers.
+    /// The references with these differences of picture numbers are removed.
     Named(Vec<i64>),
 }
 
@@ -54,31 +57,31 @@ pub(super) struct Picture {
     pub(super) frame_num: i64,
     pub(super) order_lsb: i64,
     pub(super) marking: Marking,
-    /// Of its slices, those that are alike once.
+    /// The different reference lists of its slices.
     pub(super) slices: Vec<Lists>,
-    /// Its packet without what is to be decoded: it ends with the header of the first slice.
+    /// Its packet up to the end of the header of the first slice.
     pub(super) header: Vec<u8>,
 }
 
 impl Picture {
-    /// Whether it is made from pictures before it alone, in the order of a usual stream.
+    /// Whether it refers only to earlier pictures, in the order of a usual stream.
     pub(super) fn is_anchor(&self) -> bool {
         self.marking != Marking::NoReference && self.slices.iter().all(|lists| lists.len() < 2)
     }
 }
 
-/// Reads a stream's packets in the order they are decoded.
+/// Reads the packets of a stream in decoding order.
 #[derive(Default)]
 pub(super) struct Reader {
     context: Context,
-    /// The parameter sets by kind and number.
+    /// The parameter sets by type and number.
     sets: BTreeMap<(u8, u8), Vec<u8>>,
-    /// Parameters changed where decoding cannot start.
+    /// Whether parameters changed at a picture at which decoding cannot start.
     lost: bool,
 }
 
 impl Reader {
-    /// `extradata` is what the container has of parameters.
+    /// `extradata` is the codec's parameters in the container.
     pub(super) fn new(extradata: &[u8]) -> Self {
         let mut reader = Self::default();
         if let Ok(record) = AvcDecoderConfigurationRecord::try_from(extradata) {
@@ -94,7 +97,7 @@ impl Reader {
         reader
     }
 
-    /// Takes a parameter set; whether it says anything new, or nothing that is understood.
+    /// Stores a parameter set. Returns whether it is new; `None` if it is not supported.
     fn take_set(&mut self, unit: &[u8]) -> Option<bool> {
         let nal = RefNal::new(unit, &[], true);
         let number = match nal.header().ok()?.nal_unit_type() {
@@ -116,7 +119,7 @@ impl Reader {
         Some(before.as_deref() != Some(unit))
     }
 
-    /// The picture of a packet; `None` where it is not exactly one that is understood.
+    /// The picture in a packet; `None` if it is not exactly one supported picture.
     pub(super) fn picture(&mut self, packet: &[u8]) -> Option<Picture> {
         let units: Vec<_> = nal::units(packet)?.into_iter().filter(|unit| !unit.is_empty()).collect();
         if units.iter().any(|unit| unit[0] & 0x1f == 5) {
@@ -159,7 +162,7 @@ impl Reader {
         picture
     }
 
-    /// What one slice says, as if it were all of its picture, and how many of its bytes say it.
+    /// The picture of one slice, and the length of the slice's header in bytes.
     fn slice(&self, unit: &[u8]) -> Option<(Picture, usize)> {
         let header = RefNal::new(unit, &[], true).header().ok()?;
         let mut bits = BitReader::new(ByteReader::skipping_h264_header(unit));

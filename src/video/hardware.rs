@@ -1,5 +1,5 @@
-//! What FFmpeg offers and ffmpeg-next does not: decoding on the GPU (NVDEC), the discard flag of packets, the colours of
-//! a scaler. The only file here with `unsafe`; it decides nothing about frames.
+//! Functions of FFmpeg that ffmpeg-next lacks: decoding on the GPU (NVDEC), the discard flag of packets, the colour
+//! space of a scaler. This is the only file of the room with `unsafe`. It knows nothing of which frames are wanted.
 #![expect(unsafe_code, reason = "calls into FFmpeg that its safe wrapper lacks")]
 
 use std::sync::OnceLock;
@@ -15,14 +15,14 @@ use ffmpeg_next::software::scaling;
 
 use crate::config::Switch;
 
-/// Whether an edit list leaves the packet's frame out.
+/// Whether an edit list hides the frame of the packet.
 pub(super) fn is_hidden(packet: &Packet) -> bool {
     // SAFETY: the pointer is that of a packet which is borrowed here, so it is valid.
     let flags = unsafe { (*packet.as_ptr()).flags };
     flags & ffi::AV_PKT_FLAG_DISCARD != 0
 }
 
-/// Tells a scaler to RGB what the numbers of its input mean. Without effect where the input is RGB itself.
+/// Sets the colour space and range of the input of a scaler to RGB. It has no effect if the input is RGB.
 pub(super) fn set_colours(scaler: &mut scaling::Context, matrix: Space, full_range: bool) {
     let matrix = ffi::AVColorSpace::from(matrix) as libc::c_int;
     let (neutral, one) = (0, 1 << 16);
@@ -34,7 +34,7 @@ pub(super) fn set_colours(scaler: &mut scaling::Context, matrix: Space, full_ran
     }
 }
 
-/// What the container has of a stream's parameters.
+/// The parameters of the codec in the container (extradata).
 pub(super) fn extradata(parameters: &Parameters) -> &[u8] {
     // SAFETY: the pointers are valid as long as the parameters are borrowed, and FFmpeg keeps the length with the bytes.
     unsafe {
@@ -46,7 +46,7 @@ pub(super) fn extradata(parameters: &Parameters) -> &[u8] {
     }
 }
 
-/// A CUDA device for decoding, kept as long as the program runs.
+/// A CUDA device for decoding. It exists as long as the process.
 struct Device(*mut ffi::AVBufferRef);
 
 // SAFETY: FFmpeg counts references to a buffer atomically, and a device context may be used by several decoders.
@@ -54,7 +54,7 @@ unsafe impl Send for Device {}
 // SAFETY: as above; the pointer itself is never changed.
 unsafe impl Sync for Device {}
 
-/// The device, tried once a process; `None` where there is none, which is said once.
+/// The device, opened once in a process; `None` if there is none, which is logged once.
 fn device(asked: Switch) -> Option<&'static Device> {
     static DEVICE: OnceLock<Result<Device, ffmpeg_next::Error>> = OnceLock::new();
     let mut first = false;
@@ -79,12 +79,12 @@ fn device(asked: Switch) -> Option<&'static Device> {
     }
 }
 
-/// Whether there is a GPU to decode on, and it may be used.
+/// Whether a GPU can and may be used for decoding.
 pub(super) fn available(asked: Switch) -> bool {
     asked != Switch::Off && device(asked).is_some()
 }
 
-/// Lets a decoder that is not open yet use the GPU where it can.
+/// Lets a decoder that is not open yet use the GPU.
 pub(super) fn attach(context: &mut context::Context, asked: Switch) {
     if asked != Switch::Off
         && let Some(device) = device(asked)
@@ -94,7 +94,7 @@ pub(super) fn attach(context: &mut context::Context, asked: Switch) {
     }
 }
 
-/// The frame in host memory: copied there if the GPU decoded it.
+/// The frame in host memory. A frame that was decoded on the GPU is copied.
 pub(super) fn download(frame: frame::Video) -> Result<frame::Video, ffmpeg_next::Error> {
     if frame.format() != Pixel::CUDA {
         return Ok(frame);

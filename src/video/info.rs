@@ -1,23 +1,23 @@
-//! What a look at a video tells, and what decodes it.
+//! The properties of a video that are known without decoding, and the version of the decoder.
 
 use ffmpeg_next as ffmpeg;
 
-/// What a look at the packets tells about a video.
+/// The properties of a video that are known from its packets.
 #[derive(Debug, Clone, PartialEq)]
 pub struct VideoInfo {
-    /// Frames in it.
+    /// The number of frames.
     pub frames: usize,
     /// Width in pixels, as shown.
     pub width: u32,
     /// Height in pixels, as shown.
     pub height: u32,
-    /// Size of the file, or of all its pictures.
+    /// The size of the file, or of all pictures.
     pub bytes: u64,
-    /// How long it lasts by its own account; `None` where it does not say, and for pictures.
+    /// The duration in the header; `None` if it has none, and for pictures.
     pub duration_secs: Option<f64>,
 }
 
-/// Version of FFmpeg's decoding library.
+/// The version of libavcodec.
 #[must_use]
 pub fn libavcodec_version() -> String {
     let version = ffmpeg::codec::version();

@@ -1,11 +1,11 @@
-//! What a video may need at most: pixels, time; and how many frames it must have.
+//! The limits of a video: number of pixels, reading time, and the smallest number of frames. Knows nothing of files.
 
 use std::time::{Duration, Instant};
 
-/// A larger picture is an attack or a mistake, and would not fit the memory.
+/// The size above which a picture is refused, because it would not fit in memory.
 pub(super) const MAX_PIXELS: u64 = 64_000_000;
 
-/// When reading a video is given up.
+/// The deadline for reading a video.
 #[derive(Debug, Clone, Copy)]
 pub(super) struct Deadline {
     end: Option<Instant>,

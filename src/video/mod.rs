@@ -1,11 +1,11 @@
-//! Exact frames of a video, or of pictures that stand for one.
+//! The exact frames of a video, or of pictures in its place.
 //!
 //! Frames are counted, never computed from a frame rate, so variable rates and wrong headers do not matter: frame i is
-//! frame i of a full decode, bit for bit. Knows nothing of labels, faces, caches or threads.
+//! frame i of a full decode, bit for bit. This room knows nothing of labels, faces, caches and threads.
 //!
-//! `container` opens a file and reads its packets, `nal`, `role` and `h264` look into packets, `picks` chooses frames,
-//! `references` finds the packets that they need, `decode` and `passes` decode these, `convert` makes RGB of them,
-//! `quality` leaves frames out; `pictures` does the same for image files. `read` is the entrance.
+//! `read` is the entry point. `container` opens a file and reads its packets; `nal`, `role` and `h264` parse packets;
+//! `picks` chooses frames; `references` finds the packets that they need; `decode` and `passes` decode these; `convert`
+//! makes RGB pictures; `quality` leaves frames out; `pictures` does the same for image files.
 
 mod container;
 mod convert;

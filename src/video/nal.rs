@@ -1,15 +1,15 @@
-//! The NAL units of a packet of H.264 or HEVC. Knows nothing of what is in them.
+//! The NAL units of an H.264 or HEVC packet. Knows nothing of their contents.
 
-/// The NAL units of a packet, whether their lengths go before them (MP4, Matroska) or start codes (MPEG-TS, AVI).
+/// The NAL units of a packet, with length prefixes (MP4, Matroska) or start codes (MPEG-TS, AVI).
 pub(super) fn units(packet: &[u8]) -> Option<Vec<&[u8]>> {
     by_length(packet).or_else(|| by_start_code(packet))
 }
 
-/// A packet that ends after so many bytes of one of its units.
+/// The packet, cut off after this number of bytes of one of its units.
 pub(super) fn cut_off(packet: &[u8], unit: &[u8], bytes: usize) -> Vec<u8> {
     let start = unit.as_ptr().addr() - packet.as_ptr().addr();
     let mut cut = packet[..start + bytes].to_vec();
-    // The end of what a unit says.
+    // The stop bit of the unit.
     cut.push(0x80);
     if by_length(packet).is_some() {
         let length = u32::try_from(bytes + 1).expect("units are shorter than 4 GiB");

@@ -1,4 +1,4 @@
-//! One pass of a decoder over the packets of a video. Knows nothing of files, or of which packets to send.
+//! One pass of a decoder over the packets of a video. Knows nothing of files, and does not choose the packets.
 
 use std::collections::{BTreeMap, BTreeSet};
 
@@ -14,35 +14,35 @@ use super::limits::MAX_PIXELS;
 use super::packet::PacketInfo;
 use crate::config::Switch;
 
-/// A decoder that fails this often is not asked again.
+/// The number of errors after which a pass is given up.
 const MAX_ERRORS: usize = 1_000;
 
-/// A decoder that uses one thread.
+/// Opens a decoder that uses one thread.
 fn open(parameters: Parameters, hw_decode: Switch) -> Result<decoder::Video, String> {
     let codec = parameters.id();
     let unusable = |error: ffmpeg::Error| format!("its codec {} cannot be decoded: {error}", codec.name());
     let mut context = context::Context::from_parameters(parameters).map_err(unusable)?;
-    // Several videos at a time use the cores better than several threads on one.
+    // Several videos at a time use the cores better than several threads for one.
     context.set_threading(threading::Config { kind: threading::Type::None, count: 1, ..Default::default() });
     hardware::attach(&mut context, hw_decode);
     let mut options = Dictionary::new();
-    // Holds where the size changes on the way, too.
+    // The limit also holds if the size changes within the stream.
     options.set("max_pixels", &MAX_PIXELS.to_string());
     context.decoder().open_as_with(codec, options).and_then(decoder::Opened::video).map_err(unusable)
 }
 
-/// One pass over parts of a video in which every packet keeps its promise, or the pass is void.
+/// A pass over selected packets. It is valid only if each packet gives exactly the frame that was expected.
 pub(super) struct Selection<'a> {
     decoder: decoder::Video,
     converter: Converter,
-    /// Packets that were sent and whose frames did not come yet.
-    promised: BTreeSet<usize>,
-    /// Packets of which the decoder got no more than a header.
+    /// Sent packets whose frames have not come yet.
+    expected: BTreeSet<usize>,
+    /// Packets of which only the header was sent.
     headers: BTreeSet<usize>,
     wanted: &'a BTreeSet<usize>,
-    /// The wanted frames that came.
+    /// The wanted frames that were decoded.
     pub(super) found: BTreeMap<usize, DecodedFrame>,
-    /// Frames that came whole.
+    /// The number of frames that were decoded.
     pub(super) decoded: usize,
 }
 
@@ -55,24 +55,24 @@ impl<'a> Selection<'a> {
         wanted: &'a BTreeSet<usize>,
     ) -> Result<Self, String> {
         let decoder = open(parameters, hw_decode)?;
-        let (promised, headers, found) = (BTreeSet::new(), BTreeSet::new(), BTreeMap::new());
-        Ok(Self { decoder, converter, promised, headers, wanted, found, decoded: 0 })
+        let (expected, headers, found) = (BTreeSet::new(), BTreeSet::new(), BTreeMap::new());
+        Ok(Self { decoder, converter, expected, headers, wanted, found, decoded: 0 })
     }
 
-    /// `false` if something is wrong.
+    /// Sends a packet. Returns `false` if the pass is not valid.
     pub(super) fn send(&mut self, number: usize, packet: &Packet, info: &PacketInfo) -> Result<bool, String> {
         let needed = self.wanted.contains(&number) || info.role.is_none_or(|role| role.reference);
-        // No other frame is made from a non-reference frame, so leaving it out changes no pixel.
+        // No other frame refers to a non-reference frame, so leaving it out changes no pixel.
         self.decoder.skip_frame(if needed { Discard::Default } else { Discard::NonReference });
         self.decoder.conceal(Conceal::GUESS_MVS | Conceal::DEBLOCK);
         if needed && !info.hidden {
-            self.promised.insert(number);
+            self.expected.insert(number);
         }
         Ok(self.decoder.send_packet(packet).is_ok() && self.receive()?)
     }
 
-    /// Lets the decoder count in a picture that nothing wanted is made from, so that its lists of references are those of a
-    /// full decode. There is nothing to see in the frame that comes of it.
+    /// Sends only the header of a picture to which no wanted one refers, so that the reference lists of the decoder are
+    /// those of a full decode. The resulting frame is not used.
     pub(super) fn send_header(&mut self, number: usize, header: &[u8]) -> Result<bool, String> {
         let mut packet = Packet::copy(header);
         packet.set_pts(Some(number as i64));
@@ -82,10 +82,10 @@ impl<'a> Selection<'a> {
         Ok(self.decoder.send_packet(&packet).is_ok() && self.receive()?)
     }
 
-    /// Takes the frames that are still inside, and makes the decoder ready for another part.
+    /// Receives the remaining frames, and resets the decoder for another run of packets.
     pub(super) fn drain(&mut self) -> Result<bool, String> {
         let sound =
-            self.decoder.send_eof().is_ok() && self.receive()? && self.promised.is_empty() && self.headers.is_empty();
+            self.decoder.send_eof().is_ok() && self.receive()? && self.expected.is_empty() && self.headers.is_empty();
         self.decoder.flush();
         Ok(sound)
     }
@@ -102,7 +102,7 @@ impl<'a> Selection<'a> {
             if number.is_some_and(|number| self.headers.remove(&number)) {
                 continue;
             }
-            let Some(number) = number.filter(|number| self.promised.remove(number)) else { return Ok(false) };
+            let Some(number) = number.filter(|number| self.expected.remove(number)) else { return Ok(false) };
             self.decoded += 1;
             if frame.is_corrupt() || frame.has_decode_errors() {
                 return Ok(false);
@@ -115,21 +115,21 @@ impl<'a> Selection<'a> {
     }
 }
 
-/// One pass over a whole video that takes what the decoder gives.
+/// A pass over a whole video, which accepts every frame that the decoder returns.
 pub(super) struct Counting<'a> {
     decoder: decoder::Video,
     converter: Converter,
     wanted: &'a BTreeSet<usize>,
-    /// The wanted frames that came.
+    /// The wanted frames that were decoded.
     pub(super) found: BTreeMap<usize, DecodedFrame>,
-    /// Frames that came.
+    /// The number of frames that were decoded.
     pub(super) frames: usize,
     errors: usize,
     last_error: Option<ffmpeg::Error>,
 }
 
 impl<'a> Counting<'a> {
-    /// A pass for the wanted frames by number.
+    /// A pass for the frames with the wanted numbers.
     pub(super) fn new(
         parameters: Parameters,
         converter: Converter,
@@ -144,13 +144,13 @@ impl<'a> Counting<'a> {
         self.receive(sent)
     }
 
-    /// Takes the frames that are still inside.
+    /// Receives the remaining frames.
     pub(super) fn drain(&mut self) -> Result<(), String> {
         let sent = self.decoder.send_eof();
         self.receive(sent)
     }
 
-    /// Takes what the decoder has ready after `sent`. A failure is only counted: what is missing shows at the end.
+    /// Receives the frames that are ready after `sent`. An error is only counted; missing frames are found at the end.
     fn receive(&mut self, sent: Result<(), ffmpeg::Error>) -> Result<(), String> {
         let mut result = sent;
         let mut frame = frame::Video::empty();
@@ -174,7 +174,7 @@ impl<'a> Counting<'a> {
         }
     }
 
-    /// A tenth may be lost, as with files that break off.
+    /// A tenth of the frames may be missing, as in truncated files.
     pub(super) fn check(&self, announced: usize) -> Result<(), String> {
         match self.last_error {
             Some(error) if self.frames < announced - announced / 10 => {

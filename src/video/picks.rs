@@ -1,14 +1,15 @@
-//! Which frames of a video make a clip. Deals in numbers alone.
+//! The choice of the frames of a clip, by numbers alone.
 
 use rand::{Rng, SeedableRng};
 use rand_chacha::ChaCha8Rng;
 
 use crate::config::Sampling;
 
-/// Numbers of `wanted` of `frames` frames (at least one), ascending; a short video repeats some.
+/// The numbers of `wanted` frames out of `frames` (at least one), ascending. A short video repeats some.
 ///
-/// `draw` seeds what is random: without it, `random_segment` is `uniform`. `reference_frames` moves each pick to the
-/// nearest frame that `is_reference`, the earlier of two that are as near; where no frame is one, it is `uniform`.
+/// `draw` seeds a random choice; without it, `random_segment` is the same as `uniform`. `reference_frames` moves each
+/// pick to the nearest frame for which `is_reference` is true, the earlier one of two; if there is none, it is the same
+/// as `uniform`.
 pub(super) fn choose(
     sampling: Sampling,
     frames: usize,

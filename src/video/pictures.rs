@@ -1,4 +1,4 @@
-//! Pictures in place of a video: one, a folder of them, or a list.
+//! Clips from pictures in place of a video: a single one, a folder, or a list. Knows nothing of labels.
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::fs;
@@ -14,10 +14,10 @@ use super::resize::{resize, whole};
 use super::spec::{ClipSpec, FrameSize};
 
 const EXTENSIONS: [&str; 3] = ["jpg", "jpeg", "png"];
-/// More pictures are not listed.
+/// The largest number of pictures that is listed.
 const MAX_PICTURES: usize = 1_000_000;
 
-/// The pictures of a folder in the natural order of their names, `2` before `10`; hidden ones are left out.
+/// The pictures of a folder in the natural order of their names, `2` before `10`. Hidden files are left out.
 pub(super) fn in_folder(folder: &Path) -> Result<Vec<PathBuf>, String> {
     let unreadable = |error: std::io::Error| format!("cannot be opened: {error}");
     let mut paths = Vec::new();
@@ -39,7 +39,7 @@ pub(super) fn in_folder(folder: &Path) -> Result<Vec<PathBuf>, String> {
     Ok(paths)
 }
 
-/// Runs of digits compare as numbers: longer ones, leading zeros aside, are larger.
+/// The key of the natural order: runs of digits compare as numbers.
 fn natural_key(path: &Path) -> (Vec<(u8, usize, Vec<u8>)>, PathBuf) {
     let name = path.file_name().unwrap_or_default().as_encoded_bytes();
     let parts = name.chunk_by(|a, b| a.is_ascii_digit() == b.is_ascii_digit()).map(|part| {
@@ -53,7 +53,7 @@ fn natural_key(path: &Path) -> (Vec<(u8, usize, Vec<u8>)>, PathBuf) {
     (parts.collect(), path.to_owned())
 }
 
-/// How many pictures there are, and how large the first is.
+/// The number of pictures, and the size of the first one.
 pub(super) fn probe(paths: &[PathBuf], min_frames: usize) -> Result<VideoInfo, String> {
     check_frames(paths.len(), min_frames)?;
     let first = paths.first().ok_or("there are no pictures")?;
@@ -67,7 +67,7 @@ pub(super) fn probe(paths: &[PathBuf], min_frames: usize) -> Result<VideoInfo, S
     Ok(VideoInfo { frames: paths.len(), width, height, bytes, duration_secs: None })
 }
 
-/// The clip that these pictures make.
+/// The clip of these pictures.
 pub(super) fn read(
     paths: &[PathBuf],
     spec: &ClipSpec,
@@ -98,7 +98,7 @@ fn open(path: &Path) -> Result<RgbImage, String> {
     let (width, height) = decoder.dimensions();
     check_size(path, width, height)?;
     let mut limits = Limits::default();
-    // At most 16 bits in four channels.
+    // A pixel has at most four channels of 16 bits.
     limits.max_alloc = Some(MAX_PIXELS * 8);
     decoder.set_limits(limits).map_err(|error| wrong(&error))?;
     let orientation = decoder.orientation().map_err(|error| wrong(&error))?;

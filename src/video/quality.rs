@@ -1,11 +1,12 @@
-//! Leaves out frames that are blurred or hardly differ from the one before, and spreads the rest over the clip.
+//! The quality filter: it leaves out frames that are blurred or nearly equal to the one before, and spreads the rest
+//! over the clip. Knows nothing of files.
 
 use image::GrayImage;
 
 use super::decoded::DecodedClip;
 use super::spec::ClipSpec;
 
-/// The clip without its unusable frames. With both thresholds 0, the clip as it is.
+/// The clip without frames of low quality. With both thresholds 0, the clip is unchanged.
 pub(super) fn filter(mut clip: DecodedClip, spec: &ClipSpec, min_frames: usize) -> Result<DecodedClip, String> {
     if !spec.looks_at_quality() {
         return Ok(clip);
@@ -38,7 +39,7 @@ pub(super) fn filter(mut clip: DecodedClip, spec: &ClipSpec, min_frames: usize) 
     Ok(clip)
 }
 
-/// Variance of the Laplacian (four neighbours, without the border): low where a picture has no fine detail.
+/// The variance of the Laplacian (four neighbours, without the border). It is low if a picture has no fine detail.
 ///
 /// Source: Pech-Pacheco et al., "Diatom autofocusing in brightfield microscopy", ICPR 2000.
 fn sharpness(grey: &GrayImage) -> f64 {
@@ -60,7 +61,7 @@ fn sharpness(grey: &GrayImage) -> f64 {
     squares as f64 / count - mean * mean
 }
 
-/// Mean absolute difference of grey levels.
+/// The mean absolute difference of grey levels.
 fn difference(a: &GrayImage, b: &GrayImage) -> f64 {
     let sum: u64 = a.as_raw().iter().zip(b.as_raw()).map(|(a, b)| u64::from(a.abs_diff(*b))).sum();
     sum as f64 / a.as_raw().len().max(1) as f64
@@ -77,7 +78,7 @@ mod tests {
         ClipSpec { quality_threshold, duplicate_threshold, ..ClipSpec::uniform(6, 8, 8, 2) }
     }
 
-    /// A checkerboard of this contrast: its Laplacian is +- 4 x contrast.
+    /// A checkerboard with this contrast; its Laplacian is +- 4 x contrast.
     fn board(contrast: u8) -> RgbImage {
         RgbImage::from_fn(8, 8, |x, y| Rgb([100 + contrast * ((x + y) % 2) as u8; 3]))
     }
@@ -94,7 +95,7 @@ mod tests {
     fn sharpness_is_the_variance_of_the_laplacian() {
         assert_eq!(sharpness(&imageops::grayscale(&board(10))), 1600.0);
         assert_eq!(sharpness(&GrayImage::from_pixel(8, 8, Luma([77]))), 0.0);
-        // A ramp has a gradient and no detail.
+        // A ramp has a gradient but no detail.
         assert_eq!(sharpness(&GrayImage::from_fn(8, 8, |x, _| Luma([10 * x as u8]))), 0.0);
     }
 

@@ -1,4 +1,4 @@
-//! Reads clips: of a video file, or of pictures that stand for one.
+//! Reading a clip from a video file, or from pictures in its place. Knows nothing of faces, caches and labels.
 
 use std::path::Path;
 
@@ -11,10 +11,10 @@ use super::spec::{ClipSpec, FrameSize, as_u32};
 use super::{decode, pictures, quality};
 use crate::dataset::{DataError, Footage, Media};
 
-/// Whether a clip can be had from this, as far as that shows without decoding.
+/// Whether the clip can be read, as far as that is known without decoding.
 ///
 /// # Errors
-/// [`DataError::Video`] with the reason why not.
+/// [`DataError::Video`] with the reason if it cannot.
 pub fn probe(footage: &Footage, spec: &ClipSpec) -> Result<VideoInfo, DataError> {
     let video = || {
         let mut file = VideoFile::open(&footage.path, Deadline::after(spec.deadline_secs), Probing::Headers)?;
@@ -29,13 +29,13 @@ pub fn probe(footage: &Footage, spec: &ClipSpec) -> Result<VideoInfo, DataError>
         Media::Folder => pictures::in_folder(&footage.path).and_then(|paths| pictures::probe(&paths, spec.min_frames)),
         Media::Frames(paths) => pictures::probe(paths, spec.min_frames),
     };
-    info.map_err(about(&footage.path))
+    info.map_err(video_error(&footage.path))
 }
 
 /// The frames of a clip as RGB bytes, T x height x width x 3.
 ///
 /// # Errors
-/// [`DataError::Video`] with the reason: the file is no video, is too short, or is damaged.
+/// [`DataError::Video`] with the reason: the file is no video, too short, or damaged.
 pub fn read_clip(footage: &Footage, spec: &ClipSpec, draw: Option<u64>) -> Result<Vec<u8>, DataError> {
     let mut thwc = reserve_clip(footage, spec)?;
     let size = FrameSize::Exact { height: spec.height, width: spec.width };
@@ -43,22 +43,22 @@ pub fn read_clip(footage: &Footage, spec: &ClipSpec, draw: Option<u64>) -> Resul
     Ok(thwc)
 }
 
-/// An empty vector that has room for the bytes of a clip.
+/// An empty vector with capacity for the bytes of a clip.
 ///
 /// # Errors
-/// [`DataError::Video`] where there is no memory for it; a plain `with_capacity` would end the process.
+/// [`DataError::Video`] if there is no memory; `with_capacity` would abort the process.
 pub fn reserve_clip(footage: &Footage, spec: &ClipSpec) -> Result<Vec<u8>, DataError> {
     let mut thwc = Vec::new();
     let reserved = thwc.try_reserve_exact(spec.clip_bytes());
-    reserved.map_err(|_| about(&footage.path)(format!("no memory for its {} bytes", spec.clip_bytes())))?;
+    reserved.map_err(|_| video_error(&footage.path)(format!("no memory for its {} bytes", spec.clip_bytes())))?;
     Ok(thwc)
 }
 
-/// Hands over the T frames of a clip in the order they are shown; a frame that was picked twice comes twice.
+/// Passes the T frames of a clip to `take` in display order. A frame that was picked twice comes twice.
 ///
-/// `draw` seeds the choice where it is random; without it, the choice is that of validation. A single picture is repeated
-/// T times and needs no `min_frames`. All frames are held in memory until the last is known to be sound. Gives back how
-/// many frames were decoded in the pass that they came from.
+/// `draw` seeds a random choice of frames; without it, the choice is that of validation. A single picture is repeated T
+/// times and needs no `min_frames`. All frames stay in memory until the last one is decoded without an error. Returns
+/// the number of frames that were decoded in the final pass.
 ///
 /// # Errors
 /// [`DataError::Video`] with the reason.
@@ -79,15 +79,15 @@ pub fn read_frames(
         }
         Media::Frames(paths) => (pictures(paths, spec.min_frames), spec.min_frames),
     };
-    let clip = clip.and_then(|clip| quality::filter(clip, spec, min_frames)).map_err(about(&footage.path))?;
+    let clip = clip.and_then(|clip| quality::filter(clip, spec, min_frames)).map_err(video_error(&footage.path))?;
     Ok(clip.hand_over(take))
 }
 
-fn about(path: &Path) -> impl FnOnce(String) -> DataError {
+fn video_error(path: &Path) -> impl FnOnce(String) -> DataError {
     move |reason| DataError::Video { path: path.to_owned(), reason }
 }
 
-/// The frames of a clip's T x height x width x 3 bytes, as pictures.
+/// The frames of a clip, T x height x width x 3 bytes, as pictures.
 #[must_use]
 pub fn frames_of(thwc: &[u8], height: usize, width: usize) -> Vec<RgbImage> {
     let picture = |frame: &[u8]| RgbImage::from_raw(as_u32(width), as_u32(height), frame.to_vec());

@@ -1,10 +1,11 @@
-//! Which pictures of an H.264 stream must be decoded for the wanted ones: those that their lists of references can name,
-//! and those that these name in turn. Deals in headers alone. Source: ITU-T H.264 8.2.1, 8.2.4, 8.2.5.
+//! The H.264 pictures that must be decoded for the wanted ones: those in their reference lists, and the references of
+//! these in turn. This file reads only headers. Source: ITU-T H.264 8.2.1, 8.2.4, 8.2.5.
 
 use super::h264::{List, Marking, Picture};
 
-/// One coded video sequence, from an IDR picture to the next, in the order of decoding. Which pictures to decode, if the
-/// decoder hears of the others, too, and so has the same lists; `None` where that is not certain.
+/// The pictures to decode in one coded video sequence (from an IDR picture to the next, in decoding order). The decoder
+/// must also get the headers of all other pictures, so that its reference lists are the same as in a full decode.
+/// `None` if the result is uncertain.
 pub(super) fn needed(pictures: &[&Picture], wanted: impl Fn(usize) -> bool) -> Option<Vec<bool>> {
     let first = pictures.first().filter(|first| first.idr)?;
     let mut buffer = Buffer { last_order: [0, first.order_lsb], ..Buffer::default() };
@@ -31,17 +32,17 @@ struct Reference {
     order: i64,
 }
 
-/// The decoder's memory.
+/// The decoded picture buffer.
 #[derive(Default)]
 struct Buffer {
-    /// The last that was decoded comes first.
+    /// The references; the one that was decoded last comes first.
     references: Vec<Reference>,
     last_frame_num: i64,
     last_order: [i64; 2],
 }
 
 impl Buffer {
-    /// The pictures that this one can be made from.
+    /// Adds a picture, and returns its possible references.
     fn decode(&mut self, number: usize, picture: &Picture) -> Option<Vec<usize>> {
         let gap = (picture.frame_num - self.last_frame_num).rem_euclid(picture.limits.max_frame_num) > 1;
         if gap {
@@ -80,7 +81,7 @@ impl Buffer {
         }
     }
 
-    /// The picture's place in the order of display, from its last bits.
+    /// The picture order count, from its least significant bits.
     fn order(&self, picture: &Picture) -> i64 {
         let ([high, last], lsb, max) = (self.last_order, picture.order_lsb, picture.limits.max_order_lsb);
         if lsb < last && last - lsb >= max / 2 {
@@ -106,11 +107,11 @@ impl Buffer {
         lists.iter().zip(initial).map(|(list, initial)| self.modified(initial, list, picture)).collect()
     }
 
-    /// The references before a place in the order of display, the nearest first, and those after it likewise.
+    /// The references before a picture order count, the nearest first, and those after it, the nearest first.
     fn by_order(&self, order: i64, before_first: bool) -> Vec<Reference> {
         let (mut before, mut after): (Vec<_>, Vec<_>) =
             self.references.iter().copied().partition(|reference| reference.order <= order);
-        // Of two at the same place, the older counts before and the newer after.
+        // Of two references with the same count, the older is kept before it and the newer after it.
         before.reverse();
         before.sort_by_key(|reference| -reference.order);
         before.dedup_by_key(|reference| reference.order);
@@ -146,7 +147,7 @@ mod tests {
     use super::super::h264::Limits;
     use super::*;
 
-    /// A picture at this place in the order of display, whose slices' lists are so long.
+    /// A picture with this order count, whose slices have reference lists of these lengths.
     fn picture(number: usize, order: i64, lengths: &[usize], marking: Marking) -> Picture {
         let list = |length: &usize| List { length: *length, steps: Vec::new() };
         Picture {
@@ -165,7 +166,7 @@ mod tests {
         let needed_by = |lengths: &[usize]| {
             let intra = [0, 8, 16, 24].iter().enumerate();
             let mut pictures: Vec<_> = intra.map(|(at, order)| picture(at, *order, &[], Marking::Sliding)).collect();
-            // Between the second and the third.
+            // This picture is shown between the second and the third.
             pictures.push(picture(4, 12, lengths, Marking::NoReference));
             needed(&pictures.iter().collect::<Vec<_>>(), |picture| picture == 4).unwrap()
         };

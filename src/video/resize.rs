@@ -1,4 +1,4 @@
-//! Parts of pictures in other sizes.
+//! Cutting and resizing pictures. Knows nothing of videos.
 
 use fast_image_resize::images::{Image, ImageRef};
 use fast_image_resize::{FilterType, PixelType, ResizeAlg, ResizeOptions, Resizer};
@@ -6,20 +6,20 @@ use image::{GrayImage, RgbImage, imageops};
 
 use super::spec::{ClipSpec, Cut, Square, as_u32};
 
-/// Left, top, width and height of the whole picture.
+/// The rectangle of the whole picture: left, top, width and height.
 pub(super) fn whole(picture: &RgbImage) -> [f64; 4] {
     [0.0, 0.0, f64::from(picture.width()), f64::from(picture.height())]
 }
 
-/// A part of a picture (left, top, width, height) in this size; averages where it gets smaller, as the scaler of videos
-/// does.
+/// Cuts a rectangle (left, top, width, height) and resizes it. When it shrinks, pixels are averaged, as by the scaler
+/// of videos.
 pub(super) fn resize(picture: &RgbImage, part: [f64; 4], width: u32, height: u32) -> Result<RgbImage, String> {
     let failed = |error: &dyn std::fmt::Display| format!("it cannot be resized to {width}x{height}: {error}");
     let source = ImageRef::new(picture.width(), picture.height(), picture.as_raw(), PixelType::U8x3);
     let source = source.map_err(|error| failed(&error))?;
     let mut resized = Image::new(width, height, PixelType::U8x3);
     let [left, top, part_width, part_height] = part;
-    // Rounding must not lead out of the picture.
+    // Rounding must not make the rectangle exceed the picture.
     let (right, bottom) = (f64::from(picture.width()) - left, f64::from(picture.height()) - top);
     let options = ResizeOptions::new().resize_alg(ResizeAlg::Convolution(FilterType::Bilinear));
     let options = options.crop(left, top, part_width.min(right), part_height.min(bottom));
@@ -27,7 +27,7 @@ pub(super) fn resize(picture: &RgbImage, part: [f64; 4], width: u32, height: u32
     Ok(RgbImage::from_raw(width, height, resized.into_vec()).expect("as many bytes as pixels x 3"))
 }
 
-/// Grey levels 0 to 255 at the size of the clip, so that thresholds mean the same for all videos.
+/// Grey levels (0 to 255) at the size of the clip, so that thresholds mean the same for all videos.
 pub(super) fn grey(frame: &RgbImage, spec: &ClipSpec) -> Result<GrayImage, String> {
     if (frame.width() as usize, frame.height() as usize) == (spec.width, spec.height) {
         return Ok(imageops::grayscale(frame));
@@ -36,10 +36,10 @@ pub(super) fn grey(frame: &RgbImage, spec: &ClipSpec) -> Result<GrayImage, Strin
     Ok(imageops::grayscale(&resize(frame, whole(frame), width, height)?))
 }
 
-/// What `cut` takes of a whole frame.
+/// Cuts the square `cut` from a whole frame and resizes it.
 ///
 /// # Errors
-/// The square is not on it.
+/// The square is not inside the frame.
 pub fn cut_out(cut: &Cut, frame: &RgbImage) -> Result<RgbImage, String> {
     let Square { left, top, side } = cut.square;
     let [x, y] = [f64::from(frame.width()) / f64::from(cut.of[0]), f64::from(frame.height()) / f64::from(cut.of[1])];

@@ -1,5 +1,5 @@
-//! What the bytes of a compressed frame say without decoding it: whether other frames are made from it, and whether
-//! decoding can start there. Reads the first bits of H.264, HEVC and VP9 frames; knows nothing of files.
+//! The role of a compressed frame: whether other frames refer to it, and whether decoding can start there. This file
+//! reads the first bits of H.264, HEVC and VP9 frames. It knows nothing of files.
 //!
 //! Sources: ITU-T H.264 7.3.1 and 7.4.1, ITU-T H.265 7.3.1.2 and table 7-1, the VP9 bitstream specification 6.2.
 
@@ -7,21 +7,21 @@ use ffmpeg_next::codec::Id;
 
 use super::nal::units;
 
-/// A frame's part among the others.
+/// The role of a frame.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(super) struct Role {
-    /// Whether others may be made from it.
+    /// Whether other frames may refer to it.
     pub(super) reference: bool,
-    /// Whether decoding can start with it: what follows needs nothing from before, and neither does it.
+    /// Whether decoding can start with it: neither it nor a later frame refers to a frame before it.
     pub(super) entry: bool,
-    /// HEVC: frames that are no reference within their layer may be one to layers above.
+    /// The layer, in HEVC: frames that are no reference within their layer may be one for higher layers.
     pub(super) layer: u8,
 }
 
 const INTRA: Role = Role { reference: true, entry: true, layer: 0 };
 const INTER: Role = Role { reference: true, entry: false, layer: 0 };
 
-/// `None` where the packet is not exactly one frame, as far as can be told.
+/// The role of the frame in a packet; `None` if the packet is not exactly one frame.
 pub(super) fn role(codec: Id, packet: &[u8], key: bool) -> Option<Role> {
     match codec {
         Id::H264 => h264(packet),
@@ -29,7 +29,7 @@ pub(super) fn role(codec: Id, packet: &[u8], key: bool) -> Option<Role> {
         Id::VP9 => vp9(packet),
         // A temporal unit shows exactly one frame.
         Id::AV1 => Some(if key { INTRA } else { INTER }),
-        // Each stands for itself, but where one is damaged its decoder leaves what was in memory before.
+        // All frames are independent, but for a damaged frame the decoder shows remains of the one before.
         Id::MJPEG => Some(INTER),
         _ => None,
     }
@@ -47,7 +47,7 @@ fn h264(packet: &[u8]) -> Option<Role> {
                     role.entry = true;
                 }
             }
-            // Data partitions and a second view: rare enough to decode all.
+            // Data partitions and second views are rare. Such files are decoded as a whole.
             2..=4 | 20 => return None,
             _ => {}
         }
@@ -55,8 +55,8 @@ fn h264(packet: &[u8]) -> Option<Role> {
     role
 }
 
-/// Decoding always starts at the front: the decoder makes up references that a damaged frame asks for and says nothing, and
-/// only decoding in order makes up the same.
+/// No frame is an entry point, so decoding starts at the front: the decoder invents missing references of a damaged
+/// frame without an error, and it invents the same ones only if it decodes in order.
 fn hevc(packet: &[u8]) -> Option<Role> {
     let mut role: Option<Role> = None;
     for unit in units(packet)? {
@@ -66,19 +66,19 @@ fn hevc(packet: &[u8]) -> Option<Role> {
             continue;
         }
         let role = role.get_or_insert(Role { reference: false, layer, ..INTER });
-        // Even types up to 14 are no reference within their layer.
+        // Even types up to 14 are no references within their layer.
         role.reference |= kind > 14 || kind % 2 == 1;
     }
     role
 }
 
-/// All frames of VP9 count as references: which are, is only known deep inside.
+/// All frames of VP9 count as references, because only later headers tell which ones are.
 fn vp9(packet: &[u8]) -> Option<Role> {
     let (first, last) = (*packet.first()?, *packet.last()?);
     if first >> 6 != 0b10 {
         return None;
     }
-    // Profile 3 has a reserved bit more.
+    // Profile 3 has one more reserved bit.
     let bits = if first & 0x30 == 0x30 { first << 5 } else { first << 4 };
     let (existing, inter, shown) = (bits & 0x80 != 0, bits & 0x40 != 0, bits & 0x20 != 0);
     let several = last >> 5 == 0b110;

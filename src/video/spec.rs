@@ -1,27 +1,27 @@
-//! What is taken from a video: how many frames, which, how large, and which part of them.
+//! The specification of a clip: number, choice, size and part of its frames. Knows nothing of files.
 
 use serde::{Deserialize, Serialize};
 
 use crate::config::{DataConfig, Sampling, Switch};
 
-/// What is taken from a video.
+/// The specification of a clip.
 #[derive(Debug, Clone, Copy, PartialEq)]
 pub struct ClipSpec {
-    /// T: frames in a clip.
+    /// T, the number of frames.
     pub frames: usize,
-    /// Height in pixels that frames are resized to.
+    /// The height to which frames are resized, pixels.
     pub height: usize,
-    /// Width in pixels that frames are resized to.
+    /// The width to which frames are resized, pixels.
     pub width: usize,
-    /// A video with fewer frames is not used; one with fewer than `frames` repeats some.
+    /// The smallest number of frames of a usable video. A video with fewer than `frames` repeats some.
     pub min_frames: usize,
-    /// Which frames.
+    /// How frames are chosen.
     pub sampling: Sampling,
-    /// Frames with a lower variance of the Laplacian are left out; 0 = off.
+    /// The smallest variance of the Laplacian of a usable frame; 0 = off.
     pub quality_threshold: f64,
-    /// Frames that differ less from the one before are left out; 0 = off.
+    /// The smallest difference from the frame before; 0 = off.
     pub duplicate_threshold: f64,
-    /// Seconds after which reading is given up.
+    /// The longest time for reading a video, seconds.
     pub deadline_secs: f64,
     /// Whether the GPU may decode.
     pub hw_decode: Switch,
@@ -30,38 +30,38 @@ pub struct ClipSpec {
 /// A square on a frame, in pixels.
 #[derive(Debug, Clone, Copy, PartialEq, Serialize, Deserialize)]
 pub struct Square {
-    /// Of its left side.
+    /// The left edge.
     pub left: f64,
-    /// Of its upper side.
+    /// The upper edge.
     pub top: f64,
-    /// Length of each side.
+    /// The side length.
     pub side: f64,
 }
 
-/// How large frames are handed over.
+/// The size and part of the frames that are returned.
 #[derive(Debug, Clone, Copy, PartialEq)]
 pub enum FrameSize {
-    /// Resized to this, whatever the shape of the video.
+    /// Whole frames, resized to this size without regard to the aspect ratio.
     Exact {
         /// In pixels.
         height: usize,
         /// In pixels.
         width: usize,
     },
-    /// As in the video.
+    /// Whole frames, not resized.
     Full,
-    /// Made smaller, never larger, so that the longer side has this many pixels.
+    /// Whole frames, whose longer side is reduced to this number of pixels, never enlarged.
     LongSide(usize),
-    /// Nothing but a part of it. Only one whole frame at a time is held for it.
+    /// A square of each frame. Only one whole frame at a time is in memory.
     Cut(Cut),
 }
 
 /// A square of a frame, resized.
 #[derive(Debug, Clone, Copy, PartialEq)]
 pub struct Cut {
-    /// Where.
+    /// The square.
     pub square: Square,
-    /// Width and height of the frames that the square is told in; one of another size has it at the same place.
+    /// The width and height of the frames to which the square belongs. In a frame of another size, it is scaled.
     pub of: [u32; 2],
     /// In pixels.
     pub height: usize,
@@ -70,7 +70,7 @@ pub struct Cut {
 }
 
 impl FrameSize {
-    /// Width and height that a frame of this width and height gets.
+    /// The size to which a frame of this width and height is resized.
     pub(super) fn of(self, width: u32, height: u32) -> (u32, u32) {
         match self {
             Self::Exact { height, width } => (as_u32(width), as_u32(height)),
@@ -85,7 +85,7 @@ impl FrameSize {
 }
 
 impl ClipSpec {
-    /// Clips as configured.
+    /// The clips of validation and tests, as configured.
     #[must_use]
     pub fn of(data: &DataConfig) -> Self {
         let [height, width] = data.frame_size;
@@ -102,13 +102,13 @@ impl ClipSpec {
         }
     }
 
-    /// Clips as training steps see them.
+    /// The clips of training, as configured.
     #[must_use]
     pub fn of_training(data: &DataConfig) -> Self {
         Self { frames: data.training_frames(), ..Self::of(data) }
     }
 
-    /// Evenly spaced frames, with the defaults for all else.
+    /// Evenly spaced frames; all else is the default.
     #[must_use]
     pub fn uniform(frames: usize, height: usize, width: usize, min_frames: usize) -> Self {
         let data = DataConfig { max_frames: frames, frame_size: [height, width], min_frames, ..DataConfig::default() };
@@ -119,7 +119,7 @@ impl ClipSpec {
         self.quality_threshold > 0.0 || self.duplicate_threshold > 0.0
     }
 
-    /// Bytes of a clip: T x height x width x 3.
+    /// The size of a clip: T x height x width x 3 bytes.
     #[must_use]
     pub fn clip_bytes(&self) -> usize {
         self.frames * self.height * self.width * 3

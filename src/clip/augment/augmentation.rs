@@ -1,7 +1,8 @@
-//! Random changes to training clips: drawn once a clip, applied to all its frames alike.
+//! Data augmentation: random changes of a training clip, the same for all its frames.
 //!
-//! A seed becomes a [`Recipe`]; a recipe changes pixels. Flip, turn and crop are one resampling. Order as it would be in
-//! a camera's life: geometry, colour, blur, noise, compression; erasing last. Pure: same clip and seed, same bytes.
+//! A seed decides a [`Recipe`], and the recipe changes pixels. Flip, rotation and crop are one resampling. The order is
+//! that of a camera: geometry, colour, blur, noise, compression; erasing is last. The result depends only on clip and
+//! seed. This file knows nothing of videos and labels.
 
 use rand::{Rng, SeedableRng};
 use rand_chacha::ChaCha8Rng;
@@ -9,13 +10,13 @@ use rand_chacha::ChaCha8Rng;
 use super::{colour, filter, geometry};
 use crate::config::AugmentationConfig;
 
-/// How training clips are varied.
+/// The configured augmentation of training clips.
 #[derive(Debug, Clone)]
 pub struct Augmentation {
     config: AugmentationConfig,
 }
 
-/// What is done to one clip.
+/// The changes of one clip.
 #[derive(Debug, Clone, PartialEq)]
 struct Recipe {
     warp: Option<geometry::Warp>,
@@ -28,13 +29,13 @@ struct Recipe {
 }
 
 impl Augmentation {
-    /// As configured.
+    /// The augmentation of this configuration.
     #[must_use]
     pub fn new(config: &AugmentationConfig) -> Self {
         Self { config: config.clone() }
     }
 
-    /// A changed copy of a clip of `shape` T, height, width. `seed` decides all of it.
+    /// A changed copy of a clip of shape T, height, width; `seed` decides all changes.
     #[must_use]
     pub fn apply(&self, thwc: &[u8], [frames, height, width]: [usize; 3], seed: u64) -> Vec<u8> {
         let recipe = self.draw(seed, height, width);
@@ -62,8 +63,7 @@ impl Augmentation {
         changed
     }
 
-    /// All numbers are drawn, whether they are used or not, so that switching one change on leaves the others as they
-    /// were.
+    /// All numbers are drawn even if they are not used, so that a change that is switched on does not alter the others.
     fn draw(&self, seed: u64, height: usize, width: usize) -> Recipe {
         let config = &self.config;
         let mut rng = ChaCha8Rng::seed_from_u64(seed);
@@ -84,7 +84,7 @@ impl Augmentation {
         let quality = rng.random_range(40..=95);
         let erased = geometry::Rectangle::draw(&mut rng, height, width);
         let seed = rng.random();
-        // Last: how much it draws differs.
+        // Erasing is drawn last, because it draws a varying amount of numbers.
         let crop = geometry::Crop::draw(&mut rng, config.random_resized_crop, height, width);
         let warp = geometry::Warp { flip, degrees, crop };
         Recipe {

@@ -1,20 +1,21 @@
-//! Brightness, contrast, saturation and hue, as in torchvision's `transforms.v2.functional` on u8 pictures.
+//! Brightness, contrast, saturation and hue, as in torchvision's `transforms.v2.functional` for u8 pictures. Knows
+//! nothing of random choices.
 
-/// Factors for one clip.
+/// The colour change of one clip.
 #[derive(Debug, Clone, Copy, PartialEq)]
 pub(super) struct Colour {
-    /// Pixels are multiplied by it.
+    /// The factor on pixels.
     pub brightness: f32,
-    /// Distance from the picture's mean grey level is multiplied by it.
+    /// The factor on the difference from the mean grey level of the picture.
     pub contrast: f32,
-    /// Distance from the pixel's own grey level is multiplied by it.
+    /// The factor on the difference from the grey level of the pixel.
     pub saturation: f32,
-    /// Turn in full circles.
+    /// The rotation of the hue, in full circles.
     pub hue: f32,
 }
 
 impl Colour {
-    /// One frame; each step is rounded down to u8 as torchvision does.
+    /// Changes one frame. Each step rounds down to u8, as torchvision does.
     pub(super) fn apply(&self, frame_hwc: &mut [u8]) {
         let pixels = frame_hwc.as_chunks_mut::<3>().0;
         let table = self.brightness_and_contrast(pixels);
@@ -25,7 +26,7 @@ impl Colour {
         }
     }
 
-    /// What becomes of each level: that depends on nothing else but the mean of the frame.
+    /// Changes each level by a table, because the result depends only on the level and on the mean of the frame.
     fn brightness_and_contrast(&self, pixels: &[[u8; 3]]) -> [u8; 256] {
         let bright: [u8; 256] = std::array::from_fn(|level| quantise(level as f32 * self.brightness));
         if self.contrast == 1.0 {
@@ -40,7 +41,7 @@ impl Colour {
 /// 1 in fixed point.
 const ONE: i32 = 1 << 16;
 
-/// ITU-R BT.601 luma with torchvision's four digits, rounded down as there. They add up to 0.9999.
+/// Luma of ITU-R BT.601 with torchvision's four digits, rounded down. The weights add up to 0.9999.
 fn grey(rgb: [u8; 3]) -> i32 {
     let [r, g, b] = rgb.map(i32::from);
     (19589 * r + 38470 * g + 7471 * b) / ONE
@@ -59,7 +60,7 @@ fn quantise(level: f32) -> u8 {
     level.clamp(0.0, 255.0) as u8
 }
 
-/// Through HSV (A. R. Smith, "Color gamut transform pairs", 1978). At most half the circle, either way.
+/// Rotates the hue through HSV (A. R. Smith, "Color gamut transform pairs", 1978), by at most half a circle either way.
 fn turn_hue(rgb: [u8; 3], turn: f32) -> [u8; 3] {
     let [r, g, b] = rgb.map(f32::from);
     let value = r.max(g).max(b);
@@ -74,11 +75,11 @@ fn turn_hue(rgb: [u8; 3], turn: f32) -> [u8; 3] {
     } else {
         (r - g) / range + 4.0
     };
-    // Comparing is many times faster than a remainder of floats.
+    // Comparisons are many times faster than a remainder of floats.
     let wrap = |sixths: f32| if sixths >= 6.0 { sixths - 6.0 } else { sixths };
     let turned = sixths + turn * 6.0;
     let hue = wrap(if turned < 0.0 { turned + 6.0 } else { turned });
-    // What a channel keeps of the range: a trapezium over the circle of hues.
+    // The share of the range in a channel: a trapezium over the hue.
     [5.0, 3.0, 1.0].map(|offset| {
         let k = wrap(offset + hue);
         (value - range * k.min(4.0 - k).clamp(0.0, 1.0) + 0.5) as u8

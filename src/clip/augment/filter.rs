@@ -1,4 +1,4 @@
-//! Blur, noise, compression and erasing of one frame.
+//! Filters of one frame: blur, noise, JPEG compression and erasing. Knows nothing of random choices.
 
 use image::codecs::jpeg::{JpegDecoder, JpegEncoder};
 use image::{ExtendedColorType, ImageDecoder};
@@ -6,7 +6,7 @@ use rand::Rng;
 
 use super::geometry::Rectangle;
 
-/// Gaussian blur, separable, in fixed point; edges are repeated. The window reaches three sigmas.
+/// Gaussian blur, separable, in fixed point; edge pixels are repeated. The kernel extends to three sigmas.
 pub(super) fn blur(frame_hwc: &mut [u8], height: usize, width: usize, sigma: f32) {
     let weights = kernel(sigma);
     let reach = weights.len() / 2;
@@ -40,7 +40,7 @@ fn weigh(out: &mut [u8], taps: &[&[u8]], weights: &[u32]) {
     }
 }
 
-/// Weights that add up to 65536.
+/// Weights whose sum is 65536.
 fn kernel(sigma: f32) -> Vec<u32> {
     let reach = (3.0 * sigma).ceil().max(1.0) as i32;
     let bell: Vec<f32> = (-reach..=reach).map(|x| (-0.5 * (x as f32 / sigma).powi(2)).exp()).collect();
@@ -50,8 +50,8 @@ fn kernel(sigma: f32) -> Vec<u32> {
     weights
 }
 
-/// Adds noise of a normal distribution: the sum of the four bytes of a random number is close to one (Irwin-Hall), with
-/// mean 510 and variance 4 (256^2 - 1) / 12.
+/// Adds Gaussian noise, approximated by the sum of the four bytes of a random number (Irwin-Hall), whose mean is 510
+/// and variance 4 (256^2 - 1) / 12.
 pub(super) fn add_noise(frame_hwc: &mut [u8], sigma: f32, rng: &mut impl Rng) {
     let scale = sigma / (4.0f32 * 65535.0 / 12.0).sqrt();
     for level in frame_hwc {
@@ -60,7 +60,7 @@ pub(super) fn add_noise(frame_hwc: &mut [u8], sigma: f32, rng: &mut impl Rng) {
     }
 }
 
-/// What JPEG leaves of the frame.
+/// Compresses the frame as JPEG and decodes it.
 pub(super) fn compress(frame_hwc: &mut [u8], height: usize, width: usize, quality: u8) {
     let side = |length: usize| u32::try_from(length).expect("the configuration bounds the size of frames");
     let mut jpeg = Vec::new();
@@ -77,7 +77,7 @@ pub(super) fn noise_patch(area: Rectangle, rng: &mut impl Rng) -> Vec<u8> {
     patch
 }
 
-/// Puts the pixels of an area in their place.
+/// Replaces the pixels of an area.
 pub(super) fn paste(frame_hwc: &mut [u8], width: usize, area: Rectangle, patch: &[u8]) {
     for (row, line) in patch.chunks_exact(area.width * 3).enumerate() {
         let start = ((area.top + row) * width + area.left) * 3;

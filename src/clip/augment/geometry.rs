@@ -1,8 +1,8 @@
-//! Where pixels come from: crop, turn and mirror image as one bilinear resampling.
+//! Geometric changes: crop, rotation and flip as one bilinear resampling. Knows nothing of other augmentations.
 
 use rand::Rng;
 
-/// Flip after turn after crop.
+/// Crop, then rotation, then flip.
 #[derive(Debug, Clone, Copy, PartialEq)]
 pub(super) struct Warp {
     pub flip: bool,
@@ -10,7 +10,7 @@ pub(super) struct Warp {
     pub crop: Crop,
 }
 
-/// A part of the picture, in shares of its sides.
+/// A rectangle, in fractions of the picture's sides.
 #[derive(Debug, Clone, Copy, PartialEq)]
 pub(super) struct Crop {
     pub left: f32,
@@ -19,7 +19,7 @@ pub(super) struct Crop {
     pub height: f32,
 }
 
-/// An area in pixels.
+/// A rectangle in pixels.
 #[derive(Debug, Clone, Copy, PartialEq)]
 pub(super) struct Rectangle {
     pub left: usize,
@@ -29,8 +29,8 @@ pub(super) struct Rectangle {
 }
 
 impl Crop {
-    /// As torchvision's `RandomResizedCrop`, though not to whole pixels: the share of the area is uniform, the logarithm
-    /// of the sides' ratio too; what reaches beyond the picture is drawn again, up to ten times.
+    /// Like torchvision's `RandomResizedCrop`, but not rounded to whole pixels: the share of the area and the logarithm
+    /// of the aspect ratio are uniform. A rectangle that exceeds the picture is drawn again, up to ten times.
     pub(super) fn draw(rng: &mut impl Rng, least_share: f64, height: usize, width: usize) -> Self {
         const WHOLE: Crop = Crop { left: 0.0, top: 0.0, width: 1.0, height: 1.0 };
         if least_share >= 1.0 {
@@ -52,7 +52,7 @@ impl Crop {
 }
 
 impl Rectangle {
-    /// As torchvision's `RandomErasing`: 2 % to 33 % of the area, sides' ratio 0.3 to 3.3.
+    /// Like torchvision's `RandomErasing`: 2 % to 33 % of the area, aspect ratio 0.3 to 3.3.
     pub(super) fn draw(rng: &mut impl Rng, height: usize, width: usize) -> Self {
         let area = rng.random_range(0.02..=0.33) * (height * width) as f64;
         let ratio = rng.random_range((0.3f64).ln()..=(3.3f64).ln()).exp();
@@ -63,7 +63,7 @@ impl Rectangle {
     }
 }
 
-/// Where a pixel comes from: the first of four neighbours, and weights of 1/256 of those to the right and below.
+/// The source of a pixel: the first of four neighbours, and the weights (in 1/256) of those to the right and below.
 struct Origin {
     at: u32,
     x: u16,
@@ -75,7 +75,7 @@ impl Warp {
         !self.flip && self.degrees == 0.0 && (self.crop.width, self.crop.height) == (1.0, 1.0)
     }
 
-    /// All frames of a clip; what comes from beyond an edge repeats the edge.
+    /// Resamples all frames of a clip. Pixels outside the picture repeat its edge.
     pub(super) fn apply(&self, thwc: &[u8], frames: usize, height: usize, width: usize) -> Vec<u8> {
         let origins = self.origins(height, width);
         let right = usize::from(width > 1);
@@ -96,7 +96,7 @@ impl Warp {
         out.into_flattened()
     }
 
-    /// The same for all frames, so it is worked out once a clip.
+    /// The sources of all pixels. They are the same for all frames, so they are computed once for a clip.
     fn origins(&self, height: usize, width: usize) -> Vec<Origin> {
         let [h, w] = [height as f32, width as f32];
         let (sin, cos) = self.degrees.to_radians().sin_cos();
@@ -105,12 +105,12 @@ impl Warp {
         let mut origins = Vec::with_capacity(height * width);
         for row in 0..height {
             for column in 0..width {
-                // From the middle of the result, in pixels of the source.
+                // Offset from the centre of the result, in pixels of the source.
                 let dx = (column as f32 + 0.5 - w / 2.0) * share_w * if self.flip { -1.0 } else { 1.0 };
                 let dy = (row as f32 + 0.5 - h / 2.0) * share_h;
                 let x = (middle[0] + cos * dx - sin * dy - 0.5).clamp(0.0, w - 1.0);
                 let y = (middle[1] + sin * dx + cos * dy - 0.5).clamp(0.0, h - 1.0);
-                // At the far edges all weight is on the neighbour, so there always is one.
+                // At the right and lower edges, the neighbour has all the weight, so there always is a neighbour.
                 let column = (x as usize).min(width.saturating_sub(2));
                 let row = (y as usize).min(height.saturating_sub(2));
                 let weight = |share: f32| (share * 256.0 + 0.5) as u16;
@@ -150,7 +150,7 @@ mod tests {
 
     #[test]
     fn a_crop_is_stretched_over_the_picture() {
-        // The right half of a row of four: its pixels' middles come to a quarter and three quarters.
+        // The right half of a row of four: the pixel centres are at a quarter and three quarters.
         let crop = Crop { left: 0.5, top: 0.0, width: 0.5, height: 1.0 };
         let warp = Warp { flip: false, degrees: 0.0, crop };
         assert_eq!(warp.apply(&grey(&[0, 0, 100, 200]), 1, 1, 4), grey(&[75, 125, 175, 200]));
@@ -163,7 +163,7 @@ mod tests {
         for _ in 0..2000 {
             let Crop { left, top, width, height } = Crop::draw(&mut rng, 0.5, 100, 200);
             assert!(left >= 0.0 && top >= 0.0 && left + width < 1.0 + 1e-6 && top + height < 1.0 + 1e-6);
-            // A whole picture is what is left where ten draws do not fit.
+            // After ten draws that do not fit, the result is the whole picture.
             let ratio = 2.0 * width / height;
             assert!((0.749..1.335).contains(&ratio) || width == 1.0, "{ratio}");
             assert!(width * height > 0.499);

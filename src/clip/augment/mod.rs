@@ -1,4 +1,4 @@
-//! Random changes to training clips.
+//! Data augmentation of training clips. Knows nothing of videos and labels.
 
 mod augmentation;
 mod colour;

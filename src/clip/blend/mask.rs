@@ -1,6 +1,7 @@
-//! Where a face lies in a frame, and the soft mask that is drawn over it.
+//! The geometry of a face in a frame, and the soft mask of its region.
 //!
-//! The mask lives in the plane of the face, not of the frame: it is drawn once a clip and moves with the landmarks.
+//! The mask is in the coordinates of the face: it is drawn once for a clip and follows the landmarks. This file knows
+//! nothing of colours.
 
 use image::{ImageBuffer, Luma, imageops};
 use rand::Rng;
@@ -8,48 +9,50 @@ use rand_chacha::ChaCha8Rng;
 
 use crate::face::Face;
 
-/// Pixels of a mask's side.
+/// The side of a mask, pixels.
 const SIDE: usize = 64;
-/// The part of the face's plane that a mask covers: left and top, in half widths and eye-to-mouth distances.
+/// The left upper corner of a mask in face coordinates: half widths of the face, and distances from the eyes to the
+/// mouth.
 const CORNER: [f32; 2] = [-1.6, -1.6];
-/// Width and height of that part.
+/// The width and height of a mask in face coordinates.
 const EXTENT: [f32; 2] = [3.2, 4.2];
-/// Points of the field that bends a mask, a side.
-const KNOTS: usize = 5;
-/// How far that field moves a point at most, in units of the face's plane.
-const BEND: f32 = 0.12;
+/// The number of control points on a side of the field that deforms a mask.
+const CONTROL_POINTS: usize = 5;
+/// The largest shift by that field, in face coordinates.
+const MAX_BEND: f32 = 0.12;
 
-/// Right half of a face's outline from the brows to the chin: how wide (1 = [`Outline::half_width`]) and how high
-/// (-1 = [`Outline::top`], 0 = eyes, 1 = mouth, 2 = [`Outline::bottom`]).
+/// The right half of the outline of a face from the brows to the chin: the width (1 = [`Outline::half_width`]) and the
+/// height (-1 = [`Outline::top`], 0 = eyes, 1 = mouth, 2 = [`Outline::bottom`]).
 const CONTOUR: [[f32; 2]; 8] =
     [[0.45, -1.0], [0.82, -0.75], [1.0, 0.0], [0.97, 0.45], [0.88, 0.85], [0.7, 1.35], [0.4, 1.85], [0.15, 2.0]];
 
-/// A soft mask in the plane of the face: 0 outside, 1 well inside.
+/// A soft mask in face coordinates: 0 outside, 1 well inside.
 #[derive(Debug, Clone)]
 pub(super) struct Mask {
     values: ImageBuffer<Luma<f32>, Vec<f32>>,
 }
 
-/// How much of a face is replaced.
+/// The part of a face that is replaced.
 struct Outline {
     half_width: f32,
-    /// Above the eyes, in eye-to-mouth distances.
+    /// The upper end above the eyes, in distances from the eyes to the mouth.
     top: f32,
-    /// Below the mouth, likewise.
+    /// The lower end below the mouth, in the same unit.
     bottom: f32,
 }
 
 impl Mask {
-    /// A hull from the brows (or the forehead) to the chin (or just below the mouth), bent, then blurred, hardened
-    /// and blurred again: the first blur rounds it, the second makes it soft.
+    /// Draws a mask: a shape from the brows (or the forehead) to the chin (or just below the mouth) is deformed,
+    /// blurred, thresholded and blurred again. The first blur rounds it, the second makes it soft.
     pub fn draw(rng: &mut ChaCha8Rng) -> Self {
         let outline = Outline {
             half_width: rng.random_range(0.8..1.0),
             top: rng.random_range(0.45..0.85),
             bottom: rng.random_range(0.4..0.75),
         };
-        let field: [[[f32; 2]; KNOTS]; KNOTS] =
-            std::array::from_fn(|_| std::array::from_fn(|_| std::array::from_fn(|_| rng.random_range(-BEND..BEND))));
+        let field: [[[f32; 2]; CONTROL_POINTS]; CONTROL_POINTS] = std::array::from_fn(|_| {
+            std::array::from_fn(|_| std::array::from_fn(|_| rng.random_range(-MAX_BEND..MAX_BEND)))
+        });
         let hull = ImageBuffer::from_fn(SIDE as u32, SIDE as u32, |x, y| {
             let share = [x, y].map(|at| (at as f32 + 0.5) / SIDE as f32);
             let bend = bend(&field, share);
@@ -64,7 +67,7 @@ impl Mask {
         Self { values: imageops::blur(&hard, rng.random_range(0.8..2.6)) }
     }
 
-    /// The mask at a place in the face's plane.
+    /// The mask at a point in face coordinates.
     pub fn at(&self, [u, v]: [f32; 2]) -> f32 {
         let x = (u - CORNER[0]) / EXTENT[0] * SIDE as f32 - 0.5;
         let y = (v - CORNER[1]) / EXTENT[1] * SIDE as f32 - 0.5;
@@ -89,7 +92,7 @@ impl Outline {
         if !(top..=bottom).contains(&v) {
             return false;
         }
-        // The contour is a function of the height: the face is as wide as its two points around `v` say.
+        // The outline is a function of the height: the width is interpolated between two points around `v`.
         points.windows(2).any(|pair| {
             let ([u0, v0], [u1, v1]) = (pair[0], pair[1]);
             (v0..=v1).contains(&v) && u.abs() <= u0 + (u1 - u0) * (v - v0) / (v1 - v0)
@@ -97,10 +100,10 @@ impl Outline {
     }
 }
 
-/// The field between its knots, smooth.
-fn bend(field: &[[[f32; 2]; KNOTS]; KNOTS], share: [f32; 2]) -> [f32; 2] {
-    let [x, y] = share.map(|share| share * (KNOTS - 1) as f32);
-    let (left, top) = ((x as usize).min(KNOTS - 2), (y as usize).min(KNOTS - 2));
+/// The field between its control points, interpolated smoothly.
+fn bend(field: &[[[f32; 2]; CONTROL_POINTS]; CONTROL_POINTS], share: [f32; 2]) -> [f32; 2] {
+    let [x, y] = share.map(|share| share * (CONTROL_POINTS - 1) as f32);
+    let (left, top) = ((x as usize).min(CONTROL_POINTS - 2), (y as usize).min(CONTROL_POINTS - 2));
     let ease = |t: f32| t * t * (3.0 - 2.0 * t);
     let (right, below) = (ease(x - left as f32), ease(y - top as f32));
     std::array::from_fn(|axis| {
@@ -109,20 +112,20 @@ fn bend(field: &[[[f32; 2]; KNOTS]; KNOTS], share: [f32; 2]) -> [f32; 2] {
     })
 }
 
-/// The plane of a face: the eyes are at height 0, the mouth at 1, the face's edges at -1 and 1.
+/// The coordinate system of a face: the eyes are at height 0, the mouth at 1, the sides of the face at -1 and 1.
 #[derive(Debug, Clone, Copy)]
 pub(super) struct Plane {
     origin: [f32; 2],
-    /// Unit vector from the eyes to the mouth, and how far that is in pixels.
+    /// The unit vector from the eyes to the mouth, and the distance in pixels.
     down: [f32; 2],
     height: f32,
-    /// Pixels from the middle of the face to its edges.
+    /// The distance from the centre of the face to its sides, pixels.
     half_widths: [f32; 2],
 }
 
 impl Plane {
-    /// Where the face is. Landmarks that make no face (all in one place, say) are guessed from its box; none where that
-    /// is nothing either.
+    /// The coordinate system of this face. Landmarks that form no face (such as equal points) are replaced by those of
+    /// its box; `None` if the box is empty too.
     pub fn of(face: &Face) -> Option<Self> {
         let [x0, y0, x1, y1] = face.corners;
         let (width, height) = (x1 - x0, y1 - y0);
@@ -141,7 +144,7 @@ impl Plane {
         }
         let down = [dx / length, dy / length];
         let across = |at: [f32; 2]| (at[0] - eyes[0]) * down[1] - (at[1] - eyes[1]) * down[0];
-        // A turned head shows less of the side that its nose points to.
+        // A turned head shows less of the side to which the nose points.
         let most = 0.55 * width;
         let side = |eye: [f32; 2]| (2.2 * (across(nose) - across(eye)).abs()).clamp(0.35 * most, most);
         let shift = (0.5 * across(nose)).clamp(-0.2 * width, 0.2 * width);
@@ -149,7 +152,7 @@ impl Plane {
         Some(Self { origin, down, height: length, half_widths: [side(left), side(right)] })
     }
 
-    /// A pixel's place in the plane.
+    /// The face coordinates of a pixel.
     pub fn place(&self, [x, y]: [f32; 2]) -> [f32; 2] {
         let (dx, dy) = (x - self.origin[0], y - self.origin[1]);
         let across = dx * self.down[1] - dy * self.down[0];
@@ -157,7 +160,7 @@ impl Plane {
         [across / self.half_widths[usize::from(across > 0.0)], down / self.height]
     }
 
-    /// A place's pixel.
+    /// The pixel at these face coordinates.
     fn pixel(&self, [u, v]: [f32; 2]) -> [f32; 2] {
         let (across, down) = (u * self.half_widths[usize::from(u > 0.0)], v * self.height);
         [
@@ -166,17 +169,17 @@ impl Plane {
         ]
     }
 
-    /// The middle of the face, in pixels.
+    /// The centre of the face, pixels.
     pub fn centre(&self) -> [f32; 2] {
         self.pixel([0.0, 0.5])
     }
 
-    /// Pixels from the eyes to the mouth: what shifts are measured in.
+    /// The distance from the eyes to the mouth, pixels, in which shifts are measured.
     pub fn unit(&self) -> f32 {
         self.height
     }
 
-    /// Left, top, right and bottom (exclusive) of the pixels that a mask can reach; none where it is outside the frame.
+    /// The rectangle that a mask can reach: left, top, right and bottom (exclusive); `None` if it is outside the frame.
     pub fn region(&self, (width, height): (u32, u32)) -> Option<[u32; 4]> {
         let [u0, v0] = CORNER;
         let [u1, v1] = [u0 + EXTENT[0], v0 + EXTENT[1]];

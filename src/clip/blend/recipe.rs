@@ -1,9 +1,9 @@
-//! Self-blended images: a face is pasted onto itself, slightly changed, through a soft mask. Real frames become fakes
-//! that have what most forgeries have, a seam between two pictures that do not quite belong together.
+//! Self-blended images: a face is changed slightly and pasted onto itself through a soft mask. The result has what most
+//! fakes have, a seam between two pictures that differ.
 //!
-//! One [`Recipe`] is drawn a clip, so that its frames agree; a little flicker is drawn for each frame. Only the face
-//! that is pasted is changed, never the frame around it: a brighter paste on the frame is to a detector what a darker
-//! frame around the paste is. Knows nothing of videos, labels or detectors.
+//! One [`Recipe`] is drawn for a clip, so that its frames agree; a little flicker is drawn for each frame. Only the
+//! pasted face is changed, never the frame around it: to a detector, a brighter face in the frame is the same as a face
+//! in a darker frame. This file knows nothing of videos, labels and detectors.
 
 use image::codecs::jpeg::JpegEncoder;
 use image::imageops::{self, FilterType};
@@ -15,26 +15,26 @@ use rand_chacha::ChaCha8Rng;
 use super::mask::{Mask, Plane};
 use crate::face::Face;
 
-/// What is pasted shows through the mask by this much; one in two is opaque.
-const RATIOS: [f32; 6] = [0.25, 0.5, 0.75, 1.0, 1.0, 1.0];
-/// Less of the paste than this is none: it would round to the byte that is there.
-const LEAST_OPACITY: f32 = 1.0 / 512.0;
+/// The opacities of the paste; one in two is opaque.
+const OPACITIES: [f32; 6] = [0.25, 0.5, 0.75, 1.0, 1.0, 1.0];
+/// The opacity below which a pixel is not blended, because the change would round to nothing.
+const MIN_OPACITY: f32 = 1.0 / 512.0;
 
-/// Which way a blend differs from its frame. Drawn at random, or dealt out evenly where a small set must not be
-/// brighter or sharper in one class.
+/// The direction in which a paste differs from its frame. It is drawn at random, or distributed evenly if one class of
+/// a small set must not be brighter or sharper.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct Direction {
-    /// The paste is brighter than the face was, else darker.
+    /// Whether the paste is brighter than the face, or darker.
     pub brighter: bool,
-    /// The paste has lost detail, else it is sharpened.
+    /// Whether the paste is blurred, or sharpened.
     pub softer: bool,
 }
 
-/// How the frames of one clip are blended.
+/// The random choices of one clip.
 #[derive(Debug, Clone)]
 pub struct Recipe {
     mask: Mask,
-    /// In eye-to-mouth distances.
+    /// In distances from the eyes to the mouth.
     mask_shift: [f32; 2],
     mask_scale: f32,
     paste_shift: [f32; 2],
@@ -45,7 +45,7 @@ pub struct Recipe {
     jpeg_quality: Option<u8>,
 }
 
-/// Grey levels 0 to 255.
+/// A colour change, in grey levels 0 to 255.
 #[derive(Debug, Clone, Copy)]
 struct Color {
     shift: [f32; 3],
@@ -55,13 +55,13 @@ struct Color {
 
 #[derive(Debug, Clone, Copy)]
 enum Detail {
-    /// Made smaller by this factor and larger again.
+    /// Reduced in size by this factor and enlarged again.
     Fewer(f32),
-    /// Sharpened by this much.
+    /// Sharpened by this amount.
     More(f32),
 }
 
-/// What differs from frame to frame.
+/// The random choices of one frame.
 struct Flicker {
     shift: [f32; 2],
     brightness: f32,
@@ -69,16 +69,16 @@ struct Flicker {
 }
 
 impl Recipe {
-    /// A recipe for one clip.
+    /// Draws a recipe for one clip.
     pub fn draw(rng: &mut ChaCha8Rng) -> Self {
         let direction = Direction { brighter: rng.random(), softer: rng.random() };
         Self::draw_towards(direction, rng)
     }
 
-    /// A recipe for one clip whose paste differs in a given direction.
+    /// Draws a recipe for one clip whose paste differs in this direction.
     pub fn draw_towards(direction: Direction, rng: &mut ChaCha8Rng) -> Self {
         let mut shift = |most: f32| [rng.random_range(-most..most), rng.random_range(-most..most)];
-        // Shares of the face's size, which is about 2.5 times from the eyes to the mouth.
+        // Fractions of the height of the face, which is about 2.5 times the distance from the eyes to the mouth.
         let (mask_shift, paste_shift) = (shift(0.015 * 2.5), shift(0.03 * 2.5));
         let mut scale = || rng.random_range(0.95_f32.ln()..(1.0 / 0.95_f32).ln()).exp();
         let (mask_scale, paste_scale) = (scale(), scale());
@@ -89,7 +89,7 @@ impl Recipe {
             mask_scale,
             paste_shift,
             paste_scale,
-            ratio: *RATIOS.choose(rng).expect("there are some"),
+            ratio: *OPACITIES.choose(rng).expect("there are some"),
             color: Color {
                 shift: std::array::from_fn(|_| brightness + rng.random_range(-4.0..4.0)),
                 contrast: rng.random_range(0.9..1.1),
@@ -104,8 +104,8 @@ impl Recipe {
         }
     }
 
-    /// The frame with its face blended into itself; `flicker` seeds what differs from frame to frame. A face that is
-    /// not in the frame, or is no face, leaves the frame as it is.
+    /// The frame with its face blended into itself; `flicker` seeds the choices of the frame. If the landmarks are
+    /// outside the frame or form no face, the frame is unchanged.
     #[must_use]
     pub fn apply(&self, frame: &RgbImage, face: &Face, flicker: u64) -> RgbImage {
         let mut blended = frame.clone();
@@ -121,7 +121,7 @@ impl Recipe {
                 let at = [x as f32 + 0.5, y as f32 + 0.5];
                 let on_mask = moved(at, centre, self.mask_scale, self.mask_shift, unit);
                 let opacity = self.mask.at(plane.place(on_mask)) * self.ratio * flicker.opacity;
-                if opacity < LEAST_OPACITY {
+                if opacity < MIN_OPACITY {
                     continue;
                 }
                 let shift = [0, 1].map(|axis| self.paste_shift[axis] + flicker.shift[axis]);
@@ -138,7 +138,7 @@ impl Recipe {
         blended
     }
 
-    /// The region of the face as if it came from another picture: resampled or sharpened, perhaps compressed.
+    /// The region of the face as if it were from another picture: resampled or sharpened, and possibly compressed.
     fn paste(&self, region: RgbImage) -> RgbImage {
         let (width, height) = region.dimensions();
         let changed = match self.detail {
@@ -157,7 +157,7 @@ impl Recipe {
 }
 
 impl Flicker {
-    /// Small enough not to be seen at a glance: landmarks jitter, exposure breathes.
+    /// The changes are too small to be seen at a glance: landmarks and brightness vary.
     fn draw(rng: &mut ChaCha8Rng) -> Self {
         Self {
             shift: [rng.random_range(-0.006..0.006), rng.random_range(-0.006..0.006)],
@@ -177,12 +177,12 @@ impl Color {
     }
 }
 
-/// Where a pixel is looked up when everything is moved by `shift` and made larger by `scale` around the centre.
+/// The source of a pixel when a picture is moved by `shift` and enlarged by `scale` around the centre.
 fn moved(at: [f32; 2], centre: [f32; 2], scale: f32, shift: [f32; 2], unit: f32) -> [f32; 2] {
     [0, 1].map(|axis| centre[axis] + (at[axis] - centre[axis]) / scale - shift[axis] * unit)
 }
 
-/// The color between the pixels around a point; beyond the edge it is that of the edge.
+/// The interpolated colour at a point. Outside the picture, it is that of the edge.
 fn sample(image: &RgbImage, x: f32, y: f32) -> [f32; 3] {
     let (width, height) = image.dimensions();
     let x = (x - 0.5).clamp(0.0, (width - 1) as f32);
@@ -207,7 +207,7 @@ fn sharpened(image: RgbImage, amount: f32) -> RgbImage {
     sharp
 }
 
-/// What JPEG leaves of a picture; none where it is too large for a JPEG.
+/// Compresses a picture as JPEG and decodes it; `None` if it is too large for a JPEG.
 fn compressed(image: &RgbImage, quality: u8) -> Option<RgbImage> {
     let mut bytes = Vec::new();
     JpegEncoder::new_with_quality(&mut bytes, quality).encode_image(image).ok()?;
@@ -237,7 +237,7 @@ mod tests {
         })
     }
 
-    /// A face seen from the front, `side` pixels high.
+    /// A face from the front, `side` pixels high.
     fn face(left: f32, top: f32, side: f32) -> Face {
         let at = |x: f32, y: f32| [left + x * side, top + y * side];
         Face {
@@ -251,7 +251,7 @@ mod tests {
         Recipe::draw(&mut ChaCha8Rng::seed_from_u64(seed))
     }
 
-    /// Mean difference of the bytes in a square around a point.
+    /// The mean difference of the bytes in a square around a point.
     fn change(a: &RgbImage, b: &RgbImage, [x, y]: [u32; 2]) -> f64 {
         let views = [a, b].map(|image| imageops::crop_imm(image, x - 10, y - 10, 20, 20).to_image());
         let differences = views[0].iter().zip(views[1].iter()).map(|(a, b)| f64::from(a.abs_diff(*b)));
@@ -261,7 +261,7 @@ mod tests {
     #[test]
     fn the_face_changes_and_what_is_around_it_stays_bit_for_bit() {
         let frame = picture(224, 224);
-        // From (76, 62) to (140, 142): eyes at y = 94, mouth at y = 123.
+        // The face covers (76, 62) to (140, 142): eyes at y = 94, mouth at y = 123.
         let face = face(76.0, 62.0, 80.0);
         for seed in 0..40 {
             let blended = recipe(seed).apply(&frame, &face, 1);
@@ -289,7 +289,7 @@ mod tests {
     fn the_direction_is_what_was_asked_for() {
         let (frame, face) = (picture(200, 160), face(60.0, 40.0, 80.0));
         let brightness = |image: &RgbImage| image.iter().map(|byte| f64::from(*byte)).sum::<f64>();
-        // Squares: the sum of plain steps up and down an edge is the same for a soft one.
+        // Differences are squared, because the plain sum over an edge does not depend on its sharpness.
         let detail = |image: &RgbImage| {
             let step = |x: u32, y: u32| f64::from(image.get_pixel(x, y)[2].abs_diff(image.get_pixel(x, y + 1)[2]));
             (80..104).flat_map(|x| (74..100).map(move |y| (x, y))).map(|(x, y)| step(x, y).powi(2)).sum::<f64>()

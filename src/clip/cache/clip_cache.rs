@@ -1,4 +1,4 @@
-//! Two levels of cache behind one type: memory, then disk.
+//! Both caches behind one type: memory, then disk. Knows nothing of how clips are made.
 
 use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering};
@@ -10,7 +10,7 @@ use super::stats::CacheStats;
 use crate::dataset::Footage;
 use crate::video::ClipSpec;
 
-/// Clips in memory and on disk; any thread may use it.
+/// The cache of clips in memory and on disk, for any number of threads.
 #[derive(Debug)]
 pub struct ClipCache {
     memory: MemoryCache,
@@ -27,25 +27,25 @@ struct Counts {
 }
 
 impl ClipCache {
-    /// At most `memory_bytes` in memory (0 = nothing), and the rest on `disk`, where there is one.
+    /// A cache of at most `memory_bytes` in memory (0 = none), and on `disk` if given.
     #[must_use]
     pub fn new(memory_bytes: u64, disk: Option<DiskCache>) -> Self {
         Self { memory: MemoryCache::new(memory_bytes), disk, counts: Counts::default() }
     }
 
-    /// A cache that keeps nothing.
+    /// A cache that stores nothing.
     #[must_use]
     pub fn none() -> Self {
         Self::new(0, None)
     }
 
-    /// Whether clips are kept on disk.
+    /// Whether clips are stored on disk.
     #[must_use]
     pub fn has_disk(&self) -> bool {
         self.disk.is_some()
     }
 
-    /// The clip of a video, where it is there. A file that is damaged is not there.
+    /// The clip of a video, if it is cached and not damaged.
     pub(in crate::clip) fn get(
         &self,
         video: usize,
@@ -67,7 +67,7 @@ impl ClipCache {
         Some(clip)
     }
 
-    /// Keeps a clip where there is room for it.
+    /// Stores a clip if it fits.
     pub(in crate::clip) fn insert(
         &self,
         video: usize,
@@ -84,8 +84,8 @@ impl ClipCache {
         }
     }
 
-    /// What is kept with a clip, where that is there and its video need not be opened. Takes the clip into memory where
-    /// there is room; does not count as a use.
+    /// The data that is stored with a clip, if it is cached and the video need not be opened. Loads the clip into
+    /// memory if it fits. This is not counted as a use.
     pub(in crate::clip) fn preload(
         &self,
         video: usize,
@@ -106,13 +106,13 @@ impl ClipCache {
         Some(clip.meta.clone())
     }
 
-    /// What was noted about a video under `name`: a few bytes on disk, as lasting as its clips.
+    /// The note about a video with this `name`: a few bytes on disk, kept as long as clips.
     pub(in crate::clip) fn note(&self, footage: &Footage, spec: &ClipSpec, name: &str) -> Option<Vec<u8>> {
         let disk = self.disk.as_ref()?;
         disk.peek(&disk.key(footage, &without_frames(spec), name)?)
     }
 
-    /// Notes something about a video.
+    /// Stores a note about a video.
     pub(in crate::clip) fn keep_note(&self, footage: &Footage, spec: &ClipSpec, name: &str, meta: Vec<u8>) {
         if let Some(disk) = &self.disk
             && let Some(key) = disk.key(footage, &without_frames(spec), name)
@@ -121,7 +121,7 @@ impl ClipCache {
         }
     }
 
-    /// Whether one more clip of this size would be kept, by memory or by disk.
+    /// Whether another clip of this size would be stored, in memory or on disk.
     pub(in crate::clip) fn has_room(&self, clip_bytes: u64) -> bool {
         self.memory.has_room(clip_bytes) || self.disk.as_ref().is_some_and(|disk| disk.has_room())
     }
@@ -130,29 +130,29 @@ impl ClipCache {
         count(&self.counts.bypassed);
     }
 
-    /// What may be kept in memory at the moment.
+    /// The current budget in memory.
     #[must_use]
     pub fn budget_bytes(&self) -> u64 {
         self.memory.budget_bytes()
     }
 
-    /// Halves what is kept in memory: for when that runs short. Says whether that was anything.
+    /// Halves the cache in memory, for when memory is short. Returns whether it became smaller.
     pub fn shrink(&self) -> bool {
         let before = self.memory.budget_bytes();
         self.memory.set_budget(self.memory.bytes() / 2);
         before > 0
     }
 
-    /// Doubles what may be kept in memory, up to what was configured. Says whether that is more than before.
+    /// Doubles the budget in memory, up to the configured one. Returns whether it became larger.
     pub fn grow(&self) -> bool {
-        // A cache that was shrunk to nothing has to start somewhere.
-        const LEAST_BYTES: u64 = 64 << 20;
+        // The smallest budget after growing, because twice 0 is 0.
+        const MIN_BYTES: u64 = 64 << 20;
         let before = self.memory.budget_bytes();
-        self.memory.set_budget(before.saturating_mul(2).max(LEAST_BYTES));
+        self.memory.set_budget(before.saturating_mul(2).max(MIN_BYTES));
         self.memory.budget_bytes() > before
     }
 
-    /// Its counts up to now.
+    /// The current counters.
     #[must_use]
     pub fn stats(&self) -> CacheStats {
         let load = |count: &AtomicU64| count.load(Ordering::Relaxed);
@@ -168,7 +168,7 @@ impl ClipCache {
     }
 }
 
-/// A note is a clip without frames.
+/// A note is stored as a clip without frames.
 fn without_frames(spec: &ClipSpec) -> ClipSpec {
     ClipSpec { frames: 0, ..*spec }
 }

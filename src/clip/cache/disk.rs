@@ -1,9 +1,10 @@
-//! Clips in files: one a clip, whole or not there at all, checked whenever it is read.
+//! The cache on disk: one file for each clip, written as a whole and checked when it is read.
 //!
-//! Several processes may share a folder and be killed at any moment. A file gets its name only once it is complete; there
-//! is no flush to the disk, since a clip that did not survive a crash is known by its checksum and read again. The least
-//! recently used leave first (their time of change is that of the last use, to the hour), but never one that this run
-//! has used: epochs come round, so whatever is thrown out for another clip is the very one needed next.
+//! Several processes may share a folder and be killed at any moment. A file gets its final name only when it is
+//! complete. It is not flushed to the disk, because a clip that is lost in a crash fails its checksum and is read from
+//! the video again. The least recently used clips are evicted first (the modification time is that of the last use, to
+//! the hour), but never a clip that this run has used: every epoch needs all of them again. This file knows nothing of
+//! how clips are made.
 
 use std::collections::HashSet;
 use std::fs::{self, File, Permissions, TryLockError};
@@ -25,27 +26,29 @@ use crate::dataset::Footage;
 use crate::video::ClipSpec;
 
 const CLIP: &str = "clip";
-/// Says which content a path, a size and a time of change stand for.
+/// The file extension of a record, which maps a path, a size and a modification time to a content.
 const RECORD: &str = "id";
 const PARTIAL: &str = ".partial-";
 const LOCK: &str = ".lock";
 const HOUR: Duration = Duration::from_secs(3600);
-/// So many failures in a row, and no more is written: a full disk does not get better by trying once a clip, while one
-/// failure may be another process that held the lock too long.
-const GIVE_UP_AFTER: u32 = 3;
-/// A record nobody asked for this long is removed; writing it again costs two small reads.
-const RECORD_LIFE: Duration = Duration::from_secs(90 * 24 * 3600);
+/// The number of failures in a row after which nothing more is written: a full disk stays full, but a single failure
+/// may be another process that held the lock too long.
+const MAX_FAILURES: u32 = 3;
+/// The time after which an unused record is removed. Writing it again costs two small reads.
+const RECORD_LIFETIME: Duration = Duration::from_secs(90 * 24 * 3600);
 
-/// A folder of clips; any thread and any process may use it.
+/// A folder of clips, for any number of threads and processes.
 #[derive(Debug)]
 pub struct DiskCache {
     directory: PathBuf,
     limit_bytes: u64,
-    /// Holds the bytes of all clips in the folder, at least; whoever adds to them has it locked.
+    /// The lock file. It contains the size of all clips in the folder, or more; a process holds the lock while it adds
+    /// clips.
     lock: Option<Mutex<File>>,
     /// Clips that this run has used or written.
     used: Mutex<HashSet<u128>>,
-    /// Failures in a row to write a clip, or a record: where one does not fit, the other may.
+    /// Failures in a row to write a clip, and to write a record. They are counted apart because a record may fit where
+    /// a clip does not.
     clip_failures: AtomicU32,
     record_failures: AtomicU32,
     full: AtomicBool,
@@ -56,8 +59,8 @@ pub struct DiskCache {
 }
 
 impl DiskCache {
-    /// The clips in `directory`, which is made where it is missing, at most `limit_bytes` of them. Where it cannot be
-    /// written, what is in it is used all the same, and a warning says so.
+    /// The cache in `directory`, which is created, with at most `limit_bytes` of clips. If the folder cannot be
+    /// written, its clips are still used, and a warning is logged.
     #[must_use]
     pub fn open(directory: &Path, limit_bytes: u64) -> Self {
         let lock = fs::create_dir_all(directory).and_then(|()| {
@@ -83,24 +86,24 @@ impl DiskCache {
         match failure {
             Some(error) => {
                 cache.count_failure(&error);
-                cache.clip_failures.store(GIVE_UP_AFTER, Ordering::Relaxed);
-                cache.record_failures.store(GIVE_UP_AFTER, Ordering::Relaxed);
+                cache.clip_failures.store(MAX_FAILURES, Ordering::Relaxed);
+                cache.record_failures.store(MAX_FAILURES, Ordering::Relaxed);
             }
             None => cache.sweep(),
         }
         cache
     }
 
-    /// Bytes of the clips in a folder; 0 where there is none.
+    /// The size of the clips in a folder; 0 if there is none.
     #[must_use]
     pub fn bytes_in(directory: &Path) -> u64 {
         files(directory).filter(|file| file.is_clip()).map(|file| file.bytes).sum()
     }
 
-    /// What the clip of a video goes by; `None` where nothing can be known of the video. Opens the video only where it
-    /// was never seen with this path, size and time.
+    /// The key of the clip of a video; `None` if the video's properties cannot be read. The video is opened only if no
+    /// record has this path, size and time.
     pub(super) fn key(&self, footage: &Footage, spec: &ClipSpec, crop: &str) -> Option<ClipKey> {
-        // Whoever reads the video next says better what is wrong with it.
+        // An error is ignored here, because the next read of the video reports it.
         let seen = FileFacts::look(footage).ok()?;
         let path = self.path(seen.place(), RECORD);
         let recorded = File::open(&path).ok().and_then(|mut file| {
@@ -124,12 +127,12 @@ impl DiskCache {
         Some(ClipKey::new(content, spec, crop))
     }
 
-    /// The clip, where it is there and whole.
+    /// The clip, if it is there and not damaged.
     pub(super) fn get(&self, key: &ClipKey) -> Option<ReadClip> {
         self.read(key, entry::read)
     }
 
-    /// What is kept with a clip; its pixels are not looked at.
+    /// The data that is stored with a clip. Its pixels are not checked.
     pub(super) fn peek(&self, key: &ClipKey) -> Option<Vec<u8>> {
         self.read(key, entry::read_meta)
     }
@@ -140,7 +143,7 @@ impl DiskCache {
         read: impl FnOnce(&mut File, &ClipKey) -> Result<T, entry::Unreadable>,
     ) -> Option<T> {
         let path = self.path(key.hash, CLIP);
-        // Not there, or gone since.
+        // The file does not exist, or was removed meanwhile.
         let mut file = File::open(&path).ok()?;
         match read(&mut file, key) {
             Ok(value) => {
@@ -156,12 +159,12 @@ impl DiskCache {
         }
     }
 
-    /// Whether one more clip would be written.
+    /// Whether another clip would be written.
     pub(super) fn has_room(&self) -> bool {
-        self.clip_failures.load(Ordering::Relaxed) < GIVE_UP_AFTER && !self.full.load(Ordering::Relaxed)
+        self.clip_failures.load(Ordering::Relaxed) < MAX_FAILURES && !self.full.load(Ordering::Relaxed)
     }
 
-    /// Writes a clip, unless another that this run uses would have to leave for it.
+    /// Writes a clip, unless a clip that this run uses would have to be evicted for it.
     pub(super) fn insert(&self, key: &ClipKey, clip: &ReadClip) {
         if self.full.load(Ordering::Relaxed) {
             self.refused.fetch_add(1, Ordering::Relaxed);
@@ -172,9 +175,9 @@ impl DiskCache {
             let head = entry::head(key, clip);
             let partial = self.partial(&[&head, &clip.meta, &clip.thwc])?;
             self.locked(|lock| {
-                // Written by another process meanwhile: then its bytes are counted already.
+                // Another process has written it meanwhile, so its size is already counted.
                 if !path.exists() {
-                    if !self.make_room(lock, head.len() as u64 + clip.bytes())? {
+                    if !self.reserve(lock, head.len() as u64 + clip.bytes())? {
                         self.full.store(true, Ordering::Relaxed);
                         self.refused.fetch_add(1, Ordering::Relaxed);
                         return Ok(());
@@ -198,10 +201,10 @@ impl DiskCache {
         }
     }
 
-    /// Counts `more` bytes as taken, once files have left for them where they must; `false` where too few may leave.
-    /// They are counted before they are there: who is killed in between leaves a number too large, which is put right
-    /// as soon as it matters.
-    fn make_room(&self, lock: &mut File, more: u64) -> io::Result<bool> {
+    /// Adds `more` bytes to the counted size, after evicting clips if necessary; `false` if not enough can be evicted.
+    /// The size is counted before the file is written: if the process is killed in between, the counted size is too
+    /// large, which the next eviction corrects.
+    fn reserve(&self, lock: &mut File, more: u64) -> io::Result<bool> {
         let mut bytes = match read_count(lock)? {
             Some(bytes) if bytes + more <= self.limit_bytes => bytes,
             _ => self.evict(more),
@@ -214,7 +217,7 @@ impl DiskCache {
         Ok(fits)
     }
 
-    /// Removes the least recently used clips until `more` bytes fit, and says how many bytes are left.
+    /// Evicts the least recently used clips until `more` bytes fit. Returns the size of the remaining clips.
     fn evict(&self, more: u64) -> u64 {
         let mut clips: Vec<_> = files(&self.directory).filter(Listed::is_clip).collect();
         let mut bytes = clips.iter().map(|clip| clip.bytes).sum::<u64>();
@@ -231,17 +234,17 @@ impl DiskCache {
         bytes
     }
 
-    /// Removes what killed processes left, and counts what is there.
+    /// Removes files that killed processes left, and old records; counts the clips.
     fn sweep(&self) {
         for file in files(&self.directory) {
             let unused = SystemTime::now().duration_since(file.modified).unwrap_or_default();
             let life = match () {
                 () if file.name().starts_with(PARTIAL) => HOUR,
-                () if file.path.extension().is_some_and(|kind| kind == RECORD) => RECORD_LIFE,
+                () if file.path.extension().is_some_and(|kind| kind == RECORD) => RECORD_LIFETIME,
                 () => continue,
             };
             if unused > life {
-                // Another process may have done it.
+                // Another process may have removed it.
                 let _ = fs::remove_file(&file.path);
             }
         }
@@ -259,10 +262,11 @@ impl DiskCache {
         lock.write_all(&bytes.to_le_bytes())
     }
 
-    /// Does what no other process may do at the same time.
+    /// Runs `work` while no other process can hold the lock.
     fn locked<T>(&self, work: impl FnOnce(&mut File) -> io::Result<T>) -> io::Result<T> {
-        /// Counting a large folder takes a second or two; whoever holds the lock longer was stopped.
-        const PATIENCE: Duration = if cfg!(test) { Duration::from_millis(50) } else { Duration::from_secs(10) };
+        /// The longest wait for the lock. Counting a large folder takes a second or two; a process that holds the lock
+        /// longer must be hung.
+        const MAX_WAIT: Duration = if cfg!(test) { Duration::from_millis(50) } else { Duration::from_secs(10) };
         const PAUSE: Duration = Duration::from_millis(2);
         let lock = self.lock.as_ref().ok_or_else(|| io::Error::other("the folder cannot be written"))?;
         let mut file = lock.lock().unwrap_or_else(PoisonError::into_inner);
@@ -270,7 +274,7 @@ impl DiskCache {
         loop {
             match file.try_lock() {
                 Ok(()) => break,
-                Err(TryLockError::WouldBlock) if started.elapsed() < PATIENCE => thread::sleep(PAUSE),
+                Err(TryLockError::WouldBlock) if started.elapsed() < MAX_WAIT => thread::sleep(PAUSE),
                 Err(error) => return Err(error.into()),
             }
         }
@@ -280,16 +284,16 @@ impl DiskCache {
     }
 
     fn partial(&self, parts: &[&[u8]]) -> io::Result<NamedTempFile> {
-        // Temporary files are private by default; the umask decides who may read this one.
+        // Temporary files are private by default. With this mode, the umask decides who can read the file.
         let mode = Permissions::from_mode(0o666);
         let mut partial = tempfile::Builder::new().prefix(PARTIAL).permissions(mode).tempfile_in(&self.directory)?;
         parts.iter().try_for_each(|part| partial.write_all(part))?;
         Ok(partial)
     }
 
-    /// Writes, unless that failed too often before.
+    /// Writes, unless writing failed too often before.
     fn attempt(&self, failures_in_a_row: &AtomicU32, write: impl FnOnce() -> io::Result<()>) {
-        if failures_in_a_row.load(Ordering::Relaxed) >= GIVE_UP_AFTER {
+        if failures_in_a_row.load(Ordering::Relaxed) >= MAX_FAILURES {
             self.write_failures.fetch_add(1, Ordering::Relaxed);
             return;
         }
@@ -305,7 +309,7 @@ impl DiskCache {
     fn count_failure(&self, error: &io::Error) {
         if self.write_failures.fetch_add(1, Ordering::Relaxed) == 0 {
             tracing::warn!(
-                "{}: the clip cache cannot be written, the run goes on without: {error}; after {GIVE_UP_AFTER} failures \
+                "{}: the clip cache cannot be written, the run goes on without: {error}; after {MAX_FAILURES} failures \
                  in a row nothing more is tried",
                 self.directory.display()
             );
@@ -328,7 +332,7 @@ impl DiskCache {
     }
 }
 
-/// Notes the use of a file. On a disk that does not allow it, nothing leaves either.
+/// Sets the modification time to now. An error is ignored: where this is not allowed, files cannot be removed either.
 fn touch(file: &File) {
     let now = SystemTime::now();
     let modified = file.metadata().and_then(|metadata| metadata.modified());
@@ -355,13 +359,13 @@ impl Listed {
         self.path.file_name().unwrap_or_default().to_string_lossy()
     }
 
-    /// A clip, or one that is being written.
+    /// Whether this is a clip, finished or partial.
     fn is_clip(&self) -> bool {
         self.path.extension().is_some_and(|kind| kind == CLIP)
     }
 }
 
-/// The files of a folder; those that vanish on the way are left out.
+/// The files of a folder, except those that vanish meanwhile.
 fn files(directory: &Path) -> impl Iterator<Item = Listed> {
     fs::read_dir(directory).into_iter().flatten().filter_map(|entry| {
         let entry = entry.ok()?;
@@ -380,7 +384,7 @@ mod tests {
         let cache = DiskCache::open(folder.path(), u64::MAX);
         let clip = ReadClip { thwc: vec![7; 3], meta: Vec::new() };
         let key = |hash| ClipKey { hash, shape: [1, 1, 1] };
-        // A lock belongs to the open file, so another one in this process stands for another process.
+        // A lock belongs to an open file, so a second open file acts as another process.
         let other = File::open(folder.path().join(LOCK)).unwrap();
         other.lock().unwrap();
         cache.insert(&key(0), &clip);

@@ -1,14 +1,14 @@
-//! The bytes of a cached clip: a head that says what follows, then what is kept with the clip, then its pixels.
+//! The file format of a cached clip: a header, the data that is stored with the clip, the pixels.
 //!
 //! | bytes | what |
 //! | --- | --- |
 //! | 8 | `DFDCLIP` and a newline |
 //! | 4 | format version |
 //! | 12 | T, height, width |
-//! | 8, 8 | length of what is kept with the clip, and of the pixels |
+//! | 8, 8 | length of the stored data, and of the pixels |
 //! | 16 | the clip's key |
 //! | 8, 8 | checksums (XXH3) of these two |
-//! | 8 | checksum of the head so far |
+//! | 8 | checksum of the header so far |
 //!
 //! Numbers are little-endian. Knows nothing of folders.
 
@@ -23,25 +23,25 @@ use super::read_clip::ReadClip;
 const MAGIC: &[u8; 8] = b"DFDCLIP\n";
 const HEAD_BYTES: usize = 80;
 
-/// Why there is no clip in a file.
+/// The reason why a file has no usable clip.
 pub(super) enum Unreadable {
-    /// It is not what was written.
+    /// The content is not as it was written.
     Damaged,
-    /// There is no memory for it.
+    /// There is no memory for the clip.
     NoMemory,
 }
 
-/// What stands before a clip.
+/// The header of a clip.
 pub(super) fn head(key: &ClipKey, clip: &ReadClip) -> Vec<u8> {
-    let mut head = known_head(key, clip.meta.len() as u64, clip.thwc.len() as u64);
+    let mut head = head_prefix(key, clip.meta.len() as u64, clip.thwc.len() as u64);
     head.extend(xxh3_64(&clip.meta).to_le_bytes());
     head.extend(xxh3_64(&clip.thwc).to_le_bytes());
     head.extend(xxh3_64(&head).to_le_bytes());
     head
 }
 
-/// The part of a head that follows from the key and two lengths.
-fn known_head(key: &ClipKey, meta_bytes: u64, pixel_bytes: u64) -> Vec<u8> {
+/// The part of the header that depends only on the key and the two lengths.
+fn head_prefix(key: &ClipKey, meta_bytes: u64, pixel_bytes: u64) -> Vec<u8> {
     let mut head = MAGIC.to_vec();
     head.extend(FORMAT_VERSION.to_le_bytes());
     head.extend(key.shape.iter().flat_map(|size| size.to_le_bytes()));
@@ -51,14 +51,14 @@ fn known_head(key: &ClipKey, meta_bytes: u64, pixel_bytes: u64) -> Vec<u8> {
     head
 }
 
-/// The whole clip.
+/// Reads the whole clip.
 pub(super) fn read(file: &mut File, key: &ClipKey) -> Result<ReadClip, Unreadable> {
     let head = Head::read(file, key)?;
     let meta = part(file, head.meta_bytes, head.meta_sum)?;
     Ok(ReadClip { meta, thwc: part(file, head.pixel_bytes, head.pixel_sum)? })
 }
 
-/// What is kept with the clip.
+/// Reads the data that is stored with the clip.
 pub(super) fn read_meta(file: &mut File, key: &ClipKey) -> Result<Vec<u8>, Unreadable> {
     let head = Head::read(file, key)?;
     part(file, head.meta_bytes, head.meta_sum)
@@ -72,7 +72,7 @@ struct Head {
 }
 
 impl Head {
-    /// Checks all of it against what is expected, and the lengths against the file's.
+    /// Checks the whole header against the key, and the lengths against the size of the file.
     fn read(file: &mut File, key: &ClipKey) -> Result<Self, Unreadable> {
         let mut bytes = [0; HEAD_BYTES];
         file.read_exact(&mut bytes).map_err(|_| Unreadable::Damaged)?;
@@ -85,7 +85,7 @@ impl Head {
         let length = file.metadata().map_err(|_| Unreadable::Damaged)?.len();
         let expected = pixels.checked_add(HEAD_BYTES as u64).and_then(|bytes| bytes.checked_add(meta_bytes));
         let whole = xxh3_64(&bytes[..HEAD_BYTES - 8]) == number(HEAD_BYTES - 8)
-            && bytes.starts_with(&known_head(key, meta_bytes, pixels))
+            && bytes.starts_with(&head_prefix(key, meta_bytes, pixels))
             && expected == Some(length);
         if !whole {
             return Err(Unreadable::Damaged);
@@ -94,7 +94,7 @@ impl Head {
     }
 }
 
-/// The next bytes of the file, straight into the buffer that is handed out.
+/// Reads the next bytes of the file directly into the returned buffer.
 fn part(file: &mut File, length: u64, sum: u64) -> Result<Vec<u8>, Unreadable> {
     let mut bytes = Vec::new();
     let capacity = usize::try_from(length).map_err(|_| Unreadable::NoMemory)?;
@@ -106,13 +106,13 @@ fn part(file: &mut File, length: u64, sum: u64) -> Result<Vec<u8>, Unreadable> {
     }
 }
 
-/// The content that a path, a size and a time stand for, with its checksum.
+/// The bytes of a record: a content hash, with a checksum.
 pub(super) fn record(content: u128) -> Vec<u8> {
     let content = content.to_le_bytes();
     [&content[..], &record_sum(content).to_le_bytes()].concat()
 }
 
-/// Reads what [`record`] made.
+/// Reads the bytes of a [`record`].
 pub(super) fn read_record(file: &mut File) -> Option<u128> {
     let mut bytes = Vec::new();
     file.take(25).read_to_end(&mut bytes).ok()?;

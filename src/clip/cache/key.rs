@@ -1,6 +1,7 @@
-//! What a clip on disk goes by: which video, and what was made of it, hashed.
+//! The key of a clip on disk: a hash of the video and of all settings that decide the clip.
 //!
-//! Never decides by a path alone: a data set that was moved is known again, a file that was replaced is not.
+//! The key does not depend on the path alone: a data set that was moved is found again, a file that was replaced is
+//! not. This file knows nothing of the cache.
 
 use std::fs::{self, File, Metadata};
 use std::io::{self, Read, Seek, SeekFrom};
@@ -13,12 +14,12 @@ use xxhash_rust::xxh3::Xxh3;
 use crate::dataset::{Footage, Media};
 use crate::video::{self, ClipSpec};
 
-/// Layout of the files, and how pixels are made by this program. Raise it where either changes.
+/// The version of the file format and of the computation of pixels. Increase it when either changes.
 pub(super) const FORMAT_VERSION: u32 = 1;
-/// Of the beginning and of the end of a file.
+/// The number of bytes that are hashed at each end of a file.
 const SAMPLED_BYTES: usize = 64 << 10;
 
-/// The name of a clip on disk.
+/// The key of a clip on disk.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
 pub(super) struct ClipKey {
     pub(super) hash: u128,
@@ -27,9 +28,9 @@ pub(super) struct ClipKey {
 }
 
 impl ClipKey {
-    /// What is made of a video with this content.
+    /// The key of a clip of a video with this content.
     pub(super) fn new(content: u128, spec: &ClipSpec, crop: &str) -> Self {
-        // The deadline decides whether there is a clip, never which.
+        // The deadline decides whether there is a clip, but not its pixels.
         let sampling = (spec.min_frames, spec.sampling, spec.quality_threshold, spec.duplicate_threshold);
         let made = format!(
             "{FORMAT_VERSION} {} {:?} {sampling:?} {:?} {crop}",
@@ -45,16 +46,16 @@ impl ClipKey {
     }
 }
 
-/// What can be known of a video without opening it.
+/// The properties of a video that are known without opening it.
 pub(super) struct FileFacts {
     files: Vec<PathBuf>,
-    /// Names, sizes and times of change.
+    /// The hash of names, sizes and modification times.
     facts: Xxh3,
     path: PathBuf,
 }
 
 impl FileFacts {
-    /// Looks at the file, or at all pictures.
+    /// The properties of the file, or of all pictures.
     pub(super) fn look(footage: &Footage) -> io::Result<Self> {
         let files = match &footage.media {
             Media::Video | Media::Picture => vec![footage.path.clone()],
@@ -79,14 +80,14 @@ impl FileFacts {
         Ok(Self { files, facts, path: footage.path.clone() })
     }
 
-    /// What the record of its content goes by.
+    /// The key of the record that maps these properties to the content.
     pub(super) fn place(&self) -> u128 {
         let mut hasher = self.facts.clone();
         hasher.update(self.path.as_os_str().as_bytes());
         hasher.digest128()
     }
 
-    /// Hashes sizes, times, and the beginning and end of the file, or of the first and the last picture. Opens them.
+    /// The hash of sizes, times, and both ends of the file, or of the first and the last picture. It opens them.
     pub(super) fn content(&self) -> io::Result<u128> {
         let mut hasher = self.facts.clone();
         let ends = [self.files.first(), self.files.last().filter(|_| self.files.len() > 1)];

@@ -1,14 +1,14 @@
-//! Clips kept in host memory, up to a budget.
+//! The cache in host memory, up to a budget.
 //!
-//! An epoch visits every video once, in random order. So nothing is evicted to make room: a clip that is in is certain to
-//! be used again, a new one no more so. Knows nothing of how clips are made. Used by the decoding threads.
+//! An epoch reads every video once, in random order. So no clip is evicted for another one: the next epoch needs both
+//! equally. This file knows nothing of how clips are made. Decoder threads share the cache.
 
 use std::collections::BTreeMap;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
 use super::read_clip::ReadClip;
 
-/// Clips by the number of their video; any thread may use it.
+/// Clips by the index of their video, for any number of threads.
 #[derive(Debug)]
 pub(super) struct MemoryCache {
     configured_bytes: u64,
@@ -23,7 +23,7 @@ struct Inner {
 }
 
 impl MemoryCache {
-    /// A cache that holds at most this much; 0 = nothing.
+    /// A cache of at most this size; 0 = nothing is cached.
     pub(super) fn new(budget_bytes: u64) -> Self {
         let inner = Inner { budget_bytes, clips: BTreeMap::new(), bytes: 0 };
         Self { configured_bytes: budget_bytes, inner: Mutex::new(inner) }
@@ -33,7 +33,7 @@ impl MemoryCache {
         self.lock().clips.get(&video).cloned()
     }
 
-    /// Keeps a clip, unless it does not fit any more.
+    /// Stores a clip if it fits.
     pub(super) fn insert(&self, video: usize, clip: &Arc<ReadClip>) {
         let mut inner = self.lock();
         let bytes = inner.bytes + clip.bytes();
@@ -43,13 +43,13 @@ impl MemoryCache {
         }
     }
 
-    /// Whether a clip of this size still fits.
+    /// Whether a clip of this size fits.
     pub(super) fn has_room(&self, clip_bytes: u64) -> bool {
         let inner = self.lock();
         inner.bytes + clip_bytes <= inner.budget_bytes
     }
 
-    /// Sets the budget, at most to what was configured, and lets clips go until it is kept.
+    /// Sets the budget, at most to the configured one, and drops clips until they fit.
     pub(super) fn set_budget(&self, budget_bytes: u64) {
         let mut inner = self.lock();
         inner.budget_bytes = budget_bytes.min(self.configured_bytes);
@@ -69,7 +69,7 @@ impl MemoryCache {
         self.lock().bytes
     }
 
-    /// A thread that panicked cannot have left the maps half-changed, so its lock is taken over.
+    /// A poisoned lock is used on, because a thread that panicked cannot have left the maps half-changed.
     fn lock(&self) -> MutexGuard<'_, Inner> {
         self.inner.lock().unwrap_or_else(PoisonError::into_inner)
     }

@@ -1,7 +1,7 @@
-//! Clips that need not be read again: in memory, and on disk.
+//! The cache of clips, in memory and on disk.
 //!
-//! Knows nothing of how clips are made, nor of the order they are asked for in. `key` names a clip by the content of its
-//! video and all that decides what is made of it, `entry` is the format of a file, `sizes` divides the space.
+//! This folder knows nothing of how clips are made, nor of the order of requests. `key` hashes the content of a video
+//! and all settings that decide its clip, `entry` is the file format, `sizes` decides how much is cached.
 
 mod clip_cache;
 mod disk;

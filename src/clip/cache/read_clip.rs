@@ -1,11 +1,11 @@
-//! The clip of a video as it was read.
+//! A clip as the cache stores it. Knows nothing of videos.
 
-/// What reading a video gives: pixels, and what else is to be known about them.
+/// A clip that was read: pixels, and other data that is stored with them.
 #[derive(Debug, Clone, PartialEq, Eq, Default)]
 pub struct ReadClip {
     /// RGB bytes: T x height x width x 3.
     pub thwc: Vec<u8>,
-    /// Whatever the reader wants to find again with the clip; the cache does not look into it.
+    /// Data that the reader stores with the clip. The cache does not interpret it.
     pub meta: Vec<u8>,
 }
 

@@ -1,4 +1,4 @@
-//! How much is cached where. Decides by numbers alone; asks the system only how full a disk is.
+//! The sizes of the caches in memory and on disk. The only system call asks for the free space of a disk.
 
 use std::io;
 use std::path::Path;
@@ -8,19 +8,19 @@ use bytesize::ByteSize;
 use super::disk::DiskCache;
 use crate::config::{AutoBytes, CacheConfig, Switch};
 
-/// How much may be kept in memory and on disk.
+/// The largest sizes of the caches.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct CachePlan {
-    /// In memory; 0 = nothing.
+    /// The size in memory; 0 = no cache.
     pub memory_bytes: u64,
-    /// On disk; 0 = nothing.
+    /// The size on disk; 0 = no cache.
     pub disk_bytes: u64,
-    /// What was decided and why, for the log.
+    /// The decision with its reason, for the log.
     pub why: String,
 }
 
-/// Divides what there is. `needed_bytes` are all clips of the data set, `memory_budget_bytes` what the loader leaves,
-/// `free_disk_bytes` see [`free_disk_bytes`].
+/// Decides the sizes. `needed_bytes` is the size of all clips, `memory_budget_bytes` the memory that the loader leaves,
+/// and `free_disk_bytes` comes from [`free_disk_bytes`].
 #[must_use]
 pub fn plan_cache(
     config: &CacheConfig,
@@ -39,7 +39,7 @@ pub fn plan_cache(
         AutoBytes::Auto => (free_disk_bytes / 2, "half of what is free on disk"),
         AutoBytes::Bytes(bytes) => (bytes, "cache.disk_bytes"),
     };
-    // Clips of which only some fit would push videos of other data sets out for little.
+    // If only some of the clips fit, they would evict clips of other data sets for little benefit.
     let fits = needed_bytes <= limit_bytes;
     let disk_bytes = if fits || config.enable_cache == Switch::On { limit_bytes } else { 0 };
     let size = |bytes: u64| ByteSize(bytes).to_string();
@@ -57,10 +57,11 @@ pub fn plan_cache(
     CachePlan { memory_bytes, disk_bytes, why }
 }
 
-/// What the disk of a cache's folder, which need not be there yet, has for the cache: free, or taken by it already.
+/// The disk space for the cache in this folder, which may not exist yet: the free space, and the space that the cache
+/// uses.
 ///
 /// # Errors
-/// Nothing can be known of the disk.
+/// The disk cannot be queried.
 pub fn free_disk_bytes(directory: &Path) -> io::Result<u64> {
     let absolute = std::path::absolute(directory)?;
     let there = absolute.ancestors().find(|folder| folder.exists()).unwrap_or(Path::new("/"));

@@ -1,24 +1,24 @@
-//! What is counted of a cache.
+//! The counters of a cache. Knows nothing of clips.
 
-/// How often clips were found and where, and how many bytes are kept.
+/// The counters of a cache: hits, misses and sizes.
 #[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
 pub struct CacheStats {
-    /// Clips asked for that were in memory.
+    /// Requested clips that were in memory.
     pub hits: u64,
-    /// Clips asked for that were on disk.
+    /// Requested clips that were on disk.
     pub disk_hits: u64,
-    /// Clips asked for that were nowhere, and were read.
+    /// Requested clips that were not cached, and were read from the video.
     pub misses: u64,
-    /// Clips that were read without looking, because their frames are drawn anew each epoch.
+    /// Clips that were read without a lookup, because their frames are drawn anew each epoch.
     pub bypassed: u64,
-    /// Files of the cache that were damaged, and removed.
+    /// Damaged files of the cache, which were removed.
     pub damaged: u64,
     /// Clips that could not be written to the disk.
     pub write_failures: u64,
-    /// Clips that were not written because the disk's share is taken by others that this run uses.
+    /// Clips that were not written because clips that this run uses fill the space on disk.
     pub refused: u64,
-    /// Bytes of the clips that are in memory now.
+    /// Size of the clips in memory.
     pub bytes: u64,
-    /// Bytes of the files on disk, by all that share the folder, when last looked at.
+    /// Size of the files on disk, of all processes that share the folder, when last counted.
     pub disk_bytes: u64,
 }

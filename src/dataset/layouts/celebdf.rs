@@ -1,5 +1,5 @@
 //! Celeb-DF v1 and v2: `Celeb-real/`, `YouTube-real/`, `Celeb-synthesis/`, and the official test videos in
-//! `List_of_testing_videos.txt`, which has no header and in which 1 means real.
+//! `List_of_testing_videos.txt`. That list has no header, and 1 means real. This file opens no video.
 
 use std::collections::{HashMap, HashSet};
 use std::path::{Path, PathBuf};
@@ -49,7 +49,7 @@ impl Layout for Celebdf {
     }
 }
 
-/// `id0_id16_0003` was made from `id0_0003`.
+/// Sets the original of each fake: `id0_0003` for `id0_id16_0003`.
 fn set_originals(found: &mut Found) {
     let stem = |path: &PathBuf| path.file_stem().map(|stem| stem.to_string_lossy().into_owned()).unwrap_or_default();
     let reals = found.videos.iter().filter(|video| video.label == Label::Real);
@@ -71,7 +71,7 @@ fn mark_tests(root: &Root, list: &str, found: &mut Found) -> Result<(), DataErro
             continue;
         }
         let entry = line.split_once(char::is_whitespace).and_then(|(label, path)| {
-            // The other way round than everywhere else.
+            // This is the opposite of the other data sets.
             let label = match label {
                 "1" => Label::Real,
                 "0" => Label::Fake,
@@ -103,7 +103,7 @@ fn mark_tests(root: &Root, list: &str, found: &mut Found) -> Result<(), DataErro
     Ok(())
 }
 
-/// Some copies spell the folders otherwise than the list does.
+/// The path with the folder as it is spelled on disk, which in some copies differs from the list.
 fn as_on_disk(root: &Root, path: &Path) -> PathBuf {
     let mut parts = path.iter();
     let first = parts.next().and_then(|name| name.to_str()).unwrap_or_default();

@@ -1,4 +1,4 @@
-//! A CSV file `path,label[,split][,group][,method]`, with paths below its own folder.
+//! A CSV file `path,label[,split][,group][,method]`. Its paths are relative to its folder. This file opens no video.
 
 use std::collections::HashMap;
 use std::path::{Path, PathBuf};
@@ -52,7 +52,7 @@ fn column_name(name: &str) -> String {
     name.trim().trim_matches('"').to_ascii_lowercase()
 }
 
-/// The list while it is read.
+/// The state of reading one list.
 struct Table<'a> {
     root: &'a Root,
     list: &'a str,
@@ -70,7 +70,7 @@ impl<'a> Table<'a> {
         let columns = header.iter().enumerate().map(|(at, name)| (column_name(name), at)).collect();
         let mut table = Self { root, list, columns, seen: HashMap::new(), found: Found::default() };
         for (row, cells) in reader.records().enumerate() {
-            // The header is line 1.
+            // Line 1 is the header.
             table.add(row + 2, &cells.map_err(broken)?)?;
         }
         Ok(table.found)

@@ -1,8 +1,9 @@
-//! DeepfakeBench's JSON, `{dataset: {label: {split: [compression:] {video: {label, frames}}}}}`, with the frames as
-//! pictures on disk.
+//! DeepfakeBench's JSON, `{dataset: {label: {split: [compression:] {video: {label, frames}}}}}`, whose frames are
+//! picture files.
 //!
-//! The paths in it come from another machine: they may start with folders that are not here, or have backslashes. What
-//! counts is the longest end of a path that exists below the folder of the JSON.
+//! The paths in it come from another machine: they may start with folders that do not exist here, or contain
+//! backslashes. Each path is shortened from the front until it exists below the folder of the JSON. This file opens no
+//! picture.
 
 use std::collections::{BTreeMap, BTreeSet, HashMap};
 use std::path::{Path, PathBuf};
@@ -33,7 +34,7 @@ struct Video {
     frames: Vec<String>,
 }
 
-/// Below a split, there are compressions or videos.
+/// What a split contains: compressions, or videos.
 #[derive(Deserialize)]
 #[serde(untagged)]
 enum Node {
@@ -100,7 +101,8 @@ fn lists(root: &Root) -> Vec<&str> {
 
 struct Reading<'a> {
     root: &'a Root,
-    /// Leading folders of paths that are not here; the same for all, so the last one is tried first.
+    /// The number of leading folders to remove from paths. It is the same for most paths, so the last one is tried
+    /// first.
     prefix: usize,
     videos: BTreeMap<PathBuf, VideoRecord>,
     found: Found,
@@ -132,7 +134,8 @@ impl Reading<'_> {
                 official: side.is_some(),
                 ..VideoRecord::new(&path, label, people)
             };
-            // Some sets have the same videos as `val` and as `test`: what is tested on is not chosen by.
+            // Some sets list the same videos as `val` and as `test`. They become test videos, so that they do not
+            // choose the best epoch.
             let better = self.videos.get(&path).is_none_or(|before| before.split < video.split);
             if better {
                 self.videos.insert(path, video);
@@ -140,7 +143,7 @@ impl Reading<'_> {
         }
     }
 
-    /// The longest end of a path that exists below the root.
+    /// The longest end of the path that exists below the root.
     fn locate(&mut self, frame: &str) -> Option<PathBuf> {
         let clean = frame.replace('\\', "/");
         let mut parts: Vec<&str> = clean.split('/').filter(|part| !part.is_empty() && *part != ".").collect();

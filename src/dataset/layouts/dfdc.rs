@@ -1,7 +1,8 @@
-//! DFDC: `dfdc_train_part_K/metadata.json`; the test set's `labels.csv`; the preview's `dataset.json`.
+//! DFDC: `dfdc_train_part_K/metadata.json`; `labels.csv` of the test set; `dataset.json` of the preview.
 //!
-//! Everyone whose video comes from the same original is one person. Where several parts are there that fall on more
-//! than one side of the usual split by folder (0 to 34 train, 35 to 39 validate, 40 to 49 test), that is the split.
+//! All videos from the same original count as one person. The usual split by folder (0 to 34 train, 35 to 39
+//! validation, 40 to 49 test) is used if the folders that are there belong to more than one side of it. This file opens
+//! no video.
 
 use std::collections::{BTreeMap, BTreeSet, HashSet};
 use std::path::{Path, PathBuf};
@@ -21,7 +22,7 @@ const LABELS: &str = "labels.csv";
 
 pub(super) struct Dfdc;
 
-/// What a list says of a video.
+/// An entry of a list: one video.
 #[derive(Deserialize)]
 struct Entry {
     label: String,
@@ -80,7 +81,7 @@ fn lists(root: &Root) -> Vec<PathBuf> {
                     .is_some_and(|line| line.trim().eq_ignore_ascii_case("filename,label")),
                 _ => root.peek(&list).contains("\"label\""),
             };
-            // Where a folder has two lists, they name the same videos.
+            // If a folder has two lists, they name the same videos.
             if !lists.iter().any(|other: &PathBuf| other.parent() == list.parent()) && is_one() {
                 lists.push(list);
             }
@@ -89,7 +90,7 @@ fn lists(root: &Root) -> Vec<PathBuf> {
     lists
 }
 
-/// The side of `dfdc_train_part_K`, by the usual split.
+/// The side of the folder `dfdc_train_part_K` in the usual split.
 fn side_of_part(list: &Path) -> Option<Split> {
     let folder = list.parent()?.file_name()?.to_str()?;
     let part: u32 = folder.strip_prefix("dfdc_train_part_")?.parse().ok()?;
@@ -138,7 +139,8 @@ fn read_json(root: &Root, list: &Path, side: Option<Split>, found: &mut Found) -
     Ok(())
 }
 
-/// Who is in it: the actors that the preview names, else the original stands for them, else the video itself.
+/// The people in a video: the actors that the preview names, or else the name of the original, or else the name of the
+/// video.
 fn people(name: &str, entry: &Entry) -> Vec<String> {
     let text = |value: &Value| match value {
         Value::String(text) => Some(text.clone()),
@@ -159,7 +161,7 @@ fn people(name: &str, entry: &Entry) -> Vec<String> {
 fn read_labels(root: &Root, list: &Path, official: bool, found: &mut Found) -> Result<(), DataError> {
     let folder = list.parent().unwrap_or(Path::new(""));
     let text = root.read(list)?;
-    // Some copies have the videos in a folder beside the list.
+    // In some copies, the videos are in a folder next to the list.
     let places = [vec![String::new()], root.folders_below(folder)].concat();
     for line in text.lines().skip(1).filter(|line| !line.trim().is_empty()) {
         let (name, label) = line.split_once(',').unwrap_or((line, ""));
@@ -195,10 +197,11 @@ fn check_entry(
     Ok((folder.join(path), label))
 }
 
-/// Videos beside a list that it does not name have no label. Those that it names come after the first `before`.
+/// Reports the videos next to a list that the list does not name: they have no label. The videos of this list start at
+/// index `before`.
 fn report_unlisted(root: &Root, list: &Path, before: usize, found: &mut Found) {
     let folder = list.parent().unwrap_or(Path::new(""));
-    // Folders below the root have lists of their own, or are no part of this one.
+    // Folders below the root have their own lists, or do not belong to this one.
     if folder.as_os_str().is_empty() {
         return;
     }

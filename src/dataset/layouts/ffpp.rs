@@ -1,7 +1,8 @@
-//! FaceForensics++ as its download script leaves it:
+//! FaceForensics++ as its download script stores it:
 //! `{original,manipulated}_sequences/METHOD/COMPRESSION/videos/*.mp4`, and `splits/{train,val,test}.json`.
 //!
-//! A video of the same name is there once a method and compression, so only the whole path tells videos apart.
+//! Each method and compression has videos with the same names, so only the whole path identifies a video. This file
+//! opens no video.
 
 use std::collections::{BTreeSet, HashMap};
 use std::path::{Path, PathBuf};
@@ -13,7 +14,7 @@ use crate::config::{DataConfig, LayoutChoice};
 use crate::dataset::error::DataError;
 use crate::dataset::record::{Label, VideoRecord};
 
-/// The method of which all people are actors, recorded for it, without an official split.
+/// The method whose videos show hired actors. It has no official split.
 pub(super) const ACTORS_METHOD: &str = "DeepFakeDetection";
 const ORIGINALS: &str = "original_sequences";
 const FORGERIES: &str = "manipulated_sequences";
@@ -61,11 +62,11 @@ impl Layout for Ffpp {
     }
 }
 
-/// The videos of one method and compression.
+/// Adds the videos of one method and compression.
 fn add(found: &mut Found, root: &Root, top: &Path, label: Label, method: &str, compression: &str) {
     let below = top.join(method).join(compression);
     let kinds = root.folders_below(&below);
-    // Copies that were cut into frames have `frames`, and sometimes `masks`, instead.
+    // Copies whose videos were cut into frames have `frames`, and sometimes `masks`, instead.
     let Some(kind) = ["videos", "frames"].into_iter().find(|kind| kinds.iter().any(|name| name == kind)) else {
         return found.skip(&below, "has neither `videos` nor `frames` in it");
     };
@@ -80,7 +81,7 @@ fn add(found: &mut Found, root: &Root, top: &Path, label: Label, method: &str, c
     });
 }
 
-/// Official sides, and the real that each forgery was made from.
+/// Sets the official side of each video and the original of each fake.
 pub(super) fn finish(found: &mut Found, official: &OfficialSplit) {
     let mut torn = Vec::new();
     found.videos.retain_mut(|video| match official.apply(video) {
@@ -104,14 +105,14 @@ fn stem(video: &VideoRecord) -> &str {
     video.path.file_stem().and_then(|stem| stem.to_str()).unwrap_or_default()
 }
 
-/// The original's name: `033` of `033_097`, and `01__scene` of `01_02__scene__HASH`.
+/// The name of the original: `033` for `033_097`, and `01__scene` for `01_02__scene__HASH`.
 fn target(stem: &str) -> String {
     let mut parts = stem.split("__");
     let target = parts.next().and_then(|people| people.split('_').next()).unwrap_or_default();
     parts.next().map_or_else(|| target.to_owned(), |scene| format!("{target}__{scene}"))
 }
 
-/// The actors in `01__scene` or `01_02__scene__HASH`; not to be taken for the numbers of other videos.
+/// The actors in `01__scene` or `01_02__scene__HASH`. Their numbers are not those of other videos.
 pub(super) fn actors(stem: &str) -> Vec<String> {
     let people = stem.split("__").next().unwrap_or_default();
     people.split('_').map(|actor| format!("actor{actor}")).collect()

@@ -1,5 +1,5 @@
-//! The flat copy of FaceForensics++ C23 on Kaggle: `original/` and one folder a method, perhaps with
-//! `csv/FF++_Metadata.csv`, which tells nothing that the folders do not tell.
+//! The flat copy of FaceForensics++ C23 on Kaggle: `original/` and one folder for each method. `csv/FF++_Metadata.csv`
+//! is not read, because it has no more information than the folders. This file opens no video.
 
 use std::path::Path;
 

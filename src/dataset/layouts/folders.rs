@@ -1,5 +1,5 @@
-//! Plain folders: `real/` and `fake/`, perhaps below `train/`, `val/` and `test/`, with videos, folders of frames or
-//! single pictures at any depth.
+//! Plain folders: `real/` and `fake/`, possibly below `train/`, `val/` and `test/`, with videos, folders of frames or
+//! single pictures at any depth. This file opens no video.
 
 use std::path::{Path, PathBuf};
 
@@ -29,7 +29,7 @@ impl Layout for Folders {
         (root.list.is_none() && !names.is_empty()).then(|| format!("found {}", names.join(", ")))
     }
 
-    /// A fake's method is the first folder below its class folder. People are taken from names.
+    /// The method of a fake is the first folder below its class folder. People are taken from file names.
     fn read(&self, root: &Root, _: &DataConfig) -> Result<Found, DataError> {
         let classes = class_folders(root);
         let mut found = Found::default();

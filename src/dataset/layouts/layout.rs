@@ -1,4 +1,5 @@
-//! What every layout is: how a folder is recognised, and what is found in it.
+//! The interface of a data set's layout: it recognises a folder and finds the videos in it. Knows nothing of single
+//! layouts.
 
 use std::path::{Path, PathBuf};
 
@@ -8,32 +9,32 @@ use crate::dataset::error::DataError;
 use crate::dataset::people::people_of;
 use crate::dataset::record::{Label, Split, VideoRecord};
 
-/// How one kind of data set lies on disk.
+/// The layout of one kind of data set on disk.
 pub(super) trait Layout: Sync {
-    /// Its name in the configuration.
+    /// The name of the layout in the configuration.
     fn choice(&self) -> LayoutChoice;
 
-    /// What it is recognised by, for errors.
+    /// What the folder must contain, for error messages.
     fn expects(&self) -> &'static str;
 
-    /// Why this folder is laid out so; `None` where it is not.
+    /// The reason why the folder has this layout; `None` if it has not.
     fn recognise(&self, root: &Root) -> Option<String>;
 
-    /// All videos, with a side of the split where the data set itself has one.
+    /// Finds all videos. A video has a side of the split if the data set has an official split.
     fn read(&self, root: &Root, data: &DataConfig) -> Result<Found, DataError>;
 }
 
-/// What a layout finds.
+/// The videos that a layout finds.
 #[derive(Default)]
 pub(super) struct Found {
     pub(super) videos: Vec<VideoRecord>,
     pub(super) unusable: Vec<Unusable>,
-    /// Why there are none of a class, if the layout knows.
+    /// Why there are no videos of a class, if the layout knows.
     pub(super) lacking: Option<String>,
 }
 
 impl Found {
-    /// Everything below a folder, each item made into a record.
+    /// Adds all items below a folder; `record` makes a record of each.
     pub(super) fn add_items(&mut self, root: &Root, below: &Path, record: impl Fn(&Item) -> VideoRecord) {
         let (items, unusable) = root.items(below);
         self.videos.extend(items.iter().map(record));
@@ -45,13 +46,13 @@ impl Found {
     }
 }
 
-/// An item as a record, with the people that its name tells.
+/// The record of an item, with the people that its name tells.
 pub(super) fn record(item: &Item, label: Label) -> VideoRecord {
     let media = item.media.clone();
     VideoRecord { media, ..VideoRecord::new(&item.path, label, people_of(item.stem())) }
 }
 
-/// A side of the split by any of its usual names.
+/// The side of the split with this name, in any usual spelling.
 pub(super) fn split_named(name: &str) -> Option<Split> {
     match name.trim().to_ascii_lowercase().as_str() {
         "train" | "training" => Some(Split::Train),

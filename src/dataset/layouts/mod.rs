@@ -1,7 +1,8 @@
-//! From folders to a manifest: one file a layout, and which of them a folder has.
+//! Scanning folders into a manifest: one file for each layout of a data set.
 //!
-//! Goes by names and lists alone: no video is opened, so an unreadable one is in the manifest until it is probed.
-//! `layout` says what a layout is, `tree` looks at folders and lists, `scan` asks each layout and makes the manifest.
+//! Only names and lists are read. No video is opened, so the manifest also contains unreadable ones until they are
+//! probed. `layout` is the interface of a layout, `tree` looks at folders and lists, `scan` asks each layout and makes
+//! the manifest.
 
 mod celebdf;
 mod csv;

@@ -1,4 +1,4 @@
-//! Videos that a user names one by one, or by the folders they are in: nothing is known of them.
+//! Videos without labels that a user names one by one, or by their folders. This file opens no video.
 
 use std::path::{Path, PathBuf};
 
@@ -7,8 +7,10 @@ use crate::config::LayoutChoice;
 use crate::dataset::manifest::Manifest;
 use crate::dataset::record::{DataSet, Label, Media, VideoRecord};
 
-/// Each video is a data set of its own, so that what is taken of it is decided for it alone. Its label is nobody's to
-/// know, and not to be read. Gives back, too, which paths lead to no video, and why.
+/// A manifest of the videos at these paths, and the paths without a video, with the reason.
+///
+/// Each video is a data set of its own, so that face cropping is decided for each alone. The labels are unknown: the
+/// value in the record is a placeholder.
 #[must_use]
 pub fn named_videos(paths: &[PathBuf]) -> (Manifest, Vec<(PathBuf, String)>) {
     let mut manifest = Manifest { sets: Vec::new(), videos: Vec::new(), skipped: Vec::new() };

@@ -1,4 +1,5 @@
-//! The official split of FaceForensics++: pairs of originals, in `train.json`, `val.json` and `test.json`.
+//! The official split of FaceForensics++: pairs of originals in `train.json`, `val.json` and `test.json`. Opens no
+//! video.
 
 use std::collections::HashMap;
 use std::path::Path;
@@ -7,11 +8,11 @@ use super::tree::Root;
 use crate::dataset::error::DataError;
 use crate::dataset::record::{Split, VideoRecord};
 
-/// On which side each original is.
+/// The official side of each original.
 pub(super) struct OfficialSplit(HashMap<String, Split>);
 
 impl OfficialSplit {
-    /// From `splits/` or, where that is not there, from the root; empty where there are no such files.
+    /// Reads the lists from `splits/`, or else from the root. Without such files, it is empty.
     pub fn read(root: &Root) -> Result<Self, DataError> {
         let folder = root.folder_named("splits").unwrap_or_default();
         let mut side_of = HashMap::new();
@@ -39,7 +40,7 @@ impl OfficialSplit {
         if self.0.is_empty() { "without its official split" } else { "with its official split" }
     }
 
-    /// The side of a video of these people; an error where they are on two.
+    /// The side of a video of these people; an error if they are on two sides.
     pub fn apply(&self, video: &mut VideoRecord) -> Result<(), String> {
         let sides: Vec<_> = video.source_ids.iter().filter_map(|id| self.0.get(id)).collect();
         match sides.as_slice() {

@@ -1,6 +1,7 @@
-//! From folders to a manifest: one file a layout, and which of them a folder has.
+//! The scan of `data.root` and `data.test_roots`: it chooses the layout of each folder and makes the manifest.
 //!
-//! Goes by names and lists alone: no video is opened, so an unreadable one is in the manifest until it is probed.
+//! Only names and lists are read. No video is opened, so the manifest also contains unreadable ones until they are
+//! probed.
 
 use std::collections::HashSet;
 use std::ffi::OsStr;
@@ -15,7 +16,7 @@ use crate::dataset::manifest::Manifest;
 use crate::dataset::record::{DataSet, Label, SkippedVideo, Split, VideoRecord};
 use crate::dataset::self_blends::add_self_blends;
 
-/// The order in which `auto` asks: what only one layout has comes first.
+/// The order in which `auto` tries layouts. Layouts with an unmistakable sign come first.
 const LAYOUTS: [&dyn Layout; 7] = [
     &celebdf::Celebdf,
     &ffpp::Ffpp,
@@ -29,29 +30,29 @@ const HINT_LAYOUT: &str = "the data folder holds the folders `real` and `fake`, 
                            `dfdetect demo-data --output demo` makes one to try things out; data/README.md shows the \
                            other layouts";
 
-/// Finds the videos of `data.root` and `data.test_roots`, in this order. Those with an official side of the split
-/// are on it; those of `data.test_roots` are all in [`Split::CrossTest`], only the official test videos where the
-/// data set has some. Hidden files are left out, links are followed.
+/// Finds the videos of `data.root`, then of `data.test_roots`. Videos with an official side of the split get it. Videos
+/// of `data.test_roots` get [`Split::CrossTest`]; if the data set has official test videos, only those are used. Hidden
+/// files are left out, links are followed.
 ///
 /// # Errors
-/// [`DataError::Unusable`] where a folder is missing, is not laid out as it should be, or has no videos of one
-/// class; or where a method is named that no data set has.
+/// [`DataError::Unusable`] if a folder is missing, does not have its layout, or lacks a class; or if no data set has a
+/// selected method.
 pub fn scan(data: &DataConfig) -> Result<Manifest, DataError> {
     scan_for(data, SelfBlend::Off)
 }
 
-/// As [`scan`], with self-blended forgeries where they are asked for; then real videos alone will do.
+/// Like [`scan`], with self-blended fakes if they are configured. Then real videos are enough.
 ///
 /// # Errors
-/// As [`scan`].
+/// The same as of [`scan`].
 pub fn scan_for(data: &DataConfig, self_blend: SelfBlend) -> Result<Manifest, DataError> {
     scan_with(data, self_blend, false)
 }
 
-/// As [`scan`], to measure a detector on: videos of one class will do.
+/// Like [`scan`], to evaluate a detector. Videos of one class are enough.
 ///
 /// # Errors
-/// As [`scan`].
+/// The same as of [`scan`].
 pub fn scan_to_measure(data: &DataConfig) -> Result<Manifest, DataError> {
     scan_with(data, SelfBlend::Off, true)
 }
@@ -106,7 +107,7 @@ fn add(manifest: &mut Manifest, set: usize, found: Found) {
     manifest.skipped.extend(skipped);
 }
 
-/// The layout that was asked for, or the one that is recognised, and why.
+/// The configured layout, or the one that is recognised, and why it is recognised.
 fn layout_of(root: &Root, asked: LayoutChoice) -> Result<(&'static dyn Layout, String), DataError> {
     let candidates = LAYOUTS.into_iter().filter(|layout| asked == LayoutChoice::Auto || layout.choice() == asked);
     if let Some(found) = candidates.into_iter().find_map(|layout| Some((layout, layout.recognise(root)?))) {
@@ -126,7 +127,7 @@ fn layout_of(root: &Root, asked: LayoutChoice) -> Result<(&'static dyn Layout, S
     }
 }
 
-/// Training needs both classes, or reals to make fakes of; a data set that is only tested on, at least something.
+/// Training needs both classes, or reals from which fakes are made. A data set that is only tested on needs any video.
 fn check_classes(root: &Root, found: &Found, one_class_will_do: bool, self_blend: SelfBlend) -> Result<(), DataError> {
     let has = |label| found.videos.iter().any(|video| video.label == label);
     let first = found.unusable.first().map(|(path, why)| format!(", for instance {}: {why}", path.display()));
@@ -155,7 +156,7 @@ fn to_cross_test(videos: &mut Vec<VideoRecord>) {
     }
 }
 
-/// A layout as the configuration spells it.
+/// The name of a layout in the configuration.
 fn name(layout: LayoutChoice) -> String {
     serde_json::to_value(layout).ok().and_then(|name| name.as_str().map(str::to_owned)).unwrap_or_default()
 }

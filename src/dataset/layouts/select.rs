@@ -1,4 +1,4 @@
-//! Which of the videos that were found are used: `data.methods` and `data.max_videos_per_class`.
+//! The selection of videos after a scan, by `data.methods` and `data.max_videos_per_class`. Knows nothing of files.
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::path::Path;
@@ -7,10 +7,10 @@ use crate::config::Methods;
 use crate::dataset::error::DataError;
 use crate::dataset::record::{Label, VideoRecord};
 
-/// Keeps the fakes of the methods that were named.
+/// Keeps only the fakes of the selected methods.
 ///
-/// The names pick among the methods of a data set that has one of them. A data set that has none of them, such as
-/// another one to test on, is used whole; a name that no data set has is an error.
+/// A data set that has none of these methods, such as one for cross-testing, is used whole. A name that no data set has
+/// is an error.
 pub(super) struct MethodFilter {
     wanted: Option<Vec<String>>,
     known: BTreeSet<String>,
@@ -52,8 +52,8 @@ impl MethodFilter {
     }
 }
 
-/// Keeps `limit` reals and `limit` fakes, evenly over the methods. Of a method, evenly spaced in the order of side and
-/// path: videos of a person lie together there, so as many people as possible stay.
+/// Keeps `limit` reals and `limit` fakes, evenly over the methods. Within a method, it keeps evenly spaced videos in
+/// the order of side and path: videos of a person are next to each other there, so many people stay.
 pub(super) fn limit(videos: &mut Vec<VideoRecord>, limit: usize) {
     videos.sort_by(|a, b| (a.official.then_some(a.split), &a.path).cmp(&(b.official.then_some(b.split), &b.path)));
     let mut members: BTreeMap<(Label, Option<String>), Vec<usize>> = BTreeMap::new();
@@ -72,7 +72,7 @@ pub(super) fn limit(videos: &mut Vec<VideoRecord>, limit: usize) {
     videos.retain(|_| index.next().is_some_and(|index| kept.contains(&index)));
 }
 
-/// Shares of `limit` that differ by one at most, except where a part has no more.
+/// Divides `limit` into parts that differ by at most one, except where a part has fewer videos.
 fn even_quotas(sizes: &[usize], limit: usize) -> Vec<usize> {
     let mut quotas = vec![0; sizes.len()];
     let mut smallest_first: Vec<usize> = (0..sizes.len()).collect();

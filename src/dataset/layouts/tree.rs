@@ -1,7 +1,7 @@
-//! Looking at folders and files of a data set: what lies where, without opening a video.
+//! The folders and files of a data set: paths and kinds, without opening a video.
 //!
-//! Hidden files and folders are left out, links are followed, loops end, names that are not UTF-8 are reported. Knows
-//! nothing of labels or methods.
+//! Hidden files and folders are left out, links are followed, loops of links end, names that are not UTF-8 are
+//! reported. This file knows nothing of labels and methods.
 
 use std::collections::BTreeMap;
 use std::fs::{self, File};
@@ -15,37 +15,37 @@ use crate::dataset::record::Media;
 
 const VIDEO_EXTENSIONS: [&str; 10] = ["mp4", "avi", "mov", "mkv", "webm", "m4v", "mpg", "mpeg", "wmv", "flv"];
 const PICTURE_EXTENSIONS: [&str; 3] = ["jpg", "jpeg", "png"];
-/// A larger list is a mistake, and would not fit the memory once it is read.
+/// The size above which a list is not read, because it would not fit in memory.
 const MAX_LIST_BYTES: u64 = 256 << 20;
 
 /// The folder of a data set.
 pub(super) struct Root {
-    /// Absolute.
+    /// The absolute path.
     pub folder: PathBuf,
-    /// The name of the list in it, where the user named that instead of the folder.
+    /// The name of the list in it, if the user named the list instead of the folder.
     pub list: Option<String>,
-    /// Names of the folders in it, sorted.
+    /// The names of the folders in it, sorted.
     pub folders: Vec<String>,
-    /// Names of the files in it, sorted.
+    /// The names of the files in it, sorted.
     pub files: Vec<String>,
 }
 
 /// A video, a picture, or a folder of frames.
 pub(super) struct Item {
-    /// Below the root.
+    /// The path below the root.
     pub path: PathBuf,
     pub media: Media,
 }
 
 impl Item {
-    /// Its name without the extension; of a folder, the whole name.
+    /// The name without extension; for a folder, the whole name.
     pub fn stem(&self) -> &str {
         let name = if self.media == Media::Folder { self.path.file_name() } else { self.path.file_stem() };
         name.and_then(|name| name.to_str()).unwrap_or_default()
     }
 }
 
-/// What cannot be used: path below the root, and why.
+/// Paths below the root that cannot be used, with the reason.
 pub(super) type Unusable = (PathBuf, String);
 
 impl Root {
@@ -71,22 +71,22 @@ impl Root {
         DataError::Unusable { root: self.folder.clone(), problem: problem.into(), hint: hint.into() }
     }
 
-    /// The folder of this name, whatever its case, as it is spelled on disk.
+    /// The folder with this name as it is spelled on disk; the case is ignored.
     pub fn folder_named(&self, name: &str) -> Option<&str> {
         self.folders.iter().find(|folder| folder.eq_ignore_ascii_case(name)).map(String::as_str)
     }
 
-    /// The file of this name, whatever its case, as it is spelled on disk.
+    /// The file with this name as it is spelled on disk; the case is ignored.
     pub fn file_named(&self, name: &str) -> Option<&str> {
         self.files.iter().find(|file| file.eq_ignore_ascii_case(name)).map(String::as_str)
     }
 
-    /// Names of the folders below `path`, sorted; none where it cannot be read.
+    /// The names of the folders below `path`, sorted; empty if it cannot be read.
     pub fn folders_below(&self, path: &Path) -> Vec<String> {
         names(&self.folder.join(path)).map(|(folders, _)| folders).unwrap_or_default()
     }
 
-    /// Lists (by extension) that lie in the folder, or the one that was named.
+    /// The lists with this extension in the folder, or the one that the user named.
     pub fn lists(&self, kind: &str) -> Vec<&str> {
         let candidates: Vec<&String> =
             self.list.as_ref().map_or_else(|| self.files.iter().collect(), |list| vec![list]);
@@ -115,7 +115,7 @@ impl Root {
         Ok(text.strip_prefix('\u{feff}').map(str::to_owned).unwrap_or(text))
     }
 
-    /// The first bytes of a list, to see what it is; empty where it cannot be read.
+    /// The first bytes of a list, to recognise it; empty if it cannot be read.
     pub fn peek(&self, name: &Path) -> String {
         let mut bytes = Vec::new();
         let read = File::open(self.folder.join(name)).and_then(|file| file.take(64 << 10).read_to_end(&mut bytes));
@@ -125,7 +125,7 @@ impl Root {
         }
     }
 
-    /// What is there, for errors.
+    /// A description of the contents, for error messages.
     pub fn describe(&self) -> String {
         const SHOWN: usize = 8;
         let shown = self.folders.iter().take(SHOWN).map(|name| format!("`{name}`")).collect::<Vec<_>>().join(", ");
@@ -138,8 +138,8 @@ impl Root {
 
     /// Videos, pictures and folders of frames below a folder, at any depth.
     ///
-    /// A folder below `below` with pictures and neither videos nor folders in it holds the frames of one video. Other
-    /// pictures stand for themselves, except beside videos, where they are thumbnails more likely than not.
+    /// A folder below `below` that has pictures, but no videos and folders, holds the frames of one video. Other
+    /// pictures are items of their own, except next to videos, where they are probably thumbnails.
     pub fn items(&self, below: &Path) -> (Vec<Item>, Vec<Unusable>) {
         let mut listing = Listing::default();
         let top = self.folder.join(below);
@@ -147,7 +147,7 @@ impl Root {
         for entry in entries.filter_entry(|entry| entry.depth() == 0 || !is_hidden(entry.path())) {
             match entry {
                 Ok(entry) => listing.add(self.relative(entry.path()), &entry),
-                // A link back to a folder above it: all below was or will be visited.
+                // This is a link to a folder above, whose contents are visited anyway.
                 Err(error) if error.loop_ancestor().is_some() => {}
                 Err(error) => {
                     let path = error.path().unwrap_or(&top);
@@ -166,7 +166,7 @@ impl Root {
     }
 }
 
-/// Where videos are, given what the user named: a folder, or a list in it.
+/// The folder of the data set, given a path of the user: a folder, or a list in it. Also the name of the list.
 pub(in crate::dataset) fn folder_and_list(path: PathBuf) -> (PathBuf, Option<String>) {
     let name = path.file_name().map(|name| name.to_string_lossy().into_owned());
     match (path.is_dir(), path.parent(), name) {
@@ -175,7 +175,7 @@ pub(in crate::dataset) fn folder_and_list(path: PathBuf) -> (PathBuf, Option<Str
     }
 }
 
-/// What a walk found, by folder.
+/// The items that a walk found, by folder.
 #[derive(Default)]
 struct Listing {
     folders: BTreeMap<PathBuf, Contents>,
@@ -207,7 +207,7 @@ impl Listing {
         let (mut items, mut unusable) = (Vec::new(), self.unusable);
         let mut add = |path: PathBuf, media: Media| match path.to_str() {
             Some(_) => items.push(Item { path, media }),
-            // Neither a manifest nor FFmpeg can hold it.
+            // Neither a manifest nor FFmpeg can hold such a name.
             None => unusable.push((printable(&path), "its name is not valid UTF-8".into())),
         };
         let mut beside_videos = Vec::new();
@@ -228,7 +228,7 @@ impl Listing {
     }
 }
 
-/// A path from a list, if it stays below the list's folder.
+/// A path from a list, if it stays below the folder of the list.
 pub(super) fn confined(path: &str) -> Option<PathBuf> {
     let mut clean = PathBuf::new();
     for component in Path::new(path).components() {
@@ -241,7 +241,7 @@ pub(super) fn confined(path: &str) -> Option<PathBuf> {
     (!clean.as_os_str().is_empty()).then_some(clean)
 }
 
-/// What lies at a path that a list names, by its extension; `None` where nothing does.
+/// The kind of item at a path from a list, by its extension; `None` if there is nothing.
 pub(super) fn media_at(path: &Path) -> Option<Media> {
     match fs::metadata(path).ok()?.is_dir() {
         true => Some(Media::Folder),
@@ -250,7 +250,7 @@ pub(super) fn media_at(path: &Path) -> Option<Media> {
     }
 }
 
-/// Names of folders and of files, sorted; hidden ones and those that are not UTF-8 are left out.
+/// The names of folders and of files, sorted. Hidden names and those that are not UTF-8 are left out.
 fn names(folder: &Path) -> std::io::Result<(Vec<String>, Vec<String>)> {
     let (mut folders, mut files) = (Vec::new(), Vec::new());
     for entry in fs::read_dir(folder)? {
@@ -272,7 +272,7 @@ pub(super) fn is_picture(path: &Path) -> bool {
     PICTURE_EXTENSIONS.contains(&extension(path).as_str())
 }
 
-/// Extensions of what counts, for errors.
+/// The known extensions, for error messages.
 pub(super) fn kinds() -> String {
     [VIDEO_EXTENSIONS.as_slice(), &PICTURE_EXTENSIONS].concat().join(", ")
 }

@@ -1,9 +1,10 @@
-//! Which side of the split each video is on: the official one where the data set has it, else seeded, stratified, and
-//! no person on two sides.
+//! The assignment of each video to a side of the split: the official side if the data set has one, or else a seeded,
+//! stratified split in which no person is on two sides.
 //!
-//! Videos that share a person form a group, which stays together. Groups go, in an order the seed decides, where their
-//! reals and fakes are missed most; then groups are moved and swapped as long as that brings the shares of both classes
-//! nearer to what was asked for. Only labels, people and paths are looked at, never the order of the list.
+//! Videos that share a person form a group, which stays together. In an order that the seed decides, each group goes to
+//! the side that lacks most of its reals and fakes. Then groups are moved and swapped as long as that brings the shares
+//! of both classes closer to the configured ones. The result depends on labels, people and paths, and not on the order
+//! of the list. This file opens no video.
 
 use std::collections::{BTreeSet, HashMap};
 
@@ -15,29 +16,29 @@ use crate::dataset::manifest::Manifest;
 use crate::dataset::overlap;
 use crate::dataset::record::Split;
 
-/// All but those of data sets to test on.
+/// All sides except that of cross-tests.
 const OWN_SIDES: [Split; 3] = [Split::Train, Split::Val, Split::Test];
-const TORN: &str = "its people are on two sides of the official split";
+const PEOPLE_ON_TWO_SIDES: &str = "its people are on two sides of the official split";
 
-/// Gives every video its side. Official sides stay; [`Split::CrossTest`] is left alone. Of the others the share
-/// `data.val_split` goes into [`Split::Val`], `data.test_split` into [`Split::Test`] and the rest into
-/// [`Split::Train`], of reals as well as of fakes as nearly as the groups allow. A share of 0 leaves a side out;
-/// every other side gets at least one real and one fake.
+/// Assigns a side to every video. Official sides and [`Split::CrossTest`] stay. Of the other videos, the share
+/// `data.val_split` goes to [`Split::Val`], `data.test_split` to [`Split::Test`] and the rest to [`Split::Train`]. The
+/// shares hold for reals and for fakes, as closely as the groups allow. A side with share 0 stays empty; every other
+/// side gets at least one real and one fake.
 ///
-/// Where official sides cover only part of those asked for (often only a test list), all that is not validated or
-/// tested with officially, also what the data set calls training, is divided between training and what is missing.
-/// An official list may itself tie people together: all of Celeb-DF is one group, some of it in the test list. Where
-/// the rest then cannot be divided by all of its people, it is divided by the first of them (the target, whose head
-/// and room is seen), and how many people are on two sides is said once. Where all sides are official, a video that
-/// would join two of them is not used.
+/// If the official sides cover only some of the configured ones (often only a test list), all other videos are divided
+/// between training and the missing sides, including those that the data set assigns to training. An official list may
+/// connect people: all of Celeb-DF is one group, and part of it is in the test list. If the rest cannot be divided by
+/// all of its people, it is divided by the first person (the target, whose head and room are seen), and one warning
+/// says how many people are on two sides. If all sides are official, a video that would connect two of them is not
+/// used.
 ///
-/// Videos that are known to be unusable count for nothing and stay where they are.
+/// Unusable videos are not counted and keep their side.
 ///
-/// Names mean the same people in data sets of one family (FaceForensics++ and its Kaggle copy, Celeb-DF, DFDC), and
-/// different ones in all others. How many people of a data set to test on are trained on too is said as well.
+/// A name means the same person in all data sets of one family (FaceForensics++ and its Kaggle copy, Celeb-DF, DFDC),
+/// and different people in all others. A second warning says how many people of a cross-test are also trained on.
 ///
 /// # Errors
-/// [`DataError::Unusable`] where there are too few groups for that; the splits are then as they were.
+/// [`DataError::Unusable`] if there are too few groups. Then the splits are unchanged.
 pub fn assign_splits(manifest: &mut Manifest, data: &DataConfig, seed: u64) -> Result<(), DataError> {
     let by_namespace = by_namespace(manifest, &OWN_SIDES.map(|side| manifest.indices(side)).concat());
     let shares = shares(data);
@@ -56,8 +57,8 @@ pub fn assign_splits(manifest: &mut Manifest, data: &DataConfig, seed: u64) -> R
     Ok(())
 }
 
-/// Divides anew what can be used, where unusable videos have left a side without reals or fakes; otherwise the split
-/// stays as it is. Says so, and which sides are lacking all the same (official ones, say).
+/// Divides the usable videos again if unusable ones left a side without reals or fakes; otherwise the split stays. It
+/// warns about this, and about sides that still lack a class, such as official ones.
 pub fn mend_splits(manifest: &mut Manifest, data: &DataConfig, seed: u64) {
     let lacking = |manifest: &Manifest| {
         let sides = shares(data).into_iter().map(|(side, _)| side);
@@ -74,7 +75,7 @@ pub fn mend_splits(manifest: &mut Manifest, data: &DataConfig, seed: u64) {
     }
 }
 
-/// Splits videos whose people have nothing to do with those of others; gives back how many groups there were.
+/// Splits the videos of one family, whose people are in no other family. Returns the number of groups.
 fn split_family(manifest: &mut Manifest, members: &[usize], shares: &Shares, group_by: GroupBy, seed: u64) -> usize {
     let official: BTreeSet<Split> = members
         .iter()
@@ -84,7 +85,7 @@ fn split_family(manifest: &mut Manifest, members: &[usize], shares: &Shares, gro
         .collect();
     let complete = shares.iter().all(|(side, _)| official.contains(side));
     if !complete {
-        // Part of what is called training has to validate, or to test.
+        // Some of the official training videos must become validation or test videos.
         for video in members {
             let video = &mut manifest.videos[*video];
             video.official &= video.split != Split::Train;
@@ -123,23 +124,23 @@ fn split_family(manifest: &mut Manifest, members: &[usize], shares: &Shares, gro
     number
 }
 
-/// Puts groups on the official side that their people are on; gives back those that are free to go anywhere.
+/// Assigns groups to the official side of their people. Returns the groups that are free.
 fn join_official(manifest: &mut Manifest, members: &[usize], groups: Vec<Vec<usize>>) -> Vec<Vec<usize>> {
     let mut side_of: HashMap<String, Split> = HashMap::new();
     for video in members.iter().map(|video| &manifest.videos[*video]).filter(|video| video.official) {
         side_of.extend(video.source_ids.iter().map(|person| (person.clone(), video.split)));
     }
-    let (mut free, mut torn) = (Vec::new(), Vec::new());
+    let (mut free, mut on_two_sides) = (Vec::new(), Vec::new());
     for group in groups {
         let people = group.iter().flat_map(|video| &manifest.videos[*video].source_ids);
         let touched: BTreeSet<Split> = people.filter_map(|person| side_of.get(person).copied()).collect();
         match (touched.len(), touched.first()) {
             (1, Some(side)) => group.iter().for_each(|video| manifest.videos[*video].split = *side),
             (0, _) => free.push(group),
-            _ => torn.extend(group.into_iter().map(|video| (video, TORN.to_owned()))),
+            _ => on_two_sides.extend(group.into_iter().map(|video| (video, PEOPLE_ON_TWO_SIDES.to_owned()))),
         }
     }
-    manifest.mark_unusable(torn);
+    manifest.mark_unusable(on_two_sides);
     free
 }
 
@@ -168,7 +169,7 @@ fn indivisible(manifest: &Manifest, shares: &Shares, groups: usize, group_by: Gr
     }
 }
 
-/// The sides that are asked for.
+/// The sides with a share above 0.
 fn shares(data: &DataConfig) -> Shares {
     let all = OWN_SIDES.into_iter().zip([1.0 - data.val_split - data.test_split, data.val_split, data.test_split]);
     all.filter(|(side, share)| *side == Split::Train || *share > 0.0).collect()

@@ -1,4 +1,5 @@
-//! Distributes groups of videos over the sides of the split, so that each side has its share of reals and of fakes.
+//! The distribution of groups over the sides of the split, so that each side has its share of reals and of fakes. Knows
+//! nothing of people and paths.
 
 use std::collections::BTreeMap;
 
@@ -8,25 +9,25 @@ use rand_chacha::ChaCha8Rng;
 
 use crate::dataset::record::{Label, Split, VideoRecord};
 
-/// Reals and fakes.
+/// Numbers of reals and fakes.
 pub(super) type Counts = [usize; 2];
 
-/// What a side without any real or fake costs; more than all shares together can be off.
-const EMPTY: f64 = 1e3;
+/// The cost of a side without reals or fakes. It is larger than all deviations from the shares together.
+const EMPTY_SIDE_COST: f64 = 1e3;
 
-/// Smaller gains are rounding errors.
-const LEAST_GAIN: f64 = 1e-9;
+/// The smallest reduction of the cost that counts; a smaller one is a rounding error.
+const MIN_GAIN: f64 = 1e-9;
 
-/// The shares that are asked for, training first.
+/// The configured shares, training first.
 pub(super) type Shares = Vec<(Split, f64)>;
 
-/// One side of the split while it is filled.
+/// One side of the split while groups are assigned to it.
 pub(super) struct Side {
     pub(super) split: Split,
     totals: Counts,
     wanted: [f64; 2],
     pub(super) held: Counts,
-    /// Its groups by their counts: groups with the same counts can stand for each other.
+    /// Its groups by their counts. Groups with the same counts are interchangeable.
     pub(super) groups: BTreeMap<Counts, Vec<usize>>,
 }
 
@@ -36,12 +37,12 @@ impl Side {
         Self { split, totals, wanted, held: [0, 0], groups: BTreeMap::new() }
     }
 
-    /// How far it is from what is wanted of it, once it gained one group and lost another.
+    /// The deviation from the wanted counts after this side gains one group and loses another.
     fn cost_with(&self, gained: Counts, lost: Counts) -> f64 {
         let class_cost = |class: usize| {
             let held = self.held[class] + gained[class] - lost[class];
             let off = (held as f64 - self.wanted[class]) / self.totals[class].max(1) as f64;
-            off * off + if held == 0 { EMPTY } else { 0.0 }
+            off * off + if held == 0 { EMPTY_SIDE_COST } else { 0.0 }
         };
         class_cost(0) + class_cost(1)
     }
@@ -62,7 +63,8 @@ impl Side {
     }
 }
 
-/// A group with the counts `given` goes from one side to another; perhaps one with the counts `returned` comes back.
+/// An exchange: a group with the counts `given` moves to another side, and a group with the counts `returned` may move
+/// back.
 struct Exchange {
     from: usize,
     to: usize,
@@ -90,10 +92,10 @@ impl Exchange {
     }
 }
 
-/// The move or swap that brings the split nearest to what is wanted; `None` where none brings it nearer.
+/// The move or swap that reduces the cost most; `None` if none reduces it.
 fn best_exchange(sides: &[Side]) -> Option<Exchange> {
     let mut best = None;
-    let mut best_gain = LEAST_GAIN;
+    let mut best_gain = MIN_GAIN;
     for from in 0..sides.len() {
         for to in (0..sides.len()).filter(|to| *to != from) {
             for given in sides[from].groups.keys() {
@@ -119,7 +121,7 @@ pub(super) fn count(labels: impl Iterator<Item = Label>) -> Counts {
     })
 }
 
-/// Distributes groups over sides as nearly to their shares as can be had.
+/// Distributes groups over sides, as close to the shares as this search can get.
 pub(super) fn fill(videos: &[VideoRecord], groups: &[Vec<usize>], shares: &Shares, seed: u64) -> Vec<Side> {
     let members = |group: usize| groups[group].iter().map(|video| videos[*video].label);
     let counts: Vec<Counts> = (0..groups.len()).map(|group| count(members(group))).collect();

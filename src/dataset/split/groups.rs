@@ -1,4 +1,4 @@
-//! Groups of videos that must stay on one side of the split.
+//! Groups of videos that must stay on one side of the split. Knows nothing of sides and shares.
 
 use std::collections::{BTreeMap, HashMap};
 
@@ -6,18 +6,18 @@ use crate::dataset::manifest::Manifest;
 use crate::dataset::people::Namespace;
 use crate::dataset::record::VideoRecord;
 
-/// How finely videos are grouped.
+/// The rule by which videos are grouped.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(super) enum Grouping {
-    /// All that share a person.
+    /// Videos that share a person.
     Person,
-    /// Only those with the same first person, whose head and room is seen.
+    /// Videos with the same first person, whose head and room are seen.
     Target,
-    /// None.
+    /// No videos are grouped.
     Video,
 }
 
-/// Those of `members` that must stay together, ordered by their first path.
+/// Groups of `members` that must stay together, ordered by their first path.
 pub(super) fn groups(videos: &[VideoRecord], members: &[usize], grouping: Grouping) -> Vec<Vec<usize>> {
     let mut parents: Vec<usize> = (0..videos.len()).collect();
     let mut first_video_of: HashMap<&str, usize> = HashMap::new();
@@ -47,7 +47,7 @@ pub(super) fn groups(videos: &[VideoRecord], members: &[usize], grouping: Groupi
     groups
 }
 
-/// Finds the representative of a group, halving the way for the next time.
+/// Finds the representative of a group (union-find with path halving).
 fn root_of(parents: &mut [usize], mut video: usize) -> usize {
     while parents[video] != video {
         parents[video] = parents[parents[video]];
@@ -56,7 +56,7 @@ fn root_of(parents: &mut [usize], mut video: usize) -> usize {
     video
 }
 
-/// Those of `members` that share a person together; names mean different people in data sets of different families.
+/// Groups of `members` that share a person. In data sets of different families, the same name means different people.
 #[must_use]
 pub fn people_groups(manifest: &Manifest, members: &[usize]) -> Vec<Vec<usize>> {
     let by_namespace = by_namespace(manifest, members);

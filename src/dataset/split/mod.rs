@@ -1,5 +1,5 @@
-//! Which side of the split each video is on: `groups` keeps people together, `balance` distributes groups, `assign` heeds
-//! official lists and does both.
+//! The split of videos into training, validation and test: `groups` keeps people together, `balance` distributes
+//! groups, `assign` uses both and obeys official lists. Opens no video.
 
 mod assign;
 mod balance;

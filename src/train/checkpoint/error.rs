@@ -1,4 +1,4 @@
-//! The errors of checkpoints, with hints for the user.
+//! The errors of checkpoints, with hints for the user. Knows nothing of tensors.
 
 use std::io::{self, ErrorKind};
 use std::path::{Path, PathBuf};
@@ -20,7 +20,7 @@ pub enum CheckpointError {
         path: PathBuf,
         /// The error of the system.
         source: io::Error,
-        /// What to do about it.
+        /// A hint for the user.
         hint: &'static str,
     },
     /// A file is damaged, or is no file of a checkpoint.
@@ -28,9 +28,9 @@ pub enum CheckpointError {
     Invalid {
         /// The file.
         path: PathBuf,
-        /// What is wrong with it.
+        /// The problem.
         problem: String,
-        /// What to do about it.
+        /// A hint for the user.
         hint: &'static str,
     },
     /// The checkpoint belongs to another network than the configuration describes.

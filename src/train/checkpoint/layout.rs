@@ -1,4 +1,4 @@
-//! The files of a checkpoint: their names, and how they are read.
+//! The files of a checkpoint: their names, and how they are read. Knows nothing of their contents.
 
 use std::fs;
 use std::path::Path;

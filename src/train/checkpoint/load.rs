@@ -1,4 +1,5 @@
-//! Loading a checkpoint. Every file is checked before a tensor changes.
+//! Loading a checkpoint. Each file is checked before one of its tensors changes. Knows nothing of how checkpoints are
+//! chosen.
 
 use std::path::{Path, PathBuf};
 
@@ -59,8 +60,8 @@ impl Checkpoint {
         read_state(&self.folder)
     }
 
-    /// Loads weights, EMA and optimizer, and returns the state of the run. An EMA that the checkpoint does not have starts
-    /// from its weights.
+    /// Loads weights, EMA and optimizer, and returns the state of the run. An EMA that the checkpoint does not have
+    /// starts from its weights.
     ///
     /// # Errors
     /// Files are missing, damaged or of another architecture.

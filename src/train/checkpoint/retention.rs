@@ -8,8 +8,8 @@ use crate::train::state::TrainState;
 
 /// The names of the folders to keep, of `folders` with their states.
 ///
-/// Only validated ends of epochs are kept, because a diverged run can be rolled back to them. The state before the first
-/// step counts as the newest end of an epoch, but not as one of the best.
+/// Only validated ends of epochs are kept, because a diverged run can be rolled back to them. The state before the
+/// first step counts as the newest end of an epoch, but not as one of the best.
 pub(super) fn retained(
     mut folders: Vec<(String, TrainState)>,
     output: &OutputConfig,

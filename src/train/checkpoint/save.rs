@@ -2,7 +2,7 @@
 //!
 //! A folder is written under a temporary name, flushed to the disk and renamed to `step-N`. Then the link `last`, and
 //! before it `best`, is moved to it in one rename. So a checkpoint is there whole or not at all. Folders that neither a
-//! link nor `retention.rs` keeps are deleted.
+//! link nor `retention.rs` keeps are deleted. This file knows nothing of when a run saves.
 
 use std::fs::{self, File};
 use std::io::Write;

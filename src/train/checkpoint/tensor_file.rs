@@ -1,4 +1,5 @@
-//! Safetensors files: tensors are written one at a time, and all are checked before one is loaded.
+//! Safetensors files: tensors are written one at a time, and all are checked before one is loaded. Knows nothing of
+//! runs and folders.
 
 use std::borrow::Cow;
 use std::cell::RefCell;

@@ -1,4 +1,4 @@
-//! Steps under the guard, with memory made to run out at chosen places.
+//! Steps under the guard; memory runs out at chosen places.
 
 use super::*;
 use crate::config::{Backbone, BatchSize, Temporal};
@@ -27,7 +27,7 @@ fn guard(config: &Config) -> Guard {
     Guard::new("train", MicroBatchSizes::training(config, false), Box::new(DeviceGauge(Device::Cpu)), true, 0)
 }
 
-/// Draws weights: hold [`generator_lock`].
+/// A stepper with random weights. Hold [`generator_lock`] meanwhile.
 fn stepper(config: &Config) -> Stepper {
     tch::manual_seed(3);
     let format = Format::resolve(config.gpu.mixed_precision, false);
@@ -37,7 +37,7 @@ fn stepper(config: &Config) -> Stepper {
     Stepper::new(config, learner, loss, LossScaler::new(false), guard(config), Box::new(|| {})).unwrap()
 }
 
-/// A guard that starts at this size.
+/// Replaces the guard by one that starts at this size.
 fn start_at(stepper: &mut Stepper, config: &Config, cut: Cut) {
     let state = crate::memory::GuardState { cut, barred: None };
     stepper.guard = guard(config).resume(&state);
@@ -73,7 +73,7 @@ fn assert_same(a: &[Tensor], b: &[Tensor]) {
     assert!(a.len() == b.len() && a.iter().zip(b).all(|(a, b)| a.equal(b)), "weights, statistics or gradients differ");
 }
 
-/// Every tensor differs from the other by at most `tolerance` of its own norm.
+/// Checks that tensors differ by at most `tolerance` of their norm.
 #[track_caller]
 fn assert_near(a: &[Tensor], b: &[Tensor], tolerance: f64) {
     assert_eq!(a.len(), b.len());
@@ -83,7 +83,7 @@ fn assert_near(a: &[Tensor], b: &[Tensor], tolerance: f64) {
     }
 }
 
-/// Forward and backward alone, in one cut; gradients stay in the parameters.
+/// Forward and backward alone, with one size. The gradients stay in the parameters.
 fn forward_backward(stepper: &mut Stepper, config: &Config, batches: &[HostBatch], cut: Cut, mode: Mode) -> f64 {
     let saved_buffers = stepper.learner.detector.parameters().copy_buffers().unwrap();
     let mut attempt = StepAttempt {
@@ -103,7 +103,7 @@ fn forward_backward(stepper: &mut Stepper, config: &Config, batches: &[HostBatch
     batch_loss.loss
 }
 
-/// The promise of the guard: a run with failures ends with the same bits as one that was never disturbed.
+/// The main property of the guard: a run with failures ends with the same bits as a run without.
 #[test]
 fn failures_leave_no_trace() {
     let _alone = generator_lock();
@@ -116,8 +116,8 @@ fn failures_leave_no_trace() {
         let reports: Vec<_> = (0..3).map(step).collect();
         (weights(&stepper), reports, stepper.guard.events().len())
     };
-    // In the first step: before anything, in the second micro-batch's backward, in the third clip's backward, and in the
-    // third clip's last chunk.
+    // All failures are in the first step: at its start, in backward of the second micro-batch, in backward of the third
+    // clip, and in the last chunk of the third clip.
     let down = [(0, OOM), (3, OOM), (5, OOM), (2 * 6 + 5, OOM)];
     for (failures, held) in [(2, Cut::whole(1)), (4, chunks_of(1))] {
         let faults: Vec<_> = down[..failures].iter().rev().copied().collect();
@@ -129,7 +129,7 @@ fn failures_leave_no_trace() {
     }
 }
 
-/// With batch norm frozen, how a batch is cut changes no gradient.
+/// With batch norm in evaluation mode, the micro-batch size does not change the gradients.
 #[test]
 fn every_cut_gives_the_gradients_of_the_whole() {
     let _alone = generator_lock();
@@ -155,8 +155,8 @@ fn every_cut_gives_the_gradients_of_the_whole() {
     }
 }
 
-/// Through the two passes of a cut along time go the same numbers as through one: dropout, batch norm by the frames it
-/// sees, its running statistics, which move once.
+/// With a clip in a single chunk, recomputation gives the same numbers as one pass: dropout, batch norm, and running
+/// statistics, which are updated once.
 #[test]
 fn a_clip_in_one_chunk_is_the_clip() {
     let _alone = generator_lock();
@@ -211,7 +211,7 @@ fn accumulated_batches_are_one_effective_batch() {
         let report = stepper.step(batches, 1e-3, 0).unwrap();
         (report, weights(&stepper))
     };
-    // Clip by clip the forward passes are the same, whichever batch a clip came in.
+    // With one clip in a forward pass, it does not matter to which batch the clip belongs.
     let whole = batch(&config, 0, 3);
     let clip_bytes = whole.frames_bthwc.len() / 3;
     let part = |from: usize, to: usize| HostBatch {
@@ -237,7 +237,7 @@ fn what_is_no_out_of_memory_is_not_retried_and_moves_nothing() {
     ] {
         let mut stepper = stepper(&config);
         let before = weights(&stepper);
-        // After a forward pass, which has moved running statistics.
+        // The failure is after a forward pass, which has updated the running statistics.
         FAULTS.set(vec![(1, message)]);
         let error = stepper.step(&[batch(&config, 0, 4)], 1e-3, 0).unwrap_err();
         assert!(FAULTS.take().is_empty() && error.to_string().contains(message), "{error}");
@@ -295,7 +295,7 @@ fn the_scale_of_the_loss_changes_only_rounding() {
     }
 }
 
-/// The ladder of a GPU, walked down on the CPU: the same step goes on there, in its own size, with its moments.
+/// All sizes of a GPU, tried on the CPU: the step continues on the CPU with the whole batch and the same moments.
 #[test]
 fn training_goes_on_on_the_cpu_where_the_device_holds_not_even_a_frame() {
     let _alone = generator_lock();
@@ -311,7 +311,7 @@ fn training_goes_on_on_the_cpu_where_the_device_holds_not_even_a_frame() {
     };
     let mut fallen = on_device();
     report(&mut fallen, 0);
-    // 4, 2 and 1 clips, 2 frames, 1 frame, 1 frame prepared on the host.
+    // The failures are at 4, 2 and 1 clips, 2 frames, 1 frame, and 1 frame prepared on the host.
     FAULTS.set(vec![(0, OOM); 6]);
     report(&mut fallen, 1);
     assert_eq!(fallen.guard.cut(), Cut { on_cpu: true, ..Cut::whole(4) });

@@ -1,4 +1,4 @@
-//! Splits of made-up manifests.
+//! Tests of splits of invented manifests.
 
 use std::collections::BTreeMap;
 
@@ -16,7 +16,7 @@ fn asked(val_split: f64, test_split: f64, group_by: GroupBy) -> DataConfig {
     DataConfig { val_split, test_split, group_by, ..DataConfig::default() }
 }
 
-/// Videos by label and people, with made-up paths.
+/// Videos with these labels and people, and invented paths.
 fn manifest(videos: &[(bool, Vec<u32>)]) -> Manifest {
     let record = |(index, (fake, people)): (usize, &(bool, Vec<u32>))| {
         let path = format!("{}/{index}.mp4", if *fake { "fake" } else { "real" });
@@ -33,7 +33,7 @@ fn manifest(videos: &[(bool, Vec<u32>)]) -> Manifest {
     Manifest { sets, videos: videos.iter().enumerate().map(record).collect(), skipped: Vec::new() }
 }
 
-/// Groups of the given reals and fakes, each of one person.
+/// Groups with these numbers of reals and fakes, each of one person.
 fn manifest_of_groups(groups: &[Counts]) -> Manifest {
     let mut videos = Vec::new();
     for (person, [reals, fakes]) in groups.iter().enumerate() {
@@ -188,7 +188,7 @@ fn a_side_that_unusable_videos_emptied_is_filled_anew_and_one_that_was_not_stays
     let people = usable
         .map(|videos| videos.iter().flat_map(|video| split.videos[*video].source_ids.clone()).collect::<BTreeSet<_>>());
     assert_eq!(people.iter().map(BTreeSet::len).sum::<usize>(), 8, "each on one side: {people:?}");
-    // Where nothing can be done, nothing is.
+    // If no split is possible, nothing changes.
     let all: Vec<_> = (0..20).collect();
     let before = sides(&split);
     unusable(&mut split, &all);

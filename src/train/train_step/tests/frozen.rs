@@ -1,4 +1,4 @@
-//! Parts of the backbone that do not learn: `model.freeze`.
+//! Frozen parts of the backbone: `model.freeze`.
 
 use super::*;
 use crate::model::Role;
@@ -45,7 +45,8 @@ fn what_is_frozen_stays_and_has_no_gradients_and_no_moments_and_the_rest_learns(
     }
 }
 
-/// However a step is cut, gradients of what learns are the same; with frozen batch norms also in training.
+/// The micro-batch size and recomputation do not change the gradients of trained parts; with frozen batch norm, not
+/// even in training mode.
 #[test]
 fn recomputing_and_cutting_change_nothing_where_parts_are_frozen() {
     let _alone = generator_lock();

@@ -1,6 +1,6 @@
-//! Whole runs of steps: failures at random places, and over and over.
+//! Runs of many steps, with failures at random places and in series.
 //!
-//! What limits or measures the memory of its process runs in a process of its own: this test binary once more, with one
+//! Tests that limit or measure the memory of their process run in a process of their own: this test binary with one
 //! test.
 
 use std::process::Command;
@@ -15,18 +15,18 @@ use crate::dataset::Sampler;
 use crate::memory::{Cause, Gauge};
 use crate::optim::{ParameterGroups, optimizer};
 
-/// Set for the process that runs one test alone.
+/// This variable is set in a process that runs one test alone.
 const ALONE: &str = "DFDETECT_TEST_ALONE";
 
-/// Whether this process may be limited. If not, runs `test` in one that may, and takes over how that ends.
+/// Whether this process may be limited. If not, runs `test` in a process that may be, and adopts its result.
 fn in_a_process_of_its_own(test: &str) -> bool {
     if std::env::var_os(ALONE).is_some() {
         return true;
     }
     let mut command = Command::new(std::env::current_exe().unwrap());
     command.args(["--exact", &format!("train::train_step::tests::recovery::{test}"), "--nocapture"]);
-    // One heap, and tensors of any size outside of it, so that the address space taken follows what tensors need. Where
-    // the test fails under a limit, there is no memory to print a backtrace with.
+    // There is one heap, and tensors of any size are outside it, so that the address space follows the size of tensors.
+    // When the test fails under a limit, there is no memory for a backtrace.
     command.env(ALONE, "1").env("MALLOC_ARENA_MAX", "1").env("MALLOC_MMAP_THRESHOLD_", "65536");
     command.env("OMP_NUM_THREADS", "1").env("RUST_BACKTRACE", "0");
     let output = command.output().unwrap();
@@ -35,14 +35,14 @@ fn in_a_process_of_its_own(test: &str) -> bool {
     false
 }
 
-/// A line of `/proc/self/status`, in bytes.
+/// The value of a line of `/proc/self/status`, in bytes.
 fn status_bytes(key: &str) -> u64 {
     let status = std::fs::read_to_string("/proc/self/status").unwrap();
     let line = status.lines().find_map(|line| line.strip_prefix(key)).unwrap();
     line.trim_start_matches(':').trim().trim_end_matches("kB").trim().parse::<u64>().unwrap() << 10
 }
 
-/// The two deep stages, nearly all of the weights, stand still: steps are fast, and the rest moves as ever.
+/// A stepper that does not train the two deep stages, which have most of the weights. This makes steps fast.
 fn light_stepper(config: &Config) -> Stepper {
     let mut stepper = stepper(config);
     let deep = |name: &str| name.contains("layer3.") || name.contains("layer4.");
@@ -56,7 +56,7 @@ fn light_stepper(config: &Config) -> Stepper {
     stepper
 }
 
-/// A device with all the room there could be, so that sizes grow again.
+/// A device with unlimited free memory, so that the micro-batch size grows.
 struct Roomy;
 
 impl Gauge for Roomy {
@@ -80,8 +80,8 @@ fn limit_address_space(bytes: Option<u64>) {
     setrlimit(Resource::As, Rlimit { current: bytes, maximum: None }).unwrap();
 }
 
-/// A stepper that has done steps of every size on `batch`, with the address space that a step of one clip and a step of
-/// both take beyond what is taken between steps.
+/// A stepper that has run a step of every size on `batch`, and the address space that a step of one clip and a step of
+/// both clips take in addition to that between steps.
 fn warmed_up(config: &Config, batch: &HostBatch) -> (Stepper, u64, u64) {
     let mut stepper = light_stepper(config);
     let mut step = |cut: Cut| {
@@ -90,7 +90,8 @@ fn warmed_up(config: &Config, batch: &HostBatch) -> (Stepper, u64, u64) {
     };
     [chunks_of(1), chunks_of(2), Cut::whole(1), Cut::whole(2)].into_iter().for_each(&mut step);
     crate::torch::release_cached_memory().unwrap();
-    // The most so far was taken by what is gone. With as much taken again, each new peak is a step's.
+    // The peak so far is from memory that was freed. With the same amount allocated again, each new peak is that of a
+    // step.
     let gone = status_bytes("VmPeak") - status_bytes("VmSize");
     let ballast = std::hint::black_box(Vec::<u8>::with_capacity(gone as usize + (1 << 20)));
     let rest_bytes = status_bytes("VmSize");
@@ -102,9 +103,9 @@ fn warmed_up(config: &Config, batch: &HostBatch) -> (Stepper, u64, u64) {
     (stepper, one_bytes, both_bytes)
 }
 
-/// 300 steps of 2 clips, in an address space that holds one at a time, so that libtorch is really refused memory whenever
-/// both are tried, and failures at random places besides: each step learns from its clips once, as in a run that is never
-/// disturbed and has the same sizes.
+/// 300 steps of 2 clips, in an address space that has room for one at a time, so that libtorch really runs out of
+/// memory with both. There are also failures at random places. Each clip is trained on once, as in an undisturbed run
+/// with the same sizes.
 #[test]
 fn three_hundred_steps_through_real_and_random_failures() {
     if !in_a_process_of_its_own("three_hundred_steps_through_real_and_random_failures") {
@@ -112,7 +113,8 @@ fn three_hundred_steps_through_real_and_random_failures() {
     }
     let mut config = config(Temporal::Mean, 0.0);
     (config.data.frame_size, config.training.batch_size) = ([40, 40], BatchSize::Clips(2));
-    // 10 videos, five batches an epoch; what a clip shows follows from its video. All are there before memory is short.
+    // There are 10 videos and five batches an epoch; the content of a clip depends on its video. All are allocated
+    // before memory is limited.
     let sampler = Sampler::Shuffled((0..10).collect());
     let plan: Vec<Vec<usize>> = (0..60).flat_map(|epoch| sampler.plan(5, epoch, 2, false)).collect();
     let clips: Vec<Vec<u8>> = (0..10).map(|video| batch(&config, video * 97, 1).frames_bthwc).collect();
@@ -136,7 +138,7 @@ fn three_hundred_steps_through_real_and_random_failures() {
     let (mut random, mut refused, mut injected, mut grown) = (ChaCha8Rng::seed_from_u64(9), 0, 0, 0);
     for (number, batch) in batches.iter().enumerate() {
         if number % 15 == 0 {
-            // As after a resume: the whole batch is tried again, and grown back to later.
+            // As after a resume, the whole batch is tried again, and the size grows to it later.
             disturbed.guard = Guard::new("train", ladder(), Box::new(Roomy), true, 4);
         }
         let known = disturbed.guard.events().len();
@@ -167,7 +169,7 @@ fn three_hundred_steps_through_real_and_random_failures() {
     assert_same(&weights(&disturbed), &weights(&calm));
 }
 
-/// A thousand failures with all of a forward pass in memory, and the process is as large as it was after the first ones.
+/// After a thousand failures with all activations in memory, the process has the size that it had after the first ones.
 #[test]
 fn a_thousand_recoveries_leave_nothing_behind() {
     if !in_a_process_of_its_own("a_thousand_recoveries_leave_nothing_behind") {
@@ -180,7 +182,7 @@ fn a_thousand_recoveries_leave_nothing_behind() {
     let mut recoveries = 0;
     let mut level_bytes = 0;
     while recoveries < 1000 {
-        // The only size there is.
+        // There is only this size.
         stepper.guard = Guard::new("train", MicroBatchSizes::new(1, 2, 2), Box::new(DeviceGauge(Device::Cpu)), true, 0);
         FAULTS.set(vec![(1, OOM)]);
         let error = stepper.step(&clips, 1e-4, 0).unwrap_err();
@@ -191,11 +193,11 @@ fn a_thousand_recoveries_leave_nothing_behind() {
         }
     }
     let grown_bytes = status_bytes("VmRSS").saturating_sub(level_bytes);
-    // What one pass keeps is 2 MB.
+    // The activations of one pass take 2 MB.
     assert!(grown_bytes < 1 << 20, "{grown_bytes} bytes more after 900 recoveries");
 }
 
-/// Random states after a recovered failure are those of a run without it.
+/// After a recovered failure, the state of the random generator is that without it.
 #[test]
 fn random_states_after_a_failure_are_those_without_it() {
     let _alone = generator_lock();
