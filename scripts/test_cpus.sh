@@ -38,8 +38,10 @@ run_tests() {
     if [ -n "$all_tests" ]; then
         cargo test --locked --no-fail-fast --lib --bins --tests
     else
-        cargo test --locked --no-fail-fast "${MOVED[@]}" &&
-            cargo test --locked --no-fail-fast --test train -- "${MOVED_TRAININGS[@]}"
+        local failed=0
+        cargo test --locked --no-fail-fast "${MOVED[@]}" || failed=1
+        cargo test --locked --no-fail-fast --test train -- "${MOVED_TRAININGS[@]}" || failed=1
+        return "$failed"
     fi
 }
 
