@@ -18,5 +18,7 @@ echo "== documentation" >&2
 RUSTDOCFLAGS="-D warnings" cargo doc --locked --no-deps --quiet
 echo "== tests" >&2
 cargo test --locked --no-fail-fast
+echo "== example" >&2
+cargo run --locked --quiet --example train_and_predict
 # Tests that a CPU's kernels can move, once more under the oldest kernels and with one thread.
 scripts/test_cpus.sh oldest

@@ -45,31 +45,63 @@
 //!
 //! # Training from a program
 //! [`run`] has what the command line is made of. The stop flag ends it early, with a checkpoint to resume from.
-//! ```no_run
+//! ```
 //! use std::{path::Path, sync::atomic::AtomicBool};
 //!
 //! use dfdetect::{config, run};
 //!
+//! # let folder = tempfile::tempdir()?;
+//! # let quoted = |name: &str| format!("{:?}", folder.path().join(name).display().to_string());
+//! # dfdetect::demo::make(&folder.path().join("demo"), 24, 42, &AtomicBool::new(false))?;
+//! # let tiny = [
+//! #     format!("data.root={}", quoted("demo")),
+//! #     format!("output.directory={}", quoted("runs")),
+//! #     "data.max_frames=2".to_owned(),
+//! #     "data.frame_size=[32, 32]".to_owned(),
+//! #     "training.epochs=1".to_owned(),
+//! #     "training.batch_size=4".to_owned(),
+//! #     "cache.enable_cache=false".to_owned(),
+//! #     "gpu.device=cpu".to_owned(),
+//! # ];
 //! let overrides = ["data.root=demo".to_owned()];
+//! # let overrides = tiny;
 //! let config = config::load(Path::new("configs/quick_demo.yaml"), &overrides)?.config;
 //! let finished = run::train(run::prepare(config)?, &AtomicBool::new(false))?;
 //! println!("{} of {}", finished.report, finished.folder.path().display());
-//! # Ok::<(), run::RunError>(())
+//! # Ok::<(), Box<dyn std::error::Error>>(())
 //! ```
 //!
 //! # Predicting from a program
-//! ```no_run
+//! ```
 //! use std::{path::Path, sync::atomic::AtomicBool};
 //!
 //! use dfdetect::run::{PredictionOptions, PredictionVideos, ScoringOptions, StoredCheckpoint, TrainedDetector};
 //!
-//! let stored = StoredCheckpoint::of_run(Path::new("runs/quick_demo-20260101-120000"))?;
-//! let detector = TrainedDetector::load(stored, &ScoringOptions::default())?;
-//! let videos = PredictionVideos::find(&["clip.mp4".into(), "folder".into()])?;
+//! # use dfdetect::{config, run};
+//! # let folder = tempfile::tempdir()?;
+//! # let quoted = |name: &str| format!("{:?}", folder.path().join(name).display().to_string());
+//! # dfdetect::demo::make(&folder.path().join("demo"), 24, 42, &AtomicBool::new(false))?;
+//! # let tiny = [
+//! #     format!("data.root={}", quoted("demo")),
+//! #     format!("output.directory={}", quoted("runs")),
+//! #     "data.max_frames=2".to_owned(),
+//! #     "data.frame_size=[32, 32]".to_owned(),
+//! #     "training.epochs=1".to_owned(),
+//! #     "training.batch_size=4".to_owned(),
+//! #     "cache.enable_cache=false".to_owned(),
+//! #     "gpu.device=cpu".to_owned(),
+//! # ];
+//! # let config = config::load(Path::new("configs/quick_demo.yaml"), &tiny)?.config;
+//! # let finished = run::train(run::prepare(config)?, &AtomicBool::new(false))?;
+//! # let clip = folder.path().join("demo/real/id000_clip1.mp4");
+//! let (run, clips) = (Path::new("runs/quick_demo-20260101-120000"), ["clip.mp4".into()]);
+//! # let (run, clips) = (finished.folder.path(), [clip]);
+//! let detector = TrainedDetector::load(StoredCheckpoint::of_run(run)?, &ScoringOptions::default())?;
+//! let videos = PredictionVideos::find(&clips)?;
 //! for prediction in detector.predict(videos, &PredictionOptions::default(), &AtomicBool::new(false))? {
 //!     println!("{}: {:?}, {:?}", prediction.path, prediction.verdict, prediction.score);
 //! }
-//! # Ok::<(), dfdetect::run::RunError>(())
+//! # Ok::<(), Box<dyn std::error::Error>>(())
 //! ```
 
 // The example in the guide is compiled and run with the other documentation.
