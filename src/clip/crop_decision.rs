@@ -1,5 +1,5 @@
-//! `data.faces.mode: auto`: a sample of the videos of each data set decides whether its faces are cropped. Knows
-//! nothing of training.
+//! `data.faces.mode: auto`: a sample of the videos of each data set decides whether its faces are cropped; a single video is
+//! classified the same way. This file neither crops faces nor knows of training.
 
 use std::sync::atomic::{AtomicBool, Ordering};
 
@@ -11,7 +11,7 @@ use crate::video::{self, ClipSpec, FrameSize};
 
 /// The number of videos in the sample, half of each class.
 const SAMPLE_VIDEOS: usize = 12;
-/// The number of frames of each of them.
+/// The number of frames that are examined in each video.
 const FRAMES: usize = 3;
 /// The size of faces, relative to the shorter side of the frame, above which the frames already are face crops.
 const MIN_CROP_SIZE: f64 = 0.45;
@@ -127,7 +127,7 @@ pub enum FacesSeen {
 }
 
 impl FacesSeen {
-    /// Decides by the faces of some videos. Also returns their median size and their number.
+    /// Classifies the videos by the sizes of their faces. Also returns their median size and their number.
     fn of(sides: &[Side]) -> (Self, f64, usize) {
         let mut found: Vec<f64> = sides.iter().copied().flatten().collect();
         found.sort_by(f64::total_cmp);
@@ -141,7 +141,7 @@ impl FacesSeen {
     }
 }
 
-/// The result of a sample, in one line.
+/// Classifies a sample and logs the result in one line.
 fn verdict(name: &str, sides: &[Side]) -> FacesSeen {
     let (seen, median, found) = FacesSeen::of(sides);
     let looked_at = sides.len();

@@ -1,4 +1,5 @@
-//! The source of the clips of a data set: memory, disk, or the video. Knows nothing of batches and tensors.
+//! The source of the clips of a data set: memory, disk, or the video. This file selects frames, self-blends and augments
+//! as asked for. It knows nothing of batches, their order, and tensors.
 
 use std::fmt;
 use std::panic::{self, AssertUnwindSafe};
@@ -97,7 +98,7 @@ impl ClipSource {
     /// The frames of the clip of a video, as the network sees them without augmentation.
     ///
     /// # Errors
-    /// The reason why there are none.
+    /// Returns the reason why the clip could not be read.
     pub fn pictures(&self, video: usize) -> Result<Vec<RgbImage>, String> {
         let clip = self.clip(video, None)?;
         Ok(video::frames_of(&clip.thwc, self.spec.height, self.spec.width))

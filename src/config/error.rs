@@ -5,13 +5,13 @@ use std::fmt;
 /// A configuration that cannot be used.
 #[derive(Debug, thiserror::Error)]
 pub struct ConfigError {
-    /// Where: a file with a line, or the override it came from.
+    /// The place of the error: a file and line, or an override.
     pub place: String,
-    /// Dotted path of the key, empty where the whole text is meant.
+    /// The dotted path of the key; empty if the error concerns the whole text.
     pub key: String,
-    /// What was found and what is allowed, one sentence.
+    /// One sentence that says what was found and what is allowed.
     pub problem: String,
-    /// What to do about it.
+    /// How to fix it, if known.
     pub hint: Option<String>,
 }
 

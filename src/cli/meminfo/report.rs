@@ -1,4 +1,4 @@
-//! Everything that one look at the memory finds.
+//! The result of one memory reading, also the JSON format of `meminfo --json`. Neither measures nor formats text.
 
 use serde::Serialize;
 
@@ -6,7 +6,7 @@ use super::headroom::Headroom;
 use super::run_memory::RunMemory;
 use crate::memory::{ProcessUse, Snapshot};
 
-/// What `--json` writes; keys may be added, not renamed.
+/// The object that `--json` writes. Keys may be added, but not renamed or removed.
 #[derive(Serialize)]
 pub(super) struct Report {
     #[serde(flatten)]

@@ -1,4 +1,4 @@
-//! The tables of `meminfo`.
+//! Renders a report of `meminfo` as text: tables, then status lines. Takes no readings.
 
 use comfy_table::Table;
 
@@ -9,7 +9,7 @@ use crate::cli::text::{align_right, bar, size};
 use crate::memory::{GpuMemory, ProcessUse, Snapshot};
 use crate::report::bordered_table;
 
-/// Everything, with how it went where `trails` know.
+/// Renders the whole report, with the history of each value if `trails` is given.
 pub(super) fn render(report: &Report, trails: Option<&Trails>) -> String {
     let memory = &report.memory;
     let mut text = format!("{}\n", memory_table(memory, trails));
@@ -91,7 +91,7 @@ fn process_table(processes: &[ProcessUse]) -> Table {
     table
 }
 
-/// The last line: what a run could take now.
+/// The last line: the memory that is free for a run now.
 fn free_line(memory: &Snapshot) -> String {
     let mut parts = vec![format!("{} on the host", size(memory.host_free_bytes()))];
     parts.extend(memory.gpus.iter().map(|gpu| format!("{} on GPU {}", size(gpu.memory_free_bytes), gpu.index)));

@@ -1,7 +1,8 @@
-//! `meminfo --watch`: looks again and again, and draws how it goes.
+//! `meminfo --watch`: repeats the reading at an interval and shows how the values develop. This file neither takes readings
+//! nor formats tables.
 //!
-//! On a terminal the tables stay in place, on the terminal's other screen, and the last ones remain when it ends. Elsewhere
-//! one block follows the other.
+//! On a terminal the tables are redrawn in place on the alternate screen; at the end the last tables are printed on the
+//! normal screen. On other outputs each reading is appended to the one before; with `--json` each is one line.
 
 use std::fmt::Write as _;
 use std::io::{self, IsTerminal, Write};
@@ -17,7 +18,7 @@ use super::tables::render;
 use super::trails::Trails;
 use crate::cli::stop::stop_flag;
 
-/// Looks every `interval` until Ctrl-C.
+/// Takes and shows a reading every `interval` until Ctrl-C.
 pub(super) fn watch(interval: Duration, json: bool, look: impl Fn() -> Result<Report>) -> Result<()> {
     let stop = stop_flag()?;
     let mut trails = Trails::default();
@@ -42,7 +43,7 @@ pub(super) fn watch(interval: Duration, json: bool, look: impl Fn() -> Result<Re
     Ok(())
 }
 
-/// Waits, but not after a Ctrl-C.
+/// Waits for `interval`, or until Ctrl-C if that comes first.
 fn wait(interval: Duration, stop: &AtomicBool) {
     let started = Instant::now();
     while !stop.load(Ordering::Relaxed) {
@@ -54,7 +55,7 @@ fn wait(interval: Duration, stop: &AtomicBool) {
     }
 }
 
-/// The terminal's other screen, without a cursor; both are put back when dropped.
+/// The alternate screen with a hidden cursor. Dropping it restores the normal screen and the cursor.
 struct Screen(Term);
 
 impl Screen {
@@ -64,7 +65,7 @@ impl Screen {
         Ok(Self(term))
     }
 
-    /// Draws over what is there, cut at the edges.
+    /// Overwrites the screen with `text`, cut to the size of the terminal.
     fn draw(&self, text: &str) -> io::Result<()> {
         let (rows, columns) = self.0.size();
         self.0.write_str(&frame(text, rows.into(), columns.into()))
@@ -73,7 +74,7 @@ impl Screen {
 
 impl Drop for Screen {
     fn drop(&mut self) {
-        // Nothing can be done about a terminal that is gone.
+        // Errors are ignored: the terminal may be closed.
         let _ = self.0.write_str("\x1b[?25h\x1b[?1049l");
     }
 }

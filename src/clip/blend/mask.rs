@@ -11,8 +11,7 @@ use crate::face::Face;
 
 /// The side of a mask, pixels.
 const SIDE: usize = 64;
-/// The left upper corner of a mask in face coordinates: half widths of the face, and distances from the eyes to the
-/// mouth.
+/// The upper left corner of a mask in face coordinates: x in half widths of the face, y in eye-to-mouth distances.
 const CORNER: [f32; 2] = [-1.6, -1.6];
 /// The width and height of a mask in face coordinates.
 const EXTENT: [f32; 2] = [3.2, 4.2];
@@ -124,8 +123,8 @@ pub(super) struct Plane {
 }
 
 impl Plane {
-    /// The coordinate system of this face. Landmarks that form no face (such as equal points) are replaced by those of
-    /// its box; `None` if the box is empty too.
+    /// The coordinate system of this face. Implausible landmarks (such as equal points) are replaced by positions
+    /// derived from the box. `None` if the box is narrower or lower than 4 pixels, or a coordinate is out of range.
     pub fn of(face: &Face) -> Option<Self> {
         let [x0, y0, x1, y1] = face.corners;
         let (width, height) = (x1 - x0, y1 - y0);

@@ -1,4 +1,5 @@
-//! The sizes of the caches in memory and on disk. The only system call asks for the free space of a disk.
+//! The sizes of the caches in memory and on disk. Only `free_disk_bytes` accesses the file system; the
+//! decision itself is a pure function.
 
 use std::io;
 use std::path::Path;
