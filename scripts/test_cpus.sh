@@ -24,11 +24,12 @@ SETTINGS=(
     "threads-2|OMP_NUM_THREADS=2|-"
     "threads-4|OMP_NUM_THREADS=4|-"
 )
-# Numbers, explanations, exports; and of whole trainings those that promise equal bits or depend on sizes of numbers.
+# Numbers, explanations, exports; and of whole trainings those that promise equal bits. Left to --all-tests: the run that
+# diverges, which depends on what the first epochs of one happen to be and is known to fail under `oldest`.
 MOVED=(
-    --lib --test curve --test export --test faces --test optim --test parameters --test pretrained --test resnet
+    --lib --test curve --test export --test optim --test parameters --test pretrained --test resnet
 )
-MOVED_TRAININGS=(kill real_out_of_memory diverges given_weights number_of_workers)
+MOVED_TRAININGS=(kill real_out_of_memory given_weights)
 
 all_tests=
 [ "${1:-}" != --all-tests ] || { all_tests=yes && shift; }
