@@ -1,10 +1,11 @@
-//! Predicted against measured peaks: `cargo bench --bench estimate [-- fit|cuda]`.
+//! Predicted against measured peaks: `cargo bench --bench estimate [-- fit|cuda|f32]`.
 //!
 //! Runs real steps of this program on the CPU, each setting in a process of its own, and prints the growth of its resident
-//! memory beside the prediction, without and with what glibc's heap loses to holes. `fit` runs the settings to which the
+//! memory without code beside the prediction, without and with what glibc's heap loses to holes. `fit` runs the settings to which the
 //! margin for these holes in `memory::predict` was fitted; without it come others, so that the margin is judged by what it
 //! was not made from. `cuda` runs these on a GPU, with fp16 for bf16: the tensors' own peak there has no column, what is
-//! measured is what libtorch reserved, with the context as predicted.
+//! measured is what libtorch reserved, with the context as predicted. `f32` leaves the settings in half precision out, which
+//! take minutes each on a CPU without bf16.
 #![expect(clippy::unwrap_used, reason = "a benchmark fails by panicking")]
 
 use std::io::Write;
@@ -81,7 +82,7 @@ const HELD_OUT: &[Setting] = &[
 ];
 
 fn main() {
-    let [fit, cuda] = ["fit", "cuda"].map(|name| std::env::args().any(|arg| arg == name));
+    let [fit, cuda, f32_only] = ["fit", "cuda", "f32"].map(|name| std::env::args().any(|arg| arg == name));
     let kind = if cuda { DeviceKind::Cuda } else { DeviceKind::Cpu };
     let settings = if fit { FIT } else { HELD_OUT };
     println!(
@@ -89,7 +90,7 @@ fn main() {
     );
     println!("| --- | --- | --- | --- | --- | --- | --- |");
     let (mut of_use, mut of_resident) = (Vec::new(), Vec::new());
-    for setting in settings {
+    for setting in settings.iter().filter(|(.., precision, _)| !f32_only || *precision == Off) {
         let (work, backbone, clips, frames, side, _, temporal) = *setting;
         let config = config(*setting, cuda);
         let format = Format::resolve(config.gpu.mixed_precision, cuda);

@@ -24,12 +24,11 @@ SETTINGS=(
     "threads-2|OMP_NUM_THREADS=2|-"
     "threads-4|OMP_NUM_THREADS=4|-"
 )
-# Numbers, explanations, exports; and of whole trainings those that promise equal bits. Left to --all-tests: the run that
-# diverges, which depends on what the first epochs of one happen to be and is known to fail under `oldest`.
+# Numbers, explanations, exports, memory; and of whole trainings those that promise equal bits, and the one that diverges.
 MOVED=(
-    --lib --test curve --test export --test optim --test parameters --test pretrained --test resnet
+    --lib --test curve --test export --test optim --test parameters --test pretrained --test resnet --test suggest
 )
-MOVED_TRAININGS=(kill real_out_of_memory given_weights)
+MOVED_TRAININGS=(kill real_out_of_memory given_weights diverges)
 
 all_tests=
 [ "${1:-}" != --all-tests ] || { all_tests=yes && shift; }

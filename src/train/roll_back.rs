@@ -55,25 +55,36 @@ fn rolled_back_state(current: &TrainState, loaded: TrainState) -> TrainState {
     }
 }
 
-/// The newest end of an epoch with a sound validation loss, else the best epoch. A checkpoint from within an epoch is
-/// not good, because its weights were never validated.
+/// The newest end of an epoch with sound losses, else the best epoch, if no loss was infinite up to there. A checkpoint
+/// from within an epoch is not good, because its weights were never validated.
 fn good_checkpoint(checkpoints: &Checkpoints) -> Result<Option<Checkpoint>, CheckpointError> {
     let good = |(_, state): &(String, TrainState)| state.ends_epoch() && is_sound(&state.history);
-    let newest = checkpoints.all().into_iter().filter(good).max_by_key(|(_, state)| state.step);
-    let best = Some(checkpoints.path("best")).filter(|path| path.exists());
-    let path = newest.map(|(name, _)| checkpoints.path(&name)).or(best);
-    path.map(|path| Checkpoint::open(&path)).transpose()
+    if let Some((name, _)) = checkpoints.all().into_iter().rfind(good) {
+        return Checkpoint::open(&checkpoints.path(&name)).map(Some);
+    }
+    let best = checkpoints.path("best");
+    if !best.exists() {
+        return Ok(None);
+    }
+    let best = Checkpoint::open(&best)?;
+    Ok(is_finite(&best.state()?.history).then_some(best))
 }
 
-/// Whether neither loss of the last epoch is more than twice its lowest value. In a run that diverges, losses rise long
-/// before weights overflow. Validation loss has a ceiling, as probabilities are clipped, so a run that is bad from its
-/// first epoch shows only in the training loss; that one counts from twice the loss of a guess, as close to 0 it varies.
+/// Whether all losses are finite, and neither loss of the last epoch is more than twice its lowest value. In a run that
+/// diverges, losses rise long before weights overflow. Validation loss has a ceiling, as probabilities are clipped, so a
+/// run that is bad from its first epoch shows only in the training loss; that one counts from twice the loss of a
+/// guess, as close to 0 it varies.
 fn is_sound(history: &[EpochRecord]) -> bool {
     let Some(last) = history.last() else { return true };
     let lowest = |loss: fn(&EpochRecord) -> Option<f64>| history.iter().filter_map(loss).fold(f64::INFINITY, f64::min);
     let validation = last.val_loss.is_some_and(|loss| loss <= 2.0 * lowest(|epoch| epoch.val_loss));
     let least_training = lowest(|epoch| epoch.train_loss).max(std::f64::consts::LN_2);
-    validation && last.train_loss.is_none_or(|loss| loss <= 2.0 * least_training)
+    is_finite(history) && validation && last.train_loss.is_none_or(|loss| loss <= 2.0 * least_training)
+}
+
+/// Whether every epoch has a finite validation loss. Weights that once gave none are lost, whatever a later loss is.
+fn is_finite(history: &[EpochRecord]) -> bool {
+    history.iter().all(|epoch| epoch.val_loss.is_some_and(f64::is_finite))
 }
 
 #[cfg(test)]
@@ -100,5 +111,6 @@ mod tests {
         assert!(is_sound(&history(&[(22.0, ceiling)])), "the first epoch has nothing to compare with");
         assert!(!is_sound(&history(&[(22.0, ceiling), (1900.0, ceiling)])), "validation loss cannot rise any more");
         assert!(is_sound(&history(&[(0.7, 0.7), (0.01, 0.5), (0.05, 0.5)])), "a small loss that varies");
+        assert!(!is_sound(&history(&[(0.7, 0.7), (0.7, f64::NAN), (0.7, 0.7)])), "after an epoch without a loss");
     }
 }

@@ -50,8 +50,8 @@ pub struct Trial {
 pub enum Trialled {
     /// All steps succeeded.
     Done {
-        /// Peak memory, minus that of the process before the trial: resident memory on the CPU; on CUDA, the memory
-        /// that libtorch reserved, and that of CUDA itself.
+        /// Peak memory, minus that of the process before the trial: resident memory without the code of libraries on
+        /// the CPU; on CUDA, the memory that libtorch reserved, and that of CUDA itself.
         peak_bytes: u64,
         /// Mean time of a step, without the first one if there are several.
         step_secs: f64,
@@ -79,14 +79,14 @@ impl Trial {
         let square = Tensor::ones([64, 64], (Kind::Float, placement.device));
         square.f_matmul(&square).and_then(|_| torch::release_cached_memory()).map_err(|error| error.to_string())?;
 
-        let base_bytes = memory::process_rss_bytes().ok_or("the system does not tell the resident memory")?;
         memory::reset_process_peak();
+        let base = HostMemory::now().ok_or("the system does not tell the resident memory")?;
         if let Some(bytes) = self.limit_bytes {
             memory::limit_growth(bytes).map_err(|error| format!("memory cannot be limited: {error}"))?;
         }
         match self.steps(placement, &spec, &batch) {
             Ok(step_secs) => {
-                let host_peak_bytes = memory::process_peak_rss_bytes().unwrap_or(base_bytes).saturating_sub(base_bytes);
+                let host_peak_bytes = HostMemory::now().map_or(0, |peak| peak.growth_since(base));
                 let peak_bytes = torch::allocator_stats(placement.device)
                     .map_or(host_peak_bytes, |stats| stats.reserved_peak_bytes + self.context_bytes());
                 Ok(Trialled::Done { peak_bytes, step_secs })
@@ -137,6 +137,28 @@ impl Trial {
         }
         let steady = &secs[usize::from(secs.len() > 1)..];
         Ok(steady.iter().sum::<f64>() / steady.len() as f64)
+    }
+}
+
+/// Memory of this process on the host.
+#[derive(Clone, Copy)]
+struct HostMemory {
+    peak_rss_bytes: u64,
+    file_bytes: u64,
+}
+
+impl HostMemory {
+    /// The peak of the resident memory, and how much of files is mapped now.
+    fn now() -> Option<Self> {
+        let (peak_rss_bytes, file_bytes) = (memory::process_peak_rss_bytes()?, memory::process_file_bytes()?);
+        Some(Self { peak_rss_bytes, file_bytes })
+    }
+
+    /// Growth of the peak without the code that libraries load in the first step. Code is not counted, because the
+    /// system can drop it and read it again, and how much of it is resident depends on the kernel and the file system.
+    fn growth_since(self, base: Self) -> u64 {
+        let code_bytes = self.file_bytes.saturating_sub(base.file_bytes);
+        self.peak_rss_bytes.saturating_sub(base.peak_rss_bytes + code_bytes)
     }
 }
 

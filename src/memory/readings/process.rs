@@ -39,6 +39,13 @@ pub fn process_peak_rss_bytes() -> Option<u64> {
     status_bytes(&self_status()?, "VmHWM")
 }
 
+/// Resident pages of files that this process has mapped, which is the code of its libraries; `None` where the system does
+/// not tell.
+#[must_use]
+pub fn process_file_bytes() -> Option<u64> {
+    status_bytes(&self_status()?, "RssFile")
+}
+
 /// Memory that this process may write to: heap, stacks, anonymous maps, touched or not.
 pub(super) fn process_data_bytes() -> Option<u64> {
     status_bytes(&self_status()?, "VmData")

@@ -6,7 +6,13 @@ use crate::config::{Monitor, OutputConfig};
 use crate::train::epoch::Best;
 use crate::train::state::TrainState;
 
-/// The names of the folders to keep, of `folders` with their states.
+/// Sorts folders from the oldest to the newest.
+pub(super) fn sort_by_age(folders: &mut [(String, TrainState)]) {
+    // Of one step, `step-N-2` is newer than `step-N`. The name decides by its length first, so that `-10` follows `-9`.
+    folders.sort_by(|(a_name, a), (b_name, b)| (a.step, a_name.len(), a_name).cmp(&(b.step, b_name.len(), b_name)));
+}
+
+/// The names of the folders to keep, of `folders` with their states, the oldest first.
 ///
 /// Only validated ends of epochs are kept, because a diverged run can be rolled back to them. The state before the
 /// first step counts as the newest end of an epoch, but not as one of the best.
@@ -16,9 +22,6 @@ pub(super) fn retained(
     monitor: Monitor,
 ) -> HashSet<String> {
     folders.retain(|(_, state)| state.ends_epoch());
-    // `step-N-2` is newer than `step-N`.
-    folders.sort_by(|(a, _), (b, _)| (a.len(), a).cmp(&(b.len(), b)));
-    folders.sort_by_key(|(_, state)| state.step);
     let newest = folders.iter().rev().take(output.keep_last).map(|(name, _)| name.clone());
     let mut names: HashSet<String> = newest.collect();
 
@@ -56,7 +59,6 @@ mod tests {
         }
         (state.step, state.batches_done) = (state.step + 5, 5);
         folders.push((format!("step-{:08}", state.step), state));
-        folders.reverse();
         folders
     }
 
@@ -84,6 +86,8 @@ mod tests {
             let again = folders.iter().find(|(name, _)| name == "step-00000010").unwrap().1.clone();
             folders.push((format!("step-00000010-{number}"), again));
         }
+        folders.reverse();
+        sort_by_age(&mut folders);
         let names = retained(folders, &OutputConfig::default(), Monitor::ValAuc);
         assert!(names.contains("step-00000010-10"), "{names:?}");
     }

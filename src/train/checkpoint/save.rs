@@ -11,7 +11,7 @@ use std::path::{Path, PathBuf};
 use super::error::{CheckpointError, invalid, io_error};
 use super::layout::{CONFIG_KEY, EMA, MODEL, OPTIMIZER, STATE, named};
 use super::load::read_state;
-use super::retention::retained;
+use super::retention::{retained, sort_by_age};
 use super::tensor_file::write_tensors;
 use crate::config::Config;
 use crate::train::learner::Learner;
@@ -105,12 +105,15 @@ impl Checkpoints {
         move_link().map_err(io_error("written", &link))
     }
 
-    /// The names of all whole checkpoints with their states, in no order.
+    /// The names of all whole checkpoints with their states, the oldest first.
     pub(in crate::train) fn all(&self) -> Vec<(String, TrainState)> {
         let entries = fs::read_dir(&self.folder).into_iter().flatten().flatten();
         let names = entries.map(|entry| entry.file_name().to_string_lossy().into_owned());
         let ours = names.filter(|name| name.starts_with(STEP));
-        ours.filter_map(|name| read_state(&self.path(&name)).ok().map(|state| (name, state))).collect()
+        let read = |name: String| read_state(&self.path(&name)).ok().map(|state| (name, state));
+        let mut checkpoints: Vec<_> = ours.filter_map(read).collect();
+        sort_by_age(&mut checkpoints);
+        checkpoints
     }
 
     /// Deletes the checkpoints that neither a link nor the configuration keeps. A failure to delete is only a warning.

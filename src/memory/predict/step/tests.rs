@@ -15,9 +15,9 @@ fn config(backbone: Backbone, frames: usize, side: usize) -> Config {
 }
 
 /// Memory of real steps of this program in MiB, printed by benches/estimate.rs on a 2-core AVX-512 CPU on 2026-11-25:
-/// bytes in use, and resident memory with the holes of the heap. The percentage for holes was fitted to other settings.
-/// One setting is further off (resident memory of a ResNet-34 in f32 on 2 x 8 x 192); docs/benchmarks.md has it with
-/// all others.
+/// bytes in use, and resident memory with the holes of the heap. Both include the code of libraries, at most 20 MiB
+/// there. The percentage for holes was fitted to other settings. One setting is further off (resident memory of a
+/// ResNet-34 in f32 on 2 x 8 x 192); docs/benchmarks.md has it with all others.
 #[test]
 fn predictions_are_what_was_measured() {
     use Backbone::{Resnet18, Resnet34, Resnet50, Resnet101};
