@@ -14,7 +14,7 @@ use std::process::{Command, Stdio};
 use dfdetect::config::{Backbone, Config, DeviceChoice, Precision, Temporal};
 use dfdetect::memory::{DeviceKind, evaluation_step, training_step};
 use dfdetect::torch::Format;
-use dfdetect::train::{Phase, Trial, Trialled};
+use dfdetect::train::{Phase, Trial, TrialOutcome};
 
 use Backbone::{Resnet18, Resnet34, Resnet50, Resnet101};
 use Precision::{Bf16, Fp16, Off};
@@ -154,7 +154,7 @@ fn measure(trial: &Trial, large_blocks_apart: bool) -> u64 {
     let output = child.wait_with_output().unwrap();
     assert!(output.status.success(), "{trial:?}: {}", output.status);
     match serde_json::from_slice(&output.stdout).unwrap() {
-        Trialled::Done { peak_bytes, .. } => peak_bytes,
+        TrialOutcome::Done { peak_bytes, .. } => peak_bytes,
         out_of_memory => panic!("{trial:?}: {out_of_memory:?}"),
     }
 }

@@ -17,7 +17,7 @@ use std::time::{Duration, Instant};
 use dfdetect::config::{Backbone, BatchSize, Config, Precision, Temporal};
 use dfdetect::dataset::Label;
 use dfdetect::loader::HostBatch;
-use dfdetect::memory::{Cut, DeviceGauge, Guard, GuardState, MicroBatchSizes};
+use dfdetect::memory::{DeviceGauge, Guard, GuardState, MicroBatchSize, MicroBatchSizes};
 use dfdetect::model::{Detector, Mode};
 use dfdetect::optim::{Loss, LossScaler};
 use dfdetect::torch::Format;
@@ -84,15 +84,15 @@ fn learner(config: &Config) -> Learner {
     Learner::new(&config.training, detector, None).unwrap()
 }
 
-fn guard(config: &Config, cut: Cut) -> Guard {
+fn guard(config: &Config, size: MicroBatchSize) -> Guard {
     Guard::new("train", MicroBatchSizes::training(config, false), Box::new(DeviceGauge(Device::Cpu)), true, 200)
-        .resume(&GuardState { cut, barred: None })
+        .resume(&GuardState { size, barred: None })
 }
 
-fn stepper(config: &Config, relieve: Box<dyn FnMut()>) -> Stepper {
+fn stepper(config: &Config, clean_up: Box<dyn FnMut()>) -> Stepper {
     let (learner, loss) = (learner(config), Loss::new(&config.loss, [1, 1]));
-    let guard = guard(config, Cut::whole(config.training.batch_size.clips()));
-    Stepper::new(config, learner, loss, LossScaler::new(false), guard, relieve).unwrap()
+    let guard = guard(config, MicroBatchSize::whole(config.training.batch_size.clips()));
+    Stepper::new(config, learner, loss, LossScaler::new(false), guard, clean_up).unwrap()
 }
 
 fn batch(config: &Config, clips: usize) -> HostBatch {
@@ -154,7 +154,7 @@ fn limited(config: &Config) -> (Stepper, Rc<Cell<Option<Instant>>>) {
     let mut stepper = stepper(config, Box::new(move || clock.set(Some(Instant::now()))));
     let batch = batch(config, 4);
     let need = |stepper: &mut Stepper, micro_batch: usize| {
-        stepper.guard = guard(config, Cut::whole(micro_batch));
+        stepper.guard = guard(config, MicroBatchSize::whole(micro_batch));
         stepper.step(std::slice::from_ref(&batch), 1e-4, 0).unwrap();
         status_bytes("VmPeak")
     };
@@ -171,12 +171,12 @@ fn recovery() {
     let (mut stepper, failed) = limited(&config);
     let (mut clean, mut lost, mut overhead) = (Vec::new(), Vec::new(), Vec::new());
     for round in 0..20 {
-        stepper.guard = guard(&config, Cut::whole(2));
+        stepper.guard = guard(&config, MicroBatchSize::whole(2));
         let started = Instant::now();
         stepper.step(&batch, 1e-4, round).unwrap();
         let clean_step = started.elapsed();
 
-        stepper.guard = guard(&config, Cut::whole(4));
+        stepper.guard = guard(&config, MicroBatchSize::whole(4));
         let started = Instant::now();
         stepper.step(&batch, 1e-4, round).unwrap();
         let all = started.elapsed();
@@ -200,7 +200,7 @@ fn leak() {
     let (mut stepper, _) = limited(&config);
     let mut events = 0;
     for round in 0..1000 {
-        stepper.guard = guard(&config, Cut::whole(4));
+        stepper.guard = guard(&config, MicroBatchSize::whole(4));
         stepper.step(&batch, 1e-4, round).unwrap();
         events += stepper.guard.events().len();
         if [9, 99, 499, 999].contains(&round) {
@@ -217,7 +217,7 @@ fn preset_step(precision: &str, clips: usize, limit_mib: u64, chunk_frames: Opti
     config.gpu.mixed_precision = precision.parse().unwrap();
     let mut stepper = stepper(&config, Box::new(|| {}));
     // Gradients exist from the first step on.
-    stepper.guard = guard(&config, Cut { chunk_frames: Some(1), ..Cut::whole(1) });
+    stepper.guard = guard(&config, MicroBatchSize { chunk_frames: Some(1), ..MicroBatchSize::whole(1) });
     let warm_up = Instant::now();
     stepper.step(&[batch(&config, 1)], 1e-4, 0).unwrap();
     let warm_up = warm_up.elapsed();
@@ -225,9 +225,10 @@ fn preset_step(precision: &str, clips: usize, limit_mib: u64, chunk_frames: Opti
     let rest = status_bytes("VmSize");
 
     let whole = batch(&config, clips);
-    let whole_batch = Cut::whole(config.training.batch_size.clips());
-    let cut = chunk_frames.map_or(whole_batch, |frames| Cut { chunk_frames: Some(frames), ..Cut::whole(1) });
-    stepper.guard = guard(&config, cut);
+    let whole_batch = MicroBatchSize::whole(config.training.batch_size.clips());
+    let size = chunk_frames
+        .map_or(whole_batch, |frames| MicroBatchSize { chunk_frames: Some(frames), ..MicroBatchSize::whole(1) });
+    stepper.guard = guard(&config, size);
     if limit_mib > 0 {
         limit_address_space(Some(rest + limit_mib * MIB));
     }
@@ -238,7 +239,7 @@ fn preset_step(precision: &str, clips: usize, limit_mib: u64, chunk_frames: Opti
         "{}",
         serde_json::json!({
             "clips": clips,
-            "cut": report.cut.to_string(),
+            "cut": report.size.to_string(),
             "loss": report.loss,
             "grad_norm": report.grad_norm,
             "failed_attempts": stepper.guard.events().len(),

@@ -279,7 +279,8 @@ fn where_memory_is_short_fewer_clips_are_ahead_and_fewer_threads_at_work() {
     let loader = Loader::new(Arc::new(source.with_reader(reader, vec![String::new()])), &LoaderPlan::fixed(4, 8));
     let mut pass = loader.pass(vec![vec![0]; 200], None);
     let mut taken = 0;
-    let mut state = |changes: &[fn(&Loader) -> bool]| {
+    // Clips ahead, which must be as many as expected, and the most threads at work.
+    let mut threads_with_ahead = |ahead: usize, changes: &[fn(&Loader) -> bool]| {
         changes.iter().for_each(|change| {
             change(&loader);
         });
@@ -291,22 +292,23 @@ fn where_memory_is_short_fewer_clips_are_ahead_and_fewer_threads_at_work() {
             }
             taken += clips;
         }
-        // Time for all that may begin.
-        thread::sleep(Duration::from_millis(200));
-        (begun.load(Ordering::SeqCst) - taken, peak.load(Ordering::SeqCst))
+        let begun_ahead = || begun.load(Ordering::SeqCst) - taken;
+        while begun_ahead() < ahead {
+            thread::yield_now();
+        }
+        // Time for threads to run ahead, if anything let them.
+        thread::sleep(Duration::from_millis(20));
+        assert_eq!(begun_ahead(), ahead);
+        peak.load(Ordering::SeqCst)
     };
-    let (ahead, threads) = state(&[]);
-    assert!(ahead == 8 && (2..=4).contains(&threads), "{ahead} {threads}");
+    assert!((2..=4).contains(&threads_with_ahead(8, &[])));
     // First fewer clips ahead, down to one a thread; then fewer threads.
-    let (ahead, threads) = state(&[Loader::shrink]);
-    assert!(ahead == 4 && (2..=4).contains(&threads), "{ahead} {threads}");
-    let (ahead, threads) = state(&[Loader::shrink]);
-    assert!(ahead == 4 && threads <= 2, "{ahead} {threads}");
-    assert_eq!(state(&[Loader::shrink as fn(&Loader) -> bool; 9]), (1, 1), "no less than one of each");
+    assert!((2..=4).contains(&threads_with_ahead(4, &[Loader::shrink])));
+    assert!(threads_with_ahead(4, &[Loader::shrink]) <= 2);
+    assert_eq!(threads_with_ahead(1, &[Loader::shrink as fn(&Loader) -> bool; 9]), 1, "no less than one of each");
     assert!(!loader.shrink());
-    assert_eq!(state(&[Loader::grow]), (2, 1));
-    let (ahead, threads) = state(&[Loader::grow as fn(&Loader) -> bool; 9]);
-    assert!(ahead == 8 && (2..=4).contains(&threads), "{ahead} {threads}");
+    assert_eq!(threads_with_ahead(2, &[Loader::grow]), 1);
+    assert!((2..=4).contains(&threads_with_ahead(8, &[Loader::grow as fn(&Loader) -> bool; 9])));
     assert!(!loader.grow());
 }
 

@@ -197,13 +197,7 @@ mod tests {
             writer.finish().unwrap();
             videos.push(VideoRecord::new(name, [Label::Real, Label::Fake][i % 2], vec![]));
         }
-        let sets = vec![DataSet {
-            root: folder.to_owned(),
-            layout: LayoutChoice::Folders,
-            recognised: String::new(),
-            crop_faces: false,
-            shows_faces: None,
-        }];
+        let sets = vec![DataSet::new(folder, LayoutChoice::Folders)];
         Manifest { sets, videos, skipped: Vec::new() }
     }
 

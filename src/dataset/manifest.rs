@@ -175,13 +175,7 @@ mod tests {
     }
 
     fn sets() -> Vec<DataSet> {
-        vec![DataSet {
-            root: "/videos".into(),
-            layout: LayoutChoice::Folders,
-            recognised: String::new(),
-            crop_faces: false,
-            shows_faces: None,
-        }]
+        vec![DataSet::new("/videos", LayoutChoice::Folders)]
     }
 
     #[test]

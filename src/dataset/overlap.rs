@@ -66,13 +66,7 @@ mod tests {
     use crate::dataset::record::{DataSet, Label, VideoRecord};
 
     fn manifest(layouts: &[LayoutChoice], videos: &[(usize, &[&str], Split)]) -> Manifest {
-        let set = |(number, layout): (usize, &LayoutChoice)| DataSet {
-            root: format!("/set{number}").into(),
-            layout: *layout,
-            recognised: String::new(),
-            crop_faces: false,
-            shows_faces: None,
-        };
+        let set = |(number, layout): (usize, &LayoutChoice)| DataSet::new(format!("/set{number}"), *layout);
         let record = |(number, (set, people, split)): (usize, &(usize, &[&str], Split))| {
             let people = people.iter().map(ToString::to_string).collect();
             let record = VideoRecord::new(format!("{number}.mp4"), Label::Real, people);

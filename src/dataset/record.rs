@@ -74,6 +74,12 @@ pub struct DataSet {
 }
 
 impl DataSet {
+    /// The data set in the folder `root`; what else is known of it is filled in.
+    #[must_use]
+    pub fn new(root: impl Into<PathBuf>, layout: LayoutChoice) -> Self {
+        Self { root: root.into(), layout, recognised: String::new(), crop_faces: false, shows_faces: None }
+    }
+
     /// The last part of its path, for output.
     #[must_use]
     pub fn name(&self) -> String {

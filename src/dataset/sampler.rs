@@ -193,13 +193,7 @@ mod tests {
             let fake = |n: usize| VideoRecord::new(format!("fake/of_{person}_{n}.mp4"), Label::Fake, id(n));
             videos.extend((0..*of_person).map(fake));
         }
-        let set = DataSet {
-            root: "/videos".into(),
-            layout: LayoutChoice::Folders,
-            recognised: String::new(),
-            crop_faces: false,
-            shows_faces: None,
-        };
+        let set = DataSet::new("/videos", LayoutChoice::Folders);
         Manifest { sets: vec![set], videos, skipped: Vec::new() }
     }
 

@@ -63,13 +63,7 @@ mod tests {
     }
 
     fn manifest(videos: Vec<VideoRecord>) -> Manifest {
-        let set = DataSet {
-            root: "/videos".into(),
-            layout: LayoutChoice::Folders,
-            recognised: String::new(),
-            crop_faces: false,
-            shows_faces: None,
-        };
+        let set = DataSet::new("/videos", LayoutChoice::Folders);
         let mut manifest = Manifest { sets: vec![set], videos, skipped: Vec::new() };
         add_self_blends(&mut manifest);
         manifest

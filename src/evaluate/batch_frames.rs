@@ -5,7 +5,7 @@ use std::ops::Range;
 use tch::{Device, Kind, Tensor};
 
 use crate::loader::HostBatch;
-use crate::memory::Cut;
+use crate::memory::MicroBatchSize;
 use crate::model::Detector;
 use crate::torch::Result;
 use crate::video::ClipSpec;
@@ -35,12 +35,12 @@ impl Frames<'_> {
     }
 
     /// Normalised images `[N, 3, H, W]` on the detector's device. Pixels are transferred as bytes and converted to floats there;
-    /// with `cut.host_preprocessing` they are converted first.
+    /// with `size.host_preprocessing` they are converted first.
     ///
     /// # Errors
     /// Out of memory.
-    pub fn images(&self, detector: &Detector, frames: Range<usize>, cut: Cut) -> Result<Tensor> {
-        let device = if cut.host_preprocessing { Device::Cpu } else { detector.device() };
+    pub fn images(&self, detector: &Detector, frames: Range<usize>, size: MicroBatchSize) -> Result<Tensor> {
+        let device = if size.host_preprocessing { Device::Cpu } else { detector.device() };
         detector.images(&self.pixels(frames, device)?)
     }
 

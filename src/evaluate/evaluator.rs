@@ -26,7 +26,7 @@ pub struct Evaluator<'a> {
     /// Splits batches where memory is short.
     pub guard: &'a mut Guard,
     /// Frees memory of the rest of the program after memory ran out.
-    pub relieve: &'a mut dyn FnMut(),
+    pub clean_up: &'a mut dyn FnMut(),
     /// Clips per batch.
     pub batch_size: usize,
     /// Consecutive clips per video, which the loader returns as one long clip.
@@ -57,7 +57,7 @@ impl Evaluator<'_> {
                 return Err(EvaluateError::Interrupted);
             }
             let frames = Frames { batch: &batch, spec: &spec, pin_memory: false };
-            let mut scoring = Scoring { detector, frames, relieve: self.relieve };
+            let mut scoring = Scoring { detector, frames, clean_up: self.clean_up };
             let clips = self.guard.run(batch.labels.len() * self.clips_a_video, &mut scoring)?;
             let of_videos = batch.videos.iter().zip(&batch.labels).zip(clips.chunks(self.clips_a_video));
             for score in of_videos.map(|((video, label), clips)| self.pooled(*video, *label, clips)) {

@@ -4,7 +4,7 @@ use tch::{Device, Kind, Tensor};
 
 use super::batch_frames::Frames;
 use super::scores::ClipScore;
-use crate::memory::{Attempt, Cut};
+use crate::memory::{Attempt, MicroBatchSize};
 use crate::model::{Detector, Mode};
 use crate::torch::{self, Result as TorchResult};
 
@@ -14,7 +14,7 @@ use crate::torch::{self, Result as TorchResult};
 /// Out of memory, or libtorch failed otherwise.
 pub fn score_batch(detector: &Detector, frames: Frames) -> TorchResult<Vec<ClipScore>> {
     let clips = frames.batch.labels.len();
-    Scoring { detector, frames, relieve: &mut || {} }.attempt(Cut::whole(clips))
+    Scoring { detector, frames, clean_up: &mut || {} }.attempt(MicroBatchSize::whole(clips))
 }
 
 /// The forward passes of one batch.
@@ -22,7 +22,7 @@ pub(super) struct Scoring<'a> {
     pub detector: &'a Detector,
     pub frames: Frames<'a>,
     /// Frees memory of the rest of the program after memory ran out.
-    pub relieve: &'a mut dyn FnMut(),
+    pub clean_up: &'a mut dyn FnMut(),
 }
 
 impl Attempt for Scoring<'_> {
@@ -30,13 +30,13 @@ impl Attempt for Scoring<'_> {
     type Error = tch::TchError;
 
     /// The backbone sees each frame by itself, so cutting a clip along time changes no score.
-    fn attempt(&mut self, cut: Cut) -> TorchResult<Vec<ClipScore>> {
+    fn attempt(&mut self, size: MicroBatchSize) -> TorchResult<Vec<ClipScore>> {
         let _no_grad = tch::no_grad_guard();
         let all = self.frames.clips();
         let mut scores = Vec::with_capacity(all);
-        for clips in cut.micro_batches(all) {
-            let passes = cut.passes(self.frames.of_clips(&clips)).map(|pass| {
-                let images_nchw = self.frames.images(self.detector, pass, cut)?;
+        for clips in size.micro_batches(all) {
+            let passes = size.passes(self.frames.of_clips(&clips)).map(|pass| {
+                let images_nchw = self.frames.images(self.detector, pass, size)?;
                 self.detector.features(&images_nchw, Mode::Evaluate)
             });
             let features_nf = Tensor::f_cat(&passes.collect::<TorchResult<Vec<_>>>()?, 0)?;
@@ -50,8 +50,8 @@ impl Attempt for Scoring<'_> {
         Ok(scores)
     }
 
-    fn recover(&mut self, _next: Cut) -> TorchResult<()> {
-        (self.relieve)();
+    fn recover(&mut self, _next: MicroBatchSize) -> TorchResult<()> {
+        (self.clean_up)();
         torch::release_cached_memory()
     }
 }
@@ -94,18 +94,18 @@ mod tests {
         let mut scoring = Scoring {
             detector: &detector,
             frames: Frames { batch: &batch, spec: &spec, pin_memory: false },
-            relieve: &mut || {},
+            clean_up: &mut || {},
         };
-        let whole = scoring.attempt(Cut::whole(3)).unwrap();
+        let whole = scoring.attempt(MicroBatchSize::whole(3)).unwrap();
         assert_eq!(whole.len(), 3);
-        let chunks = |frames: usize| Cut { chunk_frames: Some(frames), ..Cut::whole(1) };
-        let on_host = Cut { host_preprocessing: true, ..chunks(1) };
-        for cut in [Cut::whole(2), Cut::whole(1), chunks(2), chunks(1), on_host] {
-            for (score, expected) in scoring.attempt(cut).unwrap().iter().zip(&whole) {
+        let chunks = |frames: usize| MicroBatchSize { chunk_frames: Some(frames), ..MicroBatchSize::whole(1) };
+        let on_host = MicroBatchSize { host_preprocessing: true, ..chunks(1) };
+        for size in [MicroBatchSize::whole(2), MicroBatchSize::whole(1), chunks(2), chunks(1), on_host] {
+            for (score, expected) in scoring.attempt(size).unwrap().iter().zip(&whole) {
                 assert_eq!(score.frame_scores.len(), 5);
-                assert!((score.score - expected.score).abs() < 1e-6, "{cut}");
+                assert!((score.score - expected.score).abs() < 1e-6, "{size}");
                 let near = |(a, b): (&f64, &f64)| (a - b).abs() < 1e-6;
-                assert!(score.frame_scores.iter().zip(&expected.frame_scores).all(near), "{cut}");
+                assert!(score.frame_scores.iter().zip(&expected.frame_scores).all(near), "{size}");
             }
         }
     }

@@ -13,7 +13,7 @@ use super::detection::{Face, FaceDetector, Landmarks};
 use super::track::{Track, largest_track};
 use crate::config::{FaceConfig, OnMiss};
 use crate::dataset::{DataError, Footage};
-use crate::video::{self, ClipSpec, Cut, FrameSize, Square};
+use crate::video::{self, ClipSpec, CropResize, FrameSize, Square};
 
 /// The size of a clip's whole frames above which the video is read twice: with small frames to find the face, then with
 /// large ones to crop it.
@@ -156,15 +156,15 @@ fn read_bounded(
         };
     };
     let square = track.square(faces.margin, width, height);
-    let cut = Cut { square, of: [width, height], height: spec.height, width: spec.width };
+    let crop = CropResize { square, of: [width, height], height: spec.height, width: spec.width };
     let mut thwc = video::reserve_clip(footage, spec)?;
     if size == FrameSize::Full {
         for frame in &frames {
-            thwc.extend_from_slice(&video::cut_out(&cut, frame).map_err(about)?);
+            thwc.extend_from_slice(&video::crop_resize(&crop, frame).map_err(about)?);
         }
     } else {
         drop(frames);
-        video::read_frames(footage, spec, draw, FrameSize::Cut(cut), &mut |frame| thwc.extend_from_slice(&frame))?;
+        video::read_frames(footage, spec, draw, FrameSize::Crop(crop), &mut |frame| thwc.extend_from_slice(&frame))?;
     }
     let landmarks = landmarks_on_cuts(&track, square, spec);
     Ok(FaceClip {

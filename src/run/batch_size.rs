@@ -12,7 +12,7 @@ use crate::memory::{
     choose_batch_size, largest_that_holds, step_budget_bytes,
 };
 use crate::torch;
-use crate::train::{Phase, Trial, Trialled};
+use crate::train::{Phase, Trial, TrialOutcome};
 
 /// Steps that look for a size: what stays from step to step is there in the second.
 const SEARCH_STEPS: u32 = 2;
@@ -92,15 +92,15 @@ impl<'a> BatchSizeSearch<'a> {
         let clips = config.training.batch_size.clips();
         let trialled = self.trial(config, Phase::Train, steps, budget_bytes)?;
         let (peak_bytes, outcome) = match &trialled {
-            Trialled::Done { peak_bytes, step_secs } => {
+            TrialOutcome::Done { peak_bytes, step_secs } => {
                 (Some(*peak_bytes), format!("peak {}, {step_secs:.2} s a step", size(*peak_bytes)))
             }
-            Trialled::OutOfMemory { message } => (None, format!("out of memory ({message})")),
+            TrialOutcome::OutOfMemory { message } => (None, format!("out of memory ({message})")),
         };
         let holds = peak_bytes.is_some_and(|peak| peak <= budget_bytes);
         let verdict = if holds { "fits" } else { "does not fit" };
         tracing::info!("trial: {steps} steps of {clips} clips: {outcome}; {verdict} {}", size(budget_bytes));
-        if let (true, Trialled::Done { step_secs, .. }) = (holds && steps == VERIFY_STEPS, &trialled) {
+        if let (true, TrialOutcome::Done { step_secs, .. }) = (holds && steps == VERIFY_STEPS, &trialled) {
             let measured = &mut self.measured;
             (measured.batch_size, measured.peak_bytes, measured.steps) = (Some(clips), peak_bytes, steps);
             measured.clips_per_sec = Some(clips as f64 / step_secs);
@@ -111,14 +111,16 @@ impl<'a> BatchSizeSearch<'a> {
 
     fn evaluate(&mut self, config: &Config) -> Result<(), RunError> {
         let budget_bytes = step_budget_bytes(config, self.device, self.host);
-        if let Trialled::Done { peak_bytes, .. } = self.trial(config, Phase::Evaluate, SEARCH_STEPS, budget_bytes)? {
+        if let TrialOutcome::Done { peak_bytes, .. } =
+            self.trial(config, Phase::Evaluate, SEARCH_STEPS, budget_bytes)?
+        {
             self.measured.evaluation_peak_bytes = Some(peak_bytes);
         }
         Ok(())
     }
 
     /// On the CPU, memory runs out for the trial where the budget ends, not where the machine does.
-    fn trial(&self, config: &Config, phase: Phase, steps: u32, budget_bytes: u64) -> Result<Trialled, RunError> {
+    fn trial(&self, config: &Config, phase: Phase, steps: u32, budget_bytes: u64) -> Result<TrialOutcome, RunError> {
         let limit_bytes = (self.device.kind() == DeviceKind::Cpu).then_some(budget_bytes);
         run_in_child(&Trial { config: config.clone(), phase, steps, limit_bytes })
     }

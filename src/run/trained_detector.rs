@@ -122,16 +122,16 @@ impl TrainedDetector {
     ) -> Result<Vec<Evaluation>, RunError> {
         let loader = Rc::new(clips.loader());
         let memory = memory_manager(&self.config.gpu, self.placement.device, &clips.source, &loader);
-        let mut relieve = || {
+        let mut clean_up = || {
             memory.clean(Reason::OutOfMemory);
         };
-        let ladder = MicroBatchSizes::evaluation(&self.config, self.placement.device.is_cuda());
+        let sizes = MicroBatchSizes::evaluation(&self.config, self.placement.device.is_cuda());
         let retry = self.config.gpu.memory_management.oom_retry;
-        let mut guard = Guard::new("evaluate", ladder, Box::new(DeviceGauge(self.placement.device)), retry, 0);
+        let mut guard = Guard::new("evaluate", sizes, Box::new(DeviceGauge(self.placement.device)), retry, 0);
         let mut evaluator = Evaluator {
             loader: &loader,
             guard: &mut guard,
-            relieve: &mut relieve,
+            clean_up: &mut clean_up,
             batch_size: self.config.training.batch_size.clips(),
             clips_a_video: self.options.clips_a_video,
             pooling: self.options.pooling,

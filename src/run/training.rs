@@ -97,18 +97,18 @@ fn build_trainer<'a>(
     let sampler = Sampler::new(config.data.sampler, &run.manifest)?;
     tracing::debug!("sampler: {}", sampler.describe());
     let device = learner.detector.device();
-    let guard = |phase, ladder| {
+    let guard = |phase, micro_batch_sizes| {
         let keys = &config.gpu.memory_management;
-        Guard::new(phase, ladder, Box::new(DeviceGauge(device)), keys.oom_retry, keys.grow_after)
+        Guard::new(phase, micro_batch_sizes, Box::new(DeviceGauge(device)), keys.oom_retry, keys.grow_after)
     };
     let train_guard = guard("train", MicroBatchSizes::training(config, device.is_cuda())).resume(&state.train_guard);
-    let evaluate_ladder = MicroBatchSizes::evaluation(config, device.is_cuda());
-    let evaluate_guard = guard("evaluate", evaluate_ladder).resume(&state.evaluate_guard);
-    let relief = memory.clone();
-    let relieve = Box::new(move || {
-        relief.clean(Reason::OutOfMemory);
+    let evaluate_sizes = MicroBatchSizes::evaluation(config, device.is_cuda());
+    let evaluate_guard = guard("evaluate", evaluate_sizes).resume(&state.evaluate_guard);
+    let manager = memory.clone();
+    let clean_up = Box::new(move || {
+        manager.clean(Reason::OutOfMemory);
     });
-    let stepper = Stepper::new(config, learner, loss(run, &sampler), state.scaler.clone(), train_guard, relieve)
+    let stepper = Stepper::new(config, learner, loss(run, &sampler), state.scaler.clone(), train_guard, clean_up)
         .map_err(RunError::torch("there is no memory to begin with"))?;
     let data = TrainData::new(config, &run.manifest, sampler, loader);
     let log = open_log(run, folder, &state)?;

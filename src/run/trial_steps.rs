@@ -9,7 +9,7 @@ use super::error::RunError;
 use super::memory_hooks::limit_device_memory;
 use crate::memory;
 use crate::model::Placement;
-use crate::train::{Trial, Trialled};
+use crate::train::{Trial, TrialOutcome};
 
 /// A trial may take so long a step: nobody would train with a slower one.
 pub(super) const STEP_LIMIT: Duration = Duration::from_secs(5 * 60);
@@ -20,7 +20,7 @@ const POLL: Duration = Duration::from_millis(20);
 ///
 /// # Errors
 /// `input` holds no trial, its device is not there, or it failed in another way than that memory ran out.
-pub fn run_trial(input: impl Read) -> Result<Trialled, RunError> {
+pub fn run_trial(input: impl Read) -> Result<TrialOutcome, RunError> {
     // Should the machine itself run out of memory, this process is the one that nobody misses.
     memory::be_first_oom_victim();
     let trial: Trial = serde_json::from_reader(input).map_err(RunError::format("no trial on stdin"))?;
@@ -34,7 +34,7 @@ pub fn run_trial(input: impl Read) -> Result<Trialled, RunError> {
 ///
 /// A process that a signal ended counts as out of memory: the kernel's answer where a machine has nothing left, and
 /// oneDNN's where there is no room for the code it generates.
-pub(super) fn run_in_child(trial: &Trial) -> Result<Trialled, RunError> {
+pub(super) fn run_in_child(trial: &Trial) -> Result<TrialOutcome, RunError> {
     let program =
         std::env::current_exe().map_err(RunError::io("this program cannot be found, to start it for a trial"))?;
     let mut child = Command::new(program)
@@ -57,7 +57,7 @@ pub(super) fn run_in_child(trial: &Trial) -> Result<Trialled, RunError> {
             .map_err(RunError::format("trial steps gave no result that can be read"));
     }
     if output.status.code().is_none() {
-        return Ok(Trialled::OutOfMemory { message: format!("the process was ended ({})", output.status) });
+        return Ok(TrialOutcome::OutOfMemory { message: format!("the process was ended ({})", output.status) });
     }
     let message = String::from_utf8_lossy(&output.stderr);
     Err(RunError::TrialFailed(message.trim().trim_start_matches("error: ").to_owned()))

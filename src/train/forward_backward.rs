@@ -11,7 +11,7 @@ use super::fault::fault;
 use crate::dataset::Label;
 use crate::evaluate::{Frames, probabilities};
 use crate::loader::HostBatch;
-use crate::memory::Cut;
+use crate::memory::MicroBatchSize;
 use crate::model::{Detector, Mode};
 use crate::optim::Loss;
 use crate::torch::Result;
@@ -41,26 +41,32 @@ pub(super) struct ForwardBackward<'a> {
 
 impl ForwardBackward<'_> {
     /// Forward and backward of the clips `clips` of `batch`.
-    pub fn micro_batch(&self, batch: &HostBatch, clips: Range<usize>, cut: Cut) -> Result<BatchLoss> {
+    pub fn micro_batch(&self, batch: &HostBatch, clips: Range<usize>, size: MicroBatchSize) -> Result<BatchLoss> {
         let frames = Frames { batch, spec: self.spec, pin_memory: self.pin_memory };
         let labels = &batch.labels[clips.clone()];
         fault()?;
-        if cut.chunk_frames.is_some() || self.detector.recomputes() {
-            return self.recomputed(frames, frames.of_clips(&clips), labels, cut);
+        if size.chunk_frames.is_some() || self.detector.recomputes() {
+            return self.recomputed(frames, frames.of_clips(&clips), labels, size);
         }
-        let images_nchw = frames.images(self.detector, frames.of_clips(&clips), cut)?;
+        let images_nchw = frames.images(self.detector, frames.of_clips(&clips), size)?;
         let features_nf = self.detector.features(&images_nchw, self.mode)?;
         self.head(&features_nf, labels)
     }
 
     /// The same with less memory, because the backbone keeps no activations: first the features of all chunks, then
     /// their gradient from the head, then the backbone once more for each chunk, with backward.
-    fn recomputed(&self, frames: Frames, all: Range<usize>, labels: &[Label], cut: Cut) -> Result<BatchLoss> {
+    fn recomputed(
+        &self,
+        frames: Frames,
+        all: Range<usize>,
+        labels: &[Label],
+        size: MicroBatchSize,
+    ) -> Result<BatchLoss> {
         let inputs = |chunk, mode| {
             fault()?;
-            self.detector.segment_inputs(frames.images(self.detector, chunk, cut)?, mode)
+            self.detector.segment_inputs(frames.images(self.detector, chunk, size)?, mode)
         };
-        let chunks: Vec<_> = cut.passes(all.clone()).collect();
+        let chunks: Vec<_> = size.passes(all.clone()).collect();
         let mut features = Vec::with_capacity(chunks.len());
         let mut kept_inputs = None;
         for chunk in &chunks {

@@ -7,7 +7,7 @@ use tch::Device;
 
 use super::epoch::EpochRecord;
 use super::state::TrainState;
-use crate::memory::{self, Cleanup, Cut, OomEvent, Reading};
+use crate::memory::{self, Cleanup, MicroBatchSize, OomEvent, Reading};
 use crate::report::Provenance;
 use crate::torch;
 
@@ -54,7 +54,7 @@ pub(super) struct StepLine {
     pub scale: f64,
     pub clips: usize,
     #[serde(flatten)]
-    pub cut: Cut,
+    pub size: MicroBatchSize,
     #[serde(skip_serializing_if = "Option::is_none")]
     pub clips_per_sec: Option<f64>,
     pub data_wait_ms: u64,
@@ -80,7 +80,7 @@ pub struct MemoryLine {
     pub step: u64,
     /// The micro-batch size.
     #[serde(flatten)]
-    pub cut: Cut,
+    pub size: MicroBatchSize,
     /// The largest number of clips that are decoded ahead.
     pub clips_ahead: usize,
     /// Decoder threads.
@@ -133,7 +133,7 @@ pub(super) fn epoch_line(record: &EpochRecord, epochs: u32) -> String {
 }
 
 /// The text of the progress bar, about the current epoch.
-pub(super) fn progress_line(state: &TrainState, epochs: u32, device: Device, cut: Cut) -> String {
+pub(super) fn progress_line(state: &TrainState, epochs: u32, device: Device, size: MicroBatchSize) -> String {
     let tally = &state.tally;
     let number = |value: Option<f64>, digits: usize| value.map_or("-".into(), |v| format!("{v:.digits$}"));
     let memory = match torch::peak_allocated_bytes(device) {
@@ -141,7 +141,7 @@ pub(super) fn progress_line(state: &TrainState, epochs: u32, device: Device, cut
         None => memory::process_rss_bytes().map_or(String::new(), |bytes| format!("RSS {}", ByteSize(bytes))),
     };
     format!(
-        "epoch {}/{epochs} loss {} auc {} {} clips/s {memory} {cut}",
+        "epoch {}/{epochs} loss {} auc {} {} clips/s {memory} {size}",
         state.epoch + 1,
         number(tally.loss(), 4),
         number(tally.auc(), 3),

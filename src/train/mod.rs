@@ -32,4 +32,4 @@ pub use recorder::Recorder;
 pub use state::TrainState;
 pub use train_step::{StepReport, Stepper};
 pub use trainer::{FitEnd, Trainer};
-pub use trial::{Phase, Trial, Trialled};
+pub use trial::{Phase, Trial, TrialOutcome};

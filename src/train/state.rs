@@ -4,7 +4,7 @@ use serde::{Deserialize, Serialize};
 
 use super::epoch::{Best, EpochRecord, Patience, Tally};
 use crate::config::{Scheduler, TrainingConfig};
-use crate::memory::{Cut, GuardState};
+use crate::memory::{GuardState, MicroBatchSize};
 use crate::optim::{LossScaler, PlateauState, Schedule};
 
 /// The version of the checkpoint format: which fields and tensors there are, and their names. Other versions are
@@ -77,7 +77,7 @@ impl TrainState {
     /// The state before the first step. The micro-batch is the whole batch.
     #[must_use]
     pub fn new(scaler: LossScaler, batch_size: usize) -> Self {
-        let whole = GuardState { cut: Cut::whole(batch_size), barred: None };
+        let whole = GuardState { size: MicroBatchSize::whole(batch_size), barred: None };
         Self {
             format: FORMAT,
             epoch: 0,

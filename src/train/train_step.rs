@@ -23,7 +23,7 @@ use super::recorder::Recorder;
 use super::state::TrainState;
 use crate::config::{Config, Precision};
 use crate::loader::HostBatch;
-use crate::memory::{self, Attempt, Cut, Guard, GuardError, MemoryManager};
+use crate::memory::{self, Attempt, Guard, GuardError, MemoryManager, MicroBatchSize};
 use crate::model::Mode;
 use crate::optim::{Loss, LossScaler};
 use crate::torch::{self, Format, foreach};
@@ -103,7 +103,7 @@ fn record_step(
         grad_norm: report.grad_norm,
         scale: stepper.scaler.scale(),
         clips,
-        cut: report.cut,
+        size: report.size,
         clips_per_sec: (seconds > 0.0).then(|| clips as f64 / seconds),
         data_wait_ms: (input.wait_secs * 1000.0) as u64,
         gpu_peak_bytes: state.gpu_peak_bytes,
@@ -123,7 +123,7 @@ pub struct StepReport {
     /// Whether the weights were updated. They are not if loss or gradients are not finite.
     pub updated: bool,
     /// The micro-batch size of the step.
-    pub cut: Cut,
+    pub size: MicroBatchSize,
 }
 
 /// Runs training steps: it owns everything that a step changes.
@@ -136,7 +136,7 @@ pub struct Stepper {
     /// The out-of-memory guard, which sets the micro-batch size.
     pub guard: Guard,
     /// Frees memory of the rest of the program after memory ran out.
-    pub relieve: Box<dyn FnMut()>,
+    pub clean_up: Box<dyn FnMut()>,
     /// The running statistics before the step. They are allocated once, because a step must not need memory for them.
     saved_buffers: Vec<Tensor>,
     spec: ClipSpec,
@@ -156,7 +156,7 @@ impl Stepper {
         loss: Loss,
         scaler: LossScaler,
         guard: Guard,
-        relieve: Box<dyn FnMut()>,
+        clean_up: Box<dyn FnMut()>,
     ) -> Result<Self, TchError> {
         Ok(Self {
             saved_buffers: learner.detector.parameters().copy_buffers()?,
@@ -168,7 +168,7 @@ impl Stepper {
             loss,
             scaler,
             guard,
-            relieve,
+            clean_up,
         })
     }
 
@@ -186,9 +186,9 @@ impl Stepper {
         };
         let updated = grad_norm.is_finite() && loss.is_finite();
         self.update(updated, grad_norm, learning_rate).map_err(StepError::PartialUpdate)?;
-        let cut = self.guard.cut();
+        let size = self.guard.micro_batch_size();
         self.guard.step_done();
-        Ok(StepReport { loss, scores, grad_norm, updated, cut })
+        Ok(StepReport { loss, scores, grad_norm, updated, size })
     }
 
     /// Forward and backward under the guard: the loss, and the norm of the gradients in the parameters.
@@ -199,7 +199,7 @@ impl Stepper {
             loss: &self.loss,
             scaler: &self.scaler,
             saved_buffers: &self.saved_buffers,
-            relieve: &mut *self.relieve,
+            clean_up: &mut *self.clean_up,
             batches,
             spec: &self.spec,
             pin_memory: self.pin_memory,
@@ -250,7 +250,7 @@ struct StepAttempt<'a> {
     loss: &'a Loss,
     scaler: &'a LossScaler,
     saved_buffers: &'a [Tensor],
-    relieve: &'a mut dyn FnMut(),
+    clean_up: &'a mut dyn FnMut(),
     batches: &'a [HostBatch],
     spec: &'a ClipSpec,
     pin_memory: bool,
@@ -266,7 +266,7 @@ impl Attempt for StepAttempt<'_> {
     type Error = TchError;
 
     /// Leaves the summed gradients of all micro-batches in the parameters, without the loss scale.
-    fn attempt(&mut self, cut: Cut) -> Result<(BatchLoss, f64), TchError> {
+    fn attempt(&mut self, size: MicroBatchSize) -> Result<(BatchLoss, f64), TchError> {
         self.learner.detector.parameters().zero_gradients()?;
         tch::manual_seed(self.seed);
         let pass = ForwardBackward {
@@ -280,8 +280,8 @@ impl Attempt for StepAttempt<'_> {
         };
         let mut sum = BatchLoss::default();
         for batch in self.batches {
-            for clips in cut.micro_batches(batch.labels.len()) {
-                let part = pass.micro_batch(batch, clips, cut)?;
+            for clips in size.micro_batches(batch.labels.len()) {
+                let part = pass.micro_batch(batch, clips, size)?;
                 sum.loss += part.loss;
                 sum.scores.extend(part.scores);
             }
@@ -290,12 +290,12 @@ impl Attempt for StepAttempt<'_> {
         Ok((sum, self.unscale_gradients()?))
     }
 
-    fn recover(&mut self, next: Cut) -> Result<(), TchError> {
+    fn recover(&mut self, next: MicroBatchSize) -> Result<(), TchError> {
         self.learner.detector.parameters().restore_buffers(self.saved_buffers)?;
         if next.on_cpu && self.learner.detector.device() != Device::Cpu {
             self.move_to_cpu()?;
         }
-        (self.relieve)();
+        (self.clean_up)();
         torch::release_cached_memory()
     }
 }

@@ -164,7 +164,7 @@ impl<'a> Trainer<'a> {
     /// use.
     fn manage_memory(&mut self) -> io::Result<()> {
         let ModelState { stepper, evaluate_guard, state } = &mut self.model;
-        if stepper.guard.cut().on_cpu {
+        if stepper.guard.micro_batch_size().on_cpu {
             self.memory.leave_gpu();
             evaluate_guard.leave_device();
         }
@@ -182,7 +182,7 @@ impl<'a> Trainer<'a> {
         let size = self.data.loader.size();
         self.recorder.memory(&MemoryLine {
             step: state.step,
-            cut: stepper.guard.cut(),
+            size: stepper.guard.micro_batch_size(),
             clips_ahead: size.clips_ahead,
             threads: size.threads,
             cache_bytes: self.data.loader.cached_bytes(),
@@ -218,7 +218,7 @@ impl<'a> Trainer<'a> {
         let mut evaluator = Evaluator {
             loader: self.data.loader,
             guard: evaluate_guard,
-            relieve: &mut stepper.relieve,
+            clean_up: &mut stepper.clean_up,
             batch_size: self.config.training.batch_size.clips(),
             clips_a_video: 1,
             pooling: Pooling::default(),
@@ -270,7 +270,12 @@ impl<'a> Trainer<'a> {
 
     fn progress_line(&self) -> String {
         let ModelState { stepper, state, .. } = &self.model;
-        progress_line(state, self.config.training.epochs, stepper.learner.detector.device(), stepper.guard.cut())
+        progress_line(
+            state,
+            self.config.training.epochs,
+            stepper.learner.detector.device(),
+            stepper.guard.micro_batch_size(),
+        )
     }
 }
 

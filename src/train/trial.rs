@@ -47,7 +47,7 @@ pub struct Trial {
 /// The result of a trial.
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
 #[serde(rename_all = "snake_case")]
-pub enum Trialled {
+pub enum TrialOutcome {
     /// All steps succeeded.
     Done {
         /// Peak memory, minus that of the process before the trial: resident memory without the code of libraries on
@@ -69,7 +69,7 @@ impl Trial {
     ///
     /// # Errors
     /// An error other than out of memory, as text.
-    pub fn run(&self, placement: &Placement) -> Result<Trialled, String> {
+    pub fn run(&self, placement: &Placement) -> Result<TrialOutcome, String> {
         let spec = match self.phase {
             Phase::Train => ClipSpec::of_training(&self.config.data),
             Phase::Evaluate => ClipSpec::of(&self.config.data),
@@ -89,12 +89,12 @@ impl Trial {
                 let host_peak_bytes = HostMemory::now().map_or(0, |peak| peak.growth_since(base));
                 let peak_bytes = torch::allocator_stats(placement.device)
                     .map_or(host_peak_bytes, |stats| stats.reserved_peak_bytes + self.context_bytes());
-                Ok(Trialled::Done { peak_bytes, step_secs })
+                Ok(TrialOutcome::Done { peak_bytes, step_secs })
             }
-            Err(StepError::Guard(GuardError::Forbidden { message, .. })) => Ok(Trialled::OutOfMemory { message }),
+            Err(StepError::Guard(GuardError::Forbidden { message, .. })) => Ok(TrialOutcome::OutOfMemory { message }),
             // These errors come from outside the guard: building the network, the update, a forward pass.
             Err(error) => match classify(&error.to_string()) {
-                Failure::OutOfMemory => Ok(Trialled::OutOfMemory { message: error.to_string() }),
+                Failure::OutOfMemory => Ok(TrialOutcome::OutOfMemory { message: error.to_string() }),
                 _ => Err(error.to_string()),
             },
         }
@@ -120,8 +120,8 @@ impl Trial {
         let learner = Learner::new(training, detector, average).map_err(StepError::PartialUpdate)?;
         let loss = Loss::new(&self.config.loss, [1, 1]);
         let scaler = LossScaler::new(place.format == Format::Fp16);
-        let ladder = MicroBatchSizes::training(&self.config, place.device.is_cuda());
-        let guard = Guard::new("train", ladder, Box::new(DeviceGauge(place.device)), false, 0);
+        let sizes = MicroBatchSizes::training(&self.config, place.device.is_cuda());
+        let guard = Guard::new("train", sizes, Box::new(DeviceGauge(place.device)), false, 0);
         let mut stepper = Stepper::new(&self.config, learner, loss, scaler, guard, Box::new(|| {}))
             .map_err(StepError::PartialUpdate)?;
         self.timed(|step| stepper.step(std::slice::from_ref(batch), 1e-5, i64::from(step)).map(drop))

@@ -18,7 +18,7 @@ pub(super) struct DecodedFrame {
 impl DecodedFrame {
     pub(super) fn new(picture: RgbImage, spec: &ClipSpec, size: FrameSize) -> Result<Self, String> {
         let grey = spec.looks_at_quality().then(|| resize::grey(&picture, spec)).transpose()?;
-        let picture = if let FrameSize::Cut(cut) = size { resize::cut_out(&cut, &picture)? } else { picture };
+        let picture = if let FrameSize::Crop(crop) = size { resize::crop_resize(&crop, &picture)? } else { picture };
         Ok(Self { picture, grey })
     }
 }

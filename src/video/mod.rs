@@ -29,5 +29,5 @@ mod spec;
 
 pub use info::{VideoInfo, libavcodec_version};
 pub use read::{frames_of, probe, read_clip, read_frames, reserve_clip};
-pub use resize::cut_out;
-pub use spec::{ClipSpec, Cut, FrameSize, Square};
+pub use resize::crop_resize;
+pub use spec::{ClipSpec, CropResize, FrameSize, Square};

@@ -4,7 +4,7 @@ use fast_image_resize::images::{Image, ImageRef};
 use fast_image_resize::{FilterType, PixelType, ResizeAlg, ResizeOptions, Resizer};
 use image::{GrayImage, RgbImage, imageops};
 
-use super::spec::{ClipSpec, Cut, Square, as_u32};
+use super::spec::{ClipSpec, CropResize, Square, as_u32};
 
 /// The rectangle of the whole picture: left, top, width and height.
 pub(super) fn whole(picture: &RgbImage) -> [f64; 4] {
@@ -40,8 +40,8 @@ pub(super) fn grey(frame: &RgbImage, spec: &ClipSpec) -> Result<GrayImage, Strin
 ///
 /// # Errors
 /// The square is not inside the frame.
-pub fn cut_out(cut: &Cut, frame: &RgbImage) -> Result<RgbImage, String> {
-    let Square { left, top, side } = cut.square;
-    let [x, y] = [f64::from(frame.width()) / f64::from(cut.of[0]), f64::from(frame.height()) / f64::from(cut.of[1])];
-    resize(frame, [left * x, top * y, side * x, side * y], as_u32(cut.width), as_u32(cut.height))
+pub fn crop_resize(crop: &CropResize, frame: &RgbImage) -> Result<RgbImage, String> {
+    let Square { left, top, side } = crop.square;
+    let [x, y] = [f64::from(frame.width()) / f64::from(crop.of[0]), f64::from(frame.height()) / f64::from(crop.of[1])];
+    resize(frame, [left * x, top * y, side * x, side * y], as_u32(crop.width), as_u32(crop.height))
 }

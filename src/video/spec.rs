@@ -53,12 +53,12 @@ pub enum FrameSize {
     /// Whole frames, whose longer side is reduced to this number of pixels, never enlarged.
     LongSide(usize),
     /// A square of each frame. Only one whole frame at a time is in memory.
-    Cut(Cut),
+    Crop(CropResize),
 }
 
 /// A square of a frame, resized.
 #[derive(Debug, Clone, Copy, PartialEq)]
-pub struct Cut {
+pub struct CropResize {
     /// The square.
     pub square: Square,
     /// The width and height of the frames to which the square belongs. In a frame of another size, it is scaled.
@@ -74,7 +74,7 @@ impl FrameSize {
     pub(super) fn of(self, width: u32, height: u32) -> (u32, u32) {
         match self {
             Self::Exact { height, width } => (as_u32(width), as_u32(height)),
-            Self::Full | Self::Cut(_) => (width, height),
+            Self::Full | Self::Crop(_) => (width, height),
             Self::LongSide(side) => {
                 let scale = (side as f64 / f64::from(width.max(height))).min(1.0);
                 let scaled = |length: u32| (f64::from(length) * scale).round().max(1.0) as u32;

@@ -86,7 +86,7 @@ impl fmt::Display for RunMemory {
             size(line.cache_bytes),
             line.clips_ahead,
             line.threads,
-            line.cut
+            line.size
         )?;
         let Some(held) = &line.reading.allocator else { return Ok(()) };
         write!(
@@ -105,14 +105,20 @@ impl fmt::Display for RunMemory {
 #[cfg(test)]
 pub(super) mod tests {
     use super::*;
-    use crate::memory::{Cut, Reading};
+    use crate::memory::{MicroBatchSize, Reading};
     use crate::torch::AllocatorStats;
 
     pub(in crate::cli::meminfo) fn example() -> RunMemory {
         let allocator = AllocatorStats { reserved_bytes: 7 << 29, alloc_retries: 2, ..AllocatorStats::default() };
         let reading = Reading { allocator: Some(allocator), ..Reading::default() };
-        let line =
-            MemoryLine { step: 40, cut: Cut::whole(3), clips_ahead: 8, threads: 2, cache_bytes: 1 << 20, reading };
+        let line = MemoryLine {
+            step: 40,
+            size: MicroBatchSize::whole(3),
+            clips_ahead: 8,
+            threads: 2,
+            cache_bytes: 1 << 20,
+            reading,
+        };
         RunMemory { run: "runs/demo".into(), age_secs: 3, ended: false, line }
     }
 

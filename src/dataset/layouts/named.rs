@@ -41,13 +41,8 @@ pub fn named_videos(paths: &[PathBuf]) -> (Manifest, Vec<(PathBuf, String)>) {
 }
 
 fn add_named(manifest: &mut Manifest, folder: &Path, below: &Path, media: Media) {
-    manifest.sets.push(DataSet {
-        root: folder.to_owned(),
-        layout: LayoutChoice::Folders,
-        recognised: "named".into(),
-        crop_faces: false,
-        shows_faces: None,
-    });
+    let set = DataSet { recognised: "named".into(), ..DataSet::new(folder, LayoutChoice::Folders) };
+    manifest.sets.push(set);
     let set = manifest.sets.len() - 1;
     manifest.videos.push(VideoRecord { set, media, ..VideoRecord::new(below, Label::Real, Vec::new()) });
 }

@@ -80,14 +80,7 @@ fn scan_with(data: &DataConfig, self_blend: SelfBlend, one_class_will_do: bool) 
         }
         let set = manifest.sets.len();
         add(&mut manifest, set, found);
-        let set = DataSet {
-            root: root.folder,
-            layout: layout.choice(),
-            recognised: why,
-            crop_faces: false,
-            shows_faces: None,
-        };
-        manifest.sets.push(set);
+        manifest.sets.push(DataSet { recognised: why, ..DataSet::new(root.folder, layout.choice()) });
     }
     methods.check(manifest.root())?;
     if self_blend != SelfBlend::Off {

@@ -1,13 +1,13 @@
 //! The errors that end guarded work.
 
-use super::cut::Cut;
+use super::micro_batch_size::MicroBatchSize;
 
 /// Why guarded work did not succeed.
 #[derive(Debug, thiserror::Error)]
 pub enum GuardError<E> {
     /// Memory ran out at the smallest size.
     #[error(
-        "out of memory in the {phase} pass at the smallest size, {cut} ({message})\n  hint: smaller frames or a smaller \
+        "out of memory in the {phase} pass at the smallest size, {size} ({message})\n  hint: smaller frames or a smaller \
          network need less: data.frame_size, model.backbone, model.activation_checkpointing: true; on a GPU, \
          gpu.fallback_cpu: true goes on without it"
     )]
@@ -15,20 +15,20 @@ pub enum GuardError<E> {
         /// `train` or `evaluate`.
         phase: String,
         /// The smallest size.
-        cut: Cut,
+        size: MicroBatchSize,
         /// First line of the allocator's message.
         message: String,
     },
     /// Memory ran out and retrying is switched off.
     #[error(
-        "out of memory in the {phase} pass with {cut} ({message})\n  hint: set gpu.memory_management.oom_retry: true, or \
+        "out of memory in the {phase} pass with {size} ({message})\n  hint: set gpu.memory_management.oom_retry: true, or \
          a smaller training.batch_size"
     )]
     Forbidden {
         /// `train` or `evaluate`.
         phase: String,
         /// The size.
-        cut: Cut,
+        size: MicroBatchSize,
         /// First line of the allocator's message.
         message: String,
     },

@@ -2,7 +2,7 @@
 
 use serde::{Deserialize, Serialize};
 
-use super::cut::Cut;
+use super::micro_batch_size::MicroBatchSize;
 
 /// Why the micro-batch size changed.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
@@ -30,9 +30,9 @@ pub struct OomEvent {
     /// Why the size changed.
     pub cause: Cause,
     /// The size before.
-    pub before: Cut,
+    pub before: MicroBatchSize,
     /// The size from here on.
-    pub after: Cut,
+    pub after: MicroBatchSize,
     /// Bytes that the allocator was asked for, where its message says so.
     #[serde(skip_serializing_if = "Option::is_none", default)]
     pub requested_bytes: Option<u64>,

@@ -3,13 +3,13 @@
 //! Every size does the same work as the larger ones with less memory at a time; none changes which clips an optimizer
 //! step learns from.
 
-use super::cut::Cut;
+use super::micro_batch_size::MicroBatchSize;
 use crate::config::{Config, Switch};
 
 /// Micro-batch sizes, from large to small.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct MicroBatchSizes {
-    cuts: Vec<Cut>,
+    descending: Vec<MicroBatchSize>,
     clip_frames: usize,
 }
 
@@ -26,8 +26,8 @@ impl MicroBatchSizes {
         if on_device {
             sizes.prepare_pixels(config.gpu.gpu_preprocessing);
             if config.gpu.fallback_cpu {
-                let cpu = Self::new(config.training.batch_size.clips(), frames, smallest).cuts;
-                sizes.cuts.extend(cpu.into_iter().map(|cut| Cut { on_cpu: true, ..cut }));
+                let cpu = Self::new(config.training.batch_size.clips(), frames, smallest).descending;
+                sizes.descending.extend(cpu.into_iter().map(|size| MicroBatchSize { on_cpu: true, ..size }));
             }
         }
         sizes
@@ -49,52 +49,54 @@ impl MicroBatchSizes {
     #[must_use]
     pub fn new(batch_size: usize, frames: usize, smallest_chunk: usize) -> Self {
         let halves = |most: usize| std::iter::successors(Some(most), |size| (*size > 1).then(|| size / 2));
-        let clips = halves(batch_size.max(1)).map(Cut::whole);
+        let clips = halves(batch_size.max(1)).map(MicroBatchSize::whole);
         let chunks = halves(frames).skip(1).filter(|chunk| {
             let rest = frames % chunk;
             *chunk >= smallest_chunk && (rest == 0 || rest >= smallest_chunk)
         });
-        let chunks = chunks.map(|chunk| Cut { chunk_frames: Some(chunk), ..Cut::whole(1) });
-        Self { cuts: clips.chain(chunks).collect(), clip_frames: frames }
+        let chunks = chunks.map(|chunk| MicroBatchSize { chunk_frames: Some(chunk), ..MicroBatchSize::whole(1) });
+        Self { descending: clips.chain(chunks).collect(), clip_frames: frames }
     }
 
     /// Adds or sets sizes whose pixels become floats on the host, as `gpu.gpu_preprocessing` says.
     fn prepare_pixels(&mut self, on_device: Switch) {
         match on_device {
             Switch::On => {}
-            Switch::Off => self.cuts.iter_mut().for_each(|cut| cut.host_preprocessing = true),
+            Switch::Off => self.descending.iter_mut().for_each(|size| size.host_preprocessing = true),
             Switch::Auto => {
-                self.cuts.extend(self.cuts.last().map(|smallest| Cut { host_preprocessing: true, ..*smallest }));
+                self.descending.extend(
+                    self.descending.last().map(|smallest| MicroBatchSize { host_preprocessing: true, ..*smallest }),
+                );
             }
         }
     }
 
     /// The size at an index; 0 is the largest, and an index past the end means the smallest.
     #[must_use]
-    pub fn cut(&self, index: usize) -> Cut {
-        self.cuts[index.min(self.cuts.len() - 1)]
+    pub fn at(&self, index: usize) -> MicroBatchSize {
+        self.descending[index.min(self.descending.len() - 1)]
     }
 
     /// The index of a size that a checkpoint holds; `None` where the settings have changed so that there is no such
     /// size.
     #[must_use]
-    pub fn find(&self, cut: Cut) -> Option<usize> {
-        self.cuts.iter().position(|size| *size == cut)
+    pub fn find(&self, wanted: MicroBatchSize) -> Option<usize> {
+        self.descending.iter().position(|size| *size == wanted)
     }
 
     /// The index of the next smaller size that is less work at a time for a batch of `clips`; `None` at the smallest.
     #[must_use]
     pub fn below(&self, index: usize, clips: usize) -> Option<usize> {
-        let now = self.cut(index).of_batch(clips);
-        (index + 1..self.cuts.len()).find(|lower| self.cut(*lower).of_batch(clips) != now)
+        let now = self.at(index).of_batch(clips);
+        (index + 1..self.descending.len()).find(|lower| self.at(*lower).of_batch(clips) != now)
     }
 
     /// Frames in one pass of the next larger size, divided by those of the size at `index`; `None` where there is no
     /// larger size on the same device.
     #[must_use]
     pub fn growth(&self, index: usize) -> Option<f64> {
-        let (now, above) = (self.cut(index), self.cut(index.checked_sub(1)?));
-        let frames = |cut: Cut| cut.frames_at_once(self.clip_frames) as f64;
+        let (now, above) = (self.at(index), self.at(index.checked_sub(1)?));
+        let frames = |size: MicroBatchSize| size.frames_at_once(self.clip_frames) as f64;
         (now.on_cpu == above.on_cpu).then(|| frames(above) / frames(now))
     }
 }
@@ -104,7 +106,7 @@ mod tests {
     use super::*;
 
     fn shown(sizes: &MicroBatchSizes) -> Vec<String> {
-        sizes.cuts.iter().map(Cut::to_string).collect()
+        sizes.descending.iter().map(MicroBatchSize::to_string).collect()
     }
 
     #[test]
@@ -135,8 +137,8 @@ mod tests {
         let mut config = Config::default();
         (config.gpu.fallback_cpu, config.gpu.gpu_preprocessing) = (false, Switch::Off);
         let sizes = MicroBatchSizes::training(&config, true);
-        assert!(sizes.cuts.iter().all(|cut| cut.host_preprocessing && !cut.on_cpu));
-        assert_eq!(sizes.cuts.len(), 9);
+        assert!(sizes.descending.iter().all(|size| size.host_preprocessing && !size.on_cpu));
+        assert_eq!(sizes.descending.len(), 9);
     }
 
     #[test]
@@ -146,7 +148,7 @@ mod tests {
         let last = |frames: usize| {
             let mut config = config.clone();
             config.data.max_frames = frames;
-            MicroBatchSizes::training(&config, false).cuts.last().unwrap().chunk_frames
+            MicroBatchSizes::training(&config, false).descending.last().unwrap().chunk_frames
         };
         // Of 5 frames, chunks of 2 would leave one alone.
         assert_eq!([last(8), last(2), last(5), last(6)], [Some(2), None, None, Some(3)]);

@@ -2,20 +2,20 @@
 
 mod attempt;
 mod classify;
-mod cut;
 mod error;
 mod event;
 mod gauge;
+mod micro_batch_size;
 mod micro_batch_sizes;
 mod oom_guard;
 mod state;
 
 pub use attempt::Attempt;
 pub use classify::{Failure, classify};
-pub use cut::Cut;
 pub use error::GuardError;
 pub use event::{Cause, OomEvent};
 pub use gauge::{DeviceGauge, Gauge};
+pub use micro_batch_size::MicroBatchSize;
 pub use micro_batch_sizes::MicroBatchSizes;
 pub use oom_guard::Guard;
 pub use state::GuardState;

@@ -8,10 +8,10 @@ use std::time::Instant;
 
 use super::attempt::Attempt;
 use super::classify::{Failure, classify, requested_bytes};
-use super::cut::Cut;
 use super::error::GuardError;
 use super::event::{Cause, OomEvent};
 use super::gauge::Gauge;
+use super::micro_batch_size::MicroBatchSize;
 use super::micro_batch_sizes::MicroBatchSizes;
 use super::state::GuardState;
 
@@ -80,21 +80,21 @@ impl Guard {
     /// tries it again from the largest size: whatever took its memory may be gone.
     #[must_use]
     pub fn resume(mut self, state: &GuardState) -> Self {
-        self.index = self.sizes.find(state.cut).filter(|_| !state.cut.on_cpu).unwrap_or(0);
-        self.barred = state.barred.and_then(|cut| self.sizes.find(cut));
+        self.index = self.sizes.find(state.size).filter(|_| !state.size.on_cpu).unwrap_or(0);
+        self.barred = state.barred.and_then(|size| self.sizes.find(size));
         self
     }
 
     /// The state for a checkpoint.
     #[must_use]
     pub fn state(&self) -> GuardState {
-        GuardState { cut: self.cut(), barred: self.barred.map(|index| self.sizes.cut(index)) }
+        GuardState { size: self.micro_batch_size(), barred: self.barred.map(|index| self.sizes.at(index)) }
     }
 
     /// The current size.
     #[must_use]
-    pub fn cut(&self) -> Cut {
-        self.sizes.cut(self.index)
+    pub fn micro_batch_size(&self) -> MicroBatchSize {
+        self.sizes.at(self.index)
     }
 
     /// Reads host memory from here on, at any size, because another guard moved the network to the CPU.
@@ -118,7 +118,7 @@ impl Guard {
     pub fn run<A: Attempt>(&mut self, clips: usize, work: &mut A) -> Result<A::Output, GuardError<A::Error>> {
         loop {
             let started = Instant::now();
-            let error = match work.attempt(self.cut().of_batch(clips)) {
+            let error = match work.attempt(self.micro_batch_size().of_batch(clips)) {
                 Ok(output) => {
                     self.last_was_unsure = false;
                     return Ok(output);
@@ -153,9 +153,9 @@ impl Guard {
     ) -> Result<(), GuardError<A::Error>> {
         let phase = self.phase.to_owned();
         let first_line = message.lines().next().unwrap_or_default().to_owned();
-        let before = self.cut().of_batch(clips);
+        let before = self.micro_batch_size().of_batch(clips);
         let lower = if self.retry { self.sizes.below(self.index, clips) } else { None };
-        let after = lower.map_or(before, |index| self.sizes.cut(index).of_batch(clips));
+        let after = lower.map_or(before, |index| self.sizes.at(index).of_batch(clips));
 
         let used_bytes = self.gauge.used_bytes();
         if let Err(error) = work.recover(after) {
@@ -172,10 +172,10 @@ impl Guard {
             message: first_line.clone(),
         });
         let Some(lower) = lower else {
-            let (cut, message) = (before, first_line);
+            let (size, message) = (before, first_line);
             return Err(match self.retry {
-                true => GuardError::Exhausted { phase, cut, message },
-                false => GuardError::Forbidden { phase, cut, message },
+                true => GuardError::Exhausted { phase, size, message },
+                false => GuardError::Forbidden { phase, size, message },
             });
         };
         tracing::warn!(
@@ -204,7 +204,7 @@ impl Guard {
     /// Goes to the next smaller micro-batch because memory is short, although it has not run out. Chunks of a clip and
     /// the CPU, which are slower, wait until memory runs out.
     pub fn shrink(&mut self) {
-        if self.retry && self.cut().micro_batch > 1 {
+        if self.retry && self.micro_batch_size().micro_batch > 1 {
             self.shrink_because(Cause::Pressure);
         }
     }
@@ -212,7 +212,7 @@ impl Guard {
     /// Goes to the next smaller size on the same device, where there is one.
     fn shrink_because(&mut self, cause: Cause) {
         let lower = self.sizes.below(self.index, usize::MAX);
-        if let Some(lower) = lower.filter(|lower| self.sizes.cut(*lower).on_cpu == self.cut().on_cpu) {
+        if let Some(lower) = lower.filter(|lower| self.sizes.at(*lower).on_cpu == self.micro_batch_size().on_cpu) {
             self.change_size(cause, lower);
         }
     }
@@ -244,7 +244,7 @@ impl Guard {
 
     /// Changes the size and records why.
     fn change_size(&mut self, cause: Cause, index: usize) {
-        let (phase, before, after) = (self.phase, self.cut(), self.sizes.cut(index));
+        let (phase, before, after) = (self.phase, self.micro_batch_size(), self.sizes.at(index));
         match cause {
             Cause::Headroom => tracing::info!("{phase}: memory has room, {before} -> {after}"),
             Cause::Pressure => {
@@ -268,7 +268,7 @@ impl Guard {
     fn use_size(&mut self, index: usize) {
         self.index = index;
         (self.just_grown, self.good_steps, self.alloc_retry_steps) = (false, 0, 0);
-        if self.cut().on_cpu {
+        if self.micro_batch_size().on_cpu {
             self.gauge.move_to_cpu();
         }
         // Retries of a failed attempt say nothing of the new size.

@@ -2,15 +2,16 @@
 
 use serde::{Deserialize, Serialize};
 
-use super::cut::Cut;
+use super::micro_batch_size::MicroBatchSize;
 
 /// The state of a guard, for a checkpoint.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 pub struct GuardState {
     /// The current size.
-    pub cut: Cut,
+    #[serde(rename = "cut")]
+    pub size: MicroBatchSize,
     /// The smallest size that the guard grew to and that then ran out of memory. The guard grows neither to it nor to a
     /// larger one again.
     #[serde(skip_serializing_if = "Option::is_none", default)]
-    pub barred: Option<Cut>,
+    pub barred: Option<MicroBatchSize>,
 }

@@ -38,14 +38,14 @@ fn stepper(config: &Config) -> Stepper {
 }
 
 /// Replaces the guard by one that starts at this size.
-fn start_at(stepper: &mut Stepper, config: &Config, cut: Cut) {
-    let state = crate::memory::GuardState { cut, barred: None };
+fn start_at(stepper: &mut Stepper, config: &Config, size: MicroBatchSize) {
+    let state = crate::memory::GuardState { size, barred: None };
     stepper.guard = guard(config).resume(&state);
-    assert_eq!(stepper.guard.cut(), cut, "no such size");
+    assert_eq!(stepper.guard.micro_batch_size(), size, "no such size");
 }
 
-fn chunks_of(frames: usize) -> Cut {
-    Cut { chunk_frames: Some(frames), ..Cut::whole(1) }
+fn chunks_of(frames: usize) -> MicroBatchSize {
+    MicroBatchSize { chunk_frames: Some(frames), ..MicroBatchSize::whole(1) }
 }
 
 fn batch(config: &Config, index: usize, clips: usize) -> HostBatch {
@@ -84,14 +84,20 @@ fn assert_near(a: &[Tensor], b: &[Tensor], tolerance: f64) {
 }
 
 /// Forward and backward alone, with one size. The gradients stay in the parameters.
-fn forward_backward(stepper: &mut Stepper, config: &Config, batches: &[HostBatch], cut: Cut, mode: Mode) -> f64 {
+fn forward_backward(
+    stepper: &mut Stepper,
+    config: &Config,
+    batches: &[HostBatch],
+    size: MicroBatchSize,
+    mode: Mode,
+) -> f64 {
     let saved_buffers = stepper.learner.detector.parameters().copy_buffers().unwrap();
     let mut attempt = StepAttempt {
         learner: &mut stepper.learner,
         loss: &Loss::new(&config.loss, [1, 1]),
         scaler: &stepper.scaler,
         saved_buffers: &saved_buffers,
-        relieve: &mut || {},
+        clean_up: &mut || {},
         batches,
         spec: &ClipSpec::of(&config.data),
         pin_memory: false,
@@ -99,7 +105,7 @@ fn forward_backward(stepper: &mut Stepper, config: &Config, batches: &[HostBatch
         precision: Precision::Off,
         mode,
     };
-    let (batch_loss, _) = attempt.attempt(cut).unwrap();
+    let (batch_loss, _) = attempt.attempt(size).unwrap();
     batch_loss.loss
 }
 
@@ -108,9 +114,9 @@ fn forward_backward(stepper: &mut Stepper, config: &Config, batches: &[HostBatch
 fn failures_leave_no_trace() {
     let _alone = generator_lock();
     let config = config(Temporal::LstmAttention, 0.3);
-    let run = |cut: Cut, faults: Vec<(usize, &'static str)>| {
+    let run = |size: MicroBatchSize, faults: Vec<(usize, &'static str)>| {
         let mut stepper = stepper(&config);
-        start_at(&mut stepper, &config, cut);
+        start_at(&mut stepper, &config, size);
         FAULTS.set(faults);
         let step = |step: usize| stepper.step(&[batch(&config, step, 4)], 1e-3, step as i64).unwrap();
         let reports: Vec<_> = (0..3).map(step).collect();
@@ -119,10 +125,10 @@ fn failures_leave_no_trace() {
     // All failures are in the first step: at its start, in backward of the second micro-batch, in backward of the third
     // clip, and in the last chunk of the third clip.
     let down = [(0, OOM), (3, OOM), (5, OOM), (2 * 6 + 5, OOM)];
-    for (failures, held) in [(2, Cut::whole(1)), (4, chunks_of(1))] {
+    for (failures, held) in [(2, MicroBatchSize::whole(1)), (4, chunks_of(1))] {
         let faults: Vec<_> = down[..failures].iter().rev().copied().collect();
         let (calm_weights, calm_reports, _) = run(held, vec![]);
-        let (weights, reports, events) = run(Cut::whole(4), faults);
+        let (weights, reports, events) = run(MicroBatchSize::whole(4), faults);
         assert_eq!(events, failures);
         assert_eq!(reports, calm_reports);
         assert_same(&weights, &calm_weights);
@@ -139,17 +145,24 @@ fn every_cut_gives_the_gradients_of_the_whole() {
         let plain = config(temporal, 0.3);
         let mut config = plain.clone();
         config.model.activation_checkpointing = checkpointing;
-        let of = |config: &Config, cut: Cut| {
+        let of = |config: &Config, size: MicroBatchSize| {
             let mut stepper = stepper(config);
             // Two batches of different sizes are one effective batch.
             let batches = [batch(config, 0, 3), batch(config, 1, 2)];
-            let loss = forward_backward(&mut stepper, config, &batches, cut, Mode::Evaluate);
+            let loss = forward_backward(&mut stepper, config, &batches, size, Mode::Evaluate);
             (loss, gradients(&stepper))
         };
-        let (whole_loss, whole) = of(&plain, Cut::whole(4));
-        for cut in [Cut::whole(4), Cut::whole(2), Cut::whole(1), chunks_of(2), chunks_of(3), chunks_of(1)] {
-            let (loss, cut_gradients) = of(&config, cut);
-            assert!((loss - whole_loss).abs() < 1e-5 * whole_loss, "{cut}: {loss} {whole_loss}");
+        let (whole_loss, whole) = of(&plain, MicroBatchSize::whole(4));
+        for size in [
+            MicroBatchSize::whole(4),
+            MicroBatchSize::whole(2),
+            MicroBatchSize::whole(1),
+            chunks_of(2),
+            chunks_of(3),
+            chunks_of(1),
+        ] {
+            let (loss, cut_gradients) = of(&config, size);
+            assert!((loss - whole_loss).abs() < 1e-5 * whole_loss, "{size}: {loss} {whole_loss}");
             assert_near(&cut_gradients, &whole, 1e-5);
         }
     }
@@ -165,13 +178,13 @@ fn a_clip_in_one_chunk_is_the_clip() {
     {
         let mut config = config(Temporal::LstmAttention, 0.3);
         (config.gpu.mixed_precision, config.gpu.channels_last) = (precision, channels_last);
-        let of = |cut: Cut| {
+        let of = |size: MicroBatchSize| {
             let mut stepper = stepper(&config);
             stepper.scaler = LossScaler::new(scaled);
-            let loss = forward_backward(&mut stepper, &config, &[batch(&config, 0, 3)], cut, Mode::Train);
+            let loss = forward_backward(&mut stepper, &config, &[batch(&config, 0, 3)], size, Mode::Train);
             (loss, gradients(&stepper), weights(&stepper))
         };
-        let (loss, plain, statistics) = of(Cut::whole(1));
+        let (loss, plain, statistics) = of(MicroBatchSize::whole(1));
         let (chunk_loss, chunked, chunk_statistics) = of(chunks_of(4));
         assert_eq!(loss, chunk_loss);
         assert_near(&chunked, &plain, 1e-6);
@@ -183,17 +196,17 @@ fn a_clip_in_one_chunk_is_the_clip() {
 fn activation_checkpointing_changes_neither_gradients_nor_statistics() {
     let _alone = generator_lock();
     for precision in [Precision::Off, Precision::Bf16] {
-        let of = |checkpointing: bool, cut: Cut| {
+        let of = |checkpointing: bool, size: MicroBatchSize| {
             let mut config = config(Temporal::LstmAttention, 0.3);
             config.model.activation_checkpointing = checkpointing;
             config.gpu.mixed_precision = precision;
             let mut stepper = stepper(&config);
-            let loss = forward_backward(&mut stepper, &config, &[batch(&config, 0, 4)], cut, Mode::Train);
+            let loss = forward_backward(&mut stepper, &config, &[batch(&config, 0, 4)], size, Mode::Train);
             (loss, gradients(&stepper), weights(&stepper))
         };
-        for cut in [Cut::whole(4), chunks_of(2)] {
-            let (loss, plain, statistics) = of(false, cut);
-            let (checkpointed_loss, checkpointed, checkpointed_statistics) = of(true, cut);
+        for size in [MicroBatchSize::whole(4), chunks_of(2)] {
+            let (loss, plain, statistics) = of(false, size);
+            let (checkpointed_loss, checkpointed, checkpointed_statistics) = of(true, size);
             assert_eq!(loss, checkpointed_loss);
             assert_near(&checkpointed, &plain, 1e-6);
             assert_same(&checkpointed_statistics, &statistics);
@@ -207,7 +220,7 @@ fn accumulated_batches_are_one_effective_batch() {
     let config = config(Temporal::Mean, 0.0);
     let learn = |batches: &[HostBatch]| {
         let mut stepper = stepper(&config);
-        start_at(&mut stepper, &config, Cut::whole(1));
+        start_at(&mut stepper, &config, MicroBatchSize::whole(1));
         let report = stepper.step(batches, 1e-3, 0).unwrap();
         (report, weights(&stepper))
     };
@@ -257,7 +270,7 @@ fn a_run_that_cannot_go_on_is_as_it_was_before_the_step() {
     let before = weights(&stepper);
     FAULTS.set(vec![(1, OOM); 5]);
     let error = stepper.step(&[batch(&config, 0, 4)], 1e-3, 0).unwrap_err();
-    assert!(matches!(error, StepError::Guard(GuardError::Exhausted { cut, .. }) if cut == chunks_of(1)), "{error}");
+    assert!(matches!(error, StepError::Guard(GuardError::Exhausted { size, .. }) if size == chunks_of(1)), "{error}");
     assert!(error.can_be_saved());
     assert_same(&weights(&stepper), &before);
 }
@@ -284,10 +297,10 @@ fn gradients_that_are_not_finite_move_nothing() {
 fn the_scale_of_the_loss_changes_only_rounding() {
     let _alone = generator_lock();
     let config = config(Temporal::Mean, 0.0);
-    for cut in [Cut::whole(4), chunks_of(2)] {
+    for size in [MicroBatchSize::whole(4), chunks_of(2)] {
         let norm = |enabled| {
             let mut stepper = stepper(&config);
-            start_at(&mut stepper, &config, cut);
+            start_at(&mut stepper, &config, size);
             stepper.scaler = LossScaler::new(enabled);
             stepper.step(&[batch(&config, 0, 4)], 1e-3, 0).unwrap().grad_norm
         };
@@ -314,7 +327,7 @@ fn training_goes_on_on_the_cpu_where_the_device_holds_not_even_a_frame() {
     // The failures are at 4, 2 and 1 clips, 2 frames, 1 frame, and 1 frame prepared on the host.
     FAULTS.set(vec![(0, OOM); 6]);
     report(&mut fallen, 1);
-    assert_eq!(fallen.guard.cut(), Cut { on_cpu: true, ..Cut::whole(4) });
+    assert_eq!(fallen.guard.micro_batch_size(), MicroBatchSize { on_cpu: true, ..MicroBatchSize::whole(4) });
     let mut calm = on_device();
     (0..2).for_each(|step| drop(report(&mut calm, step)));
     assert_same(&weights(&fallen), &weights(&calm));

@@ -23,13 +23,7 @@ fn manifest(videos: &[(bool, Vec<u32>)]) -> Manifest {
         let label = if *fake { Label::Fake } else { Label::Real };
         VideoRecord::new(path, label, people.iter().map(u32::to_string).collect())
     };
-    let sets = vec![DataSet {
-        root: "set".into(),
-        layout: LayoutChoice::Folders,
-        recognised: String::new(),
-        crop_faces: false,
-        shows_faces: None,
-    }];
+    let sets = vec![DataSet::new("set", LayoutChoice::Folders)];
     Manifest { sets, videos: videos.iter().enumerate().map(record).collect(), skipped: Vec::new() }
 }
 

@@ -13,8 +13,8 @@ const UNSURE: &str = "cuDNN error: CUDNN_STATUS_INTERNAL_ERROR";
 struct Fake {
     most_frames: usize,
     message: &'static str,
-    attempts: Vec<Cut>,
-    recovered: Vec<Cut>,
+    attempts: Vec<MicroBatchSize>,
+    recovered: Vec<MicroBatchSize>,
     recovery: Result<(), String>,
 }
 
@@ -25,15 +25,15 @@ impl Fake {
 }
 
 impl Attempt for Fake {
-    type Output = Cut;
+    type Output = MicroBatchSize;
     type Error = String;
 
-    fn attempt(&mut self, cut: Cut) -> Result<Cut, String> {
-        self.attempts.push(cut);
-        if cut.frames_at_once(FRAMES) <= self.most_frames { Ok(cut) } else { Err(self.message.into()) }
+    fn attempt(&mut self, size: MicroBatchSize) -> Result<MicroBatchSize, String> {
+        self.attempts.push(size);
+        if size.frames_at_once(FRAMES) <= self.most_frames { Ok(size) } else { Err(self.message.into()) }
     }
 
-    fn recover(&mut self, next: Cut) -> Result<(), String> {
+    fn recover(&mut self, next: MicroBatchSize) -> Result<(), String> {
         self.recovered.push(next);
         self.recovery.clone()
     }
@@ -85,12 +85,12 @@ fn goes_down_until_it_fits_and_stays_there() {
     let (mut guard, gauge) = guard(true);
     gauge.set(70, 30, 70);
     let mut work = Fake::new(3 * FRAMES);
-    assert_eq!(guard.run(12, &mut work).unwrap(), Cut::whole(3));
-    assert_eq!(guard.run(12, &mut work).unwrap(), Cut::whole(3));
-    assert_eq!(work.attempts, [12, 6, 3, 3].map(Cut::whole));
-    assert_eq!(work.recovered, [6, 3].map(Cut::whole), "each is told what comes next");
+    assert_eq!(guard.run(12, &mut work).unwrap(), MicroBatchSize::whole(3));
+    assert_eq!(guard.run(12, &mut work).unwrap(), MicroBatchSize::whole(3));
+    assert_eq!(work.attempts, [12, 6, 3, 3].map(MicroBatchSize::whole));
+    assert_eq!(work.recovered, [6, 3].map(MicroBatchSize::whole), "each is told what comes next");
     let event = &guard.events()[0];
-    assert_eq!((event.before, event.after), (Cut::whole(12), Cut::whole(6)));
+    assert_eq!((event.before, event.after), (MicroBatchSize::whole(12), MicroBatchSize::whole(6)));
     assert_eq!((event.requested_bytes, event.freed_bytes), (Some(2 << 30), Some(0)));
     assert_eq!(event.message, "CUDA out of memory. Tried to allocate 2.00 GiB. GPU 0");
 }
@@ -98,10 +98,10 @@ fn goes_down_until_it_fits_and_stays_there() {
 #[test]
 fn below_one_clip_it_goes_on_along_time() {
     let (mut guard, _) = guard(true);
-    let cut = guard.run(5, &mut Fake::new(1)).unwrap();
-    assert_eq!(cut, Cut { chunk_frames: Some(1), ..Cut::whole(1) });
+    let size = guard.run(5, &mut Fake::new(1)).unwrap();
+    assert_eq!(size, MicroBatchSize { chunk_frames: Some(1), ..MicroBatchSize::whole(1) });
     assert_eq!(guard.events().len(), 4, "5 clips, 3 clips, a clip, 2 frames");
-    assert_eq!(guard.events()[0].before, Cut::whole(5), "a short batch is told as it was");
+    assert_eq!(guard.events()[0].before, MicroBatchSize::whole(5), "a short batch is told as it was");
 }
 
 #[test]
@@ -117,7 +117,7 @@ fn the_bottom_is_the_end_and_also_cleaned_up_after() {
 fn retrying_can_be_switched_off() {
     let mut work = Fake::new(FRAMES);
     let error = guard(false).0.run(12, &mut work).unwrap_err();
-    assert!(matches!(error, GuardError::Forbidden { cut, .. } if cut == Cut::whole(12)));
+    assert!(matches!(error, GuardError::Forbidden { size, .. } if size == MicroBatchSize::whole(12)));
     assert_eq!((work.attempts.len(), work.recovered.len()), (1, 1));
 }
 
@@ -162,7 +162,7 @@ fn thrashing_two_steps_running_is_as_good_as_running_out() {
             gauge.retry();
         }
         guard.step_done();
-        guard.cut().micro_batch
+        guard.micro_batch_size().micro_batch
     };
     assert_eq!([step(true), step(false), step(true)], [12, 12, 12], "once may happen");
     assert_eq!([step(true), step(false), step(true)], [6, 6, 6]);
@@ -174,10 +174,13 @@ fn pressure_halves_the_micro_batch_and_stops_at_one_clip() {
     let (mut guard, _) = guard(true);
     let sizes = [(); 6].map(|()| {
         guard.shrink();
-        guard.cut()
+        guard.micro_batch_size()
     });
-    assert_eq!(sizes.map(|cut| cut.micro_batch), [6, 3, 1, 1, 1, 1]);
-    assert_eq!((sizes[5], guard.events().len(), guard.events()[0].cause), (Cut::whole(1), 3, Cause::Pressure));
+    assert_eq!(sizes.map(|size| size.micro_batch), [6, 3, 1, 1, 1, 1]);
+    assert_eq!(
+        (sizes[5], guard.events().len(), guard.events()[0].cause),
+        (MicroBatchSize::whole(1), 3, Cause::Pressure)
+    );
 }
 
 #[test]
@@ -190,7 +193,7 @@ fn retries_of_a_failed_attempt_are_no_thrashing() {
     guard.step_done();
     gauge.retry();
     guard.step_done();
-    assert_eq!(guard.cut(), Cut::whole(6), "one retry since");
+    assert_eq!(guard.micro_batch_size(), MicroBatchSize::whole(6), "one retry since");
 }
 
 #[test]
@@ -204,24 +207,24 @@ fn on_the_cpu_it_goes_by_the_hosts_memory_and_a_resumed_run_tries_the_device_aga
     impl Attempt for Device {
         type Output = ();
         type Error = String;
-        fn attempt(&mut self, cut: Cut) -> Result<(), String> {
-            if cut.on_cpu && cut.micro_batch <= 6 { Ok(()) } else { Err(OOM.into()) }
+        fn attempt(&mut self, size: MicroBatchSize) -> Result<(), String> {
+            if size.on_cpu && size.micro_batch <= 6 { Ok(()) } else { Err(OOM.into()) }
         }
-        fn recover(&mut self, _next: Cut) -> Result<(), String> {
+        fn recover(&mut self, _next: MicroBatchSize) -> Result<(), String> {
             Ok(())
         }
     }
     guard.run(12, &mut Device).unwrap();
-    assert_eq!(guard.cut(), Cut { on_cpu: true, ..Cut::whole(6) });
+    assert_eq!(guard.micro_batch_size(), MicroBatchSize { on_cpu: true, ..MicroBatchSize::whole(6) });
     assert_eq!(after_good_steps(&mut guard), 12, "the host has room");
     let resumed = Guard::new("train", sizes(), Box::new(gauge), true, 3).resume(&guard.state());
-    assert_eq!(resumed.cut(), Cut::whole(12));
+    assert_eq!(resumed.micro_batch_size(), MicroBatchSize::whole(12));
 }
 
 /// The micro-batch after three good steps.
 fn after_good_steps(guard: &mut Guard) -> usize {
     (0..3).for_each(|_| guard.step_done());
-    guard.cut().micro_batch
+    guard.micro_batch_size().micro_batch
 }
 
 #[test]
@@ -232,10 +235,10 @@ fn grows_after_good_steps_where_the_peak_leaves_room() {
     assert_eq!(after_good_steps(&mut guard), 3, "twice 46 is more than nine tenths of 100");
     gauge.set(40, 60, 44);
     guard.step_done();
-    assert_eq!(guard.cut().micro_batch, 3, "not at once");
+    assert_eq!(guard.micro_batch_size().micro_batch, 3, "not at once");
     guard.step_done();
     guard.step_done();
-    assert_eq!(guard.cut().micro_batch, 6);
+    assert_eq!(guard.micro_batch_size().micro_batch, 6);
     assert_eq!(guard.events().last().unwrap().cause, Cause::Headroom);
 }
 
@@ -259,11 +262,11 @@ fn a_size_that_ran_out_after_growing_is_never_tried_again() {
     guard.run(12, &mut work).unwrap();
     assert_eq!(after_good_steps(&mut guard), 3);
     let state = guard.state();
-    assert_eq!((state.cut, state.barred), (Cut::whole(3), Some(Cut::whole(6))));
+    assert_eq!((state.size, state.barred), (MicroBatchSize::whole(3), Some(MicroBatchSize::whole(6))));
 
     let gauge = Box::new(gauge);
     let mut resumed = Guard::new("train", MicroBatchSizes::new(12, FRAMES, 1), gauge, true, 3).resume(&state);
-    assert_eq!(resumed.cut(), Cut::whole(3));
+    assert_eq!(resumed.micro_batch_size(), MicroBatchSize::whole(3));
     assert_eq!(after_good_steps(&mut resumed), 3, "nor after a resume");
 }
 

@@ -58,16 +58,16 @@ fn recomputing_and_cutting_change_nothing_where_parts_are_frozen() {
         ("[stem, batch_norm]", Mode::Train),
     ] {
         let config = frozen(&config, freeze);
-        let of = |recompute: bool, cut: Cut| {
+        let of = |recompute: bool, size: MicroBatchSize| {
             let mut config = config.clone();
             config.model.activation_checkpointing = recompute;
             let mut stepper = stepper(&config);
-            forward_backward(&mut stepper, &config, &[batch(&config, 0, 4)], cut, mode);
+            forward_backward(&mut stepper, &config, &[batch(&config, 0, 4)], size, mode);
             gradients(&stepper)
         };
-        let whole = of(false, Cut::whole(4));
-        for (recompute, cut) in [(true, Cut::whole(4)), (false, chunks_of(2)), (true, chunks_of(2))] {
-            assert_near(&of(recompute, cut), &whole, 1e-5);
+        let whole = of(false, MicroBatchSize::whole(4));
+        for (recompute, size) in [(true, MicroBatchSize::whole(4)), (false, chunks_of(2)), (true, chunks_of(2))] {
+            assert_near(&of(recompute, size), &whole, 1e-5);
         }
     }
 }

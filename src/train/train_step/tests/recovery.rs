@@ -84,11 +84,11 @@ fn limit_address_space(bytes: Option<u64>) {
 /// both clips take in addition to that between steps.
 fn warmed_up(config: &Config, batch: &HostBatch) -> (Stepper, u64, u64) {
     let mut stepper = light_stepper(config);
-    let mut step = |cut: Cut| {
-        start_at(&mut stepper, config, cut);
+    let mut step = |size: MicroBatchSize| {
+        start_at(&mut stepper, config, size);
         stepper.step(std::slice::from_ref(batch), 1e-4, 0).unwrap();
     };
-    [chunks_of(1), chunks_of(2), Cut::whole(1), Cut::whole(2)].into_iter().for_each(&mut step);
+    [chunks_of(1), chunks_of(2), MicroBatchSize::whole(1), MicroBatchSize::whole(2)].into_iter().for_each(&mut step);
     crate::torch::release_cached_memory().unwrap();
     // The peak so far is from memory that was freed. With the same amount allocated again, each new peak is that of a
     // step.
@@ -96,7 +96,7 @@ fn warmed_up(config: &Config, batch: &HostBatch) -> (Stepper, u64, u64) {
     let ballast = std::hint::black_box(Vec::<u8>::with_capacity(gone as usize + (1 << 20)));
     let rest_bytes = status_bytes("VmSize");
     let [one_bytes, both_bytes] = [1, 2].map(|clips| {
-        step(Cut::whole(clips));
+        step(MicroBatchSize::whole(clips));
         status_bytes("VmPeak") - rest_bytes
     });
     drop(ballast);
@@ -130,8 +130,8 @@ fn three_hundred_steps_through_real_and_random_failures() {
 
     let (mut disturbed, one_bytes, both_bytes) = warmed_up(&config, &batches[0]);
     assert!(both_bytes > one_bytes + (1 << 20), "{one_bytes} and {both_bytes} bytes: too close to tell anything");
-    let ladder = || MicroBatchSizes::training(&config, false);
-    let bottom = ladder().cut(usize::MAX);
+    let sizes = || MicroBatchSizes::training(&config, false);
+    let bottom = sizes().at(usize::MAX);
     crate::torch::release_cached_memory().unwrap();
     limit_address_space(Some(status_bytes("VmSize") + one_bytes + (both_bytes - one_bytes) / 2));
 
@@ -139,10 +139,10 @@ fn three_hundred_steps_through_real_and_random_failures() {
     for (number, batch) in batches.iter().enumerate() {
         if number % 15 == 0 {
             // As after a resume, the whole batch is tried again, and the size grows to it later.
-            disturbed.guard = Guard::new("train", ladder(), Box::new(Roomy), true, 4);
+            disturbed.guard = Guard::new("train", sizes(), Box::new(Roomy), true, 4);
         }
         let known = disturbed.guard.events().len();
-        let fails = random.random_bool(0.15) && disturbed.guard.cut() != bottom;
+        let fails = random.random_bool(0.15) && disturbed.guard.micro_batch_size() != bottom;
         FAULTS.set(if fails { vec![(random.random_range(0..2), OOM)] } else { vec![] });
         reports.push(disturbed.step(std::slice::from_ref(batch), 1e-4, number as i64).unwrap());
         for event in &disturbed.guard.events()[known..] {
@@ -162,7 +162,7 @@ fn three_hundred_steps_through_real_and_random_failures() {
     let (mut calm, ..) = warmed_up(&config, &batches[0]);
     for (number, report) in reports.iter().enumerate() {
         assert_eq!(report.scores.len(), plan[number].len(), "step {number}: the effective batch");
-        start_at(&mut calm, &config, report.cut);
+        start_at(&mut calm, &config, report.size);
         let undisturbed = calm.step(std::slice::from_ref(&batches[number]), 1e-4, number as i64).unwrap();
         assert_eq!(undisturbed, *report, "step {number}");
     }
@@ -202,14 +202,14 @@ fn a_thousand_recoveries_leave_nothing_behind() {
 fn random_states_after_a_failure_are_those_without_it() {
     let _alone = generator_lock();
     let config = config(Temporal::LstmAttention, 0.5);
-    let drawn = |seed: i64, cut: Cut, faults: Vec<(usize, &'static str)>| {
+    let drawn = |seed: i64, size: MicroBatchSize, faults: Vec<(usize, &'static str)>| {
         let mut stepper = stepper(&config);
-        start_at(&mut stepper, &config, cut);
+        start_at(&mut stepper, &config, size);
         FAULTS.set(faults);
         stepper.step(&[batch(&config, 0, 4)], 1e-3, seed).unwrap();
         Vec::<f64>::try_from(Tensor::rand([4], (tch::Kind::Double, Device::Cpu))).unwrap()
     };
-    let calm = drawn(11, Cut::whole(2), vec![]);
-    assert_eq!(drawn(11, Cut::whole(4), vec![(1, OOM)]), calm);
-    assert_ne!(drawn(12, Cut::whole(2), vec![]), calm, "the seed decides");
+    let calm = drawn(11, MicroBatchSize::whole(2), vec![]);
+    assert_eq!(drawn(11, MicroBatchSize::whole(4), vec![(1, OOM)]), calm);
+    assert_ne!(drawn(12, MicroBatchSize::whole(2), vec![]), calm, "the seed decides");
 }

@@ -7,7 +7,7 @@ use serde::{Deserialize, Serialize};
 
 /// How a batch is cut into micro-batches, and a micro-batch into passes.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
-pub struct Cut {
+pub struct MicroBatchSize {
     /// The most clips in one forward pass.
     pub micro_batch: usize,
     /// The most frames in one pass of the backbone, where a single clip is cut along time.
@@ -21,7 +21,7 @@ pub struct Cut {
     pub on_cpu: bool,
 }
 
-impl Cut {
+impl MicroBatchSize {
     /// A whole batch of `clips` at once.
     #[must_use]
     pub fn whole(clips: usize) -> Self {
@@ -57,7 +57,7 @@ fn pieces(all: Range<usize>, most: usize) -> impl Iterator<Item = Range<usize>> 
     all.clone().step_by(most.max(1)).map(move |start| start..(start + most).min(all.end))
 }
 
-impl fmt::Display for Cut {
+impl fmt::Display for MicroBatchSize {
     fn fmt(&self, f: &mut fmt::Formatter) -> fmt::Result {
         match self.chunk_frames {
             None => write!(f, "micro-batch {}", self.micro_batch)?,
@@ -81,17 +81,17 @@ mod tests {
     #[test]
     fn pieces_are_the_whole() {
         for most in 1..8 {
-            let cut = Cut { chunk_frames: Some(most), ..Cut::whole(most) };
-            assert_eq!(cut.micro_batches(7).flatten().collect::<Vec<_>>(), (0..7).collect::<Vec<_>>());
-            assert_eq!(cut.passes(3..10).flatten().collect::<Vec<_>>(), (3..10).collect::<Vec<_>>());
-            assert!(cut.micro_batches(7).all(|piece| piece.len() <= most));
+            let size = MicroBatchSize { chunk_frames: Some(most), ..MicroBatchSize::whole(most) };
+            assert_eq!(size.micro_batches(7).flatten().collect::<Vec<_>>(), (0..7).collect::<Vec<_>>());
+            assert_eq!(size.passes(3..10).flatten().collect::<Vec<_>>(), (3..10).collect::<Vec<_>>());
+            assert!(size.micro_batches(7).all(|piece| piece.len() <= most));
         }
     }
 
     #[test]
     fn a_cut_is_written_briefly_and_read_back() {
-        let cut = Cut { chunk_frames: Some(8), ..Cut::whole(1) };
-        assert_eq!(serde_json::to_string(&cut).unwrap(), r#"{"micro_batch":1,"chunk_frames":8}"#);
-        assert_eq!(serde_json::from_str::<Cut>(r#"{"micro_batch":1,"chunk_frames":8}"#).unwrap(), cut);
+        let size = MicroBatchSize { chunk_frames: Some(8), ..MicroBatchSize::whole(1) };
+        assert_eq!(serde_json::to_string(&size).unwrap(), r#"{"micro_batch":1,"chunk_frames":8}"#);
+        assert_eq!(serde_json::from_str::<MicroBatchSize>(r#"{"micro_batch":1,"chunk_frames":8}"#).unwrap(), size);
     }
 }
