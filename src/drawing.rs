@@ -1,6 +1,6 @@
-//! Contact sheets' paper, ink and letters: rectangles and text on pictures.
+//! Drawing on pictures: rectangles, text in an 8x8 font, the colours of contact sheets, and JPEG compression.
 //!
-//! Knows nothing of what is drawn, nor of files.
+//! Lays out no sheet and writes no file; the callers do both.
 
 use font8x8::{BASIC_FONTS, UnicodeFonts};
 use image::codecs::jpeg::JpegEncoder;
@@ -10,28 +10,28 @@ const JPEG_QUALITY: u8 = 90;
 
 /// Width and height of a letter, in dots.
 pub const GLYPH: u32 = 8;
-/// What sheets are drawn on.
+/// The background of sheets.
 pub const PAPER: Rgb<u8> = Rgb([246, 245, 242]);
-/// What is to be read.
+/// The colour of text.
 pub const INK: Rgb<u8> = Rgb([44, 44, 48]);
-/// What may be read.
+/// The colour of less important text.
 pub const FAINT: Rgb<u8> = Rgb([104, 102, 98]);
-/// What is real.
+/// The colour of real videos.
 pub const REAL: Rgb<u8> = Rgb([38, 122, 92]);
-/// What is fake.
+/// The colour of fake videos.
 pub const FAKE: Rgb<u8> = Rgb([184, 60, 50]);
 
 /// A picture as the bytes of a JPEG file.
 ///
 /// # Errors
-/// A side is longer than a JPEG can say.
+/// A side is longer than the JPEG format allows.
 pub fn jpeg(picture: &RgbImage) -> ImageResult<Vec<u8>> {
     let mut bytes = Vec::new();
     picture.write_with_encoder(JpegEncoder::new_with_quality(&mut bytes, JPEG_QUALITY))?;
     Ok(bytes)
 }
 
-/// A border of two pixels, inside the rectangle.
+/// Draws a border of two pixels, inside the rectangle.
 pub fn frame(picture: &mut RgbImage, [left, top, width, height]: [u32; 4], color: Rgb<u8>) {
     for thick in 0..2 {
         fill(picture, [left, top + thick, width, 1], color);
@@ -41,7 +41,7 @@ pub fn frame(picture: &mut RgbImage, [left, top, width, height]: [u32; 4], color
     }
 }
 
-/// Fills what of the rectangle is on the sheet.
+/// Fills the part of the rectangle that is on the sheet.
 pub fn fill(sheet: &mut RgbImage, [left, top, width, height]: [u32; 4], color: Rgb<u8>) {
     for y in top..top.saturating_add(height).min(sheet.height()) {
         for x in left..left.saturating_add(width).min(sheet.width()) {
@@ -50,7 +50,7 @@ pub fn fill(sheet: &mut RgbImage, [left, top, width, height]: [u32; 4], color: R
     }
 }
 
-/// Writes one line; signs that the font lacks become `?`.
+/// Writes one line; characters that the font lacks become `?`.
 pub fn write(sheet: &mut RgbImage, [left, top]: [u32; 2], text: &str, dot: u32, color: Rgb<u8>) {
     for (i, sign) in text.chars().enumerate() {
         let glyph = BASIC_FONTS.get(sign).or_else(|| BASIC_FONTS.get('?')).unwrap_or_default();
@@ -63,7 +63,8 @@ pub fn write(sheet: &mut RgbImage, [left, top]: [u32; 2], text: &str, dot: u32, 
     }
 }
 
-/// Breaks a text at words, and names at their parts, into at most `most` lines; of more, those in the middle are left out.
+/// Breaks a text at words, and names at their parts, into lines of `length` characters. Of more than `most` lines,
+/// those in the middle are left out.
 #[must_use]
 pub fn lines(text: &str, length: usize, most: usize) -> Vec<String> {
     if most < 2 {
@@ -90,7 +91,8 @@ pub fn lines(text: &str, length: usize, most: usize) -> Vec<String> {
     lines
 }
 
-/// A longer text loses its middle: names differ at the end, and are known by their start.
+/// Shortens a text to `length` characters by leaving out its middle: names differ at the end, and are recognised by
+/// their start.
 #[must_use]
 pub fn shortened(text: &str, length: usize) -> String {
     let signs: Vec<char> = text.chars().collect();

@@ -1,12 +1,14 @@
-//! Files that are there whole or not at all.
+//! Atomic writes: even after a crash, a file has its old or its new content, never a part of it.
+//!
+//! Knows nothing of what the bytes mean. Folders and file formats belong to the rooms that write them.
 
 use std::fs::{File, Permissions};
 use std::io::{self, Write};
 use std::os::unix::fs::PermissionsExt;
 use std::path::Path;
 
-/// Writes `bytes` under a temporary name, flushes them to the disk and gives them their name. Where that fails, what
-/// was there under that name is untouched and nothing else is left.
+/// Writes `bytes` to a temporary file, flushes it to the disk and renames it to `path`. If that fails, an existing file
+/// at `path` is unchanged and no other file is left.
 ///
 /// # Errors
 /// The disk is full or does not allow writing.

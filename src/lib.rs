@@ -1,14 +1,15 @@
 //! Deepfake-detection training that does not run out of memory.
 //!
-//! This page is the map of the house. Imports point down only, between rooms and between files: no two files import each
-//! other, over however many others. `tests/architecture.rs` fails where that does not hold.
+//! This page is the map of the house; it declares the rooms and has no code of its own. Imports point down only,
+//! between rooms and between files: no two files import each other, not even through other files.
+//! `tests/architecture.rs` fails where that does not hold.
 //!
 //! | floor | room | what it is for | what it must not know |
 //! | --- | --- | --- | --- |
 //! | 6 | [`cli`] | arguments in, calls of the library, text and exit codes out; one file a subcommand; `main.rs` is the door | how anything is done |
 //! | 5 | [`run`] | what a user of the library calls: prepare a run from a configuration, train, test and resume it; a trained detector that scores videos | terminals |
 //! | 4 | [`train`] | the fit loop, one optimizer step under the memory guard, checkpoints | files of videos, pages |
-//! | 3 | [`report`] | what a run writes for people and programs: JSON lines, CSV, TensorBoard's events, tables, the page, contact sheets | how results come about |
+//! | 3 | [`report`] | what a run writes for people and programs: JSON lines, CSV, TensorBoard's events, tables, the page, contact sheets | how results are computed |
 //! | 3 | [`evaluate`] | the forward-only loop that validation, testing and `evaluate` share | training |
 //! | 3 | [`explain`] | where a detector looked: Grad-CAM over the frames of a clip | videos, labels |
 //! | 3 | [`export`] | a trained network as a file for other programs: safetensors, TorchScript, ONNX | runs |
@@ -23,7 +24,7 @@
 //! | 1 | [`memory`] | readings of host and GPU, the out-of-memory guard, predicted peak of a step, advice on what fits | the trainer, the cache: it takes callbacks |
 //! | 0 | [`config`] | every key: schema, reading, checks | all else |
 //! | 0 | [`drawing`] | rectangles and text on pictures | all else |
-//! | 0 | [`files`] | files that are there whole or not at all | all else |
+//! | 0 | [`files`] | atomic writes of whole files | all else |
 //! | 0 | [`metrics`] | pure functions of scores and labels | all else |
 //! | 0 | [`onnx`] | the part of the ONNX format that is read and written here | all else |
 //! | 0 | [`progress`] | bars on a terminal, plain lines elsewhere | all else |
@@ -33,18 +34,20 @@
 //!
 //! # The data path
 //! YAML becomes one checked [`config::Config`]. A folder becomes a sorted [`dataset::Manifest`], split by people.
-//! Worker threads turn a video into T resized RGB frames, through the cache, and a bounded queue hands out
-//! [`loader::HostBatch`]es in an order that the seed alone decides. The trainer's thread makes tensors of them; the guard
-//! cuts a batch into micro-batches, and smaller ones when memory runs out; gradients add up to those of the whole
-//! batch; then the optimizer moves. Validation picks the best checkpoint; the test split is looked at once, at the end.
+//! Worker threads turn a video into T resized RGB frames, through the cache, and a bounded queue returns
+//! [`loader::HostBatch`]es in an order that the seed alone decides. The trainer's thread makes tensors of them; the
+//! guard cuts a batch into micro-batches, and smaller ones when memory runs out; gradients add up to those of the whole
+//! batch; then the optimizer updates the weights. Validation picks the best checkpoint; the test split is evaluated
+//! once, at the end.
 //!
 //! # Words
-//! `batch` is what the loader hands out, `micro_batch` what one forward pass sees, `clip` T frames of one video,
+//! `batch` is what the loader returns, `micro_batch` what one forward pass gets, `clip` T frames of one video,
 //! `step` one optimizer update, `epoch` once through the training videos. Tensor names carry their shape
 //! (`frames_btchw`, `logits_b`), other numbers their unit (`_bytes`, `_secs`, `_ms`).
 //!
 //! # Training from a program
-//! [`run`] has what the command line is made of. The stop flag ends it early, with a checkpoint to resume from.
+//! [`run`] has the functions that the command line calls. The stop flag ends a run early, with a checkpoint to resume
+//! from.
 //! ```
 //! use std::{path::Path, sync::atomic::AtomicBool};
 //!

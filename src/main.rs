@@ -1,4 +1,5 @@
-//! Parses the command line, runs it, renders the error, sets the exit code.
+//! The executable: parses the command line, runs it, prints the error and sets the exit code. The commands, the texts
+//! of errors and the exit codes are in `cli`.
 
 use std::process::ExitCode;
 

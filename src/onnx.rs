@@ -1,39 +1,40 @@
 //! The part of the ONNX format (`onnx.proto`) that this program reads and writes, as protobuf messages.
 //!
-//! What the nodes mean is up to those who use it: the face detector's network is read, a trained one is exported.
+//! Runs no operation and builds no graph: `face/centerface.rs` runs the network of the face detector, `export/onnx`
+//! builds the graph of a trained one.
 
 use prost::Message;
 
-/// A file.
+/// An ONNX file (`ModelProto`).
 #[derive(Clone, PartialEq, Message)]
 pub struct Model {
-    /// Of the format itself.
+    /// The version of the format itself.
     #[prost(int64, tag = "1")]
     pub ir_version: i64,
-    /// Which program wrote it.
+    /// The program that wrote the file.
     #[prost(string, tag = "2")]
     pub producer_name: String,
-    /// Which version of it.
+    /// The version of that program.
     #[prost(string, tag = "3")]
     pub producer_version: String,
     /// The network.
     #[prost(message, optional, tag = "7")]
     pub graph: Option<Graph>,
-    /// Which operations there are.
+    /// The sets of operations that the nodes come from.
     #[prost(message, repeated, tag = "8")]
     pub opsets: Vec<Opset>,
-    /// Whatever else is to be known.
+    /// Metadata of the network.
     #[prost(message, repeated, tag = "14")]
     pub metadata: Vec<Entry>,
 }
 
-/// A set of operations, by its version; the usual one has no name.
+/// A set of operations, by its version; the standard set has no name.
 #[derive(Clone, PartialEq, Message)]
 pub struct Opset {
-    /// Its name.
+    /// The name of the set.
     #[prost(string, tag = "1")]
     pub domain: String,
-    /// Its version.
+    /// The version of the set.
     #[prost(int64, tag = "2")]
     pub version: i64,
 }
@@ -41,27 +42,27 @@ pub struct Opset {
 /// An entry of the metadata.
 #[derive(Clone, PartialEq, Message)]
 pub struct Entry {
-    /// What it is about.
+    /// The key.
     #[prost(string, tag = "1")]
     pub key: String,
-    /// What is so.
+    /// The value.
     #[prost(string, tag = "2")]
     pub value: String,
 }
 
-/// The nodes in the order they are computed, and the weights.
+/// A network: its nodes in the order of computation, and its weights.
 #[derive(Clone, PartialEq, Message)]
 pub struct Graph {
-    /// The operations.
+    /// The nodes.
     #[prost(message, repeated, tag = "1")]
     pub nodes: Vec<Node>,
-    /// What the network is called.
+    /// The name of the network.
     #[prost(string, tag = "2")]
     pub name: String,
     /// The weights.
     #[prost(message, repeated, tag = "5")]
     pub initializers: Vec<Initializer>,
-    /// The network's inputs; older exporters list the weights here, too.
+    /// The network's inputs; older exporters also list the weights here.
     #[prost(message, repeated, tag = "11")]
     pub inputs: Vec<Value>,
     /// The network's outputs.
@@ -69,29 +70,29 @@ pub struct Graph {
     pub outputs: Vec<Value>,
 }
 
-/// Something with a name, and with its type where that is declared.
+/// An input or output of the network, with its type if that is declared (`ValueInfoProto`).
 #[derive(Clone, PartialEq, Message)]
 pub struct Value {
-    /// As nodes call it.
+    /// The name by which nodes refer to it.
     #[prost(string, tag = "1")]
     pub name: String,
-    /// What it is.
+    /// Its type.
     #[prost(message, optional, tag = "2")]
     pub kind: Option<Type>,
 }
 
-/// A type; all are tensors here.
+/// The type of a value; here always a tensor.
 #[derive(Clone, PartialEq, Message)]
 pub struct Type {
-    /// Of what numbers in which shape.
+    /// The element type and the shape of the tensor.
     #[prost(message, optional, tag = "1")]
     pub tensor: Option<TensorType>,
 }
 
-/// Numbers in a shape.
+/// The type of a tensor.
 #[derive(Clone, PartialEq, Message)]
 pub struct TensorType {
-    /// The numbers' type.
+    /// The element type, a [`DataType`].
     #[prost(enumeration = "DataType", tag = "1")]
     pub numbers: i32,
     /// The shape.
@@ -99,7 +100,7 @@ pub struct TensorType {
     pub shape: Option<Shape>,
 }
 
-/// A shape.
+/// The shape of a tensor.
 #[derive(Clone, PartialEq, Message)]
 pub struct Shape {
     /// Its dimensions.
@@ -107,78 +108,78 @@ pub struct Shape {
     pub dims: Vec<Dim>,
 }
 
-/// A dimension: a size, or a name where any will do.
+/// A dimension: a size, or a name if the size is not fixed.
 #[derive(Clone, PartialEq, Message)]
 pub struct Dim {
-    /// One of the two.
+    /// The size or the name.
     #[prost(oneof = "Size", tags = "1, 2")]
     pub size: Option<Size>,
 }
 
-/// A size, or a name where any will do.
+/// The size of a dimension, or its name if the size is not fixed.
 #[derive(Clone, PartialEq, prost::Oneof)]
 pub enum Size {
-    /// Exactly so many.
+    /// A fixed size.
     #[prost(int64, tag = "1")]
     Of(i64),
-    /// Any; those of one name are equal.
+    /// Any size; dimensions of the same name have the same size.
     #[prost(string, tag = "2")]
     Any(String),
 }
 
-/// Types of numbers.
+/// Element types of tensors.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash, prost::Enumeration)]
 #[repr(i32)]
 pub enum DataType {
-    /// None.
+    /// No type.
     Undefined = 0,
-    /// 32 bits.
+    /// 32-bit floating point.
     Float = 1,
-    /// Bytes.
+    /// Bytes, such as pixels.
     Uint8 = 2,
-    /// Sizes and indices.
+    /// 64-bit integers, such as sizes and indices.
     Int64 = 7,
 }
 
-/// One operation.
+/// A node: one operation with its inputs and outputs.
 #[derive(Clone, PartialEq, Message)]
 pub struct Node {
-    /// What it takes.
+    /// The names of its inputs.
     #[prost(string, repeated, tag = "1")]
     pub inputs: Vec<String>,
-    /// What it gives.
+    /// The names of its outputs.
     #[prost(string, repeated, tag = "2")]
     pub outputs: Vec<String>,
-    /// What it is called.
+    /// The name of the node.
     #[prost(string, tag = "3")]
     pub name: String,
-    /// What it does.
+    /// The operation.
     #[prost(string, tag = "4")]
     pub op: String,
-    /// How.
+    /// The settings of the operation.
     #[prost(message, repeated, tag = "5")]
     pub attributes: Vec<Attribute>,
 }
 
-/// A setting of an operation.
+/// An attribute of a node: a setting of its operation.
 #[derive(Clone, PartialEq, Message)]
 pub struct Attribute {
-    /// Of the setting.
+    /// The name of the attribute.
     #[prost(string, tag = "1")]
     pub name: String,
-    /// Its value, one of these.
+    /// The value, if it is a float. Only the field that `which` names is used.
     #[prost(float, tag = "2")]
     pub float: f32,
-    /// See `float`.
+    /// The value, if it is an integer.
     #[prost(int64, tag = "3")]
     pub int: i64,
-    /// See `float`.
+    /// The value, if it is a text.
     #[prost(bytes = "vec", tag = "4")]
     pub text: Vec<u8>,
-    /// See `float`.
+    /// The value, if it is a list of integers.
     #[prost(int64, repeated, packed = "false", tag = "8")]
     pub ints: Vec<i64>,
-    /// Which of them.
+    /// The type of the value, an [`AttributeType`].
     #[prost(enumeration = "AttributeType", tag = "20")]
     pub which: i32,
 }
@@ -187,7 +188,7 @@ pub struct Attribute {
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash, prost::Enumeration)]
 #[repr(i32)]
 pub enum AttributeType {
-    /// Older files do not say.
+    /// Not stated, as in older files.
     Undefined = 0,
     /// A float.
     Float = 1,
@@ -195,26 +196,26 @@ pub enum AttributeType {
     Int = 2,
     /// A text.
     Text = 3,
-    /// Integers.
+    /// A list of integers.
     Ints = 7,
 }
 
-/// A weight.
+/// A weight (`TensorProto`).
 #[derive(Clone, PartialEq, Message)]
 pub struct Initializer {
     /// Its shape.
     #[prost(int64, repeated, packed = "false", tag = "1")]
     pub dims: Vec<i64>,
-    /// Its numbers' type.
+    /// The element type, a [`DataType`].
     #[prost(enumeration = "DataType", tag = "2")]
     pub data_type: i32,
-    /// Exporters put numbers here or, as bytes, into `raw`.
+    /// Its numbers, unless the exporter stored them as bytes in `raw`.
     #[prost(float, repeated, tag = "4")]
     pub floats: Vec<f32>,
-    /// As nodes call it.
+    /// The name by which nodes refer to it.
     #[prost(string, tag = "8")]
     pub name: String,
-    /// Little-endian.
+    /// Its numbers as little-endian bytes.
     #[prost(bytes = "vec", tag = "9")]
     pub raw: Vec<u8>,
 }
@@ -231,13 +232,13 @@ impl Model {
 }
 
 impl Node {
-    /// The integers of a setting; none where it is not there.
+    /// The integers of the attribute `name`; none if the node does not have it.
     #[must_use]
     pub fn ints(&self, name: &str) -> &[i64] {
         self.attributes.iter().find(|attribute| attribute.name == name).map_or(&[], |attribute| &attribute.ints)
     }
 
-    /// A setting.
+    /// The attribute `name`.
     #[must_use]
     pub fn attribute(&self, name: &str) -> Option<&Attribute> {
         self.attributes.iter().find(|attribute| attribute.name == name)
@@ -245,7 +246,7 @@ impl Node {
 }
 
 impl Initializer {
-    /// Its numbers, if they are 32-bit floats and as many as its shape says.
+    /// Its numbers, if they are 32-bit floats and their count is that of its shape.
     #[must_use]
     pub fn numbers(&self) -> Option<Vec<f32>> {
         let count = self.dims.iter().try_fold(1_usize, |count, dim| count.checked_mul(usize::try_from(*dim).ok()?))?;

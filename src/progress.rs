@@ -1,4 +1,7 @@
-//! What the terminal shows while something runs: bars on a terminal, plain lines elsewhere; log lines above the bars.
+//! Output to stderr while something runs: progress bars on a terminal, log lines at intervals elsewhere. Also sets up
+//! the log, whose lines appear above the bars.
+//!
+//! Knows nothing of what is counted. Results for the user go to stdout, in `cli`.
 
 use std::ffi::OsStr;
 use std::io::{self, IsTerminal, Write};
@@ -17,18 +20,18 @@ use crate::config::LogLevel;
 
 type Reload = reload::Handle<Filter, tracing_subscriber::Registry>;
 
-/// Set once by [`init`]: the screen that bars and log lines share, and how to change the level later.
+/// Set once by [`init`]: the screen that bars and log lines share, and the handle that changes the level later.
 static SCREEN: OnceLock<MultiProgress> = OnceLock::new();
 static LEVEL: OnceLock<(Reload, bool)> = OnceLock::new();
 
-/// Starts logging to stderr. `level` from the command line wins over a later [`set_level`].
+/// Starts logging to stderr. A `level` from the command line overrides a later [`set_level`].
 pub fn init(level: Option<LogLevel>, color: ColorChoice) {
     let screen = SCREEN.get_or_init(MultiProgress::new);
     if level == Some(LogLevel::Error) {
         screen.set_draw_target(ProgressDrawTarget::hidden());
     }
     let colors = has_colors(color, io::stderr().is_terminal(), std::env::var_os("NO_COLOR").as_deref());
-    // Bars are coloured by a library that asks only the terminal and NO_COLOR.
+    // The library that colours bars checks only the terminal and NO_COLOR.
     console::set_colors_enabled_stderr(colors);
     let (filter, handle) = reload::Layer::new(filter_of(level.unwrap_or(LogLevel::Info)));
     let lines =
@@ -47,7 +50,7 @@ fn has_colors(color: ColorChoice, is_terminal: bool, no_color: Option<&OsStr>) -
     }
 }
 
-/// Takes the level of the configuration, unless the command line gave one.
+/// Sets the log level of the configuration, unless the command line gave one.
 pub fn set_level(level: LogLevel) {
     if let Some((handle, false)) = LEVEL.get() {
         let _ = handle.modify(|filter| *filter = filter_of(level));
@@ -63,7 +66,7 @@ fn filter_of(level: LogLevel) -> LevelFilter {
     }
 }
 
-/// Writes log lines above whatever bars are drawn.
+/// Writes log lines above the bars on the screen.
 #[derive(Clone, Copy)]
 struct AboveBars;
 
@@ -88,18 +91,18 @@ impl Write for AboveBars {
     }
 }
 
-/// One thing that takes a while: a bar on a terminal, a log line now and then elsewhere.
+/// The progress of one task: a bar on a terminal, log lines at intervals elsewhere.
 pub struct Bar {
     bar: ProgressBar,
     label: String,
     /// Counts between two plain lines; `None` on a terminal, where the bar itself is seen.
     plain_every: Option<u64>,
-    /// How a count is written.
+    /// Formats a count.
     write: fn(u64) -> String,
 }
 
 impl Bar {
-    /// `total` things to do; without a terminal a line appears every `plain_every` of them.
+    /// The progress of a task with `total` items; without a terminal a line appears every `plain_every` of them.
     #[must_use]
     pub fn new(label: &str, total: u64, plain_every: u64) -> Self {
         let plain_every = (!io::stderr().is_terminal()).then_some(plain_every.max(1));
@@ -113,7 +116,7 @@ impl Bar {
         Self { bar, label: label.to_owned(), plain_every, write: |count| count.to_string() }
     }
 
-    /// `total` bytes that come from somewhere; without a terminal a line appears every tenth of them.
+    /// The progress of a transfer of `total` bytes; without a terminal a line appears at every tenth of them.
     #[must_use]
     pub fn bytes(label: &str, total: u64) -> Self {
         let mut bar = Self::new(label, total, total.div_ceil(10));
@@ -123,7 +126,7 @@ impl Bar {
         bar
     }
 
-    /// Counts `done` more things, with what there is to say about them.
+    /// Counts `done` more items, with a message about them.
     pub fn advance(&self, done: u64, message: impl FnOnce() -> String) {
         let before = self.bar.position();
         self.bar.inc(done);

@@ -1,5 +1,5 @@
-//! `data.faces.mode: auto`: a sample of the videos of each data set decides whether its faces are cropped; a single video is
-//! classified the same way. This file neither crops faces nor knows of training.
+//! `data.faces.mode: auto`: a sample of the videos of each data set decides whether its faces are cropped; a single
+//! video is classified the same way. This file neither crops faces nor knows of training.
 
 use std::sync::atomic::{AtomicBool, Ordering};
 

@@ -38,8 +38,8 @@ impl Prepared {
 }
 
 /// Reads `videos` into the cache while they fit, and probes the others. Videos of training (`is_varied`) are also only
-/// probed if a [`Draw`](super::Draw) decides their frames. A video whose clip is cached is not opened. Returns the results in the
-/// order of `videos`. After `stop` is set, it ends early, without results for the remaining videos.
+/// probed if a [`Draw`](super::Draw) decides their frames. A video whose clip is cached is not opened. Returns the
+/// results in the order of `videos`. After `stop` is set, it ends early, without results for the remaining videos.
 pub fn prepare(
     source: &ClipSource,
     videos: &[usize],

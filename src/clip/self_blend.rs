@@ -1,8 +1,9 @@
-//! Self-blended fakes, which are made from real videos during training: every real has a second record, a fake.
+//! The frames of self-blended fakes, which are made from real videos during training.
 //!
 //! A fake of this kind is read like its real; then the face in its frames is blended with itself, by a recipe that is
-//! drawn anew each epoch. So samplers, splits and reports treat it like any other fake. See Shiohara and Yamasaki,
-//! "Detecting Deepfakes with Self-Blended Images", 2022. This file knows nothing of files and caches.
+//! drawn anew each epoch. See Shiohara and Yamasaki, "Detecting Deepfakes with Self-Blended Images", 2022. This file
+//! neither reads nor caches clips. The records of these fakes are made in `dataset/self_blends.rs`; the blending of one
+//! frame is in `blend/recipe.rs`.
 
 use rand::{Rng, SeedableRng};
 use rand_chacha::ChaCha8Rng;

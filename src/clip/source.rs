@@ -1,5 +1,5 @@
-//! The source of the clips of a data set: memory, disk, or the video. This file selects frames, self-blends and augments
-//! as asked for. It knows nothing of batches, their order, and tensors.
+//! The source of the clips of a data set: memory, disk, or the video. This file selects frames, self-blends and
+//! augments as asked for. It knows nothing of batches, their order, and tensors.
 
 use std::fmt;
 use std::panic::{self, AssertUnwindSafe};

@@ -1,4 +1,4 @@
-//! The errors of a data set or of one of its videos. Knows nothing of training.
+//! The errors of the data path: of a data set, of one of its videos, or of a batch. Knows nothing of training.
 
 use std::path::PathBuf;
 

@@ -1,4 +1,5 @@
-//! The manifest: the index of the videos of all data sets. Opens no video.
+//! The manifest: the index of the videos of all data sets, and its JSON file. Opens no video. `layouts` finds the
+//! videos, and `split` divides them.
 
 use std::collections::HashSet;
 use std::fs;

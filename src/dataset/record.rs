@@ -1,4 +1,5 @@
-//! The record of one video of a data set: path, label, people, and side of the split. Knows nothing of files.
+//! The record of one video (path, label, people, side of the split) and the types that it is made of. Opens no file;
+//! the list of all records is in `manifest.rs`.
 
 use std::fmt;
 use std::path::PathBuf;

@@ -1,4 +1,5 @@
-//! A sample of the videos of a data set. Opens no video.
+//! A sample of the videos of a data set, evenly spaced and without randomness. Opens no video. The videos of an epoch
+//! are chosen in `sampler.rs`.
 
 use super::manifest::Manifest;
 use super::record::Label;

@@ -1,5 +1,5 @@
 //! Records of self-blended fakes, which are made from real videos during training: every real has a second record, a
-//! fake. This file knows nothing of pixels.
+//! fake. This file knows nothing of pixels; `clip/self_blend.rs` blends them.
 
 use std::collections::HashMap;
 

@@ -1,7 +1,7 @@
 //! Reading a clip cropped to its face.
 //!
-//! The face is searched in the frames of the clip itself (see docs/decisions/0012). Large videos do not take more
-//! memory. This file knows nothing of labels and caches.
+//! The face is searched for in the frames of the clip itself (see docs/decisions/0012). Large videos do not take more
+//! memory. This file knows nothing of labels and stores nothing; the cache in `clip` stores its results.
 
 use std::borrow::Cow;
 

@@ -1,6 +1,7 @@
 //! Face detection and cropping: the detector, the track over the frames, one square for the clip.
 //!
-//! This room knows nothing of labels, caches and threads. CenterFace is the only detector; no other file uses tensors.
+//! This room knows nothing of labels, stores no clips and starts no threads. CenterFace is the only detector; no other
+//! file uses tensors.
 
 mod centerface;
 mod crop;

@@ -1,5 +1,5 @@
 //! The kind of clip that is read from the videos of a data set: whole frames, whole frames with landmarks, or face
-//! crops. Knows nothing of caches and training.
+//! crops. Stores no clips. Whether faces are cropped is decided in `clip/crop_decision.rs`.
 
 use super::crop::{FaceClip, crop_key, read_face_clip, read_with_landmarks};
 use super::detection::FaceDetector;

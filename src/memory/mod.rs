@@ -1,7 +1,7 @@
 //! Readings of host and GPU memory, the out-of-memory guard, the predicted peak of a training step, and advice on
 //! settings that fit.
 //!
-//! This room knows numbers of bytes and the configuration; it knows nothing of the data room, the model or the trainer.
+//! This room knows numbers of bytes and the configuration; it knows nothing of the data path, the model or the trainer.
 //! Callers pass in the work to run, and the caches that can shrink.
 //!
 //! | folder | what it holds | imports |

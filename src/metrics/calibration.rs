@@ -1,12 +1,13 @@
-//! Calibration: expected calibration error, and temperature scaling.
+//! Calibration: expected calibration error, and temperature scaling. The caller decides which videos the temperature is
+//! fitted on, and stores it. The bins are in `calibration_bins.rs`.
 
 use serde::{Deserialize, Serialize};
 
 use super::calibration_bins::{Bins, CalibrationBin};
 use super::log_loss::log_loss;
 
-/// Logarithms of the smallest and the largest temperature of the search. Bounds are needed: where no score is on the wrong
-/// side of 0.5, the best temperature is 0.
+/// Logarithms of the smallest and the largest temperature of the search. Bounds are needed: where no score is on the
+/// wrong side of 0.5, the best temperature is 0.
 const LOG_TEMPERATURES: [f64; 2] = [-3.0, 3.0];
 /// Steps of the bisection.
 const BISECTION_STEPS: usize = 60;
@@ -18,17 +19,17 @@ pub struct Calibration {
     pub ece: f64,
     /// The bins that have videos.
     pub bins: Vec<CalibrationBin>,
-    /// The same error once the temperature was applied.
+    /// The same error after the temperature is applied.
     #[serde(skip_serializing_if = "Option::is_none", default)]
     pub ece_calibrated: Option<f64>,
-    /// Log-loss once the temperature was applied.
+    /// Log-loss after the temperature is applied.
     #[serde(skip_serializing_if = "Option::is_none", default)]
     pub log_loss_calibrated: Option<f64>,
 }
 
 impl Calibration {
-    /// The calibration of video scores, as they are and with a temperature that was fitted on other videos. `None` without
-    /// scores.
+    /// The calibration of video scores, as they are and with a temperature that was fitted on other videos. `None`
+    /// without scores.
     #[must_use]
     pub fn of(scores: &[f64], is_fake: &[bool], temperature: Option<f64>) -> Option<Self> {
         log_loss(scores, is_fake)?;
@@ -56,12 +57,12 @@ pub fn sigmoid(logit: f64) -> f64 {
     1.0 / (1.0 + (-logit).exp())
 }
 
-/// The temperature that divides logits so that the log-loss is minimal. `None` where one class is missing, a score is not a
-/// number, or the minimum lies outside e^-3 to e^3: where no score is on the wrong side, the loss falls towards temperature
-/// 0, and where scores do not depend on the class, towards infinity.
+/// The temperature that divides logits so that the log-loss is minimal. `None` where one class is missing, a score is
+/// not a number, or the minimum lies outside e^-3 to e^3: where no score is on the wrong side, the loss falls towards
+/// temperature 0, and where scores do not depend on the class, towards infinity.
 ///
-/// Guo et al., "On Calibration of Modern Neural Networks", 2017. The loss is convex in the inverse of the temperature, so
-/// bisection on the sign of its slope finds the minimum.
+/// Guo et al., "On Calibration of Modern Neural Networks", 2017. The loss is convex in the inverse of the temperature,
+/// so bisection on the sign of its slope finds the minimum.
 #[must_use]
 pub fn fit_temperature(scores: &[f64], is_fake: &[bool]) -> Option<f64> {
     let both = is_fake.contains(&true) && is_fake.contains(&false);

@@ -1,4 +1,5 @@
-//! The bins of a reliability diagram: scores in 15 bins of equal width, and the share of fakes in each.
+//! The bins of a reliability diagram: scores in 15 bins of equal width, and the share of fakes in each. Draws no
+//! diagram, and knows nothing of temperatures.
 
 use serde::{Deserialize, Serialize};
 
@@ -33,8 +34,8 @@ struct Bin {
 pub(super) struct Bins([Bin; BINS]);
 
 impl Bins {
-    /// Sorts scores into bins; `weight(i)` is the weight of score `i`. A score on an edge belongs to the bin below it, as in
-    /// scikit-learn.
+    /// Sorts scores into bins; `weight(i)` is the weight of score `i`. A score on an edge belongs to the bin below it,
+    /// as in scikit-learn.
     pub fn of(scores: &[f64], is_fake: &[bool], weight: impl Fn(usize) -> f64) -> Self {
         let mut bins = [Bin::default(); BINS];
         for (index, (score, fake)) in scores.iter().zip(is_fake).enumerate() {
@@ -47,8 +48,8 @@ impl Bins {
         Self(bins)
     }
 
-    /// The expected calibration error: the weighted mean distance between mean score and share of fakes. `None` where the
-    /// weights add up to 0.
+    /// The expected calibration error: the weighted mean distance between mean score and share of fakes. `None` where
+    /// the weights add up to 0.
     pub fn expected_error(&self) -> Option<f64> {
         let weight: f64 = self.0.iter().map(|bin| bin.weight).sum();
         let distance: f64 = self.0.iter().map(|bin| (bin.scores - bin.fakes).abs()).sum();

@@ -1,4 +1,5 @@
-//! ROC and precision-recall curves: their points by threshold, and operating points.
+//! ROC and precision-recall curves: their points by threshold, and operating points. Draws nothing. The areas under the
+//! curves are in `ranking.rs`.
 
 use serde::{Deserialize, Serialize};
 
@@ -54,8 +55,8 @@ pub struct OperatingPoint {
     pub confusion: Confusion,
 }
 
-/// The points of both curves, from a threshold above all scores to the lowest score: one for each distinct score, thinned
-/// evenly to a thousand. Empty where one class is missing or a score is not a number.
+/// The points of both curves, from a threshold above all scores to the lowest score: one for each distinct score,
+/// thinned evenly to a thousand. Empty where one class is missing or a score is not a number.
 #[must_use]
 pub fn curve(scores: &[f64], is_fake: &[bool]) -> Vec<CurvePoint> {
     let points = all_points(scores, is_fake);
@@ -66,8 +67,8 @@ pub fn curve(scores: &[f64], is_fake: &[bool]) -> Vec<CurvePoint> {
     (0..MAX_POINTS).map(|i| points[i * last / (MAX_POINTS - 1)]).collect()
 }
 
-/// The operating points: threshold 0.5, the equal error rate, and the highest true positive rates at fixed false positive
-/// rates. Empty where [`curve`] is.
+/// The operating points: threshold 0.5, the equal error rate, and the highest true positive rates at fixed false
+/// positive rates. Empty where [`curve`] is.
 #[must_use]
 pub fn operating_points(scores: &[f64], is_fake: &[bool]) -> Vec<OperatingPoint> {
     let points = all_points(scores, is_fake);

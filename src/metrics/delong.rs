@@ -1,6 +1,7 @@
 //! DeLong's test: whether the AUCs of two detectors on the same videos differ by more than chance.
 //!
-//! DeLong, DeLong and Clarke-Pearson, 1988, computed from midranks (Sun and Xu, 2014). Videos count as independent.
+//! DeLong, DeLong and Clarke-Pearson, 1988, computed from midranks (Sun and Xu, 2014). Videos count as independent. The
+//! confidence intervals of one detector are in `scored_videos.rs`.
 
 use serde::{Deserialize, Serialize};
 
@@ -21,8 +22,8 @@ pub struct AucComparison {
     pub p_value: f64,
 }
 
-/// Compares the AUCs of two detectors' scores of the same videos. `None` with fewer than two videos of a class, or where a
-/// score is not a number.
+/// Compares the AUCs of two detectors' scores of the same videos. `None` with fewer than two videos of a class, or
+/// where a score is not a number.
 #[must_use]
 pub fn delong_test(scores: &[f64], other: &[f64], is_fake: &[bool]) -> Option<AucComparison> {
     assert_eq!((scores.len(), other.len()), (is_fake.len(), is_fake.len()), "two scores a label");
@@ -51,8 +52,8 @@ pub fn delong_test(scores: &[f64], other: &[f64], is_fake: &[bool]) -> Option<Au
     })
 }
 
-/// Structural components: for each fake the share of reals that score lower, for each real the share of fakes that score
-/// higher. Ties count half.
+/// Structural components: for each fake the share of reals that score lower, for each real the share of fakes that
+/// score higher. Ties count half.
 struct Placements {
     of_fakes: Vec<f64>,
     of_reals: Vec<f64>,

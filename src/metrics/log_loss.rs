@@ -1,4 +1,5 @@
-//! Log-loss: the mean negative log-likelihood of the labels.
+//! Log-loss: the mean negative log-likelihood of the labels, and the weighted mean that it uses. The loss of training,
+//! which has gradients, is in `optim/loss.rs`.
 
 /// Mean negative log-likelihood of the labels, probabilities clipped to `[1e-7, 1 - 1e-7]`.
 #[must_use]

@@ -1,6 +1,7 @@
 //! Pure functions of scores and labels. Fake is the positive class; a score is the probability of fake.
 //!
-//! A metric that the data does not define (one class only, no samples) is `None`, never 0 or 0.5.
+//! A metric that the data does not define (one class only, no samples) is `None`, never 0 or 0.5. This room knows
+//! nothing of networks, files and tables.
 
 mod calibration;
 mod calibration_bins;

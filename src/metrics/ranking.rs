@@ -1,5 +1,6 @@
-//! Rank statistics of weighted scores: AUC, average precision, equal error rate. A weight is how often a bootstrap sample
-//! drew the score; it is 1 without a bootstrap.
+//! Rank statistics of weighted scores: AUC, average precision, equal error rate. A weight is how often a bootstrap
+//! sample drew the score; it is 1 without a bootstrap. The samples are drawn in `scored_videos.rs`, points of curves
+//! are in `curve.rs`.
 
 /// Scores with their labels, highest score first.
 #[derive(Debug, Clone)]
@@ -107,6 +108,7 @@ pub(super) fn equal_error_rate(ties: &[Tie]) -> f64 {
         }
         (last_fpr, last_fnr) = (fpr, fnr);
     }
-    // Not reached: below the lowest score everything is called fake, a false positive rate of 1 and a false negative rate of 0.
+    // Not reached: below the lowest score everything is called fake, a false positive rate of 1 and a false negative
+    // rate of 0.
     1.0
 }

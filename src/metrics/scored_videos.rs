@@ -1,4 +1,5 @@
-//! The scores of a set of videos: their metrics, with bootstrap confidence intervals.
+//! The scores of a set of videos: their metrics, with bootstrap confidence intervals. The formulas of rank statistics,
+//! log-loss and calibration are in files of their own.
 
 use std::collections::{BTreeMap, BTreeSet};
 
@@ -42,8 +43,8 @@ impl ScoredVideos {
         self.ranked().metrics(|_| 1.0)
     }
 
-    /// All metrics with their 95% intervals: the 2.5th and 97.5th percentile over 2000 samples of as many groups, drawn with
-    /// replacement (Efron's percentile bootstrap). `group_of` names the group of each video.
+    /// All metrics with their 95% intervals: the 2.5th and 97.5th percentile over 2000 samples of as many groups, drawn
+    /// with replacement (Efron's percentile bootstrap). `group_of` names the group of each video.
     #[must_use]
     pub fn metrics_with_intervals(&self, group_of: &[usize]) -> Metrics {
         assert_eq!(group_of.len(), self.scores.len(), "one group a video");
@@ -131,8 +132,8 @@ fn harmonic_mean(a: f64, b: f64) -> f64 {
     if a + b > 0.0 { 2.0 * a * b / (a + b) } else { 0.0 }
 }
 
-/// The 2.5th and 97.5th percentiles, linearly interpolated. `None` where fewer than half of the bootstrap samples define the
-/// metric: a class may be missing in a sample.
+/// The 2.5th and 97.5th percentiles, linearly interpolated. `None` where fewer than half of the bootstrap samples
+/// define the metric: a class may be missing in a sample.
 fn interval(mut values: Vec<f64>) -> Option<Interval> {
     if values.len() < BOOTSTRAP_SAMPLES / 2 {
         return None;

@@ -1,4 +1,5 @@
-//! The metrics of a set of videos, and the type of their confidence intervals.
+//! The metrics of a set of videos, and the type of their confidence intervals. Only data: `scored_videos.rs` computes
+//! them.
 
 use serde::{Deserialize, Serialize};
 

@@ -1,8 +1,9 @@
-//! Activation checkpointing of the backbone (Chen et al. 2016): forward keeps only the inputs of its segments; backward runs
-//! each segment again with a graph, last first.
+//! Activation checkpointing of the backbone (Chen et al. 2016): forward keeps only the inputs of its segments; backward
+//! runs each segment again with a graph, last first.
 //!
-//! With `activation_checkpointing` each stage is a segment; for a clip that is cut along time the whole backbone is one.
-//! Batch norm normalises with the same statistics both times; only the first pass updates the running ones.
+//! With `activation_checkpointing` each stage is a segment; for a clip that is cut along time the whole backbone is
+//! one. Batch norm normalises with the same statistics both times; only the first pass updates the running ones. This
+//! file runs neither the head nor the loss: the caller passes the gradient of the features.
 
 use std::ops::Range;
 
@@ -46,8 +47,8 @@ impl Detector {
         self.segment(inputs.len() - 1, &inputs[inputs.len() - 1], mode)
     }
 
-    /// Backpropagates `gradient_nf`, the gradient of the features, and accumulates the weights' gradients. Each segment runs
-    /// once more, and its input is freed after it; segments before the first trainable one do not run.
+    /// Backpropagates `gradient_nf`, the gradient of the features, and accumulates the weights' gradients. Each segment
+    /// runs once more, and its input is freed after it; segments before the first trainable one do not run.
     ///
     /// # Errors
     /// Out of memory.
@@ -75,8 +76,8 @@ impl Detector {
     }
 
     fn segment(&self, segment: usize, x: &Tensor, mode: Mode) -> Result<Tensor> {
-        // One autocast region per segment: autocast caches low-precision copies of weights, and a cached copy has a graph only
-        // if its first use had one.
+        // One autocast region per segment: autocast caches low-precision copies of weights, and a cached copy has a
+        // graph only if its first use had one.
         let _autocast = Autocast::enter(self.device(), self.format())?;
         let parts = self.parts_of(segment);
         let is_last = parts.end == PARTS;

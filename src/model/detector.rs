@@ -1,4 +1,5 @@
-//! The whole network: from pixels to logits.
+//! The whole network: from pixels to logits. Knows nothing of videos, labels and losses. The backbone is in
+//! `resnet.rs`, the head in `temporal.rs`.
 
 use tch::{Device, Kind, Tensor};
 
@@ -83,8 +84,9 @@ impl Detector {
 
     /// Logits of u8 RGB frames `[B, T, H, W, 3]` on the detector's device.
     ///
-    /// TorchScript export traces this method. So here and in everything it calls, sizes and devices come from tensors: plain
-    /// numbers would become constants of the trace, which must hold for any number of clips and frames, on any device.
+    /// TorchScript export traces this method. So here and in everything it calls, sizes and devices come from tensors:
+    /// plain numbers would become constants of the trace, which must hold for any number of clips and frames, on any
+    /// device.
     ///
     /// # Errors
     /// Out of memory, or shapes that do not fit.
@@ -123,8 +125,8 @@ impl Detector {
         global_average_pool(maps_nfhw)
     }
 
-    /// The head's attention weight of each of the T frames, `[B, T]`, averaged over heads and queries; each row adds up to 1.
-    /// `None` without attention.
+    /// The head's attention weight of each of the T frames, `[B, T]`, averaged over heads and queries; each row adds up
+    /// to 1. `None` without attention.
     ///
     /// # Errors
     /// Out of memory, or shapes that do not fit.
@@ -140,8 +142,9 @@ impl Detector {
         self.head.forward(features_btf, mode)
     }
 
-    /// Converts u8 RGB frames `[N, H, W, 3]` to float images `[N, 3, H, W]`, normalised with ImageNet's mean and deviation and
-    /// in channels-last memory if configured. The device of the frames does the work; the result is on the detector's device.
+    /// Converts u8 RGB frames `[N, H, W, 3]` to float images `[N, 3, H, W]`, normalised with ImageNet's mean and
+    /// deviation and in channels-last memory if configured. The device of the frames does the work; the result is on
+    /// the detector's device.
     ///
     /// # Errors
     /// Out of memory, or other shapes.
@@ -169,7 +172,7 @@ impl Detector {
     }
 }
 
-/// The tensor on this device; no copy where it is there already.
+/// The tensor on this device; not copied if it already is on it.
 fn on(tensor: &Tensor, device: Device) -> Result<Tensor> {
     if tensor.device() == device { Ok(tensor.shallow_clone()) } else { tensor.f_to_device(device) }
 }

@@ -1,4 +1,5 @@
-//! Convolution, batch norm, linear, layer norm and LSTM on fallible operations, with PyTorch's names and initialisation.
+//! Convolution, batch norm, linear, layer norm and LSTM on fallible operations, with PyTorch's names and
+//! initialisation. Which layers the network has is decided in `resnet.rs` and `temporal.rs`.
 
 use tch::Tensor;
 
@@ -30,7 +31,8 @@ impl Conv {
     }
 }
 
-/// Batch normalisation over `[N, C, H, W]`, momentum 0.1, epsilon 1e-5; where frozen, always with its running statistics.
+/// Batch normalisation over `[N, C, H, W]`, momentum 0.1, epsilon 1e-5; where frozen, always with its running
+/// statistics.
 #[derive(Debug)]
 pub(super) struct BatchNorm {
     weight: Tensor,

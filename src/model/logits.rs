@@ -1,4 +1,4 @@
-//! The output of the detector.
+//! The output of the detector. Only data: `evaluate` turns logits into probabilities.
 
 use tch::Tensor;
 

@@ -1,7 +1,7 @@
 //! The network: fallible layers, ResNet, the temporal head, and the detector made of them.
 //!
-//! Every operation is a fallible `f_` call of tch, so that running out of memory is an error and not a panic.
-//! Names and numerics are those of torchvision and PyTorch.
+//! Every operation is a fallible `f_` call of tch, so that running out of memory is an error and not a panic. Names and
+//! numerics are those of torchvision and PyTorch. This room knows nothing of videos, losses and optimizers.
 
 mod activation_checkpointing;
 mod detector;

@@ -1,4 +1,5 @@
-//! The mode of a forward pass: evaluation, training, or recomputation for backward.
+//! The mode of a forward pass: evaluation, training, or recomputation for backward. Runs nothing: `layers.rs` and
+//! `temporal.rs` behave as the mode says.
 
 /// How batch norm and dropout behave.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]

@@ -1,4 +1,5 @@
-//! All tensors of a network by name, in the order of construction: trained, saved and restored.
+//! All tensors of a network by name, in the order of construction: trained, saved and restored. Computes no layer,
+//! updates no weight and writes no file.
 
 use tch::{Device, Kind, Tensor};
 
@@ -131,7 +132,7 @@ pub(super) struct Scope<'p> {
     frozen: Frozen,
 }
 
-/// What is frozen.
+/// The tensors that are frozen.
 #[derive(Debug, Clone, Copy, Default)]
 pub(super) struct Frozen {
     /// All tensors.
@@ -156,13 +157,13 @@ impl<'p> Scope<'p> {
         }
     }
 
-    /// Sets what is frozen of the tensors made from here on.
+    /// Sets which tensors are frozen, of those made from here on.
     pub fn freeze(&mut self, frozen: Frozen) -> &mut Self {
         self.frozen = frozen;
         self
     }
 
-    /// What is frozen of the tensors made in this scope.
+    /// Which of the tensors made in this scope are frozen.
     pub fn frozen(&self) -> Frozen {
         self.frozen
     }

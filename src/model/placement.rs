@@ -1,4 +1,5 @@
-//! The device and the number format of a network, from the configuration and the hardware of this machine.
+//! The device and the number format of a network, from the configuration and the hardware of this machine. Also sets
+//! the modes of cuDNN. Creates and moves no tensor.
 
 use tch::Device;
 
@@ -12,7 +13,7 @@ pub struct Placement {
     pub device: Device,
     /// The format of the backbone's forward pass.
     pub format: Format,
-    /// Why, for the log.
+    /// The reason, for the log.
     pub reason: String,
 }
 
@@ -57,7 +58,7 @@ fn choose_device(choice: DeviceChoice, cuda_devices: usize) -> Result<Device, Co
     }
 }
 
-/// Why the format is what it is.
+/// The reason for the format.
 fn reason(precision: Precision, format: Format) -> &'static str {
     match (precision, format) {
         (Precision::Auto, Format::Fp16) => "automatic, with loss scaling",

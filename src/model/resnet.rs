@@ -1,5 +1,5 @@
 //! ResNet-18/34/50/101 without the classifier: one feature vector per frame (He et al. 2015; the stride is in the 3x3
-//! convolution as in torchvision).
+//! convolution as in torchvision). Knows nothing of clips. `detector.rs` normalises the pixels.
 
 use std::ops::Range;
 
@@ -75,11 +75,13 @@ impl Block {
     }
 }
 
-/// Number of parts: the stem with its max pooling, and the four stages, of which the last includes global average pooling.
+/// Number of parts: the stem with its max pooling, and the four stages, of which the last includes global average
+/// pooling.
 pub(super) const PARTS: usize = BACKBONE_PARTS.len();
 
-/// Pixels between the centres of neighbouring cells of the last feature maps. Kernels have odd sizes and are padded by half of
-/// that, so cell (i, j) sees the pixels around row `i * FEATURE_MAP_STRIDE` and column `j * FEATURE_MAP_STRIDE`.
+/// Pixels between the centres of neighbouring cells of the last feature maps. Kernels have odd sizes and are padded by
+/// half of that, so cell (i, j) sees the pixels around row `i * FEATURE_MAP_STRIDE` and column
+/// `j * FEATURE_MAP_STRIDE`.
 pub const FEATURE_MAP_STRIDE: i64 = 32;
 
 /// The backbone: `[N, 3, H, W]` to `[N, features]`.

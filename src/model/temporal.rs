@@ -1,6 +1,7 @@
 //! The temporal head: one logit for a clip of T frames, and one for each frame.
 //!
-//! A frame's logit is the classifier's output for that frame alone, on the same scale as the clip's.
+//! A frame's logit is the classifier's output for that frame alone, on the same scale as the clip's. This file knows
+//! nothing of pixels: its input is the features of the backbone.
 
 use tch::Tensor;
 

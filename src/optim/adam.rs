@@ -1,4 +1,5 @@
-//! Adam and AdamW. The moments are tensors of this program, so that they can be saved and restored by name.
+//! Adam and AdamW, with moments that can be saved and restored by name. Learning rates and weight decay of single
+//! parameters are in `groups.rs`.
 
 use tch::{Kind, Tensor};
 

@@ -1,4 +1,4 @@
-//! Builds the optimizer that the configuration names.
+//! Builds the optimizer that the configuration names. Computes no update; each optimizer has a file of its own.
 
 use super::adam::Adam;
 use super::groups::ParameterGroups;

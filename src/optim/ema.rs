@@ -1,4 +1,5 @@
-//! The exponential moving average (EMA) of the weights, which often generalises better than the weights themselves.
+//! The exponential moving average (EMA) of the weights, which often generalises better than the weights themselves. The
+//! caller decides when it is updated and where the average is used.
 
 use tch::{Kind, Tensor};
 

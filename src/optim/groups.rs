@@ -1,4 +1,5 @@
-//! Parameter groups: the learning rate and the weight decay of each parameter, and the parameters that one step updates.
+//! Parameter groups: the learning rate and the weight decay of each parameter, and the parameters that one step
+//! updates. Computes no update; that is `adam.rs` and `sgd.rs`.
 
 use std::sync::Once;
 
@@ -9,8 +10,8 @@ use crate::torch::foreach::Span;
 
 /// The parameters that an optimizer updates, sorted so that those with equal settings are adjacent.
 ///
-/// Tensors of one dimension, which are biases and the scales and shifts of norms, get no weight decay. Parameters whose names
-/// begin with `backbone.` get the learning rate times `backbone_lr_scale`.
+/// Tensors of one dimension, which are biases and the scales and shifts of norms, get no weight decay. Parameters whose
+/// names begin with `backbone.` get the learning rate times `backbone_lr_scale`.
 #[derive(Debug)]
 pub struct ParameterGroups {
     all: Vec<Grouped>,
@@ -98,8 +99,8 @@ impl<'p> ParametersWithGradient<'p> {
         self.indices.iter().map(|index| &tensors[*index]).collect()
     }
 
-    /// Whether libtorch's fused kernels can be used: they iterate over memory, so a gradient must have its parameter's strides.
-    /// Autograd ensures that for every parameter without gaps in memory. Otherwise a warning is logged, once.
+    /// Whether libtorch's fused kernels can be used: they iterate over memory, so a gradient must have its parameter's
+    /// strides. Autograd ensures that for every parameter without gaps in memory. Otherwise a warning is logged, once.
     pub fn can_be_fused(&self) -> bool {
         static WARNED: Once = Once::new();
         let alike = self

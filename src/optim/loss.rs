@@ -1,4 +1,5 @@
-//! Losses: binary cross-entropy and focal loss, in float32.
+//! Losses: binary cross-entropy and focal loss, in float32. Only sums over clips: the mean of a batch and the backward
+//! pass are in `train`.
 
 use tch::{Reduction, Tensor};
 
@@ -14,8 +15,8 @@ pub struct Loss {
 }
 
 impl Loss {
-    /// The configured loss. `clips` are the numbers of reals and fakes in an epoch: `balanced` weights give both classes the same
-    /// total weight, and are 1 on average.
+    /// The configured loss. `clips` are the numbers of reals and fakes in an epoch: `balanced` weights give both
+    /// classes the same total weight, and are 1 on average.
     #[must_use]
     pub fn new(config: &LossConfig, clips: [usize; 2]) -> Self {
         let all = (clips[0] + clips[1]) as f64;
@@ -29,8 +30,8 @@ impl Loss {
 
     /// Sum over clips of the loss of float32 logits `[B]`; positive means fake.
     ///
-    /// With label smoothing `s`, targets are `s / 2` and `1 - s / 2`. Focal loss is that of Lin et al. (2017, equation 5),
-    /// written as torchvision's `sigmoid_focal_loss`, which also takes smoothed targets.
+    /// With label smoothing `s`, targets are `s / 2` and `1 - s / 2`. Focal loss is that of Lin et al. (2017, equation
+    /// 5), written as torchvision's `sigmoid_focal_loss`, which also takes smoothed targets.
     ///
     /// # Errors
     /// Out of memory.

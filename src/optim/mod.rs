@@ -1,4 +1,7 @@
-//! Losses, loss scaling for fp16, optimizers, learning-rate schedules, and the exponential moving average of the weights.
+//! Losses, loss scaling for fp16, optimizers, learning-rate schedules, and the exponential moving average of the
+//! weights.
+//!
+//! This room knows nothing of the network: its inputs are logits and named tensors.
 
 mod adam;
 mod build;

@@ -1,4 +1,4 @@
-//! The interface of optimizers.
+//! The interface of optimizers. Contains no algorithm; each optimizer has a file of its own.
 
 use tch::Tensor;
 
@@ -6,8 +6,8 @@ use crate::torch::Result;
 
 /// An optimizer with its state.
 pub trait Optimizer: std::fmt::Debug {
-    /// Updates every parameter that has a gradient. All memory is allocated before the first parameter changes, so that a step
-    /// that fails for lack of memory has changed nothing.
+    /// Updates every parameter that has a gradient. All memory is allocated before the first parameter changes, so that
+    /// a step that fails for lack of memory has changed nothing.
     ///
     /// # Errors
     /// No memory for lists of pointers or, on the plain path, for scratch of the largest parameter.

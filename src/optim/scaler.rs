@@ -1,4 +1,5 @@
-//! Dynamic loss scaling for fp16 (PyTorch's `GradScaler`), by libtorch's own kernels.
+//! Dynamic loss scaling for fp16 (PyTorch's `GradScaler`), by libtorch's own kernels. Skips no step: the caller decides
+//! what follows from an overflow.
 
 use serde::{Deserialize, Serialize};
 use tch::{Device, Kind, Tensor};
@@ -35,14 +36,14 @@ impl LossScaler {
         self.enabled
     }
 
-    /// What the loss is multiplied by.
+    /// The factor on the loss.
     #[must_use]
     pub fn scale(&self) -> f64 {
         self.scale
     }
 
-    /// Divides gradients by the scale and returns whether all of them are finite. Without scaling it does neither, and returns
-    /// `true`.
+    /// Divides gradients by the scale and returns whether all of them are finite. Without scaling it does neither, and
+    /// returns `true`.
     ///
     /// # Errors
     /// No memory for two numbers and a list of pointers; then the gradients are as they were.

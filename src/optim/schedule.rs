@@ -1,4 +1,5 @@
-//! The learning rate of each optimizer step.
+//! The learning rate of each optimizer step, from the number of the step and, for `plateau`, from a metric of each
+//! epoch. Knows nothing of optimizers.
 
 use std::f64::consts::PI;
 

@@ -1,4 +1,4 @@
-//! Stochastic gradient descent with momentum.
+//! Stochastic gradient descent with momentum. Learning rates and weight decay of single parameters are in `groups.rs`.
 
 use tch::Tensor;
 

@@ -1,6 +1,7 @@
-//! The caching allocator of an accelerator: what it holds, giving it back, a cap on it.
+//! The caching allocator of an accelerator: its statistics, the release of its cached blocks, and a cap on it. When to
+//! release memory is decided in `memory`.
 //!
-//! On the CPU libtorch has none, so there is nothing to know and nothing to do but trim the C heap.
+//! On the CPU libtorch has no caching allocator: there are no statistics, and a release only trims the C heap.
 
 use std::sync::OnceLock;
 
@@ -10,32 +11,33 @@ use tch::Device;
 use super::ffi;
 use super::result::Result;
 
-/// The share of each device that [`limit_device_memory`] left this process; libtorch does not tell it.
+/// The share of each device that [`limit_device_memory`] allows this process; libtorch has no function that returns it.
 static CAP: OnceLock<f64> = OnceLock::new();
 
-/// What libtorch's caching allocator holds on one CUDA device. Peaks are since the start, or since [`reset_peak_stats`].
+/// Statistics of libtorch's caching allocator on one CUDA device. Peaks are since the start, or since
+/// [`reset_peak_stats`].
 #[derive(Debug, Clone, Copy, Default, PartialEq, Eq, Serialize, Deserialize)]
 pub struct AllocatorStats {
-    /// In tensors.
+    /// Bytes in tensors.
     pub allocated_bytes: u64,
-    /// Most that was ever in tensors.
+    /// The peak of `allocated_bytes`.
     pub allocated_peak_bytes: u64,
-    /// Taken from the driver, free blocks included.
+    /// Bytes taken from the driver, free blocks included.
     pub reserved_bytes: u64,
-    /// Most that was ever taken from the driver.
+    /// The peak of `reserved_bytes`.
     pub reserved_peak_bytes: u64,
-    /// In tensors, or freed while a stream still works on it.
+    /// Bytes in tensors, or freed while a stream still uses them.
     pub active_bytes: u64,
-    /// Most that was ever active.
+    /// The peak of `active_bytes`.
     pub active_peak_bytes: u64,
-    /// Times that the driver refused memory and free blocks had to be given back before it gave some. One on every step
-    /// is thrashing: slow, and shortly before the end.
+    /// Times that the driver refused memory until free blocks were released. One on every step is thrashing: training
+    /// is slow, and memory soon runs out.
     pub alloc_retries: u64,
     /// Times that memory ran out.
     pub ooms: u64,
 }
 
-/// What the allocator holds; `None` on the CPU, and before the first tensor on the device.
+/// Statistics of the allocator; `None` on the CPU, and before the first tensor on the device.
 #[must_use]
 pub fn allocator_stats(device: Device) -> Option<AllocatorStats> {
     let stats = ffi::read_allocator(cuda_index(device)?).ok()?;
@@ -52,22 +54,22 @@ pub fn allocator_stats(device: Device) -> Option<AllocatorStats> {
     })
 }
 
-/// Most bytes that tensors took on a CUDA device; `None` on the CPU or where it is not known.
+/// The peak of the bytes in tensors on a CUDA device; `None` on the CPU or if it is not known.
 #[must_use]
 pub fn peak_allocated_bytes(device: Device) -> Option<u64> {
     allocator_stats(device).map(|stats| stats.allocated_peak_bytes)
 }
 
-/// Lets the peaks of a CUDA device start again from what is held now; nothing to do on the CPU.
+/// Resets the peaks of a CUDA device to the present values; does nothing on the CPU.
 ///
 /// # Errors
-/// The device is in a state that nothing can be asked of it.
+/// The device is in a state in which every call fails.
 pub fn reset_peak_stats(device: Device) -> Result<()> {
     cuda_index(device).map_or(Ok(()), ffi::reset_peaks)
 }
 
-/// Bytes of a CUDA device that its driver could still give this process, and all that this process may ever have: the
-/// installed memory, or its share where there is a cap. `None` on the CPU or where it is not known.
+/// Bytes of a CUDA device that this process could still take from its driver, and the most that this process may have:
+/// the installed memory, or its share if there is a cap. `None` on the CPU or if it is not known.
 #[must_use]
 pub fn device_memory(device: Device) -> Option<(u64, u64)> {
     let (free_bytes, total_bytes) = ffi::device_memory(cuda_index(device)?).ok()?;
@@ -81,29 +83,29 @@ fn capped((free_bytes, total_bytes): (u64, u64), reserved_bytes: u64, cap: Optio
     (free_bytes.min(allowed_bytes.saturating_sub(reserved_bytes)), allowed_bytes)
 }
 
-/// Caps what this process takes of each CUDA device at a share of its memory, 0 to 1; beyond that the allocator reports
-/// out of memory. Holds only where it comes before the first tensor on a device.
+/// Limits the memory of this process on each CUDA device to a share of the device's memory, 0 to 1; beyond that the
+/// allocator reports out of memory. Takes effect only before the first tensor on a device.
 ///
 /// # Errors
 /// The share is not between 0 and 1, or libtorch's CUDA part is not loaded.
 pub fn limit_device_memory(fraction: f64) -> Result<()> {
     ffi::limit_device_memory(fraction)?;
-    // Only the first one can hold, because it must come before the first tensor.
+    // Only the first cap takes effect, because it must come before the first tensor.
     CAP.get_or_init(|| fraction);
     Ok(())
 }
 
-/// Gives memory that libtorch and the C heap keep for later back to the device and the system.
+/// Releases the memory that libtorch and the C heap keep for later to the device and the system.
 ///
 /// # Errors
-/// The device is in a state that nothing can be asked of it.
+/// The device is in a state in which every call fails.
 pub fn release_cached_memory() -> Result<()> {
     let emptied = ffi::empty_cache();
     trim_heap();
     emptied
 }
 
-/// Gives free pages of the C heap back to the system.
+/// Releases free pages of the C heap to the system.
 pub fn trim_heap() {
     ffi::trim_heap();
 }
@@ -128,7 +130,7 @@ mod tests {
         release_cached_memory().unwrap();
     }
 
-    /// Whatever libtorch throws comes back as an error or as nothing, never through the border.
+    /// An exception of libtorch becomes an error or `None`; it never crosses the border to Rust.
     #[test]
     fn a_device_that_is_not_there_is_no_crash() {
         let missing = Device::Cuda(99);

@@ -1,4 +1,5 @@
-//! Autocast: matrix products and convolutions in half precision, as `torch.autocast` does it.
+//! Autocast: matrix products and convolutions in half precision, as `torch.autocast` does it. The caller chooses the
+//! format; see `format.rs`.
 
 use std::marker::PhantomData;
 
@@ -8,22 +9,22 @@ use super::ffi;
 use super::format::Format;
 use super::result::Result;
 
-/// Autocast for the life of this value, on the thread that made it; put back when dropped, however that happens.
+/// Autocast for the life of this value, on the thread that made it. Dropping it restores the earlier state.
 #[derive(Debug)]
 pub struct Autocast {
-    /// Device type as libtorch numbers it, and the state to go back to; `None` where the format is f32.
+    /// Device type as libtorch numbers it, and the state to restore; `None` if the format is f32.
     previous: Option<(i32, (bool, i32))>,
-    /// The state is the thread's: the value must not leave it.
+    /// The state belongs to the thread, so the value must stay on it.
     not_send: PhantomData<*const ()>,
 }
 
 impl Autocast {
-    /// Turns autocast to `format` on for `device`; does nothing for f32.
+    /// Turns on autocast to `format` for `device`; does nothing for f32.
     ///
     /// # Errors
     /// libtorch refuses the format on this device.
     pub fn enter(device: Device, format: Format) -> Result<Self> {
-        // Numbers of c10::ScalarType, which tch keeps to itself.
+        // Numbers of c10::ScalarType, which tch does not export.
         let scalar_type = match format {
             Format::F32 => return Ok(Self { previous: None, not_send: PhantomData }),
             Format::Fp16 => 5,

@@ -1,4 +1,6 @@
-//! Declarations of `shim.cpp` and of the few C library calls, each behind a safe function.
+//! Declarations of `shim.cpp` and of the few C library calls, each behind a safe function. Only the calls: types for
+//! the rest of the program are in the other files of this room. Calls with lists of tensors are in `foreach.rs`, the
+//! tracing of functions in `trace.rs`.
 #![expect(unsafe_code, reason = "this file is the border to C and C++")]
 
 use std::ffi::{CStr, c_char, c_int, c_void};
@@ -69,16 +71,16 @@ pub(super) fn autocast_enter(device_type: c_int, scalar_type: c_int) -> Result<(
     check(unsafe { dfd_autocast_enter(device_type, scalar_type) })
 }
 
-/// Puts autocast of this thread back to what it was.
+/// Restores an earlier state of autocast in this thread.
 pub(super) fn autocast_leave(device_type: c_int, state: (bool, c_int)) -> Result<(), TchError> {
     // SAFETY: plain values; the shim catches every exception.
     check(unsafe { dfd_autocast_leave(device_type, state.0, state.1) })
 }
 
-/// Lets libtorch choose kernels that give the same numbers each time.
+/// Makes libtorch choose deterministic kernels.
 pub(super) fn be_deterministic() -> Result<(), TchError> {
-    // SAFETY: no arguments; the shim catches every exception. It sets a variable of the environment, which nothing reads
-    // meanwhile: placement is decided before any thread of ours is started.
+    // SAFETY: no arguments; the shim catches every exception. It sets an environment variable, which no other
+    // thread reads meanwhile: placement is decided before this program starts any thread.
     check(unsafe { dfd_be_deterministic() })
 }
 
@@ -88,9 +90,9 @@ pub(super) fn backward(tensor: &Tensor, gradient: &Tensor) -> Result<(), TchErro
     check(unsafe { dfd_backward(tensor.as_ptr().cast(), gradient.as_ptr().cast()) })
 }
 
-/// Puts the CPU's copy of a tensor's numbers in their place.
+/// Replaces the storage of a tensor by a copy on the CPU.
 pub(super) fn move_to_cpu(tensor: &mut Tensor) -> Result<(), TchError> {
-    // SAFETY: points to the at::Tensor that tch owns; it stays the same tensor, only its storage is another.
+    // SAFETY: points to the at::Tensor that tch owns; it stays the same tensor, only its storage is replaced.
     check(unsafe { dfd_move_to_cpu(tensor.as_mut_ptr().cast()) })
 }
 
@@ -100,7 +102,7 @@ pub(super) fn empty_cache() -> Result<(), TchError> {
     check(unsafe { dfd_empty_cache() })
 }
 
-/// What the caching allocator holds on an accelerator.
+/// Statistics of the caching allocator of an accelerator.
 pub(super) fn read_allocator(device_index: c_int) -> Result<RawAllocatorStats, TchError> {
     let mut stats = RawAllocatorStats::default();
     // SAFETY: the struct has the shim's layout, the pointer is valid for the call and the shim does not keep it.
@@ -108,7 +110,7 @@ pub(super) fn read_allocator(device_index: c_int) -> Result<RawAllocatorStats, T
     Ok(stats)
 }
 
-/// Lets the allocator's peaks start again.
+/// Resets the allocator's peaks to the present values.
 pub(super) fn reset_peaks(device_index: c_int) -> Result<(), TchError> {
     // SAFETY: a plain value; the shim catches every exception.
     check(unsafe { dfd_reset_peaks(device_index) })
@@ -128,27 +130,28 @@ pub(super) fn limit_device_memory(fraction: f64) -> Result<(), TchError> {
     check(unsafe { dfd_limit_device_memory(fraction) })
 }
 
-/// Gives free pages of the C heap back to the system.
+/// Releases free pages of the C heap to the system.
 pub(super) fn trim_heap() {
     // SAFETY: malloc_trim has no preconditions.
     unsafe { libc::malloc_trim(0) };
 }
 
-/// Loads a shared library for the life of the process; says whether it is there.
+/// Loads a shared library for the life of the process. Returns whether it was found.
 pub(super) fn load_library(name: &CStr) -> bool {
-    // SAFETY: the name is NUL-terminated; the handle is kept for ever on purpose. Constructors of libtorch_cuda
-    // register kernels and touch nothing of ours.
+    // SAFETY: the name is NUL-terminated; the handle is never closed, on purpose. Constructors of
+    // libtorch_cuda register kernels and access nothing of this program.
     unsafe { !libc::dlopen(name.as_ptr(), libc::RTLD_NOW | libc::RTLD_GLOBAL).is_null() }
 }
 
-/// Threads that parallel regions started by this thread use; the first call settles what libtorch sets up lazily.
+/// The number of threads of parallel regions that this thread starts. The first call also triggers libtorch's lazy
+/// initialisation of that number.
 pub(super) fn threads_of_this_thread() -> Option<c_int> {
-    // Without this, libtorch would put its own number back on the thread's first operation.
+    // Without this call, libtorch would set its own number at the thread's first operation.
     let threads = tch::get_num_threads();
     openmp_set_threads().and(Some(threads))
 }
 
-/// Sets how many threads parallel regions started by this thread use.
+/// Sets the number of threads of parallel regions that this thread starts.
 pub(super) fn set_threads_of_this_thread(threads: c_int) {
     if let Some(set) = openmp_set_threads() {
         // SAFETY: OpenMP takes any positive number, and it holds for the calling thread only.
@@ -156,10 +159,11 @@ pub(super) fn set_threads_of_this_thread(threads: c_int) {
     }
 }
 
-/// libtorch's own `set_num_threads` would speak for threads to come as well, the trainer's among them; OpenMP's does not.
+/// OpenMP's `omp_set_num_threads`, which applies to the calling thread only. libtorch's own `set_num_threads` would
+/// also apply to threads that start later.
 fn openmp_set_threads() -> Option<unsafe extern "C" fn(c_int)> {
-    // SAFETY: the name is NUL-terminated. The symbol is that of the OpenMP that libtorch brought along, whose signature
-    // the OpenMP standard fixes.
+    // SAFETY: the name is NUL-terminated. The symbol is that of the OpenMP library that libtorch loads; the OpenMP
+    // standard defines its signature.
     unsafe {
         let symbol = libc::dlsym(libc::RTLD_DEFAULT, c"omp_set_num_threads".as_ptr());
         std::mem::transmute::<*mut libc::c_void, Option<unsafe extern "C" fn(c_int)>>(symbol)

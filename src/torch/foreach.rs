@@ -1,7 +1,7 @@
-//! libtorch's kernels over lists of tensors: one call moves all weights. The C++ side is `foreach.cpp`.
+//! libtorch's kernels over lists of tensors: one call updates all weights. The C++ side is `foreach.cpp`.
 //!
-//! All of them change tensors in place and allocate only before they touch the first one, so that one which fails for want
-//! of memory has changed nothing.
+//! All of them change tensors in place and allocate only before they change the first one, so that a call that fails
+//! for lack of memory has changed nothing. This file keeps no state of an optimizer; that is `optim`.
 #![expect(unsafe_code, reason = "this file is the border to C++")]
 
 use std::ffi::{c_char, c_void};
@@ -15,17 +15,17 @@ use super::result::Result;
 #[derive(Debug, Clone, Copy, PartialEq)]
 #[repr(C)]
 pub struct Span {
-    /// The first of them.
+    /// The index of the first tensor.
     pub begin: usize,
-    /// The one after the last.
+    /// The index after that of the last tensor.
     pub end: usize,
-    /// Of this update.
+    /// The learning rate of this update.
     pub learning_rate: f64,
-    /// Of this update.
+    /// The weight decay of this update.
     pub weight_decay: f64,
 }
 
-/// What the update of Adam and AdamW works on: one entry a parameter in each list.
+/// The tensors of an update of Adam or AdamW: one entry per parameter in each list.
 #[derive(Debug, Default)]
 pub struct AdamLists<'t> {
     /// The weights.
@@ -38,7 +38,7 @@ pub struct AdamLists<'t> {
     pub exp_avg_sqs: Vec<&'t Tensor>,
 }
 
-/// What Adam's update depends on besides its lists.
+/// The settings of an update of Adam or AdamW that are the same for all parameters.
 #[derive(Debug, Clone, Copy)]
 pub struct AdamSettings {
     /// Share of the old mean of gradients that is kept.
@@ -81,7 +81,7 @@ unsafe extern "C" {
     fn dfd_lerp(tensors: List, ends: List, count: usize, weight: f64) -> *mut c_char;
 }
 
-/// Pointers to tensors, for as long as those live.
+/// Pointers to tensors, valid as long as the tensors live.
 fn pointers(tensors: &[&Tensor]) -> Vec<*const c_void> {
     tensors.iter().map(|tensor| tensor.as_ptr().cast()).collect()
 }
@@ -95,13 +95,14 @@ fn check_spans(spans: &[Span], lengths: &[usize]) {
 /// float32 on the parameters' device. Tensors of one parameter must have the same strides.
 ///
 /// # Errors
-/// libtorch has no such kernel for these tensors, or no memory for the lists; then nothing has moved.
+/// libtorch has no such kernel for these tensors, or no memory for the lists; then nothing has changed.
 pub fn fused_adam(lists: &AdamLists, step: &Tensor, spans: &[Span], settings: AdamSettings) -> Result<()> {
     let lists = [&lists.parameters, &lists.gradients, &lists.exp_avgs, &lists.exp_avg_sqs].map(|list| pointers(list));
     check_spans(spans, &lists.each_ref().map(Vec::len));
     let [parameters, gradients, exp_avgs, exp_avg_sqs] = &lists;
     let AdamSettings { beta1, beta2, epsilon, decoupled } = settings;
-    // SAFETY: every span lies within every list; the tensors live as long as the call, which keeps none of the pointers.
+    // SAFETY: every span lies within every list; the tensors live as long as the call, which keeps none of the
+    // pointers.
     check(unsafe {
         dfd_fused_adam(
             parameters.as_ptr(),
@@ -122,7 +123,7 @@ pub fn fused_adam(lists: &AdamLists, step: &Tensor, spans: &[Span], settings: Ad
 /// One update of SGD with momentum by libtorch's fused kernel. Tensors of one parameter must have the same strides.
 ///
 /// # Errors
-/// libtorch has no such kernel for these tensors, or no memory for the lists; then nothing has moved.
+/// libtorch has no such kernel for these tensors, or no memory for the lists; then nothing has changed.
 pub fn fused_sgd(
     parameters: &[&Tensor],
     gradients: &[&Tensor],
@@ -132,7 +133,8 @@ pub fn fused_sgd(
 ) -> Result<()> {
     check_spans(spans, &[parameters.len(), gradients.len(), buffers.len()]);
     let [parameters, gradients, buffers] = [parameters, gradients, buffers].map(pointers);
-    // SAFETY: every span lies within every list; the tensors live as long as the call, which keeps none of the pointers.
+    // SAFETY: every span lies within every list; the tensors live as long as the call, which keeps none of the
+    // pointers.
     check(unsafe {
         dfd_fused_sgd(parameters.as_ptr(), gradients.as_ptr(), buffers.as_ptr(), spans.as_ptr(), spans.len(), momentum)
     })
@@ -141,13 +143,13 @@ pub fn fused_sgd(
 /// L2 norm of all tensors as if they were one; 0 of none.
 ///
 /// # Errors
-/// No memory for one number a tensor.
+/// No memory for one number per tensor.
 pub fn global_norm(tensors: &[&Tensor]) -> Result<f64> {
     if tensors.is_empty() {
         return Ok(0.0);
     }
     let (list, mut norm) = (pointers(tensors), 0.0);
-    // SAFETY: the list has as many tensors as said, which live as long as the call; so does the number.
+    // SAFETY: the list has as many tensors as its count, which live as long as the call; so does the number.
     check(unsafe { dfd_global_norm(list.as_ptr(), list.len(), &raw mut norm) })?;
     Ok(norm)
 }
@@ -161,12 +163,12 @@ pub fn scale(tensors: &[&Tensor], factor: f64) -> Result<()> {
         return Ok(());
     }
     let list = pointers(tensors);
-    // SAFETY: the list has as many tensors as said, which live as long as the call.
+    // SAFETY: the list has as many tensors as its count, which live as long as the call.
     check(unsafe { dfd_scale(list.as_ptr(), list.len(), factor) })
 }
 
-/// Multiplies all tensors by `inverse_scale` and sets `found_inf` to 1 where something was not finite; both are float32 of
-/// one element.
+/// Multiplies all tensors by `inverse_scale` and sets `found_inf` to 1 if a number was not finite; both are float32
+/// of one element.
 ///
 /// # Errors
 /// No memory for the list.
@@ -175,7 +177,7 @@ pub fn unscale(tensors: &[&Tensor], found_inf: &Tensor, inverse_scale: &Tensor) 
         return Ok(());
     }
     let list = pointers(tensors);
-    // SAFETY: the list has as many tensors as said, which live as long as the call, as do the two others.
+    // SAFETY: the list has as many tensors as its count, which live as long as the call, as do the two others.
     check(unsafe { dfd_unscale(list.as_ptr(), list.len(), found_inf.as_ptr().cast(), inverse_scale.as_ptr().cast()) })
 }
 
@@ -189,6 +191,6 @@ pub fn lerp(tensors: &[&Tensor], ends: &[&Tensor], weight: f64) -> Result<()> {
     }
     assert_eq!(tensors.len(), ends.len(), "one end a tensor");
     let [tensors, ends] = [tensors, ends].map(pointers);
-    // SAFETY: both lists have as many tensors as said, which live as long as the call.
+    // SAFETY: both lists have as many tensors as their count, which live as long as the call.
     check(unsafe { dfd_lerp(tensors.as_ptr(), ends.as_ptr(), tensors.len(), weight) })
 }

@@ -1,4 +1,4 @@
-//! Number formats: float32, float16, bfloat16.
+//! Number formats: float32, float16, bfloat16, and the one that a configured precision means. Converts no tensor.
 
 use serde::Serialize;
 
@@ -27,7 +27,7 @@ impl Format {
         }
     }
 
-    /// What a configured precision means on a CUDA device or on this machine's CPU.
+    /// The format that a configured precision means on a CUDA device or on this machine's CPU.
     #[must_use]
     pub fn resolve(precision: Precision, cuda: bool) -> Self {
         match precision {

@@ -1,4 +1,4 @@
-//! A lock for tests that draw random numbers.
+//! A lock for tests that draw random numbers. Compiled for tests only; the program does not use it.
 
 use std::sync::{Mutex, MutexGuard, PoisonError};
 

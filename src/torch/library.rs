@@ -1,4 +1,5 @@
-//! The libtorch library itself: its version, its CUDA part, its deterministic kernels.
+//! The libtorch library itself: its version, its CUDA part, its deterministic kernels. Knows nothing of tensors;
+//! settings of a single thread are in `threads.rs` and `autocast.rs`.
 
 use std::sync::OnceLock;
 
@@ -13,8 +14,8 @@ pub fn version() -> String {
 
 /// Whether a CUDA device works. The first call loads libtorch's CUDA part where there is a driver for it.
 ///
-/// The linker drops `libtorch_cuda` because nothing names it, and CUDA would then be missing without a word; loading it
-/// here lets one binary serve machines with and without a GPU.
+/// The linker drops `libtorch_cuda` because no symbol of it is used, and CUDA would then be missing without an error.
+/// Because it is loaded here, one binary works on machines with and without a GPU.
 #[must_use]
 pub fn cuda_available() -> bool {
     static LOADED: OnceLock<bool> = OnceLock::new();
@@ -23,9 +24,9 @@ pub fn cuda_available() -> bool {
     })
 }
 
-/// Lets libtorch choose kernels that give the same numbers each time, for the life of the process; it warns where an
-/// operation has none. For CUDA: on the CPU they all do. To be called before the first tensor is on a CUDA device, and
-/// before other threads are started.
+/// Makes libtorch choose deterministic kernels for the life of the process; it warns if an operation has none. This
+/// matters on CUDA only, because all CPU kernels are deterministic. Must be called before the first tensor is on a CUDA
+/// device, and before other threads are started.
 ///
 /// # Errors
 /// libtorch refuses.

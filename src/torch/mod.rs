@@ -1,9 +1,9 @@
-//! What tch lacks: CUDA loaded at run time, autocast for every device, one thread's share of cores, the caching allocator,
-//! TorchScript with weights in it.
+//! What tch lacks: CUDA loaded at run time, autocast for every device, a thread count for one thread alone, the caching
+//! allocator, fused optimizer kernels, TorchScript files with named weights.
 //!
-//! The only room with `unsafe`, all of it in `ffi.rs`, `foreach.rs` and `trace.rs`; the C++ side is `shim.cpp`,
-//! `foreach.cpp` and `trace.cpp`.
-//! States of random generators are not saved and put back here: each step seeds them anew, so nothing would use it.
+//! `unsafe` is allowed only in `ffi.rs`, `foreach.rs` and `trace.rs` of this room, and in `video/hardware.rs`; the C++
+//! side is `shim.cpp`, `foreach.cpp` and `trace.cpp`. This room knows nothing of networks and training. It does not
+//! save the states of random generators: each step seeds them anew.
 
 mod allocator;
 mod autocast;

@@ -1,6 +1,7 @@
-//! The result type of every call into libtorch.
+//! The result type of every call into libtorch. Only the type: `memory/guard/classify.rs` tells which errors mean out
+//! of memory.
 
 use tch::TchError;
 
-/// What libtorch calls give back; an out-of-memory error comes as `Err` like everything else.
+/// The result of a call into libtorch; out of memory is an `Err` like every other error.
 pub type Result<T> = std::result::Result<T, TchError>;

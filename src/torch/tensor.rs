@@ -1,11 +1,12 @@
-//! Operations on a tensor that tch lacks: backward from a given gradient, and a move to the CPU in place.
+//! Operations on one tensor that tch lacks: backward from a given gradient, and a move to the CPU in place. Operations
+//! on lists of tensors are in `foreach.rs`.
 
 use tch::Tensor;
 
 use super::ffi;
 use super::result::Result;
 
-/// Adds to the gradients of all that `tensor` was made of, where `gradient` is that of `tensor` itself.
+/// Backpropagates `gradient`, the gradient of `tensor`, and accumulates the gradients of the leaves of its graph.
 ///
 /// # Errors
 /// Out of memory, or `tensor` has no graph.
@@ -13,7 +14,7 @@ pub fn backward(tensor: &Tensor, gradient: &Tensor) -> Result<()> {
     ffi::backward(tensor, gradient)
 }
 
-/// Moves the numbers of a tensor to the CPU, for all who share it; its gradient is dropped.
+/// Moves a tensor to the CPU in place, for all handles that share it; its gradient is dropped.
 ///
 /// # Errors
 /// The host has no memory for them.

@@ -1,20 +1,22 @@
-//! The number of threads that libtorch computes with on behalf of one thread of this program.
+//! The number of threads that libtorch computes with on behalf of one thread of this program. Starts no thread, and
+//! changes nothing for other threads.
 
 use std::marker::PhantomData;
 
 use super::ffi;
 
-/// One thread for what this thread computes, for the life of this value; other threads keep theirs.
+/// Restricts libtorch to one thread for computations of the current thread, for the life of this value. Other threads
+/// keep their number.
 #[derive(Debug)]
 pub struct OneThread {
-    /// What to go back to; none where libtorch does without OpenMP.
+    /// The number to restore; `None` if libtorch was built without OpenMP.
     previous: Option<i32>,
-    /// The setting is the thread's: the value must not leave it.
+    /// The setting belongs to the thread, so the value must stay on it.
     not_send: PhantomData<*const ()>,
 }
 
 impl OneThread {
-    /// From here on, this thread computes alone.
+    /// From here on, libtorch uses one thread for computations of the current thread.
     #[must_use]
     pub fn enter() -> Self {
         let previous = ffi::threads_of_this_thread();

@@ -1,4 +1,5 @@
-//! A function of a tensor as a TorchScript file. The C++ side is `trace.cpp`.
+//! A function of a tensor as a TorchScript file. The C++ side is `trace.cpp`. Knows nothing of the network and writes
+//! no file; that is `export`.
 #![expect(unsafe_code, reason = "this file is the border to C++")]
 
 use std::ffi::{CString, NulError, c_char, c_void};
@@ -11,11 +12,11 @@ use super::result::Result;
 /// A tensor that the function uses, under a dotted name.
 #[derive(Debug, Clone, Copy)]
 pub struct Named<'t> {
-    /// As in a PyTorch state dict.
+    /// The name, as in a PyTorch state dict.
     pub name: &'t str,
-    /// The very tensor that the function uses, not a copy.
+    /// The tensor that the function uses itself, not a copy.
     pub tensor: &'t Tensor,
-    /// A parameter, else a buffer.
+    /// Whether it becomes a parameter; otherwise it becomes a buffer.
     pub is_parameter: bool,
 }
 
@@ -40,20 +41,20 @@ unsafe extern "C" {
     ) -> *mut c_char;
 }
 
-/// What the two calls from C++ work on.
+/// The state that the two callbacks from C++ share.
 struct Context<'f> {
     function: &'f mut dyn FnMut(&Tensor) -> Result<[Tensor; 2]>,
-    /// What the function gave; C++ looks at the tensors in it.
+    /// The result of the function; C++ reads the tensors in it.
     given: Option<Result<[Tensor; 2]>>,
     file: Vec<u8>,
 }
 
-/// Records what `function` does with `input` and gives back the file of a TorchScript module that does the same with other
-/// inputs. Each of `named` becomes a parameter or buffer; other tensors, and all numbers, are constants in it.
-/// `note` is an extra file in it: its name and what it says.
+/// Traces `function` with `input` and returns the file of a TorchScript module that does the same with other inputs.
+/// Each of `named` becomes a parameter or buffer; other tensors, and all numbers, are constants in it. `note` is the
+/// name and the content of an extra file in it.
 ///
 /// # Errors
-/// The function fails, or uses a tensor that learns and is not named.
+/// The function fails, or uses a tensor that requires a gradient and is not named.
 pub fn traced(
     named: &[Named],
     input: &Tensor,
@@ -69,8 +70,8 @@ pub fn traced(
     let raw: Vec<_> = raw.collect();
     let (note_name, note) = (c_text(note.0)?, c_text(note.1)?);
     let mut context = Context { function, given: None, file: Vec::new() };
-    // SAFETY: all pointers are valid for the call, the shim keeps none of them, and hands the context to the two functions
-    // below and to nobody else, one after the other.
+    // SAFETY: all pointers are valid for the call, the shim keeps none of them, and passes the context only
+    // to the two functions below, one after the other.
     let message = unsafe {
         dfd_trace(
             raw.as_ptr(),
@@ -84,7 +85,7 @@ pub fn traced(
         )
     };
     let recorded = check(message);
-    // Where the function itself failed, what it says is the better message.
+    // If the function itself failed, its error is the better message.
     if let Some(Err(error)) = context.given {
         return Err(error);
     }
@@ -96,18 +97,18 @@ fn c_text(text: &str) -> Result<CString> {
 }
 
 extern "C" fn call(context: *mut c_void, input: *mut c_void, outputs: *mut *const c_void) -> bool {
-    // SAFETY: the context is the one that `traced` gave, and the input a tensor that is ours from here on.
+    // SAFETY: the context is the one that `traced` gave, and the input is a tensor that this function owns.
     let (context, input) = unsafe { (&mut *context.cast::<Context>(), Tensor::from_ptr(input.cast())) };
     let Ok(given) = context.given.insert((context.function)(&input)) else { return false };
     for (i, tensor) in given.iter().enumerate() {
-        // SAFETY: there is room for two, and they live in the context until the shim is done.
+        // SAFETY: there is room for two pointers, and the tensors live in the context until the shim returns.
         unsafe { *outputs.add(i) = tensor.as_ptr().cast() };
     }
     true
 }
 
 extern "C" fn take(context: *mut c_void, bytes: *const u8, count: usize) {
-    // SAFETY: the context is the one that `traced` gave, and there are so many bytes for as long as this runs.
+    // SAFETY: the context is the one that `traced` gave, and `count` bytes are valid during this call.
     let (context, bytes) = unsafe { (&mut *context.cast::<Context>(), std::slice::from_raw_parts(bytes, count)) };
     context.file = bytes.to_vec();
 }

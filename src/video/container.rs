@@ -1,4 +1,5 @@
-//! Opening a video file within its limits, and reading its packets once. This file decodes nothing.
+//! Opening a video file within its limits, and reading its packets once. This file returns no frames; `passes.rs`
+//! decodes them.
 //!
 //! The compressed packets of a usual clip take a few MB. They are kept, so that the file is opened, probed and read
 //! once. This file knows nothing of which frames are wanted.

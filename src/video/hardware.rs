@@ -26,7 +26,8 @@ pub(super) fn is_hidden(packet: &Packet) -> bool {
 pub(super) fn set_colours(scaler: &mut scaling::Context, matrix: Space, full_range: bool) {
     let matrix = ffi::AVColorSpace::from(matrix) as libc::c_int;
     let (neutral, one) = (0, 1 << 16);
-    // SAFETY: the scaler is borrowed exclusively; the tables are constants of FFmpeg, for any number. RGB is full range.
+    // SAFETY: the scaler is borrowed exclusively; the tables are constants of FFmpeg, for any number. RGB is full
+    // range.
     unsafe {
         let (from, to) = (ffi::sws_getCoefficients(matrix), ffi::sws_getCoefficients(ffi::SWS_CS_DEFAULT));
         let range = libc::c_int::from(full_range);
@@ -36,7 +37,8 @@ pub(super) fn set_colours(scaler: &mut scaling::Context, matrix: Space, full_ran
 
 /// The parameters of the codec in the container (extradata).
 pub(super) fn extradata(parameters: &Parameters) -> &[u8] {
-    // SAFETY: the pointers are valid as long as the parameters are borrowed, and FFmpeg keeps the length with the bytes.
+    // SAFETY: the pointers are valid as long as the parameters are borrowed, and FFmpeg keeps the length with the
+    // bytes.
     unsafe {
         let parameters = &*parameters.as_ptr();
         match usize::try_from(parameters.extradata_size) {

@@ -1,4 +1,5 @@
-//! The properties of a video that are known without decoding, and the version of the decoder.
+//! The properties of a video that are known without decoding, and the version of libavcodec. Opens no file; `read.rs`
+//! and `pictures.rs` determine the properties.
 
 use ffmpeg_next as ffmpeg;
 

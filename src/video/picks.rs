@@ -1,4 +1,4 @@
-//! The choice of the frames of a clip, by numbers alone.
+//! The choice of the frames of a clip, by numbers alone. Knows nothing of packets and pixels.
 
 use rand::{Rng, SeedableRng};
 use rand_chacha::ChaCha8Rng;

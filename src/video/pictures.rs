@@ -1,4 +1,5 @@
-//! Clips from pictures in place of a video: a single one, a folder, or a list. Knows nothing of labels.
+//! Clips from pictures in place of a video: a single one, a folder, or a list. Knows nothing of labels, and decodes no
+//! video.
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::fs;

@@ -1,4 +1,5 @@
-//! Reading a clip from a video file, or from pictures in its place. Knows nothing of faces, caches and labels.
+//! Reading a clip from a video file, or from pictures in its place. Knows nothing of faces, caches and labels. Decoding
+//! is in `decode.rs` and `pictures.rs`.
 
 use std::path::Path;
 

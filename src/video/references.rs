@@ -1,5 +1,5 @@
 //! The H.264 pictures that must be decoded for the wanted ones: those in their reference lists, and the references of
-//! these in turn. This file reads only headers. Source: ITU-T H.264 8.2.1, 8.2.4, 8.2.5.
+//! these in turn. This file parses no bytes; `h264.rs` parses the headers. Source: ITU-T H.264 8.2.1, 8.2.4, 8.2.5.
 
 use super::h264::{List, Marking, Picture};
 

@@ -2,7 +2,8 @@
 //!
 //! A seed decides a [`Recipe`], and the recipe changes pixels. Flip, rotation and crop are one resampling. The order is
 //! that of a camera: geometry, colour, blur, noise, compression; erasing is last. The result depends only on clip and
-//! seed. This file knows nothing of videos and labels.
+//! seed. This file knows nothing of videos and labels; the changes of pixels are in `geometry.rs`, `colour.rs` and
+//! `filter.rs`.
 
 use rand::{Rng, SeedableRng};
 use rand_chacha::ChaCha8Rng;

@@ -1,4 +1,5 @@
-//! Filters of one frame: blur, noise, JPEG compression and erasing. Knows nothing of random choices.
+//! Filters of one frame: blur, noise, JPEG compression and erasing. The only random numbers here are the pixels of
+//! noise; the caller, `augmentation.rs`, passes strengths and areas.
 
 use image::codecs::jpeg::{JpegDecoder, JpegEncoder};
 use image::{ExtendedColorType, ImageDecoder};

@@ -1,4 +1,5 @@
-//! Geometric changes: crop, rotation and flip as one bilinear resampling. Knows nothing of other augmentations.
+//! Geometry of the augmentation: crop, rotation and flip as one bilinear resampling, and the random rectangles for crop
+//! and erasing. Changes no colours; that is `colour.rs` and `filter.rs`.
 
 use rand::Rng;
 

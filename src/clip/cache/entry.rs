@@ -10,7 +10,8 @@
 //! | 8, 8 | checksums (XXH3) of these two |
 //! | 8 | checksum of the header so far |
 //!
-//! Numbers are little-endian. Knows nothing of folders.
+//! Numbers are little-endian. The format of a record (the hash of a video's content) is here, too. This file knows
+//! nothing of folders; that is `disk.rs`.
 
 use std::fs::File;
 use std::io::Read;

@@ -1,7 +1,7 @@
 //! The key of a clip on disk: a hash of the video and of all settings that decide the clip.
 //!
 //! The key does not depend on the path alone: a data set that was moved is found again, a file that was replaced is
-//! not. This file knows nothing of the cache.
+//! not. This file stores no clip; that is `disk.rs`.
 
 use std::fs::{self, File, Metadata};
 use std::io::{self, Read, Seek, SeekFrom};

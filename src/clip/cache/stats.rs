@@ -1,4 +1,4 @@
-//! The counters of a cache. Knows nothing of clips.
+//! The counters of a cache, as a value for logs and reports. Only data: `clip_cache.rs` and `disk.rs` count.
 
 /// The counters of a cache: hits, misses and sizes.
 #[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]

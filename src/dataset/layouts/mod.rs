@@ -1,7 +1,7 @@
 //! Scanning folders into a manifest: one file for each layout of a data set.
 //!
 //! Only names and lists are read. No video is opened, so the manifest also contains unreadable ones until they are
-//! probed. `layout` is the interface of a layout, `tree` looks at folders and lists, `scan` asks each layout and makes
+//! probed. `layout` is the interface of a layout, `tree` reads folders and lists, `scan` tries each layout and makes
 //! the manifest.
 
 mod celebdf;

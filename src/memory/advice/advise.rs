@@ -89,7 +89,7 @@ pub struct Advice {
     pub notes: Vec<String>,
 }
 
-/// Judges `config` and says what to change.
+/// Judges `config` and suggests changes.
 #[must_use]
 pub fn advise(config: &Config, device: &DeviceFacts, host: HostFacts) -> Advice {
     let budget = MemoryBudget::new(device, host);

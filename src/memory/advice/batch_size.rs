@@ -1,4 +1,5 @@
-//! Batch sizes: candidates for the place of the configured one, and the choice for `training.batch_size: auto`.
+//! Batch sizes: candidates for the place of the configured one, and the choice for `training.batch_size: auto`. What
+//! fits is computed in `budget.rs`; the search by trial steps is in `trials.rs`.
 
 use super::budget::MemoryBudget;
 use super::facts::{DeviceFacts, HostFacts};

@@ -1,4 +1,5 @@
-//! The memory that a run may take, and what a configuration takes of it.
+//! The memory that a run may take, and what a configuration takes of it. Changes no setting; that is done in
+//! `search.rs`.
 
 use super::facts::{DeviceFacts, HostFacts};
 use crate::config::Config;

@@ -1,4 +1,4 @@
-//! Facts about the device and the host, as the caller found them.
+//! Facts about the device and the host, as the caller found them. Only data: nothing is measured here.
 
 use serde::Serialize;
 

@@ -1,4 +1,5 @@
-//! Loader and frame cache that fit the cores and the memory of the host.
+//! Loader and frame cache that fit the cores and the memory of the host. The memory that they take is predicted in
+//! `predict/loader.rs`.
 
 use super::budget::MemoryBudget;
 use crate::config::{AutoBytes, Config, Switch};

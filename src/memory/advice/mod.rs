@@ -1,4 +1,5 @@
-//! Advice on settings that fit the memory of a device and its host.
+//! Advice on settings that fit the memory of a device and its host. Measures nothing and runs no training: callers pass
+//! facts, and trials as closures.
 
 mod advise;
 mod batch_size;

@@ -1,4 +1,4 @@
-//! Advice that is no change of a key, in whole sentences.
+//! Advice that is no change of a key, in whole sentences. Changes of keys are in `suggestion.rs`.
 
 use bytesize::ByteSize;
 

@@ -1,4 +1,5 @@
-//! Changes that cost quality, in the order in which advice makes them.
+//! Changes that cost quality, in the order in which advice makes them. How many of them are needed is decided in
+//! `search.rs`.
 
 use crate::config::{Backbone, Config};
 

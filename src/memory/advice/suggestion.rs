@@ -1,5 +1,5 @@
 //! Suggestions: the keys that advice may change, in the order in which a change costs quality, with the reason for
-//! each.
+//! each. Looks for no settings; that is `search.rs`.
 
 use std::collections::BTreeMap;
 

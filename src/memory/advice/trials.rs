@@ -1,8 +1,8 @@
 //! The search for the largest of several sizes that holds in trials. It takes few trials, because each runs steps of
-//! training.
+//! training. The caller passes the trial; nothing is trained here.
 
 /// The index of the largest of `sizes` (from small to large) for which `holds` is true, or `None` where there is none.
-/// The search begins at `first`, the predicted size, goes on with its neighbour, and then halves the rest.
+/// The search begins at `first`, the predicted size, continues with its neighbour, and then halves the rest.
 ///
 /// # Errors
 /// `holds` fails.

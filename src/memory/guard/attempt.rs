@@ -1,4 +1,5 @@
-//! The work that a guard runs, as its caller implements it.
+//! The work that a guard runs, as its caller implements it. Only the interface: `train` and `evaluate` implement it,
+//! `oom_guard.rs` calls it.
 
 use std::fmt::Display;
 

@@ -1,7 +1,7 @@
 //! Classification of errors: the messages that mean that memory ran out.
 //!
 //! libtorch reports every error as text, so the text decides. An error that breaks the device is never retried, even
-//! where its message also names memory.
+//! where its message also names memory. This file retries nothing; that is `oom_guard.rs`.
 
 use bytesize::ByteSize;
 
@@ -24,7 +24,7 @@ const OUT_OF_MEMORY: &[&str] = &[
     "could not execute a primitive",
 ];
 
-/// Messages that libraries give when they find no memory, but for other reasons too.
+/// Messages of libraries that run out of memory, which they also use for other errors.
 const MAYBE_OUT_OF_MEMORY: &[&str] = &[
     "CUDNN_STATUS_NOT_SUPPORTED",
     "CUDNN_STATUS_INTERNAL_ERROR",
@@ -67,7 +67,7 @@ pub fn classify(message: &str) -> Failure {
     }
 }
 
-/// The bytes that the allocator was asked for, where the message says so.
+/// The bytes of the failed request to the allocator, if the message has them.
 #[must_use]
 pub fn requested_bytes(message: &str) -> Option<u64> {
     if let Some((_, rest)) = message.split_once("you tried to allocate ") {

@@ -1,4 +1,4 @@
-//! The errors that end guarded work.
+//! The errors that end guarded work. Whether an error ends the work is decided in `oom_guard.rs`.
 
 use super::micro_batch_size::MicroBatchSize;
 

@@ -1,4 +1,5 @@
-//! Changes of the micro-batch size, with their causes, as they stand in the log of a run.
+//! Changes of the micro-batch size, with their causes, as they stand in the log of a run. Only data: `oom_guard.rs`
+//! records them.
 
 use serde::{Deserialize, Serialize};
 
@@ -15,7 +16,7 @@ pub enum Cause {
     /// The allocator had to empty its cache and retry, several steps in a row.
     #[serde(rename = "thrashing")]
     AllocatorRetries,
-    /// Memory got short, and nothing else could be made smaller.
+    /// Memory became short, and nothing else could be made smaller.
     Pressure,
     /// There was memory for a larger size.
     #[serde(rename = "room")]
@@ -33,10 +34,10 @@ pub struct OomEvent {
     pub before: MicroBatchSize,
     /// The size from here on.
     pub after: MicroBatchSize,
-    /// Bytes that the allocator was asked for, where its message says so.
+    /// Bytes of the failed request to the allocator, if its message has them.
     #[serde(skip_serializing_if = "Option::is_none", default)]
     pub requested_bytes: Option<u64>,
-    /// Bytes that the clean-up gave back, where they are known.
+    /// Bytes that the clean-up released, where they are known.
     #[serde(skip_serializing_if = "Option::is_none", default)]
     pub freed_bytes: Option<u64>,
     /// Time that the failed attempt and the clean-up cost.

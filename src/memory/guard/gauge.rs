@@ -1,4 +1,5 @@
-//! Readings that the guard takes of the memory of the device that a network runs on.
+//! Readings that the guard takes of the memory of the device that a network runs on. What follows from them is decided
+//! in `oom_guard.rs`.
 
 use tch::Device;
 

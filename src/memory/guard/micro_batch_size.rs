@@ -1,4 +1,5 @@
-//! One micro-batch size: how much of a batch goes through the network at a time.
+//! One micro-batch size: how much of a batch goes through the network at a time. Which sizes there are is decided in
+//! `micro_batch_sizes.rs`.
 
 use std::fmt;
 use std::ops::Range;

@@ -1,7 +1,7 @@
 //! The micro-batch sizes of a run, from the whole batch down to one frame.
 //!
 //! Every size does the same work as the larger ones with less memory at a time; none changes which clips an optimizer
-//! step learns from.
+//! step learns from. When the size changes is decided in `oom_guard.rs`.
 
 use super::micro_batch_size::MicroBatchSize;
 use crate::config::{Config, Switch};

@@ -1,4 +1,5 @@
-//! The out-of-memory guard: work runs in micro-batches, and in smaller ones after memory ran out.
+//! The out-of-memory guard: work runs in micro-batches, and in smaller ones after memory ran out. Knows nothing of
+//! videos, models and the trainer.
 
 mod attempt;
 mod classify;

@@ -15,7 +15,7 @@ use super::micro_batch_size::MicroBatchSize;
 use super::micro_batch_sizes::MicroBatchSizes;
 use super::state::GuardState;
 
-/// After so many steps in a row in which the allocator had to empty its cache and retry, the size is too large:
+/// After this number of steps in a row in which the allocator had to empty its cache and retry, the size is too large:
 /// training is slow, and memory soon runs out.
 const ALLOC_RETRY_STEPS: u32 = 2;
 /// A larger size is tried where its predicted peak is below this share of the memory that the process can have.
@@ -77,7 +77,7 @@ impl Guard {
     }
 
     /// Goes on with the size of a checkpoint, where there still is such a size. A run that had to leave the device
-    /// tries it again from the largest size: whatever took its memory may be gone.
+    /// tries it again from the largest size: its memory may be free again.
     #[must_use]
     pub fn resume(mut self, state: &GuardState) -> Self {
         self.index = self.sizes.find(state.size).filter(|_| !state.size.on_cpu).unwrap_or(0);

@@ -1,4 +1,4 @@
-//! The state of a guard, for a checkpoint.
+//! The state of a guard, for a checkpoint. Only data: `train` saves it.
 
 use serde::{Deserialize, Serialize};
 

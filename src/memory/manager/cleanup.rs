@@ -1,4 +1,4 @@
-//! Records of clean-ups and warnings.
+//! Records of clean-ups and warnings. Only data: `memory_manager.rs` cleans up and warns.
 
 use serde::{Deserialize, Serialize};
 
@@ -27,7 +27,7 @@ pub struct Cleanup {
     pub before: Reading,
     /// Memory after.
     pub after: Reading,
-    /// Bytes that were given back: of resident memory, or on a GPU of the memory that libtorch reserved. Absent where
+    /// Bytes that were released: of resident memory, or on a GPU of the memory that libtorch reserved. Absent where
     /// they are not known.
     #[serde(skip_serializing_if = "Option::is_none", default)]
     pub freed_bytes: Option<u64>,
@@ -54,7 +54,7 @@ pub struct Warning {
 pub struct MemoryStats {
     /// Number of clean-ups.
     pub cleanups: u64,
-    /// Bytes that they gave back together.
+    /// Bytes that they released together.
     pub freed_bytes: u64,
     /// Time that they took together, milliseconds.
     pub cleanup_ms: f64,

@@ -1,4 +1,4 @@
-//! The readings of a run: the last ones, and peak and mean of all of them.
+//! The readings of a run: the last ones, and peak and mean of all of them. Takes no reading; that is `monitor.rs`.
 
 use std::collections::VecDeque;
 use std::time::Duration;

@@ -1,8 +1,8 @@
-//! The memory manager: it watches memory, and gives memory back before it runs out.
+//! The memory manager: it watches memory, and releases memory before it runs out.
 //!
 //! The monitor's thread only reads memory. Everything else happens on the thread that owns the manager, in
 //! [`safe_point`](MemoryManager::safe_point) or [`clean`](MemoryManager::clean). The caller adds the caches that can
-//! shrink; this file knows neither the data room nor the trainer.
+//! shrink; this file knows neither the data path nor the trainer.
 
 use std::cell::{Cell, RefCell};
 use std::sync::Arc;
@@ -67,7 +67,7 @@ impl MemoryManager {
         self.resizables.borrow_mut().push(Box::new(resizable));
     }
 
-    /// Registers a callback of every clean-up, before libtorch's free blocks and the C heap are given back: the place
+    /// Registers a callback of every clean-up, before libtorch's free blocks and the C heap are released: the place
     /// to drop caches of a model.
     pub fn on_cleanup(&self, callback: impl FnMut() + 'static) {
         self.on_cleanup.borrow_mut().push(Box::new(callback));
@@ -126,8 +126,8 @@ impl MemoryManager {
         each(&self.on_warning, |callback| callback(warning));
     }
 
-    /// Gives memory back now, in this order: caches and queues shrink (where host memory is short, or the run is on the
-    /// CPU and memory ran out), the callbacks run, libtorch's free blocks and the C heap are given back.
+    /// Releases memory now, in this order: caches and queues shrink (where host memory is short, or the run is on the
+    /// CPU and memory ran out), the callbacks run, libtorch's free blocks and the C heap are released.
     pub fn clean(&self, reason: Reason) -> Cleanup {
         let started = Instant::now();
         let before = self.watch.read();
@@ -202,7 +202,7 @@ impl MemoryManager {
         self.resizables.borrow_mut().splice(0..0, resizables);
     }
 
-    /// Stops watching the GPU, because the run goes on on the CPU; clean-ups are about host memory from here on.
+    /// Stops watching the GPU, because the run continues on the CPU; clean-ups are about host memory from here on.
     pub fn leave_gpu(&self) {
         self.watch.leave_gpu();
     }

@@ -1,4 +1,5 @@
-//! The memory manager: it watches memory and cleans up before memory runs out.
+//! The memory manager: it watches memory and cleans up before memory runs out. What happens after memory ran out is in
+//! `guard`.
 
 mod cleanup;
 mod history;

@@ -153,7 +153,7 @@ pub(super) struct Monitor {
 }
 
 impl Monitor {
-    /// Starts a thread that reads memory every `interval`. Where the system gives no thread, a warning says so and
+    /// Starts a thread that reads memory every `interval`. If the thread cannot be started, a warning is logged and
     /// memory is not watched.
     pub fn start(watch: &Arc<Watch>, interval: Duration) -> Self {
         let shared = watch.clone();

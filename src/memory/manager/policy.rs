@@ -1,4 +1,5 @@
-//! The settings of a memory manager.
+//! The settings of a memory manager. Only data: thresholds are applied in `pressure.rs`, the schedule in
+//! `memory_manager.rs`.
 
 use std::time::Duration;
 

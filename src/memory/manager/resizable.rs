@@ -1,4 +1,5 @@
-//! Caches and queues that a memory manager makes smaller and larger.
+//! Caches and queues that a memory manager makes smaller and larger. Only the interface: its implementations are in
+//! `run/memory_hooks.rs`.
 
 /// A cache or queue in host memory that can shrink and grow in notches.
 pub trait Resizable {

@@ -1,4 +1,4 @@
-//! The predicted peak memory of a step, and its parts.
+//! The predicted peak memory of a step, and its parts. Only data: `step.rs` computes it.
 
 use serde::Serialize;
 

@@ -1,7 +1,8 @@
 //! Sizes of the layers of the network: their weights, and the elements that they keep for backward.
 //!
 //! The sizes follow from the definition of torchvision's ResNets and of PyTorch's LSTM and attention, not from a live
-//! model, so that a configuration can be judged without building it.
+//! model, so that a configuration can be judged without building it. Which tensors are alive at the same time is
+//! decided in `step.rs`.
 
 use crate::config::{Backbone, DataConfig, Freeze, ModelConfig, Temporal};
 

@@ -1,4 +1,5 @@
-//! Host memory that the data loader and its frame cache take as configured.
+//! Host memory that the data loader and its frame cache take as configured. Measures nothing: the caller passes the
+//! free memory.
 
 use crate::config::{AutoBytes, Config, Switch};
 

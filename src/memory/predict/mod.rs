@@ -1,4 +1,5 @@
-//! Predictions from the configuration alone: peak memory of a step, host memory of the loader, expected speed.
+//! Predictions from the configuration alone: peak memory of a step, host memory of the loader, expected speed. Measures
+//! nothing; whether a run fits is judged in `advice`.
 
 mod estimate;
 mod layers;

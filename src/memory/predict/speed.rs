@@ -1,4 +1,5 @@
-//! Expected speed of settings: a number that ranks settings of the same device, not a time.
+//! Expected speed of settings: a number that ranks settings of the same device, not a time. Memory is predicted in
+//! `step.rs`.
 //!
 //! The number follows from the multiplications of a step. The factor of half precision was measured on the CPU
 //! (libtorch 2.11, AVX-512 bf16, ResNet-18 and ResNet-50 at 224 x 224: 1.8 to 1.9). The same factor is assumed on CUDA,

@@ -1,7 +1,8 @@
 //! Prediction of the peak memory of one training or evaluation step, from the configuration alone.
 //!
 //! The prediction walks through the network in the order of forward and backward, and adds up the tensors that are
-//! alive. It runs nothing, so it also answers for a GPU of another machine.
+//! alive. It runs nothing, so it also answers for a GPU of another machine. The sizes of single layers are in
+//! `layers.rs`.
 
 use std::ops::Range;
 

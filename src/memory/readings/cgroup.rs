@@ -1,4 +1,5 @@
-//! The memory limit that a container or a service manager put on this process, from cgroup v2 or v1.
+//! The memory limit that a container or a service manager put on this process, from cgroup v2 or v1. The memory of the
+//! machine is in `host.rs`.
 //!
 //! The reading is a pure function of a directory tree (`/proc/self/cgroup` and `/sys/fs/cgroup` below a root), so that
 //! tests can make one.

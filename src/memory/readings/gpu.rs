@@ -1,4 +1,5 @@
-//! Memory, load and processes of every NVIDIA GPU, through the driver's management library (NVML).
+//! Memory, load and processes of every NVIDIA GPU, through the driver's management library (NVML). Knows nothing of
+//! libtorch; its allocator is in `torch/allocator.rs`.
 //!
 //! A machine without GPU, driver or library is a normal answer with a reason, not an error.
 
@@ -63,7 +64,7 @@ pub trait GpuMemorySource {
 pub struct Nvml(Result<nvml_wrapper::Nvml, String>);
 
 impl Nvml {
-    /// Loads the library; where it is missing, every reading says so.
+    /// Loads the library; if it is missing, every reading has that as its reason.
     #[must_use]
     pub fn load() -> Self {
         Self(nvml_wrapper::Nvml::init().map_err(|error| reason(&error)))

@@ -1,4 +1,5 @@
-//! Memory of the host: what the machine has, and what of it this process may still take.
+//! Memory of the host: what the machine has, and what of it this process may still take. What this process has taken is
+//! in `process.rs`.
 
 use serde::Serialize;
 use sysinfo::System;
@@ -10,7 +11,7 @@ use super::cgroup::CgroupMemory;
 pub struct HostMemory {
     /// Installed.
     pub total_bytes: u64,
-    /// What new work can have without swapping, as the kernel estimates it (`MemAvailable`).
+    /// Bytes that new work can take without swapping, as the kernel estimates it (`MemAvailable`).
     pub available_bytes: u64,
     /// In use and not reclaimable.
     pub used_bytes: u64,

@@ -1,4 +1,4 @@
-//! Memory of this process, from `/proc/self`.
+//! Memory of this process, from `/proc/self`. Sets no limit; that is `process_limits.rs`.
 
 use std::fs;
 
@@ -27,20 +27,20 @@ impl ProcessMemory {
     }
 }
 
-/// Resident memory of this process now; `None` where the system does not tell. Cheap enough for every step.
+/// Resident memory of this process now; `None` if it cannot be read. Cheap enough for every step.
 #[must_use]
 pub fn process_rss_bytes() -> Option<u64> {
     status_bytes(&self_status()?, "VmRSS")
 }
 
-/// The most memory that was ever resident in this process; `None` where the system does not tell.
+/// The peak of the resident memory of this process; `None` if it cannot be read.
 #[must_use]
 pub fn process_peak_rss_bytes() -> Option<u64> {
     status_bytes(&self_status()?, "VmHWM")
 }
 
-/// Resident pages of files that this process has mapped, which is the code of its libraries; `None` where the system does
-/// not tell.
+/// Resident pages of files that this process has mapped, which is the code of its libraries; `None` if it cannot be
+/// read.
 #[must_use]
 pub fn process_file_bytes() -> Option<u64> {
     status_bytes(&self_status()?, "RssFile")

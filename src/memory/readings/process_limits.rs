@@ -1,5 +1,6 @@
 //! Limits on this process for trial steps: a cap on its memory, a fresh peak, and the first place as victim of the
-//! kernel's out-of-memory killer. With them a trial finds out what fits without taking memory from other processes.
+//! kernel's out-of-memory killer. With them a trial finds out what fits without taking memory from other processes. The
+//! caller decides the limits; memory is read in `process.rs`.
 
 use std::{fs, io};
 
@@ -14,7 +15,7 @@ use super::process::process_data_bytes;
 /// address space that is only reserved.
 ///
 /// # Errors
-/// The system does not tell how much this process has, or refuses the limit.
+/// The memory of this process cannot be read, or the system refuses the limit.
 pub fn limit_growth(bytes: u64) -> io::Result<()> {
     let taken_bytes = process_data_bytes().ok_or(io::ErrorKind::Unsupported)?;
     let most = Some(taken_bytes.saturating_add(bytes));

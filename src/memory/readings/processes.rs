@@ -1,4 +1,5 @@
-//! The processes of this machine that hold the most memory.
+//! The processes of this machine that hold the most memory. Only reads; this process has a file of its own,
+//! `process.rs`.
 
 use std::fs;
 

@@ -1,4 +1,5 @@
-//! One reading of what a run watches: host, process, and the device that it trains on.
+//! One reading of what a run watches: host, process, and the device that it trains on. Decides nothing; thresholds are
+//! in `manager`. A reading of all GPUs is in `snapshot.rs`.
 
 use serde::{Deserialize, Serialize};
 use tch::Device;

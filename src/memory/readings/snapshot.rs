@@ -1,7 +1,7 @@
 //! One reading of all memory: the host, this process and its control group, every GPU.
 //!
-//! A snapshot decides nothing and does not know what the memory is used for. The command line takes it, and whoever
-//! judges whether a run fits.
+//! A snapshot decides nothing and does not know what the memory is used for. The command line takes snapshots, and so
+//! do callers that judge whether a run fits.
 
 use serde::Serialize;
 

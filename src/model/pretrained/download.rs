@@ -1,4 +1,5 @@
-//! Download of one file over HTTP: resumed after a broken connection, verified by SHA-256, renamed into place when complete.
+//! Download of one file over HTTP: resumed after a broken connection, verified by SHA-256, renamed into place when
+//! complete. Knows nothing of the content of the file; its address and its place are decided in `hub.rs`.
 
 use std::fs::{self, File, OpenOptions};
 use std::io::{self, Read, Seek, SeekFrom, Write};
@@ -63,8 +64,8 @@ pub(super) fn agent(max_redirects: u32) -> Agent {
     config.build().into()
 }
 
-/// Downloads `url` to `target` and verifies it. Received bytes go to `target` with `.incomplete` appended to its name, where a
-/// later call resumes; a second process that downloads the same file waits for the first.
+/// Downloads `url` to `target` and verifies it. Received bytes go to `target` with `.incomplete` appended to its name,
+/// where a later call resumes; a second process that downloads the same file waits for the first.
 pub(super) fn download(
     url: &str,
     RemoteFile { sha256, len, .. }: &RemoteFile,

@@ -1,4 +1,4 @@
-//! The errors of loading pretrained weights.
+//! The errors of loading pretrained weights. The errors of a single download are in `download.rs`.
 
 use std::io;
 use std::path::{Path, PathBuf};

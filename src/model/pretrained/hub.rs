@@ -1,6 +1,7 @@
 //! The source of ImageNet weights: the caches of Python's libraries, else the Hugging Face hub.
 //!
-//! Downloads go into the hub's own cache (`HF_HOME`) in the layout of `huggingface_hub`, so that both use each other's files.
+//! Downloads go into the hub's own cache (`HF_HOME`) in the layout of `huggingface_hub`, so that both use each other's
+//! files. This file reads no tensors; that is `weights_file.rs`.
 
 use std::env;
 use std::fs::{self, File};
@@ -19,8 +20,8 @@ const FILE: &str = "model.safetensors";
 /// Larger files are refused; the weights of every supported ResNet are smaller.
 const MAX_BYTES: u64 = 1 << 30;
 
-/// torchvision's first ImageNet weights (`IMAGENET1K_V1`) in both places: the repository on the hub, and torchvision's file,
-/// whose name ends with the first digits of its SHA-256.
+/// torchvision's first ImageNet weights (`IMAGENET1K_V1`) in both places: the repository on the hub, and torchvision's
+/// file, whose name ends with the first digits of its SHA-256.
 fn names(backbone: Backbone) -> (&'static str, &'static str) {
     match backbone {
         Backbone::Resnet18 => ("timm/resnet18.tv_in1k", "resnet18-f37072fd.pth"),
@@ -61,8 +62,8 @@ impl Sources {
         }
     }
 
-    /// The file with a backbone's ImageNet weights: from a cache, or downloaded into it. When `stop` is set, the partial
-    /// download is kept.
+    /// The file with a backbone's ImageNet weights: from a cache, or downloaded into it. When `stop` is set, the
+    /// partial download is kept.
     ///
     /// # Errors
     /// No cache has the file and it cannot be downloaded, or a cached file has another SHA-256 than its name says.
@@ -141,8 +142,8 @@ impl Repository {
         Ok(snapshot)
     }
 
-    /// The hub's metadata of the file. The hub answers with a redirection to the file's storage, and the metadata is in the
-    /// headers of that answer. Redirections without metadata, as after a repository was renamed, are followed.
+    /// The hub's metadata of the file. The hub answers with a redirection to the file's storage, and the metadata is in
+    /// the headers of that answer. Redirections without metadata, as after a repository was renamed, are followed.
     fn remote_file(&self) -> Result<RemoteFile, DownloadError> {
         let agent = agent(0);
         let mut url = self.url.clone();

@@ -1,4 +1,5 @@
-//! Fills the backbone with the tensors of a file, by torchvision's names.
+//! Fills the backbone with the tensors of a file, by torchvision's names. Knows nothing of file formats; that is
+//! `weights_file.rs`.
 
 use std::collections::HashMap;
 use std::path::Path;
@@ -7,7 +8,8 @@ use super::error::PretrainedError;
 use super::weights_file::{StoredTensor, WeightsFile};
 use crate::model::parameters::{Parameter, Parameters};
 
-/// Prefixes to torchvision's names: of wrappers and training scripts, and `backbone.` of this program's own checkpoints.
+/// Prefixes to torchvision's names: of wrappers and training scripts, and `backbone.` of this program's own
+/// checkpoints.
 const PREFIXES: [&str; 5] = ["state_dict.", "model_state_dict.", "model.", "module.", "backbone."];
 /// How many names an error lists; the rest is counted.
 const MAX_LISTED: usize = 6;
@@ -31,8 +33,8 @@ impl std::fmt::Display for LoadedWeights {
     }
 }
 
-/// Fills the backbone with the tensors of a file, of any element type. The file must hold every tensor of the backbone in its
-/// shape; otherwise nothing is changed.
+/// Fills the backbone with the tensors of a file, of any element type. The file must hold every tensor of the backbone
+/// in its shape; otherwise nothing is changed.
 ///
 /// # Errors
 /// See [`PretrainedError`].

@@ -1,4 +1,5 @@
-//! Pretrained weights of the backbone: found in a cache or downloaded, read from a file, and copied into the network.
+//! Pretrained weights of the backbone: found in a cache or downloaded, read from a file, and copied into the network. A
+//! checkpoint to resume from is not read here; that is `train/checkpoint`.
 
 mod download;
 mod error;

@@ -1,4 +1,5 @@
-//! The tensors that a pickle in one of PyTorch's files describes: those in its dictionaries.
+//! The tensors that a pickle in one of PyTorch's files describes: those in its dictionaries. Executes no instruction of
+//! a pickle; that is `unpickler.rs`. Reads no numbers of tensors; that is `weights_file.rs`.
 
 use tch::Kind;
 

@@ -1,4 +1,5 @@
-//! The objects that a pickle of tensors consists of.
+//! The objects that a pickle of tensors consists of. Only data: `unpickler.rs` creates them, and `pickle.rs` finds the
+//! tensors among them.
 
 use tch::Kind;
 
@@ -55,8 +56,8 @@ pub(super) enum Function {
 }
 
 impl StridedView {
-    /// One past the last element of the storage that the view covers; `None` where that overflows, or a size, a stride or the
-    /// offset is negative.
+    /// One past the last element of the storage that the view covers; `None` where that overflows, or a size, a stride
+    /// or the offset is negative.
     pub fn end(&self) -> Option<u64> {
         if self.size.len() != self.stride.len() || self.size.iter().chain(&self.stride).any(|n| *n < 0) {
             return None;

@@ -1,8 +1,8 @@
 //! The stack machine that executes pickles, restricted to plain data.
 //!
-//! Of the functions that a pickle may name it knows only those that describe tensors. It calls none of them, and only records
-//! their arguments; anything else is refused. Every instruction creates at most one object, so that the length of the pickle
-//! bounds memory; copied names and shapes have limits of their own.
+//! Of the functions that a pickle may name it knows only those that describe tensors. It calls none of them, and only
+//! records their arguments; anything else is refused. Every instruction creates at most one object, so that the length
+//! of the pickle bounds memory; copied names and shapes have limits of their own. This file knows nothing of files.
 
 use std::collections::HashMap;
 
@@ -285,7 +285,8 @@ impl<'b> Unpickler<'b> {
         Ok(())
     }
 
-    /// A storage: `("storage", class, key, device, length)`, in the old format followed by view metadata, which must be `None`.
+    /// A storage: `("storage", class, key, device, length)`, in the old format followed by view metadata, which must be
+    /// `None`.
     fn persistent(&mut self) -> Result<(), Problem> {
         let id = self.pop()?;
         let unexpected = "a reference to something that is no storage";

@@ -1,7 +1,7 @@
 //! Files of weights and the place of each tensor in them: PyTorch's zip files, its older format, and safetensors.
 //!
-//! Opening a file finds its tensors and checks that all of them lie within it; their numbers are read on request. Nothing in
-//! a file is executed.
+//! Opening a file finds its tensors and checks that all of them lie within it; their numbers are read on request.
+//! Nothing in a file is executed. This file knows nothing of the network; `load.rs` matches names.
 
 use std::collections::HashMap;
 use std::fs::File;
