@@ -1,4 +1,5 @@
-//! From arguments to a configuration: a file, then `--set` overrides, then the flags that stand for keys.
+//! The configuration of a subcommand: a file, then `--set` overrides, then the flags that stand for keys. Knows nothing
+//! of single flags and keys: each subcommand passes its own, and `config` checks them.
 
 use std::path::{Path, PathBuf};
 
@@ -28,7 +29,7 @@ pub(super) fn load_config(file: &Path, overrides: &[String]) -> Result<Config, C
     Ok(loaded.config)
 }
 
-/// The same of a file, or of the defaults where there is none.
+/// Like `load_config`, but without a file the defaults are taken.
 pub(super) fn load_config_or_defaults(file: Option<&Path>, overrides: &[String]) -> Result<Config, ConfigError> {
     match file {
         Some(file) => load_config(file, overrides),

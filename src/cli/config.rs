@@ -1,4 +1,4 @@
-//! `dfdetect config`: what a run would really use, and what may be written in a file.
+//! `dfdetect config`: prints the resolved configuration, or the JSON schema. Keys, defaults and limits are in `config`.
 
 use std::io::{self, Write};
 use std::path::PathBuf;

@@ -1,4 +1,5 @@
-//! `dfdetect data`: what a data set holds, before anything is trained on it.
+//! `dfdetect data`: the arguments of `data scan`, and the counts of a data set as tables and JSON. Opens no video; that
+//! is `run/data_scan.rs`. `data extract` is in `extract.rs`.
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::io::{self, Write};
@@ -63,7 +64,7 @@ const EXAMPLES: &str = "Examples:
   dfdetect data scan --data /data/FaceForensics++ --set data.compression=c40
   dfdetect data scan --data /data/Celeb-DF-v2 --json | jq .unusable";
 
-/// More lines than this are for a program to read.
+/// Most lines about unusable videos; `--json` has all of them.
 const SHOWN_UNUSABLE: usize = 20;
 
 /// What `--json` prints; keys may be added, not renamed.
@@ -153,7 +154,7 @@ fn scan(args: &ScanArgs) -> Result<()> {
 
 fn configured(args: &ScanArgs) -> Result<Config> {
     let roots = quoted_list(&args.data);
-    // What is named on the command line is all that is looked at.
+    // If folders are named on the command line, no others are scanned.
     let no_tests = roots.as_ref().map(|_| "[]".to_owned());
     let flags = [("data.root", roots), ("data.test_roots", no_tests), ("data.layout", args.layout.clone())];
     let overrides = overrides_of(&args.set, &flags);
@@ -191,7 +192,7 @@ fn summarise(manifest: &Manifest, infos: &[Option<VideoInfo>], split_problem: Op
     let mut usable = Vec::new();
     for split in [Split::Train, Split::Val, Split::Test, Split::CrossTest] {
         let (all, can_be_used) = (manifest.members(split).len(), manifest.indices(split));
-        // A side of which nothing can be used is there all the same.
+        // A split without usable videos is listed too.
         if all > 0 && scan.split_problem.is_none() {
             let unusable = all - can_be_used.len();
             scan.split_classes.insert(split, Side { classes: Classes::default(), unusable });

@@ -1,4 +1,5 @@
-//! `dfdetect demo-data`.
+//! `dfdetect demo-data`: the arguments, and the summary of the new data set as text and JSON. Makes no videos; that is
+//! `demo`.
 
 use std::io::{self, Write};
 use std::path::PathBuf;

@@ -1,4 +1,5 @@
-//! `dfdetect evaluate`: a trained detector measured on the videos of a run's split, or on other folders.
+//! `dfdetect evaluate`: a trained detector measured on the videos of a run's split, or on other folders. Only parses
+//! arguments and prints; scores and metrics come from `run/evaluation.rs`.
 
 use std::io::{self, Write};
 use std::path::{Path, PathBuf};

@@ -1,4 +1,5 @@
-//! How an error reads on the terminal, and the exit code that it ends the program with.
+//! How an error reads on the terminal, and the exit code that it ends the program with. Prints nothing and does not
+//! exit; that is `main.rs`.
 
 use std::io::{self, ErrorKind};
 
@@ -15,7 +16,7 @@ pub fn message(error: &anyhow::Error) -> String {
     error_text(error.as_ref())
 }
 
-/// Whether whoever reads stdout has seen enough (`| head`), which is no failure.
+/// Whether the reader of stdout closed the pipe (`| head`), which is no failure.
 #[must_use]
 pub fn is_closed_pipe(error: &anyhow::Error) -> bool {
     error.chain().filter_map(|cause| cause.downcast_ref::<io::Error>()).any(|io| io.kind() == ErrorKind::BrokenPipe)

@@ -1,4 +1,5 @@
-//! `dfdetect export`: a trained detector as a file for other programs.
+//! `dfdetect export`: a trained detector as a file for other programs. Writes the bytes and prints how to use them; the
+//! bytes come from `run/export.rs`, and the formats are in `export`.
 
 use std::fs;
 use std::io::{self, Write};
@@ -35,7 +36,7 @@ pub struct ExportArgs {
     force: bool,
 }
 
-/// What is there may be dear to somebody: a checkpoint's weights, for one.
+/// The output file exists, and may be worth keeping: a checkpoint's weights, for example.
 #[derive(Debug, thiserror::Error)]
 #[error("{}: this is there already\n  hint: name another file with --output, or replace it with --force", .0.display())]
 pub(super) struct Exists(PathBuf);

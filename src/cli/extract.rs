@@ -1,4 +1,5 @@
-//! `dfdetect data extract`: fills the clip cache on disk ahead of training.
+//! `dfdetect data extract`: fills the clip cache on disk ahead of training. Only parses arguments and prints counts;
+//! the work is in `run/extraction.rs`.
 
 use std::io::{self, Write};
 use std::path::PathBuf;

@@ -1,7 +1,8 @@
-//! The command line: arguments in, calls of [`run`](crate::run) and other rooms, text out. A file a subcommand.
+//! The command line: arguments in, calls of [`run`](crate::run) and other rooms, text out. Each subcommand has a file
+//! or folder. How things are done is not decided here: a subcommand parses, calls and prints.
 //!
-//! Data goes to stdout, logs and progress to stderr. Exit codes: 0 done, 1 the run failed, 2 wrong usage,
-//! configuration or data set, 130 interrupted by the user after a checkpoint was written.
+//! Data goes to stdout, logs and progress to stderr. Exit codes: 0 done, 1 the run failed, 2 wrong usage, configuration
+//! or data set, 130 interrupted by the user after a checkpoint was written.
 
 mod arguments;
 mod commented_yaml;

@@ -1,4 +1,5 @@
-//! `dfdetect predict`: what a trained detector says of videos that nobody knows the truth about.
+//! `dfdetect predict`: the verdicts of a trained detector on videos without labels. Expands patterns and lists of
+//! paths, and prints the results or writes them as CSV; scores and verdicts come from `run/prediction.rs`.
 
 use std::ffi::OsString;
 use std::io::{self, BufRead, Write};
@@ -74,7 +75,7 @@ pub(super) fn run(args: &PredictArgs) -> Result<()> {
     }
 }
 
-/// What was named, with patterns and the list on stdin in place of themselves.
+/// The named paths, with patterns and the list on stdin replaced by what they name.
 fn expanded(named: &[PathBuf]) -> Result<Vec<PathBuf>> {
     let mut paths = Vec::new();
     for path in named {
@@ -86,7 +87,7 @@ fn expanded(named: &[PathBuf]) -> Result<Vec<PathBuf>> {
                 paths.extend((!line.is_empty()).then(|| PathBuf::from(OsString::from_vec(line))));
             }
         } else if text.contains(['*', '?', '[']) && !path.exists() {
-            // A pattern that is none, or matches nothing, is a name that is not there.
+            // An invalid pattern, or one without a match, is kept as a path that does not exist.
             let before = paths.len();
             paths.extend(glob::glob(&text).into_iter().flatten().flatten());
             if paths.len() == before {
@@ -115,7 +116,7 @@ struct Row<'a> {
     error: Option<&'a str>,
 }
 
-/// A row a clip, and one for each video without a score.
+/// One row for each clip, and one for each video without a score.
 fn rows(prediction: &Prediction) -> Vec<Row<'_>> {
     let Prediction { path, score, verdict, calibrated, faces, segments, error, .. } = prediction;
     let row = |clip: Option<usize>, segment: Option<&Segment>| Row {

@@ -1,4 +1,5 @@
-//! `dfdetect report`: what came of runs, as tables and as a page.
+//! `dfdetect report`: the results of runs as tables, as JSON, and as a page. Computes no metric; the page and the
+//! reading of runs are in `report`.
 
 use std::collections::BTreeMap;
 use std::fs;
@@ -21,7 +22,7 @@ const EXAMPLES: &str = "Examples:
   dfdetect report --run runs/*
   xdg-open \"$(dfdetect report --run runs/quick_demo-20260101-120000 --open)\"";
 
-/// What stands for itself in the path of an address.
+/// Characters that are not escaped in the path of a URL.
 const PLAIN: AsciiSet = NON_ALPHANUMERIC.remove(b'/').remove(b'-').remove(b'.').remove(b'_').remove(b'~');
 
 /// Arguments of `dfdetect report`.
@@ -53,7 +54,7 @@ struct Output {
 #[derive(Serialize)]
 struct RunOutput {
     run: String,
-    /// Absent while it goes on, or after it was killed.
+    /// Absent while the run is in progress, or after it was killed.
     #[serde(skip_serializing_if = "Option::is_none")]
     status: Option<Status>,
     epochs: u32,
@@ -104,7 +105,7 @@ fn default_place(runs: &[Run]) -> PathBuf {
     }
 }
 
-/// As a browser takes it.
+/// The path as a URL.
 fn address(path: &Path) -> Result<String> {
     let path = fs::canonicalize(path).with_context(|| format!("{}: cannot be found again", path.display()))?;
     Ok(format!("file://{}", percent_encode(path.as_os_str().as_encoded_bytes(), &PLAIN)))
@@ -121,7 +122,7 @@ impl Output {
 }
 
 impl RunOutput {
-    /// From its report where there is one, else, and where the run has gone on since, from its log.
+    /// Status, test metrics and out-of-memory events are from the report, if there is one; the rest is from the log.
     fn of(run: &Run) -> Self {
         let (best, report) = (run.log.best(), run.report.as_ref());
         Self {

@@ -1,4 +1,4 @@
-//! Ctrl-C and termination as a flag that the library looks at.
+//! Ctrl-C and termination as a flag. What ends, and how, is up to the code that checks the flag.
 
 use std::sync::Arc;
 use std::sync::atomic::AtomicBool;

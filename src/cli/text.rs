@@ -1,4 +1,4 @@
-//! How numbers are written in the tables of several subcommands.
+//! How numbers are written in the tables of several subcommands. Text of a single subcommand stays in its own file.
 
 use comfy_table::{CellAlignment, Table};
 

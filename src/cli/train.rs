@@ -1,4 +1,5 @@
-//! `dfdetect train`: from a folder of videos to a tested detector.
+//! `dfdetect train`: the arguments, the dry run, and the result as text. Trains nothing itself; that is
+//! `run/training.rs`.
 
 use std::io::{self, Write};
 use std::path::{Path, PathBuf};
@@ -95,7 +96,7 @@ fn train(prepared: PreparedRun) -> Result<()> {
     let stop = stop_flag()?;
     let finished = run::train(prepared, &stop)?;
     let report = &finished.report;
-    // Where the log cannot be read, the page has said so.
+    // If the log cannot be read, the page has reported it already.
     let losses = Log::read(&finished.folder.log()).ok().and_then(|log| loss_line(&log));
     let losses = losses.map_or(String::new(), |line| line + "\n");
     let printed = writeln!(io::stdout(), "{losses}{report}");
@@ -106,7 +107,7 @@ fn train(prepared: PreparedRun) -> Result<()> {
     Ok(printed?)
 }
 
-/// What would be done.
+/// Prints what would be done.
 fn describe(prepared: &PreparedRun) -> Result<()> {
     let parameters = prepared.check_network()?;
     let mut out = io::stdout();

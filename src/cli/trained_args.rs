@@ -1,4 +1,5 @@
-//! The arguments that say which trained detector is meant, and how it scores.
+//! The arguments that `evaluate`, `predict` and `export` share: which trained detector is meant, and how it scores. An
+//! argument of a single subcommand stays in its own file.
 
 use std::path::PathBuf;
 

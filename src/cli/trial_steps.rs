@@ -1,4 +1,5 @@
-//! `dfdetect trial-steps`: the hidden subcommand with which this program tries in another process whether a step fits.
+//! `dfdetect trial-steps`: the hidden subcommand that this program starts in another process to try whether a step fits
+//! in memory. Only passes JSON in and out; the steps run in `run/trial_steps.rs`.
 
 use std::io::{self, Write};
 

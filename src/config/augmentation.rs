@@ -1,4 +1,5 @@
-//! The section `augmentation`: how training clips are varied.
+//! The section `augmentation`: how training clips are varied. Keys and defaults only: limits are in `validate.rs`, and
+//! the augmentations themselves in `clip`.
 
 use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};

@@ -1,4 +1,6 @@
 //! The sections `data`, `dataloader` and `cache`: which videos, which frames of them, and where decoded clips are kept.
+//! Keys and defaults only: limits are in `validate.rs`; layouts, frames and caches themselves are in `dataset`, `video`
+//! and `clip`.
 
 use std::path::PathBuf;
 

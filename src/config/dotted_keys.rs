@@ -1,4 +1,5 @@
-//! Dotted keys such as `training.batch_size`: access to YAML mappings by them, and all keys of a configuration.
+//! Dotted keys such as `training.batch_size`: access to YAML mappings by them, and all keys of a configuration. Knows
+//! nothing of files and limits.
 
 use std::collections::BTreeMap;
 
@@ -65,8 +66,8 @@ pub fn flatten(config: &Config) -> BTreeMap<String, Value> {
     keys
 }
 
-/// Settings by dotted path in which configurations differ, with the value of each configuration. `output.directory` is left
-/// out: it says nothing about the run.
+/// Settings by dotted path in which configurations differ, with the value of each configuration. `output.directory` is
+/// left out: it says nothing about the run.
 #[must_use]
 pub fn differences(configs: &[&Config]) -> BTreeMap<String, Vec<Value>> {
     let mut values: BTreeMap<String, Vec<Value>> = BTreeMap::new();

@@ -1,4 +1,5 @@
-//! The error of a configuration: place, key, problem and hint.
+//! The error of a configuration: place, key, problem and hint. Knows nothing of YAML, and does not find the place
+//! itself; that is `load.rs`.
 
 use std::fmt;
 

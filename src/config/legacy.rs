@@ -1,4 +1,5 @@
-//! Keys of older configuration files: renamed or ignored while a file is read, each with one warning line.
+//! Keys of older configuration files: renamed or ignored while a file is read, each with one warning line. Knows the
+//! names of keys only; their meaning is in `schema.rs`.
 
 use serde_yaml::Value;
 

@@ -1,4 +1,5 @@
 //! From YAML text to a validated [`Config`], with errors that say file, line, key, what was found and what is allowed.
+//! Keys and defaults are in `schema.rs`, limits in `validate.rs`.
 //!
 //! Precedence: `--set key=value`, then the file, then the defaults. Keys of older files are renamed, with a warning.
 

@@ -1,7 +1,8 @@
-//! The configuration: its schema with the defaults, loading from YAML, and validation.
+//! The configuration: its schema with the defaults, loading from YAML, and validation. Knows nothing of the other
+//! rooms.
 //!
-//! One file plus `--set a.b=v` overrides becomes one validated [`Config`]; the rest of the program trusts it.
-//! Every key of the schema has an effect. Settings of features that do not exist are unknown keys, and so errors.
+//! One file plus `--set a.b=v` overrides becomes one validated [`Config`]; the rest of the program trusts it. Every key
+//! of the schema has an effect. Settings of features that do not exist are unknown keys, and so errors.
 
 mod augmentation;
 mod data;

@@ -1,4 +1,5 @@
-//! `model.pretrained` and `model.freeze`: the backbone's initial weights, and the parts of it that are frozen.
+//! `model.pretrained` and `model.freeze`: the backbone's initial weights, and the parts of it that are frozen. Loads
+//! and freezes nothing; that is the room `model`. The other keys of the section are in `schema.rs`.
 
 use std::path::PathBuf;
 

@@ -1,4 +1,5 @@
-//! Values that YAML can write in several ways: `auto` or a boolean, a number of bytes or clips, a device.
+//! Values that YAML can write in several ways: `auto` or a boolean, a number of bytes or clips, a device. Knows nothing
+//! of the keys that have such values.
 
 use std::fmt;
 use std::path::PathBuf;

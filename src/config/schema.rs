@@ -1,7 +1,8 @@
-//! The sections and keys of the configuration file, with their defaults.
+//! The sections and keys of the configuration file, with their defaults. Sections with many keys have files of their
+//! own; values are read in `load.rs` and checked in `validate.rs`.
 //!
-//! Section and key names are those that users of this kind of tool already have in their files.
-//! The defaults are the `default` preset; a test keeps `configs/default.yaml` equal to them.
+//! Section and key names are those that users of this kind of tool already have in their files. The defaults are the
+//! `default` preset; a test keeps `configs/default.yaml` equal to them.
 
 use std::path::PathBuf;
 

@@ -1,4 +1,5 @@
-//! The sections `training` and `loss`.
+//! The sections `training` and `loss`: epochs, batches, optimizer, schedule, early stopping and the loss. Keys and
+//! defaults only: limits are in `validate.rs`, and the optimizers and losses themselves in `optim`.
 
 use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};

@@ -1,4 +1,5 @@
-//! Validation: limits of single values, and the few rules about two of them.
+//! Validation: limits of single values, and the few rules about two of them. Reads no files and knows nothing of this
+//! machine; whether a folder or device exists is found out when it is used.
 
 use super::data::SamplerChoice;
 use super::scalars::{AutoBytes, BatchSize};

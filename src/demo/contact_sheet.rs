@@ -1,4 +1,5 @@
 //! The contact sheet of a set (`preview.png`): real videos on the left, the fakes of the same videos on the right.
+//! Decodes no video; the thumbnails are passed in.
 
 use std::path::Path;
 

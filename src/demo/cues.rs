@@ -1,7 +1,8 @@
-//! Shortcut cues: whether the classes of a set can be separated without looking at the faces.
+//! Shortcut cues: whether the classes of a set can be separated without looking at the faces. Opens no video; the
+//! measurements are passed in.
 //!
-//! Where file size or brightness differ between the classes, a detector can use them as a shortcut. Each cue alone should rank
-//! fakes and reals no better than chance.
+//! Where file size or brightness differ between the classes, a detector can use them as a shortcut. Each cue alone
+//! should rank fakes and reals no better than chance.
 
 use serde::{Deserialize, Serialize};
 

@@ -1,4 +1,4 @@
-//! Writes RGB frames as an H.264 file: libx264, yuv420p, mp4.
+//! Writes RGB frames as an H.264 file: libx264, yuv420p, mp4. Knows nothing of what the frames show.
 //!
 //! The encoder has one thread, so that the same frames give the same bytes.
 
@@ -39,8 +39,8 @@ impl Default for VideoSettings {
     }
 }
 
-/// Writes one H.264 file. It appears under its name when [`finish`](Self::finish) returns; a writer that is dropped earlier
-/// leaves nothing.
+/// Writes one H.264 file. It appears under its name when [`finish`](Self::finish) returns; a writer that is dropped
+/// earlier leaves nothing.
 pub struct VideoWriter {
     path: PathBuf,
     partial: TempPath,

@@ -1,4 +1,4 @@
-//! The errors of making a demo set.
+//! The errors of making a demo set, and of encoding a video. Exit codes are in `cli/exit.rs`.
 
 use std::io;
 use std::path::{Path, PathBuf};

@@ -1,4 +1,5 @@
-//! Paints the inner face of a person: skin, eyes, brows, nose and mouth, at a point in face units.
+//! Paints the inner face of a person: skin, eyes, brows, nose and mouth, at a point in face units. The head around it
+//! is in `head.rs`.
 //!
 //! The same code paints real and swapped faces.
 

@@ -1,8 +1,9 @@
-//! A face swap: replaces the inner face of a video with another person's, with the artefacts of real swaps.
+//! A face swap: replaces the inner face of a video with another person's, with the artefacts of real swaps. Paints no
+//! features of faces; that is `face.rs`. Fakes of real videos are in `from_videos.rs`.
 //!
-//! The new face is painted at low resolution, aligned with the head, and warped back, which loses fine detail. Its colours
-//! are slightly off, differently in each frame, and a soft mask blends it in. Half of the swaps are too bright and half too
-//! dark, so that brightness does not separate the classes.
+//! The new face is painted at low resolution, aligned with the head, and warped back, which loses fine detail. Its
+//! colours are slightly off, differently in each frame, and a soft mask blends it in. Half of the swaps are too bright
+//! and half too dark, so that brightness does not separate the classes.
 
 use rand::Rng;
 use rand_chacha::ChaCha8Rng;
@@ -37,7 +38,8 @@ const REGION: [Point; 2] = [Point { x: -0.80, y: -0.50 }, Point { x: 0.80, y: 1.
 const SAMPLES: usize = 3;
 
 impl FaceSwap {
-    /// Draws the parameters of a swap of `source`'s face into `target`'s; the face is too bright if `brighter`, else too dark.
+    /// Draws the parameters of a swap of `source`'s face into `target`'s; the face is too bright if `brighter`, else
+    /// too dark.
     pub fn draw(rng: &mut ChaCha8Rng, target: &Person, source: &Person, skin: Skin, brighter: bool) -> Self {
         let mut person = source.clone();
         // Swaps match the skin colour approximately.

@@ -1,4 +1,5 @@
 //! The folder of a set: made aside as a staging folder, and published when it is complete. A folder in use is refused.
+//! Knows nothing of videos.
 
 use std::fs::{self, Permissions};
 use std::os::unix::fs::PermissionsExt;
@@ -30,7 +31,8 @@ pub(super) fn occupied(folder: &Path, found: String, hint: &str) -> DemoError {
     DemoError::Occupied { folder: folder.to_owned(), found, hint: hint.to_owned() }
 }
 
-/// The staging folder: beside the folder, or inside it where it exists (it may be a mount point, which cannot be replaced).
+/// The staging folder: beside the folder, or inside it where it exists (it may be a mount point, which cannot be
+/// replaced).
 pub(super) fn staging(folder: &Path) -> Result<TempDir, DemoError> {
     let parent = folder.parent().filter(|parent| !parent.as_os_str().is_empty()).unwrap_or(Path::new("."));
     let home = if folder.exists() { folder } else { parent };

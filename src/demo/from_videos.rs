@@ -1,8 +1,9 @@
-//! Makes a set from real videos: segments of them as real, and the same segments with self-blended faces as fake.
+//! Makes a set from real videos: segments of them as real, and the same segments with self-blended faces as fake. Finds
+//! no faces; that is `source_videos.rs`. How a face is blended is in `clip`.
 //!
-//! Both classes are the same square around the face, resized and encoded alike, so that only the blend separates them. A
-//! square instead of whole frames keeps the set small, and makes it trainable with the settings of the synthetic set, without
-//! a face detector.
+//! Both classes are the same square around the face, resized and encoded alike, so that only the blend separates them.
+//! A square instead of whole frames keeps the set small, and makes it trainable with the settings of the synthetic set,
+//! without a face detector.
 
 use std::fmt::Write as _;
 use std::fs;
@@ -54,8 +55,8 @@ struct Pair {
 /// `stop` ends it early. Short source videos give a smaller set; the summary has its size.
 ///
 /// # Errors
-/// There are no usable videos, the folder is in use or cannot be written, or the detector or FFmpeg fails. Nothing is left
-/// behind.
+/// There are no usable videos, the folder is in use or cannot be written, or the detector or FFmpeg fails. Nothing is
+/// left behind.
 pub fn make_from(
     folder: &Path,
     from: &Path,
@@ -144,8 +145,8 @@ struct PairWriter<'a> {
 }
 
 impl PairWriter<'_> {
-    /// Writes up to `wanted` pairs. Each video gives its share of the pairs that are still missing, so that later videos
-    /// compensate for those that are short or have no face.
+    /// Writes up to `wanted` pairs. Each video gives its share of the pairs that are still missing, so that later
+    /// videos compensate for those that are short or have no face.
     fn pairs(&self, sources: &[PathBuf], wanted: usize) -> Result<(Vec<Pair>, Vec<LeftOut>), DemoError> {
         let (mut pairs, mut left_out) = (Vec::new(), Vec::new());
         let bar = Bar::new("demo data", sources.len() as u64, (sources.len() as u64 / 4).max(1));
@@ -221,8 +222,8 @@ fn write_pair(
     let fake: Vec<_> = segment.frames.iter().zip(&segment.faces).map(&mut blended).collect();
     let [real_path, fake_path] = [REAL, FAKE].map(|class| draft_path(home, class, pair));
     let settings = VideoSettings { width: SIDE, height: SIDE, fps: segment.fps, crf: CRF, ..VideoSettings::default() };
-    // At constant quality, fakes take 2 to 3 % fewer bits, which would separate the classes of a uniform set. So both get the
-    // bit rate that the real needs.
+    // At constant quality, fakes take 2 to 3 % fewer bits, which would separate the classes of a uniform set. So both
+    // get the bit rate that the real needs.
     let needed = write_video(&real_path, &segment.frames, &settings, false, stop)?;
     let settings = VideoSettings { bits_per_sec: Some(needed.bits_per_sec()), ..settings };
     let real = write_video(&real_path, &segment.frames, &settings, false, stop)?;
@@ -256,8 +257,8 @@ fn write_video(
     })
 }
 
-/// Renames the files of the pairs. `id` and the number of the source video (or, where people are shared, of the pair) keep a
-/// real, its fake and everything else from the same video on one side of a split.
+/// Renames the files of the pairs. `id` and the number of the source video (or, where people are shared, of the pair)
+/// keep a real, its fake and everything else from the same video on one side of a split.
 fn rename_pairs(home: &Path, pairs: &[Pair], people_shared: bool) -> Result<Vec<String>, DemoError> {
     let mut names = Vec::new();
     for (number, pair) in pairs.iter().enumerate() {

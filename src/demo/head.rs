@@ -1,4 +1,5 @@
-//! Paints a person in a pose: shoulders, neck, ears, head and hair; `face` paints the inner face.
+//! Paints a person in a pose: shoulders, neck, ears, head and hair; `face` paints the inner face. The background and
+//! the light of the room are in `scene.rs`.
 //!
 //! Converts between frame, head and face coordinates.
 

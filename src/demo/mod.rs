@@ -1,12 +1,13 @@
-//! A small labelled data set of H.264 videos: synthetic (talking heads and face swaps of them), or from real videos (faces
-//! blended into themselves).
+//! A small labelled data set of H.264 videos: synthetic (talking heads and face swaps of them), or from real videos
+//! (faces blended into themselves).
 //!
 //! Independent of training and of reading data sets. Used by `dfdetect demo-data`, and by tests that need videos.
 //!
-//! Both kinds: `folder` makes the folder of a set aside and publishes it; `encode` writes videos; `cues` measures whether
-//! anything but the faces separates the classes; `contact_sheet` draws the preview. Synthetic sets (`synthetic`):
-//! `video_list` lists the videos; `render` paints one from a `scene` (what differs between videos), a `person` and, for a
-//! fake, a `face_swap`. Sets of real videos (`from_videos`): `source_videos` extracts segments with one face.
+//! Both kinds: `folder` makes the folder of a set aside and publishes it; `encode` writes videos; `cues` measures
+//! whether anything but the faces separates the classes; `contact_sheet` draws the preview. Synthetic sets
+//! (`synthetic`): `video_list` lists the videos; `render` paints one from a `scene` (what differs between videos), a
+//! `person` and, for a fake, a `face_swap`. Sets of real videos (`from_videos`): `source_videos` extracts segments with
+//! one face.
 
 mod contact_sheet;
 mod cues;

@@ -1,4 +1,4 @@
-//! Painting: colours, soft edges, smooth curves, noise, and a canvas.
+//! Painting: colours, soft edges, smooth curves, noise, and a canvas. Knows nothing of faces and scenes.
 //!
 //! Colours are display values from 0 to 1.
 

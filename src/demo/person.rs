@@ -1,4 +1,4 @@
-//! The shape, the colours and the skin of one invented person.
+//! The shape, the colours and the skin of one invented person. Paints nothing; that is `head.rs` and `face.rs`.
 //!
 //! Lengths are in face units: the head reaches from -1 (top of the skull) to 1 (chin).
 

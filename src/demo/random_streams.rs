@@ -1,9 +1,10 @@
-//! Independent streams of random numbers.
+//! Independent streams of random numbers, one kind for each purpose. What is drawn from a stream is up to the caller.
 
 use rand::SeedableRng;
 use rand_chacha::ChaCha8Rng;
 
-/// What random numbers are used for. Each purpose has its own streams, so that a change to one does not affect the others.
+/// What random numbers are used for. Each purpose has its own streams, so that a change to one does not affect the
+/// others.
 #[derive(Debug, Clone, Copy)]
 pub(super) enum RandomStream {
     Person = 1,

@@ -1,4 +1,5 @@
-//! Renders one video of a synthetic set: paints its frames and encodes them.
+//! Renders one video of a synthetic set: paints its frames and encodes them. Who is in the video, and its name, is
+//! decided in `video_list.rs`.
 
 use std::path::Path;
 use std::sync::atomic::{AtomicBool, Ordering};

@@ -1,4 +1,5 @@
-//! The scene of a video: size, frame rate, length, background, clothes, motion, light and camera noise.
+//! The scene of a video: size, frame rate, length, background, clothes, motion, light and camera noise. Knows nothing
+//! of who is in it; that is `person.rs`.
 //!
 //! All parameters are drawn once per video; a frame is then a function of time.
 

@@ -1,5 +1,5 @@
-//! Segments with one face from a folder of real videos: lists the videos, reads a bounded part of each, detects and tracks the
-//! face, and crops a fixed square around it.
+//! Segments with one face from a folder of real videos: lists the videos, reads a bounded part of each, detects and
+//! tracks the face, and crops a fixed square around it. Blends and writes nothing; that is `from_videos.rs`.
 
 use std::fs;
 use std::path::{Path, PathBuf};
@@ -72,8 +72,8 @@ pub(super) fn list(folder: &Path) -> Result<Vec<PathBuf>, DemoError> {
     Ok(videos)
 }
 
-/// Up to `wanted` segments of a video, evenly spread over the frames read. The inner error is the reason why there are none;
-/// the outer error means that the detector failed.
+/// Up to `wanted` segments of a video, evenly spread over the frames read. The inner error is the reason why there are
+/// none; the outer error means that the detector failed.
 pub(super) fn segments(
     path: &Path,
     wanted: usize,
@@ -177,7 +177,8 @@ fn combined(faces: &[(Face, f32)]) -> Face {
     }
 }
 
-/// Crops the same square from every frame, in whole pixels, and resizes it; returns the face in the new coordinates too.
+/// Crops the same square from every frame, in whole pixels, and resizes it; returns the face in the new coordinates
+/// too.
 fn crop(frames: &[RgbImage], faces: &[Face], square: Square) -> (Vec<RgbImage>, Vec<Face>) {
     let (width, height) = frames[0].dimensions();
     let side = (square.side.round() as u32).clamp(1, width.min(height));

@@ -1,4 +1,4 @@
-//! The summary of a demo set.
+//! The summary of a demo set. Only the format: `synthetic.rs` and `from_videos.rs` fill it, and `folder.rs` writes it.
 
 use std::path::PathBuf;
 

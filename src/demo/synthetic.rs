@@ -1,4 +1,5 @@
-//! Makes a synthetic set: renders all videos of the list, and writes the preview and the summary.
+//! Makes a synthetic set: renders all videos of the list, and writes the preview and the summary. Paints nothing; that
+//! is `render.rs`. Sets of real videos are in `from_videos.rs`.
 
 use std::collections::BTreeMap;
 use std::fs;

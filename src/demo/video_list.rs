@@ -1,7 +1,9 @@
-//! The list of videos of a synthetic set: their people, face swaps and file names.
+//! The list of videos of a synthetic set: their people, face swaps and file names. Draws no random numbers and renders
+//! nothing.
 //!
-//! People form pairs, and faces are swapped only within a pair, as in FaceForensics++, so that a split by identity has many
-//! small groups. Every fake has a real video of the set as its target: size, frame rate and length are equal in both classes.
+//! People form pairs, and faces are swapped only within a pair, as in FaceForensics++, so that a split by identity has
+//! many small groups. Every fake has a real video of the set as its target: size, frame rate and length are equal in
+//! both classes.
 
 use std::path::PathBuf;
 

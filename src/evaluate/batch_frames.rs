@@ -1,4 +1,5 @@
-//! The frames of a batch, and their conversion from bytes to images on the network's device.
+//! The frames of a batch, and their conversion from bytes to images on the network's device. Runs no network; that is
+//! `forward.rs`.
 
 use std::ops::Range;
 
@@ -34,8 +35,8 @@ impl Frames<'_> {
         clips.start * self.spec.frames..clips.end * self.spec.frames
     }
 
-    /// Normalised images `[N, 3, H, W]` on the detector's device. Pixels are transferred as bytes and converted to floats there;
-    /// with `size.host_preprocessing` they are converted first.
+    /// Normalised images `[N, 3, H, W]` on the detector's device. Pixels are transferred as bytes and converted to
+    /// floats there; with `size.host_preprocessing` they are converted first.
     ///
     /// # Errors
     /// Out of memory.

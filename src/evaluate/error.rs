@@ -1,4 +1,4 @@
-//! The errors of an evaluation.
+//! The errors of an evaluation. A single video that cannot be read is no error; it is in `scores.rs`.
 
 use crate::dataset::DataError;
 use crate::memory::GuardError;

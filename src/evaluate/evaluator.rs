@@ -1,4 +1,5 @@
-//! The evaluation loop: forward passes only, for validation, the final test and `evaluate`.
+//! The evaluation loop: forward passes only, for validation, the final test and `evaluate`. Runs no forward pass
+//! itself; that is `forward.rs`. Computes no metric.
 //!
 //! It has its own guard, so that memory running out here never shrinks training.
 

@@ -1,4 +1,5 @@
-//! The forward passes of one batch: from frames to scores, cut as memory requires.
+//! The forward passes of one batch: from frames to scores, cut as memory requires. Knows nothing of videos and labels;
+//! the scores of a video's clips are pooled in `pooling.rs`.
 
 use tch::{Device, Kind, Tensor};
 

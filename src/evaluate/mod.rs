@@ -1,4 +1,5 @@
-//! Evaluation: forward-only scoring of videos, shared by validation, the final test and `evaluate`.
+//! Evaluation: forward-only scoring of videos, shared by validation, the final test and `evaluate`. Knows nothing of
+//! training: no gradients, no updates, no checkpoints.
 
 mod batch_frames;
 mod error;

@@ -1,4 +1,4 @@
-//! Pooling of the scores of a video's clips into one.
+//! Pooling of the scores of a video's clips into one. Knows nothing of videos and tensors.
 
 use std::fmt;
 

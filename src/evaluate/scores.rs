@@ -1,4 +1,4 @@
-//! The scores of videos and their clips.
+//! The scores of videos and their clips. Runs no network; the formulas of metrics are in `metrics`.
 
 use crate::dataset::Label;
 use crate::metrics::{Metrics, ScoredVideos};

@@ -1,4 +1,4 @@
-//! The result of an explanation.
+//! The result of an explanation, as plain data. It is computed in `grad_cam.rs` and drawn in `heatmap_picture.rs`.
 
 use image::RgbImage;
 

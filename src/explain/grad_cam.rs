@@ -1,4 +1,5 @@
-//! Grad-CAM over the backbone's last stage for the logit of a clip (Selvaraju et al., 2017).
+//! Grad-CAM over the backbone's last stage for the logit of a clip (Selvaraju et al., 2017). Draws nothing; that is
+//! `heatmap_picture.rs`.
 
 use image::RgbImage;
 use tch::{Cuda, Kind, Tensor};
@@ -59,8 +60,9 @@ fn feature_maps(detector: &Detector, pixels_nhwc: &Tensor) -> Result<Tensor> {
     Tensor::f_cat(&maps, 0)
 }
 
-/// Heatmaps `[N, H, W]` in 0..1: feature maps weighted by their mean gradients, summed, negative values set to 0, enlarged to
-/// the frames' size. 1 is the maximum over the clip, so the heatmap of a frame with little influence stays near 0.
+/// Heatmaps `[N, H, W]` in 0..1: feature maps weighted by their mean gradients, summed, negative values set to 0,
+/// enlarged to the frames' size. 1 is the maximum over the clip, so the heatmap of a frame with little influence stays
+/// near 0.
 fn heat(maps_nfhw: &Tensor, gradient_nfhw: &Tensor, size: [i64; 2]) -> Result<Tensor> {
     let weights_nf11 = gradient_nfhw.f_mean_dim([2_i64, 3].as_slice(), true, None)?;
     let cam_n1hw = maps_nfhw.f_mul(&weights_nf11)?.f_sum_dim_intlist([1_i64].as_slice(), true, None)?.f_relu()?;
@@ -70,8 +72,8 @@ fn heat(maps_nfhw: &Tensor, gradient_nfhw: &Tensor, size: [i64; 2]) -> Result<Te
     cam_nhw.f_div_scalar(most.max(f64::from(f32::MIN_POSITIVE)))
 }
 
-/// `[N, 1, h, w]` to `[N, 1, H, W]`: the value of each cell is placed at the centre of its receptive field. Plain resizing to
-/// the frame would shift heatmaps by half a cell to the right and down.
+/// `[N, 1, h, w]` to `[N, 1, H, W]`: the value of each cell is placed at the centre of its receptive field. Plain
+/// resizing to the frame would shift heatmaps by half a cell to the right and down.
 fn enlarged(cam_n1hw: &Tensor, [height, width]: [i64; 2]) -> Result<Tensor> {
     let [rows, columns] = [2, 3].map(|dim| (cam_n1hw.size()[dim] - 1) * FEATURE_MAP_STRIDE + 1);
     let between_cells = cam_n1hw.f_upsample_bilinear2d([rows, columns], true, None, None)?;

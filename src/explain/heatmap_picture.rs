@@ -1,4 +1,5 @@
-//! Pictures of heatmaps over frames: single frames for a video, and a contact sheet.
+//! Pictures of heatmaps over frames: single frames for a video, and a contact sheet. Runs no network and writes no
+//! file.
 
 use std::ops::Range;
 
@@ -39,8 +40,8 @@ impl Explanation {
         self.frames.iter().zip(&self.heat).map(|(frame, heat)| overlay(frame, heat)).collect()
     }
 
-    /// A contact sheet of up to eight frames in temporal order: the frame, its heatmap, its score, and its attention weight
-    /// where the head has attention. `secs` is the part of the video that the clip is from.
+    /// A contact sheet of up to eight frames in temporal order: the frame, its heatmap, its score, and its attention
+    /// weight where the head has attention. `secs` is the part of the video that the clip is from.
     #[must_use]
     pub fn contact_sheet(&self, title: &str, secs: Option<Range<f64>>) -> RgbImage {
         let shown: Vec<usize> = if self.frames.len() <= COLUMNS {

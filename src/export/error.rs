@@ -1,4 +1,4 @@
-//! The errors of an export.
+//! The errors of an export. Those of writing the file belong to the caller.
 
 use tch::TchError;
 

@@ -1,4 +1,5 @@
-//! The file formats of exported networks.
+//! The file formats of exported networks: which there are, and their extensions. How each is written is in
+//! `safetensors.rs`, `torchscript.rs` and `onnx`.
 
 use clap::ValueEnum;
 

@@ -1,4 +1,5 @@
-//! The metadata of an exported network: what a program must know to use it. The same keys in every format.
+//! The metadata of an exported network: what a program must know to use it. The same keys in every format. Reads no
+//! checkpoint, and knows nothing of how a file stores the metadata.
 
 use serde::Serialize;
 

@@ -1,5 +1,7 @@
-//! Export of the weights alone. The backbone's have torchvision's names, the head's those of PyTorch's layers after `head.`. A
-//! head of a single layer is named as torchvision's `fc`, so that the file fits a `resnet18(num_classes=1)`.
+//! Export of the weights alone. The computation is not in the file; that is `torchscript.rs` and `onnx`.
+//!
+//! The backbone's weights have torchvision's names, the head's those of PyTorch's layers after `head.`. A head of a
+//! single layer is named as torchvision's `fc`, so that the file fits a `resnet18(num_classes=1)`.
 
 use std::collections::HashMap;
 

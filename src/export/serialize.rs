@@ -1,4 +1,4 @@
-//! Serialises a network in one of the formats.
+//! Serialises a network in one of the formats. Only chooses the writer; each format has a file or folder of its own.
 
 use super::error::ExportError;
 use super::format::Format;

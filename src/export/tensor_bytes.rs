@@ -1,4 +1,4 @@
-//! Tensors as bytes.
+//! The values of tensors as bytes. Knows nothing of file formats.
 
 use tch::{Device, Tensor};
 

@@ -1,4 +1,5 @@
-//! Export as TorchScript: a trace of the network that holds for any number of clips and frames.
+//! Export as TorchScript: a trace of the network that holds for any number of clips and frames. How libtorch traces is
+//! in `torch/trace.rs`.
 
 use tch::{Kind, Tensor};
 

@@ -16,7 +16,7 @@ use crate::face::{FaceClip, FaceDetector, Take};
 use crate::progress::Bar;
 use crate::video::{self, ClipSpec, FrameSize, Square};
 
-/// Frames of a clip that are looked at, if it has so many.
+/// Frames that are read of a clip, if it has so many.
 const FRAMES: usize = 8;
 /// Of these, as many are shown as the network sees them.
 const SHOWN: usize = 4;
@@ -33,8 +33,8 @@ const HEADER: u32 = TITLE + 12 + GLYPH + 16 + GLYPH + 10;
 const EMPTY: Rgb<u8> = Rgb([229, 227, 222]);
 const MARK: Rgb<u8> = Rgb([255, 196, 0]);
 
-/// Draws up to `rows` videos, of both classes and of all data sets alike. Without a detector, whole frames are shown.
-/// When told to stop, the rows so far are all there is.
+/// Draws up to `rows` videos, evenly over classes and data sets. Without a detector, whole frames are shown.
+/// After `stop` is set, the sheet has the rows drawn so far.
 ///
 /// # Errors
 /// [`DataError::Unusable`] where there is no video to show. A video that cannot be used has a row that says why.
@@ -122,11 +122,11 @@ const fn text_left() -> u32 {
     MARGIN + BAR + 2 * GAP
 }
 
-/// What there is to show of a video.
+/// What is shown of a video.
 struct Look {
     middle: Option<RgbImage>,
     clip: Option<FaceClip>,
-    /// What else there is to say, and whether it is bad news.
+    /// A further line of text, and whether it is a problem.
     note: (String, bool),
 }
 

@@ -1,4 +1,5 @@
 //! `evaluation.json`: the evaluation of a detector on one or more data sets, for people, programs and the run's page.
+//! Only the format: the caller computes the values and writes the file.
 
 use std::collections::BTreeMap;
 use std::path::{Path, PathBuf};

@@ -1,4 +1,4 @@
-//! The folder of a run: its name and the files in it.
+//! The folder of a run: its name and the files in it. Knows nothing of what the files contain.
 
 use std::fs;
 use std::io::{self, ErrorKind};

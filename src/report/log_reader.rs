@@ -1,4 +1,4 @@
-//! Reads `metrics.jsonl` of a run, which may be in progress.
+//! Reads `metrics.jsonl` of a run, which may be in progress. Writes nothing; that is `run_log.rs`.
 //!
 //! The run may be writing to the file. An incomplete last line is ignored; any other unreadable line is counted.
 

@@ -1,5 +1,7 @@
-//! The files that a run writes for people and programs: its folder, JSON lines, CSV, TensorBoard events, the final report,
-//! tables, and the HTML page.
+//! The files that a run writes for people and programs: its folder, JSON lines, CSV, TensorBoard events, the final
+//! report, tables, and the HTML page.
+//!
+//! This room trains and scores nothing: callers pass in the results. Only `contact_sheet` reads videos.
 
 mod contact_sheet;
 mod evaluation_report;

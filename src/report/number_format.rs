@@ -1,4 +1,4 @@
-//! Numbers as text for people. An unknown value is a dash.
+//! Numbers as text for people. An unknown value is a dash. Knows nothing of what the numbers mean.
 
 use bytesize::ByteSize;
 

@@ -1,4 +1,4 @@
-//! Provenance of a run: what is needed to reproduce it.
+//! Provenance of a run: what is needed to reproduce it. Only the format; the caller collects the values.
 
 use serde::{Deserialize, Serialize};
 
@@ -23,8 +23,8 @@ pub struct Provenance {
 pub struct Versions {
     /// Version of this program.
     pub dfdetect: String,
-    /// The commit it was built from, `-dirty` where files had been changed since; absent in debug builds and where there was
-    /// no repository.
+    /// The commit it was built from, `-dirty` where files had been changed since; absent in debug builds and where
+    /// there was no repository.
     #[serde(skip_serializing_if = "Option::is_none", default)]
     pub commit: Option<String>,
     /// Version of libtorch.

@@ -1,4 +1,5 @@
-//! Writes `metrics.jsonl` and TensorBoard events during a run, and `metrics.csv` after each epoch.
+//! Writes `metrics.jsonl` and TensorBoard events during a run, and `metrics.csv` after each epoch. What is logged, and
+//! when, is up to the caller.
 
 use std::fs::{File, OpenOptions};
 use std::io::{self, Write};
@@ -30,8 +31,8 @@ struct Line<'a, T> {
 }
 
 impl RunLog {
-    /// Opens the log and truncates it to `bytes`, its length at the checkpoint that the run resumes from: later lines of a killed
-    /// run are dropped, because the resumed run writes them again.
+    /// Opens the log and truncates it to `bytes`, its length at the checkpoint that the run resumes from: later lines
+    /// of a killed run are dropped, because the resumed run writes them again.
     ///
     /// # Errors
     /// The file cannot be opened or truncated.
@@ -111,8 +112,8 @@ fn collect_numbers(path: &str, value: &Value, numbers: &mut Vec<(String, f64)>) 
     }
 }
 
-/// Writes a CSV file with one line for each of `rows`; `columns` are keys of their JSON objects, a missing key gives an empty
-/// cell.
+/// Writes a CSV file with one line for each of `rows`; `columns` are keys of their JSON objects, a missing key gives an
+/// empty cell.
 ///
 /// # Errors
 /// The disk is full.

@@ -1,4 +1,5 @@
-//! `report.json`: the outcome of a run in one object, a stable format for other programs.
+//! `report.json`: the outcome of a run in one object, a stable format for other programs, and its summary as text. The
+//! caller collects the values.
 
 use std::collections::BTreeMap;
 use std::fmt;

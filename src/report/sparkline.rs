@@ -1,4 +1,4 @@
-//! A curve as one line of text (sparkline).
+//! A curve as one line of text (sparkline). Prints nothing; the plots of the page are in `page/chart.rs`.
 
 use console::Term;
 

@@ -1,4 +1,5 @@
-//! Metrics as a table for the terminal.
+//! Tables for the terminal: their common style, and metrics and evaluations as tables. Computes no metric and prints
+//! nothing; tables in HTML are in `page`.
 
 use comfy_table::{CellAlignment, ContentArrangement, Table, presets};
 

@@ -1,4 +1,5 @@
-//! TensorBoard event files: scalars, images, and precision-recall curves.
+//! TensorBoard event files: scalars, images, and precision-recall curves. Knows nothing of what is logged; `run_log.rs`
+//! names the scalars.
 //!
 //! A file is a row of records: eight bytes with the length, a checksum of these, a protobuf message `Event`, a checksum
 //! of that (TensorFlow's `record_writer.h`, `event.proto` and `summary.proto`).
@@ -69,8 +70,8 @@ pub struct EventFile {
 }
 
 impl EventFile {
-    /// Opens the file in `folder`, or creates it, and truncates it to `bytes`, its length at the checkpoint that the run resumes
-    /// from, so that no step is in it twice.
+    /// Opens the file in `folder`, or creates it, and truncates it to `bytes`, its length at the checkpoint that the
+    /// run resumes from, so that no step is in it twice.
     ///
     /// # Errors
     /// The file cannot be created or truncated.

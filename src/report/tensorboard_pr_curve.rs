@@ -1,7 +1,8 @@
 //! A precision-recall curve in the format of TensorBoard's plug-in `pr_curves`: counts and shares at 127 thresholds.
+//! Writes no file; that is `tensorboard.rs`. The curves of reports are in `metrics`.
 //!
-//! The messages are those of TensorFlow's `summary.proto` and `tensor.proto`, and of the plug-in's `plugin_data.proto`; the
-//! numbers are those of `torch.utils.tensorboard`'s `add_pr_curve`.
+//! The messages are those of TensorFlow's `summary.proto` and `tensor.proto`, and of the plug-in's `plugin_data.proto`;
+//! the numbers are those of `torch.utils.tensorboard`'s `add_pr_curve`.
 
 use prost::Message;
 

@@ -1,4 +1,5 @@
-//! The number behind `training.batch_size: auto`: predicted, and where that is asked for, checked by real trial steps.
+//! The number behind `training.batch_size: auto`: predicted, and checked by real trial steps if the caller asks for it.
+//! Starts no process; that is `trial_steps.rs`. Predictions and budgets are in `memory`.
 
 use serde::Serialize;
 
@@ -14,9 +15,9 @@ use crate::memory::{
 use crate::torch;
 use crate::train::{Phase, Trial, TrialOutcome};
 
-/// Steps that look for a size: what stays from step to step is there in the second.
+/// Steps of a trial during the search. Memory that stays between steps is there from the second step on.
 const SEARCH_STEPS: u32 = 2;
-/// Steps in a row that the size which is chosen must hold.
+/// Steps in a row in which the chosen size must fit.
 const VERIFY_STEPS: u32 = 5;
 /// `auto` leaves at least this many optimizer steps in an epoch.
 const LEAST_STEPS_AN_EPOCH: usize = 8;
@@ -73,7 +74,7 @@ impl<'a> BatchSizeSearch<'a> {
         Self { device, host, measured: MeasuredBatchSize::default() }
     }
 
-    /// The largest of `sizes` (from small to large) that holds in several steps in a row, looked for from `first`.
+    /// The largest of `sizes` (ascending) that fits in several steps in a row; the search starts at index `first`.
     fn largest(&mut self, sizes: &[Config], first: usize) -> Result<Option<Config>, RunError> {
         tracing::info!("real trial steps follow, each at most {} minutes", STEP_LIMIT.as_secs() / 60);
         let mut found = largest_that_holds(sizes, first, |config| self.holds(config, SEARCH_STEPS))?;
@@ -119,7 +120,7 @@ impl<'a> BatchSizeSearch<'a> {
         Ok(())
     }
 
-    /// On the CPU, memory runs out for the trial where the budget ends, not where the machine does.
+    /// On the CPU, the trial may take no more than the budget, however much memory the machine has.
     fn trial(&self, config: &Config, phase: Phase, steps: u32, budget_bytes: u64) -> Result<TrialOutcome, RunError> {
         let limit_bytes = (self.device.kind() == DeviceKind::Cpu).then_some(budget_bytes);
         run_in_child(&Trial { config: config.clone(), phase, steps, limit_bytes })
@@ -166,7 +167,7 @@ pub(super) fn choose(config: &Config, train_videos: usize, check: BatchSizeCheck
     }
 }
 
-/// Makes real steps of the settings that `advice` recommends, and lets the advice follow what they show. Like
+/// Runs real steps with the settings that `advice` recommends, and updates the advice by their result. Like
 /// [`BatchSizeCheck::TrialSteps`], this starts the running program again.
 ///
 /// # Errors

@@ -1,4 +1,4 @@
-//! How sizes in bytes are written for people.
+//! Sizes in bytes as text for people. Formats no other numbers; those of reports are in `report/number_format.rs`.
 
 use bytesize::ByteSize;
 

@@ -1,4 +1,5 @@
-//! The clip cache as a configuration wants it, on this machine.
+//! The size of the clip cache in memory and on disk, from the configuration and the free space. Reads and keeps no
+//! clips; that is `clip`.
 
 use crate::clip::{CachePlan, DiskCache, free_disk_bytes, plan_cache};
 use crate::config::Config;

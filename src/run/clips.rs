@@ -1,4 +1,5 @@
-//! From a manifest to clips: the source that reads them, the cache they go through, and the loader's memory.
+//! From a manifest to clips: the source that reads them, the cache they go through, and the loader's memory. Decodes
+//! nothing and orders no batches. Whether faces are cut out has been decided before, and is in the manifest.
 
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
@@ -25,7 +26,7 @@ pub(super) struct Clips {
 }
 
 impl Clips {
-    /// As configured, within `dataloader.host_memory_budget`. Where each clip is asked for `once`, none is kept in memory.
+    /// As configured, within `dataloader.host_memory_budget`. If each clip is read only `once`, none is kept in memory.
     pub fn new(config: &Config, manifest: &Manifest, once: bool) -> Result<Self, RunError> {
         let spec = ClipSpec::of(&config.data);
         let loader = plan_loader(host_memory_budget_bytes(config), &loader_needs(config, manifest, &spec));
@@ -34,7 +35,7 @@ impl Clips {
         }
         let memory_bytes = if once { 0 } else { loader.cache_bytes };
         let plan = plan_clip_cache(config, manifest, &spec, memory_bytes);
-        // Where it was switched off, that is no news.
+        // A cache that the user switched off needs no message.
         if config.cache.enable_cache != Switch::Off {
             tracing::info!("clip cache: {}", plan.why);
         }
@@ -56,7 +57,7 @@ impl Clips {
     }
 }
 
-/// Goes over `videos` once: fills the cache, finds the unusable ones, and notes misses also of clips that were cached.
+/// Reads `videos` once: fills the cache, finds unusable videos, and notes those without a face, cached ones too.
 pub(super) fn fill_cache(
     clips: &Clips,
     manifest: &Manifest,
@@ -65,7 +66,7 @@ pub(super) fn fill_cache(
     stop: &AtomicBool,
 ) -> Result<Vec<(usize, Prepared)>, RunError> {
     let is_training = |video: usize| manifest.videos[video].split == Split::Train;
-    // What is made of another video has no file of its own to look at.
+    // A self-blended fake has no file of its own to read.
     let videos: Vec<_> = videos.iter().copied().filter(|video| !manifest.videos[*video].is_self_blend()).collect();
     let prepared = prepare(&clips.source, &videos, is_training, threads, stop);
     if stop.load(Ordering::Relaxed) {

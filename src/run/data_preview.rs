@@ -1,4 +1,5 @@
-//! A contact sheet of what training would cut out of some videos, as a file.
+//! Writes a contact sheet of what training would cut out of some videos. Draws nothing; that is
+//! `report/contact_sheet.rs`.
 
 use std::io::Cursor;
 use std::path::Path;

@@ -1,4 +1,5 @@
-//! What a data set holds, seen before anything is trained on it: every video is looked at.
+//! The contents of a data set before training: its videos, their split, and what probing each video shows. Reads no
+//! clips. Counts and tables are in `cli/data.rs`.
 
 use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
 use std::sync::{Mutex, PoisonError};
@@ -29,7 +30,7 @@ impl DataScan {
     pub fn find(config: &Config) -> Result<Self, DataError> {
         let self_blend = config.augmentation.self_blend;
         let mut manifest = scan_for(&config.data, self_blend)?;
-        // The counts are worth seeing also where they are too few for a split.
+        // The counts are useful even if there are too few videos for a split.
         let split_problem = match assign_splits(&mut manifest, &config.data, config.seed) {
             Err(DataError::Unusable { problem, .. }) => Some(problem),
             other => other.map(|()| None)?,
@@ -54,7 +55,7 @@ impl DataScan {
     }
 }
 
-/// Looks at every video on all cores, and marks those that cannot be used.
+/// Probes every video on all cores, and marks those that cannot be used.
 fn probe_all(manifest: &mut Manifest, spec: &ClipSpec, stop: &AtomicBool) -> Vec<Option<VideoInfo>> {
     let total = manifest.videos.len();
     let threads = thread::available_parallelism().map_or(1, usize::from).min(total.max(1));

@@ -1,4 +1,5 @@
-//! The device that a run would take on this machine, and its memory, for whoever judges whether a run fits.
+//! The device that a run would take on this machine, and its memory, for predictions of what fits. Predicts nothing;
+//! that is `memory`. A run's real device is decided in `model/placement.rs`.
 
 use crate::config::{Config, ConfigError, DeviceChoice};
 use crate::loader::DECODER_BYTES;

@@ -1,4 +1,5 @@
-//! What goes wrong with a run or a trained detector, and how an error with its causes reads.
+//! The errors of runs and of trained detectors, and the text of an error with its causes and hints. Prints nothing;
+//! exit codes are in `cli/exit.rs`.
 
 use std::error::Error;
 use std::io;
@@ -36,7 +37,7 @@ pub enum RunError {
     /// The data set, or all of its videos, cannot be used.
     #[error(transparent)]
     Data(#[from] DataError),
-    /// The backbone's first weights cannot be had.
+    /// The backbone's first weights cannot be downloaded or read.
     #[error(transparent)]
     Pretrained(#[from] PretrainedError),
     /// A checkpoint cannot be read.

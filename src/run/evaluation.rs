@@ -1,4 +1,5 @@
-//! A trained detector measured on videos whose truth is known, and compared with another one.
+//! A trained detector measured on videos with labels, and compared with another detector. The report on the scores is
+//! made in `scored_set.rs`; videos without labels are in `prediction.rs`.
 
 use std::collections::HashMap;
 use std::path::{Path, PathBuf};
@@ -17,22 +18,22 @@ use crate::evaluate::Evaluation;
 use crate::metrics::{AucComparison, delong_test};
 use crate::report::{EvaluationReport, RunFolder};
 
-/// What else is to be done with the scores of an evaluation.
+/// What is done with the scores besides the report.
 #[derive(Debug, Clone, Default, PartialEq, Eq)]
 pub struct EvaluationOptions {
     /// The folder of another checkpoint, which is scored on the same videos.
     pub compare: Option<PathBuf>,
-    /// Where `evaluation.json`, `predictions.csv` and pictures of mistakes are written to.
+    /// Folder for `evaluation.json`, `predictions.csv` and pictures of mistakes.
     pub output: Option<PathBuf>,
 }
 
-/// What came out of an evaluation. As JSON, keys may be added, not renamed.
+/// The result of an evaluation. As JSON, keys may be added, not renamed.
 #[derive(Debug, Serialize)]
 pub struct ComparedEvaluation {
-    /// What is said of each set of videos.
+    /// The report on each set of videos.
     #[serde(flatten)]
     pub report: EvaluationReport,
-    /// What makes one score of a video's clips.
+    /// How the scores of a video's clips are pooled.
     pub pooling: String,
     /// Another detector on the same videos, where that was asked for.
     #[serde(skip_serializing_if = "Option::is_none")]
@@ -44,7 +45,7 @@ pub struct ComparedEvaluation {
 pub struct DetectorComparison {
     /// The folder of its checkpoint.
     pub checkpoint: String,
-    /// One a set of videos; absent where a class is missing.
+    /// One for each set of videos; absent where a class is missing.
     pub sets: Vec<Option<AucComparison>>,
 }
 

@@ -1,4 +1,5 @@
-//! The files that show where a detector looked: a contact sheet, and a video.
+//! The files of an explanation: a contact sheet, and a video. Computes no heatmap and draws no sheet; that is
+//! `explain`.
 
 use std::fs;
 use std::path::{Path, PathBuf};
@@ -18,7 +19,7 @@ const FRAMES_A_SECOND: u32 = 4;
 const LEAST_SIDE: u32 = 320;
 const CRF: u32 = 18;
 
-/// Writes `NAME.jpg` and `NAME.mp4` into a folder; gives back where the first is.
+/// Writes `NAME.jpg` and `NAME.mp4` into a folder; returns the path of the first.
 pub(super) fn write_explanation(
     explanation: &Explanation,
     sheet: &RgbImage,

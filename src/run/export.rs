@@ -1,4 +1,5 @@
-//! A trained detector as one file for other programs.
+//! A trained detector as the bytes of one file for other programs. The formats are in `export`; the caller writes the
+//! file.
 
 use tch::Device;
 

@@ -1,4 +1,4 @@
-//! Clips read into the cache on disk, ahead of training.
+//! Clips read into the cache on disk, ahead of training. Builds no network and makes no folder of a run.
 
 use std::sync::atomic::AtomicBool;
 
@@ -19,17 +19,17 @@ pub struct Shard {
     pub parts: usize,
 }
 
-/// Videos whose clips are to be read.
+/// The videos whose clips are read.
 #[derive(Debug)]
 pub struct Extraction {
     config: Config,
     manifest: Manifest,
 }
 
-/// What came of an extraction.
+/// The result of an extraction.
 #[derive(Debug)]
 pub struct Extracted {
-    /// Each video that was looked at, by its index, and how it went.
+    /// Index and outcome of each video.
     pub videos: Vec<(usize, Prepared)>,
     /// What the cache counted.
     pub cache: CacheStats,
@@ -43,7 +43,7 @@ impl Extraction {
     pub fn prepare(mut config: Config) -> Result<Self, RunError> {
         make_absolute(&mut config.data);
         let mut manifest = scan_for(&config.data, config.augmentation.self_blend)?;
-        // Clips of training videos are not asked for again where their frames are drawn anew.
+        // Random frames of training videos are not cached, so the split must be known.
         if config.data.sampling == Sampling::RandomSegment {
             assign_splits(&mut manifest, &config.data, config.seed)?;
         }

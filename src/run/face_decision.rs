@@ -1,4 +1,5 @@
-//! Whether the faces of a data set are cut out.
+//! Whether the faces of each data set are cut out, in training and evaluation. Cuts nothing out; that is
+//! `face_reader.rs`. Prediction decides for each video, in `prediction.rs`.
 
 use std::sync::atomic::{AtomicBool, Ordering};
 
@@ -10,7 +11,7 @@ use crate::config::{Config, FaceMode};
 use crate::dataset::Manifest;
 use crate::video::ClipSpec;
 
-/// Decides for each data set whether its faces are cut out, and says so.
+/// Decides for each data set whether its faces are cut out, and notes it in the manifest.
 pub(super) fn decide_faces(config: &Config, manifest: &mut Manifest, stop: &AtomicBool) -> Result<(), RunError> {
     let faces = &config.data.faces;
     match faces.mode {

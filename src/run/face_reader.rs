@@ -1,4 +1,5 @@
-//! Videos read as their data set is to be taken: whole frames, or faces that a detector cuts out.
+//! Reads each video as whole frames or as cut-out faces, and counts the frames with a face. Which of the two has been
+//! decided before, and is in the manifest.
 
 use std::collections::BTreeMap;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
@@ -15,7 +16,7 @@ pub(super) fn load_face_detector() -> Result<CenterFace, RunError> {
     CenterFace::load().map_err(RunError::FaceDetector)
 }
 
-/// In how many frames of each video the face was found, of those that were looked at so far.
+/// The number of frames with a face, for each video that was read so far.
 #[derive(Default)]
 pub struct FaceCounts(Mutex<BTreeMap<usize, usize>>);
 
@@ -24,7 +25,7 @@ impl FaceCounts {
         self.found().insert(video, frames_with_face);
     }
 
-    /// Absent where no face is looked for.
+    /// Absent if no face is searched for.
     #[must_use]
     pub fn frames_with_face(&self, video: usize) -> Option<usize> {
         self.found().get(&video).copied()
@@ -41,7 +42,7 @@ impl FaceCounts {
     }
 }
 
-/// Reads the videos of each data set as it is to be taken, and takes note where there is no face to cut out.
+/// A reader of whole frames or faces, as `takes` says for each data set. It counts the frames with a face in `found`.
 pub(super) fn face_reader(
     config: &Config,
     manifest: &Manifest,

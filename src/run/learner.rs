@@ -1,4 +1,5 @@
-//! Network, optimizer and state of a run when it begins: new ones, or those of a checkpoint.
+//! Network, optimizer and state of a run when it begins: new ones, or those of a checkpoint. Takes no training step.
+//! Which settings may change on resumption is decided in `resume.rs`.
 
 use std::sync::atomic::AtomicBool;
 

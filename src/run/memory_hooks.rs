@@ -1,4 +1,5 @@
-//! What a run gives back when memory gets short: its memory manager, with the clip cache and the loader on it.
+//! The memory manager of a run, with the clip cache and the loader as what it can shrink, and the cap on device memory.
+//! When memory is short is decided in `memory`.
 
 use std::rc::Rc;
 use std::sync::Arc;

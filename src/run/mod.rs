@@ -1,8 +1,9 @@
 //! Runs and trained detectors: what a user of the library calls, and what the command line is made of.
 //!
-//! [`prepare()`] makes a [`PreparedRun`] of a configuration and [`resume()`] one of a run's folder; [`train()`] trains and tests
-//! it, and leaves its report. A [`TrainedDetector`] is opened from a [`StoredCheckpoint`]; it evaluates videos whose truth
-//! is known, and predicts those of others. Knows nothing of arguments and terminals; whoever calls may set the stop flag.
+//! [`prepare()`] makes a [`PreparedRun`] of a configuration and [`resume()`] one of a run's folder; [`train()`] trains
+//! and tests it, and leaves its report. A [`TrainedDetector`] is opened from a [`StoredCheckpoint`]; it evaluates
+//! videos with labels, and predicts those without. Knows nothing of arguments and terminals; the caller may set the
+//! stop flag.
 
 mod batch_size;
 mod byte_text;

@@ -1,4 +1,5 @@
-//! The network of a run, and the first weights of its backbone.
+//! The network of a new run, and the first weights of its backbone. Layers and files of pretrained weights are in
+//! `model`; weights of checkpoints are loaded elsewhere.
 
 use std::sync::atomic::AtomicBool;
 

@@ -1,4 +1,4 @@
-//! Tables as CSV files.
+//! Writes tables as CSV files. Knows nothing of their columns.
 
 use std::path::Path;
 

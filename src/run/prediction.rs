@@ -1,4 +1,5 @@
-//! What a trained detector says of videos that nobody knows the truth about.
+//! The verdicts of a trained detector on videos without labels: score, confidence, times, and an explanation. Computes
+//! no metric; videos with labels are in `evaluation.rs`.
 
 use std::path::{Path, PathBuf};
 use std::sync::atomic::{AtomicBool, Ordering};
@@ -20,7 +21,7 @@ use crate::metrics::calibrated;
 use crate::progress::Bar;
 use crate::video;
 
-/// What is said of a video.
+/// The verdict on a video.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize)]
 #[serde(rename_all = "snake_case")]
 pub enum Verdict {
@@ -32,7 +33,7 @@ pub enum Verdict {
     Unknown,
 }
 
-/// What is said of a video, and why. As JSON, keys may be added, not renamed.
+/// The prediction for a video. As JSON, keys may be added, not renamed.
 #[derive(Debug, Clone, PartialEq, Serialize)]
 pub struct Prediction {
     /// The video.
@@ -43,11 +44,11 @@ pub struct Prediction {
     pub verdict: Verdict,
     /// Calibrated probability of fake, where the checkpoint knows its temperature.
     pub calibrated: Option<f64>,
-    /// How probable the verdict is: of what is calibrated where that is known, else of the score.
+    /// Probability of the verdict: from the calibrated probability if there is one, else from the score.
     pub confidence: Option<f64>,
     /// Clips that were scored.
     pub clips: usize,
-    /// Frames in which the face was found; absent where none is looked for.
+    /// Frames in which the face was found; absent if none is searched for.
     pub faces: Option<usize>,
     /// Each clip.
     pub segments: Vec<Segment>,
@@ -61,24 +62,24 @@ pub struct Prediction {
 /// A clip's score.
 #[derive(Debug, Clone, PartialEq, Serialize)]
 pub struct Segment {
-    /// Where the part of the video that its frames are from begins; absent where that is not known.
+    /// Start of the part of the video that its frames are from; absent if unknown.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub from_secs: Option<f64>,
-    /// Where it ends.
+    /// End of that part.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub to_secs: Option<f64>,
     /// Probability of fake.
     pub score: f64,
 }
 
-/// What is to be said of each video.
+/// What is predicted for each video.
 #[derive(Debug, Clone, PartialEq)]
 pub struct PredictionOptions {
     /// Videos with this score or more are called fake, 0 to 1.
     pub threshold: f64,
-    /// Whether each segment is to say which part of the video it is; each video is opened once more for that.
+    /// Whether each segment has its start and end; each video is opened once more for that.
     pub segment_times: bool,
-    /// Where pictures and videos of where the network looked are written to.
+    /// Folder for the pictures and videos of explanations.
     pub explain: Option<PathBuf>,
 }
 
@@ -142,7 +143,7 @@ fn prediction_config(config: &Config) -> Config {
     let mut config = config.clone();
     // Keeping its clip would only fill the disk.
     config.cache.enable_cache = Switch::Off;
-    // Whatever training did with videos without a face: nothing can be said of them.
+    // Whatever training did with them, videos without a face get no score.
     config.data.faces.on_miss = OnMiss::Skip;
     config
 }
@@ -169,7 +170,7 @@ fn decide_faces(detector: &TrainedDetector, manifest: &mut Manifest, stop: &Atom
     Ok(())
 }
 
-/// Makes predictions of scores.
+/// Turns scores into predictions.
 struct Predictor<'a> {
     options: &'a PredictionOptions,
     detector: &'a TrainedDetector,
@@ -224,7 +225,7 @@ impl Predictor<'_> {
         }
     }
 
-    /// Explains the clip that speaks most for the verdict, and says where that can be seen.
+    /// Explains the clip with the strongest evidence for the verdict, and notes the path of its picture.
     fn explain(&self, folder: &Path, score: &VideoScore, prediction: &mut Prediction) -> Result<(), RunError> {
         let of_verdict = |clip: &usize| match prediction.verdict {
             Verdict::Fake => score.clip_scores[*clip],
@@ -248,7 +249,7 @@ impl Predictor<'_> {
         Ok(())
     }
 
-    /// Clips divide the video's time evenly but where frames follow each other.
+    /// Clips divide the video's time evenly, except if their frames are consecutive.
     fn duration_secs(&self, score: &VideoScore) -> Option<f64> {
         let is_shown = self.options.segment_times || self.options.explain.is_some();
         if !is_shown || self.detector.config.data.sampling == Sampling::Consecutive {

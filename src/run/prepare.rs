@@ -1,4 +1,5 @@
-//! From a configuration to a run that can be trained: videos found and split, device and number format decided.
+//! From a configuration to a run that can be trained: videos found and split, device and number format decided. Writes
+//! nothing; the run's folder is made in `run_folder.rs`.
 
 use std::sync::atomic::AtomicBool;
 
@@ -11,7 +12,7 @@ use crate::model::Placement;
 use crate::report::RunFolder;
 use crate::train::Checkpoint;
 
-/// What is to be trained on what; nothing is written yet.
+/// A run before training; nothing is written yet.
 pub struct PreparedRun {
     /// The configuration of the run.
     pub config: Config,
@@ -19,11 +20,11 @@ pub struct PreparedRun {
     pub manifest: Manifest,
     /// Device and number format.
     pub placement: Placement,
-    /// The run that goes on; `None` for a new one.
+    /// The run that is resumed; `None` for a new one.
     pub resumed: Option<ResumedRun>,
 }
 
-/// A run that goes on, and where it stands.
+/// A resumed run, and its state.
 pub struct ResumedRun {
     /// Its folder.
     pub folder: RunFolder,
@@ -75,7 +76,7 @@ impl PreparedRun {
         Ok(())
     }
 
-    /// A batch that was not chosen by the user loses its odd clip, or has at least two.
+    /// Makes a batch size that the user did not choose even, and at least 2.
     fn make_room_for_pairs(&mut self) {
         let training = &mut self.config.training;
         if self.config.data.sampler == SamplerChoice::Paired {
@@ -83,8 +84,8 @@ impl PreparedRun {
         }
     }
 
-    /// Builds the network to see whether that works, with its first weights where those come from a file. Gives back the
-    /// number of parameters to train.
+    /// Builds the network as a check, with its first weights if they come from a file. Returns the number
+    /// of parameters to train.
     ///
     /// # Errors
     /// There is no memory for the network, or the weights do not fit.

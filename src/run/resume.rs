@@ -1,4 +1,5 @@
-//! A run that goes on from its last checkpoint: what must stay as it was, and what is taken over.
+//! Resuming a run from its last checkpoint: which settings must stay, and which state is kept. Loads no weights; that
+//! is `learner.rs`.
 
 use std::path::Path;
 
@@ -12,7 +13,7 @@ use crate::report::RunFolder;
 use crate::torch::Format;
 use crate::train::{Checkpoint, Checkpoints, TrainState};
 
-/// Prepares a run to go on from its last checkpoint, with some settings changed (each override `a.b=value`).
+/// Prepares the resumption of a run from its last checkpoint, with some settings changed (each override `a.b=value`).
 ///
 /// # Errors
 /// There is no such run, its checkpoint cannot be read, or a setting was changed that a run must keep.
@@ -51,7 +52,7 @@ pub(super) fn check_same_optimizer(before: &Config, now: &Config) -> Result<(), 
     Err(unresumable("training.optimizer", &problem.to_lowercase(), "start a new run to change it"))
 }
 
-/// Drops from the state of a resumed run what does not hold any more, because its settings were changed since.
+/// Drops from the state of a resumed run what is no longer valid because settings were changed.
 pub(super) fn adapt_state(state: &mut TrainState, before: &Config, run: &PreparedRun) -> Result<(), ConfigError> {
     let cut = |config: &Config| {
         let training = &config.training;
@@ -64,7 +65,7 @@ pub(super) fn adapt_state(state: &mut TrainState, before: &Config, run: &Prepare
         let hint = "resume without the change, and make it after the epoch";
         return Err(unresumable("training", problem, hint));
     }
-    // A size that held says nothing of other clips, networks or devices.
+    // A micro-batch size that fitted may not fit with other clips, networks or devices.
     let shape = |config: &Config| {
         let data = (config.data.max_frames, config.data.frames_per_epoch, config.data.frame_size);
         (data, config.training.batch_size, config.model.clone(), config.gpu.clone())

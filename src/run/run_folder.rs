@@ -1,4 +1,5 @@
 //! The folder of a run before training: its configuration, and its list of videos without those that cannot be used.
+//! Logs, checkpoints and reports are written elsewhere; names of files are in `report/folder.rs`.
 
 use std::fs;
 use std::sync::atomic::AtomicBool;
@@ -11,7 +12,7 @@ use crate::dataset::{DataError, Label, Manifest, Split, mend_splits};
 use crate::files;
 use crate::report::RunFolder;
 
-/// Looks at all videos, and makes the folder of a new run, or brings that of a resumed run up to date.
+/// Checks all videos, and creates the folder of a new run, or updates that of a resumed run.
 pub(super) fn open_folder(run: &mut PreparedRun, clips: &Clips, stop: &AtomicBool) -> Result<RunFolder, RunError> {
     let Some(resumed) = &run.resumed else { return make_folder(run, clips, stop) };
     check_still_there(&run.manifest, &find_unusable(run, clips, stop)?)?;
@@ -19,7 +20,7 @@ pub(super) fn open_folder(run: &mut PreparedRun, clips: &Clips, stop: &AtomicBoo
     Ok(resumed.folder.clone())
 }
 
-/// The folder of a new run, with what is known before training in it. Nothing stays where that fails.
+/// The folder of a new run, with the files that exist before training. If this fails, the folder is removed.
 fn make_folder(run: &mut PreparedRun, clips: &Clips, stop: &AtomicBool) -> Result<RunFolder, RunError> {
     let output = &run.config.output.directory;
     let folder = RunFolder::create(output, &run.config.experiment.name).map_err(RunError::io(format!(
@@ -47,7 +48,7 @@ fn write_config(run: &PreparedRun, folder: &RunFolder) -> Result<(), RunError> {
     files::write_whole(&folder.config(), yaml.as_bytes()).map_err(cannot_write(&folder.config()))
 }
 
-/// Reads what the cache has room for and looks at the rest; the test videos come last. Gives back the unusable ones.
+/// Caches clips while there is room, and probes the other videos; test videos come last. Returns the unusable ones.
 fn find_unusable(run: &PreparedRun, clips: &Clips, stop: &AtomicBool) -> Result<Vec<(usize, String)>, RunError> {
     let splits = [Split::Train, Split::Val, Split::Test, Split::CrossTest];
     let videos = splits.map(|split| run.manifest.indices(split)).concat();
@@ -55,7 +56,7 @@ fn find_unusable(run: &PreparedRun, clips: &Clips, stop: &AtomicBool) -> Result<
     Ok(unusable(&fill_cache(clips, &run.manifest, &videos, threads, stop)?))
 }
 
-/// A resumed run keeps its list of videos, so that it goes on with the same batches; but some must be left.
+/// A resumed run keeps its list of videos, and so its batches; but each class must still have usable videos.
 fn check_still_there(manifest: &Manifest, unusable: &[(usize, String)]) -> Result<(), DataError> {
     let mut left = manifest.clone();
     left.mark_unusable(unusable.iter().cloned());

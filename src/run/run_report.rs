@@ -1,4 +1,4 @@
-//! The report that a run leaves: what it was made of, and what came out.
+//! Collects the report of a run and its provenance. Writes nothing; the format is in `report/run_report.rs`.
 
 use std::collections::BTreeMap;
 
@@ -13,7 +13,7 @@ use crate::report::{
 use crate::torch;
 use crate::train::{FitEnd, TrainState};
 
-/// How training ended, and what came out of the test sets; nothing where it was interrupted before.
+/// How training ended, and the evaluation on the test sets; `None` if it was interrupted before, or there are none.
 pub(super) type TrainingResult = Result<(FitEnd, Option<EvaluationReport>), RunError>;
 
 /// What is known of a run when it ends.
@@ -128,7 +128,7 @@ impl EndedRun<'_> {
     }
 }
 
-/// What a run is made of.
+/// The provenance of a run.
 pub(super) fn provenance(run: &PreparedRun) -> Provenance {
     Provenance {
         versions: Versions {

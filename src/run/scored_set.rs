@@ -1,4 +1,5 @@
-//! From the scores of a set of videos to what is reported of them: in numbers, as a list of clips, and with pictures.
+//! From the scores of a set of videos to the report on them: metrics, a list of clips, and pictures of mistakes. Runs
+//! no network; the formulas of metrics are in `metrics`.
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::fs;
@@ -17,14 +18,14 @@ use crate::files;
 use crate::metrics::{Calibration, Metrics, calibrated, curve, operating_points};
 use crate::report::{BootstrapGroups, BootstrapUnit, DatasetReport, EvaluationReport, Mistake, RunFolder};
 
-/// With fewer groups than these, drawing them says little of chance.
+/// With fewer groups than these, a bootstrap over groups says little.
 const LEAST_GROUPS: usize = 10;
 const MISTAKES: usize = 12;
 const PICTURES: &str = "mistakes";
-/// What the list of clips is called.
+/// The file with the list of clips.
 const PREDICTIONS: &str = "predictions.csv";
 
-/// The scores of a set of videos, and what they are about.
+/// The scores of a set of videos, and the videos.
 pub(super) struct ScoredSet<'a> {
     pub set: &'a VideoSet,
     pub manifest: &'a Manifest,
@@ -33,7 +34,7 @@ pub(super) struct ScoredSet<'a> {
 }
 
 impl ScoredSet<'_> {
-    /// All that is said of them but for pictures.
+    /// The report without pictures.
     fn dataset_report(&self) -> DatasetReport {
         let videos = &self.evaluation.videos;
         let samples = scored_videos(videos);
@@ -58,7 +59,7 @@ impl ScoredSet<'_> {
         }
     }
 
-    /// Metrics of the videos of each value of `key`, and with them those that count `always`.
+    /// Metrics for each value of `key`; videos for which `always` holds count in all of them.
     fn by(
         &self,
         group_of: &[usize],
@@ -119,7 +120,7 @@ impl ScoredSet<'_> {
     }
 
     /// Writes a frame of each mistake below `folder`, and its name into the report; `place` tells sets apart. A video
-    /// whose clip cannot be had any more stays without.
+    /// whose clip can no longer be read gets no picture.
     fn add_pictures(
         &self,
         place: usize,
@@ -173,7 +174,7 @@ impl ScoredSet<'_> {
     }
 }
 
-/// What is reported of the scores of some sets; where a folder is given, `predictions.csv` and pictures are written to it.
+/// The report on the scores of some sets; if a folder is given, `predictions.csv` and pictures are written to it.
 pub(super) fn evaluation_report(
     checkpoint: &Path,
     scored: &[ScoredSet],
@@ -192,7 +193,7 @@ pub(super) fn evaluation_report(
     Ok(EvaluationReport { checkpoint: checkpoint.display().to_string(), temperature, sets })
 }
 
-/// Writes `evaluation.json`: the report, and whatever else was found out.
+/// Writes `evaluation.json`: the report, or the report with a comparison.
 pub(super) fn write_evaluation(folder: &Path, evaluation: &impl Serialize) -> Result<(), RunError> {
     let path = RunFolder::open(folder).evaluation();
     let json =

@@ -1,4 +1,5 @@
-//! Videos of a manifest that are scored together, under a name.
+//! Sets of videos that are scored together, each with its name, and the test sets of a run. Assigns no split and scores
+//! nothing.
 
 use std::collections::HashMap;
 
@@ -12,7 +13,7 @@ pub struct VideoSet {
     pub name: String,
     /// Those that can be used, by index.
     pub videos: Vec<usize>,
-    /// Those that are known to be of no use.
+    /// Those that cannot be used.
     pub unusable: Vec<SkippedVideo>,
 }
 

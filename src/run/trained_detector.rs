@@ -1,4 +1,5 @@
-//! A detector that was trained before, opened from its run or checkpoint, which scores videos.
+//! A trained detector, opened from its run or checkpoint, and the scores that it gives. Knows nothing of labels and
+//! verdicts; those are in `evaluation.rs` and `prediction.rs`.
 
 use std::path::{Path, PathBuf};
 use std::rc::Rc;
@@ -34,7 +35,7 @@ impl StoredCheckpoint {
         Ok(Self { folder: folder.to_owned(), checkpoint: Checkpoint::open(folder)? })
     }
 
-    /// Opens the checkpoint of a run that it was tested with: its best.
+    /// Opens the checkpoint that a run was tested with.
     ///
     /// # Errors
     /// There is none, or it cannot be read.
@@ -51,7 +52,7 @@ impl StoredCheckpoint {
 pub struct ScoringOptions {
     /// Clips taken from each video, one after the other in time.
     pub clips_a_video: usize,
-    /// What makes one score of a video's clips.
+    /// How the scores of a video's clips are pooled.
     pub pooling: Pooling,
     /// Changes to the checkpoint's configuration, each `a.b=value`, such as `gpu.device=cpu`.
     pub overrides: Vec<String>,
@@ -72,7 +73,7 @@ pub struct TrainedDetector {
     pub config: Config,
     /// The network.
     pub network: Detector,
-    /// What its logits are divided by for calibrated probabilities, where that is known.
+    /// The temperature by which logits are divided for calibrated probabilities, if it is known.
     pub temperature: Option<f64>,
     /// How it scores.
     pub options: ScoringOptions,
@@ -97,16 +98,16 @@ impl TrainedDetector {
             tracing::warn!("scores are not calibrated: {error}");
         });
         let (temperature, shows_faces) = state.map_or((None, None), |state| (state.temperature(), state.shows_faces));
-        // Where it was trained on what shows none, it is to see the like.
+        // A detector that was trained on videos without faces gets whole frames.
         if config.data.faces.mode == FaceMode::Auto && shows_faces == Some(false) {
             config.data.faces.mode = FaceMode::Off;
         }
-        // It was fitted on scores of single clips; the highest of several is another thing.
+        // It was fitted on scores of single clips, and does not hold for the highest of several.
         let temperature = temperature.filter(|_| options.clips_a_video == 1 || options.pooling != Pooling::Max);
         Ok(Self { folder, config, network, temperature, options: options.clone(), placement })
     }
 
-    /// How one clip is taken.
+    /// The frames of one clip, and how they are read.
     #[must_use]
     pub fn clip_spec(&self) -> ClipSpec {
         let long_spec = ClipSpec::of(&self.config.data);
@@ -159,7 +160,7 @@ impl TrainedDetector {
 fn scoring_config(trained: &Config, options: &ScoringOptions) -> Result<Config, RunError> {
     let (frames, clips_a_video) = (trained.data.max_frames, options.clips_a_video);
     let mut overrides = options.overrides.clone();
-    // Pairs, which nothing is trained on here, would want an even batch.
+    // The sampler of pairs would require an even batch, and nothing is trained here.
     overrides.push("data.sampler=shuffled".to_owned());
     overrides.push(format!("data.max_frames={}", frames * clips_a_video));
     config::resolve(trained, &overrides).map_err(|source| RunError::Clips { clips_a_video, frames, source })

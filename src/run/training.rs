@@ -1,4 +1,5 @@
-//! Training from a prepared run to the report: videos made ready, the fit loop, the tests at the end.
+//! Training from a prepared run to the report: videos made ready, the fit loop, the tests at the end. Only puts the
+//! parts together in this order; epochs and steps are in `train`.
 
 use std::rc::Rc;
 use std::sync::atomic::AtomicBool;
@@ -138,7 +139,7 @@ fn open_log(run: &PreparedRun, folder: &RunFolder, state: &TrainState) -> Result
     Ok(log.with_events(events.map_err(cannot_write(&folder.events()))?))
 }
 
-/// Trains, then looks at each test set once, with the weights of the best epoch or, where those are not wanted back, of
+/// Trains, then evaluates each test set once, with the weights of the best epoch or, if so configured, of
 /// the last.
 fn train_and_test(trainer: &mut Trainer, sets: &[VideoSet], source: &ClipSource) -> TrainingResult {
     if trainer.fit()? == FitEnd::Interrupted {

@@ -1,4 +1,5 @@
-//! Trial steps in a process of their own: the side that asks for them, and the side that makes them.
+//! Trial steps in a process of their own: the side that asks for them, and the side that makes them. Which sizes are
+//! tried is decided in `batch_size.rs`.
 
 use std::io::{self, Read, Write};
 use std::process::{Child, Command, Output, Stdio};
@@ -11,9 +12,9 @@ use crate::memory;
 use crate::model::Placement;
 use crate::train::{Trial, TrialOutcome};
 
-/// A trial may take so long a step: nobody would train with a slower one.
+/// Time limit for each step of a trial: nobody would train with slower steps.
 pub(super) const STEP_LIMIT: Duration = Duration::from_secs(5 * 60);
-/// Between two looks whether a trial is over.
+/// The pause between two checks whether a trial is over.
 const POLL: Duration = Duration::from_millis(20);
 
 /// Makes the [`Trial`] that `input` holds as JSON, in this process, which should do nothing else.
@@ -63,7 +64,7 @@ pub(super) fn run_in_child(trial: &Trial) -> Result<TrialOutcome, RunError> {
     Err(RunError::TrialFailed(message.trim().trim_start_matches("error: ").to_owned()))
 }
 
-/// What a process said, which must be less than a pipe holds (64 KiB); `None` where it was ended because it took longer.
+/// The output of a process, which must fit in a pipe (64 KiB); `None` if it took longer than `limit` and was killed.
 fn output_within(mut child: Child, limit: Duration) -> io::Result<Option<Output>> {
     let deadline = Instant::now() + limit;
     while child.try_wait()?.is_none() {

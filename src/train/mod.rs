@@ -1,7 +1,7 @@
 //! Training: the fit loop, the training step under the out-of-memory guard, the state of a run, and its checkpoints.
 //!
-//! Read `train_step.rs` for one step, and `trainer.rs` for the loop around it. This room knows nothing of the command
-//! line.
+//! Read `train_step.rs` for one step, and `trainer.rs` for the loop around it. This room opens no video and makes no
+//! HTML. It knows nothing of the command line.
 
 mod checkpoint;
 mod clip_sheet;

@@ -71,8 +71,8 @@ fn good_checkpoint(checkpoints: &Checkpoints) -> Result<Option<Checkpoint>, Chec
 }
 
 /// Whether all losses are finite, and neither loss of the last epoch is more than twice its lowest value. In a run that
-/// diverges, losses rise long before weights overflow. Validation loss has a ceiling, as probabilities are clipped, so a
-/// run that is bad from its first epoch shows only in the training loss; that one counts from twice the loss of a
+/// diverges, losses rise long before weights overflow. Validation loss has a ceiling, as probabilities are clipped, so
+/// a run that is bad from its first epoch shows only in the training loss; that one counts from twice the loss of a
 /// guess, as close to 0 it varies.
 fn is_sound(history: &[EpochRecord]) -> bool {
     let Some(last) = history.last() else { return true };

@@ -7,7 +7,7 @@
 //! - The update is outside the guard, because it changes weights and moments in place and cannot be run twice.
 //! - The result depends on the batches, the seed and the micro-batch size, and not on failures before.
 //!
-//! This file knows nothing of epochs and checkpoints.
+//! This file does not decide when an epoch ends, and saves no checkpoint.
 
 use std::io;
 use std::time::Instant;

@@ -1,4 +1,5 @@
-//! From the arguments of `dfdetect meminfo` to one look, or to one after the other.
+//! The arguments of `dfdetect meminfo`, and one reading of everything that they ask for. Formats no tables; that is
+//! `tables.rs`. Repeated readings are in `watch.rs`.
 
 use std::io::{self, Write};
 use std::path::PathBuf;
@@ -35,7 +36,7 @@ const EXAMPLES: &str = "Examples:
   dfdetect meminfo --watch --run                                beside a run that is going on
   dfdetect meminfo --json | jq .gpus[0].memory_free_bytes       one number for a script";
 
-/// Processes that `--processes` lists, or as many as are on a GPU.
+/// Processes that `--processes` lists, or more if more are on a GPU.
 const MOST_PROCESSES: usize = 10;
 
 pub(in crate::cli) fn run(args: &MeminfoArgs) -> Result<()> {
@@ -51,7 +52,7 @@ pub(in crate::cli) fn run(args: &MeminfoArgs) -> Result<()> {
     }
 }
 
-/// One look at everything that was asked for.
+/// One reading of everything that the arguments ask for.
 fn look(args: &MeminfoArgs, nvml: &Nvml) -> Result<Report> {
     let memory = Snapshot::take_with(nvml);
     Ok(Report {

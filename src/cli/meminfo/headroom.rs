@@ -1,4 +1,5 @@
-//! What a well-known clip would take, and how many of them would fit: a feeling for what free memory is worth.
+//! The predicted memory of a training step on an example clip, and how many such clips fit in the free memory. Measures
+//! nothing; the prediction is in `memory`. For the user's own configuration, `suggest` does this.
 
 use std::fmt;
 
@@ -11,7 +12,7 @@ use crate::torch::Format;
 
 /// Frames of the example clip.
 const FRAMES: usize = 20;
-/// More clips than this are not looked for.
+/// The largest number of clips that is tried.
 const MOST_CLIPS: usize = 4096;
 
 /// The prediction for one device. For a configuration of one's own there is `dfdetect suggest`.

@@ -1,4 +1,5 @@
-//! `dfdetect meminfo`: what memory there is, who takes it, and what is free to train in.
+//! `dfdetect meminfo`: what memory there is, who takes it, and what is free to train in. Memory is read in `memory`;
+//! this folder shows it. Advice on settings is in `suggest`.
 
 mod command;
 mod headroom;

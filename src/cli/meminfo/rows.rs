@@ -1,4 +1,4 @@
-//! The places that hold memory, as rows of the first table.
+//! Host, swap, cgroup limit and GPUs as rows of the first table. Draws nothing; that is `tables.rs` and `trails.rs`.
 
 use crate::memory::Snapshot;
 
@@ -29,7 +29,7 @@ pub(super) fn rows(memory: &Snapshot) -> Vec<Row> {
     rows
 }
 
-/// What the trail of a GPU's load is kept under.
+/// The name under which the history of a GPU's utilization is kept.
 pub(super) fn busy_name(index: u32) -> String {
     format!("GPU {index} busy")
 }

@@ -1,6 +1,5 @@
-//! How a run stands with memory, from the last line that it wrote about it.
-//!
-//! Nothing is asked of the run itself: what is shown is as old as it says.
+//! The memory of a run, from the last `memory` line of its log. Reads only files of the run and never contacts its
+//! process, so the values are as old as that line.
 
 use std::fmt;
 use std::fs::File;
@@ -16,10 +15,10 @@ use crate::config::OutputConfig;
 use crate::report::RunFolder;
 use crate::train::MemoryLine;
 
-/// Lines are looked for in so much of the end of the log.
+/// The line is searched for in this much of the end of the log.
 const TAIL_BYTES: u64 = 256 << 10;
 
-/// The last that is known of a run.
+/// The last known memory of a run.
 #[derive(Debug, Clone, PartialEq, Serialize)]
 pub(super) struct RunMemory {
     run: String,
@@ -33,7 +32,7 @@ pub(super) struct RunMemory {
 }
 
 impl RunMemory {
-    /// Of the run in a folder, or of the last one that was heard of.
+    /// Of the run in a folder, or of the run whose log was written to last.
     pub fn look(run: Option<&Path>) -> Result<Self> {
         let output = OutputConfig::default().directory;
         let folder = match run {

@@ -1,19 +1,19 @@
-//! How memory went over the last looks, as sparklines.
+//! The history of the last readings as sparklines. Takes no readings; `watch.rs` passes them in.
 
 use std::collections::{BTreeMap, VecDeque};
 
 use super::rows::{Row, busy_name, rows};
 use crate::memory::Snapshot;
 
-/// Looks that a sparkline shows.
+/// Readings that a sparkline shows.
 const TRAIL: usize = 24;
 
-/// Shares of the last looks, by what they are of.
+/// Shares of the last readings, by the name of the value.
 #[derive(Debug, Default)]
 pub(super) struct Trails(BTreeMap<String, VecDeque<f64>>);
 
 impl Trails {
-    /// Takes note of one look.
+    /// Adds one reading.
     pub fn note(&mut self, memory: &Snapshot) {
         for Row { name, used, total, .. } in rows(memory) {
             self.push(name, used as f64 / total.max(1) as f64);

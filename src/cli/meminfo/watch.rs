@@ -1,5 +1,5 @@
-//! `meminfo --watch`: repeats the reading at an interval and shows how the values develop. This file neither takes readings
-//! nor formats tables.
+//! `meminfo --watch`: repeats the reading at an interval and shows how the values develop. This file neither takes
+//! readings nor formats tables.
 //!
 //! On a terminal the tables are redrawn in place on the alternate screen; at the end the last tables are printed on the
 //! normal screen. On other outputs each reading is appended to the one before; with `--json` each is one line.

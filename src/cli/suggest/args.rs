@@ -1,4 +1,5 @@
-//! The arguments of `dfdetect suggest`.
+//! The arguments of `dfdetect suggest`. Only parses them: `command.rs` reads the configuration, and `gpu_names.rs`
+//! knows the GPUs.
 
 use std::path::PathBuf;
 

@@ -1,4 +1,5 @@
-//! From the arguments of `dfdetect suggest` to its advice, as text, JSON and a file.
+//! From the arguments of `dfdetect suggest` to its advice, as text, JSON and a file. Decides no setting: the advice
+//! comes from `memory`, and trial steps from `run`. The text is laid out in `text.rs`.
 
 use std::io::{self, Write as _};
 use std::path::Path;
@@ -55,7 +56,7 @@ pub(in crate::cli) fn run(args: &SuggestArgs) -> Result<()> {
     }
 }
 
-/// Before minutes of trial steps, not after them.
+/// Called before the trial steps, which take minutes.
 fn check_target(out: &Path, force: bool) -> Result<(), ConfigError> {
     if force || !out.exists() {
         return Ok(());

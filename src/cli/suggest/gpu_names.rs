@@ -1,4 +1,5 @@
-//! GPUs by the names that people, shops and drivers give them.
+//! GPUs by the names that people, shops and drivers give them, with the memory that the makers state. Asks no driver;
+//! the GPUs of this machine are read in `memory`.
 
 use crate::config::ConfigError;
 
@@ -79,7 +80,7 @@ const GPUS: &[(&str, u64)] = &[
     ("b200", 180),
 ];
 
-/// What makers and drivers add to a name without meaning another card.
+/// Words that makers and drivers add to the name of the same card.
 const FILLERS: &[&str] = &["nvidia", "geforce", "tesla", "quadro", "graphics", "gpu", "pcie", "sxm2", "sxm4", "sxm5"];
 
 /// The table's name of a GPU and its memory, from a name as people write it: `RTX 4070`, `4070 laptop`,

@@ -1,4 +1,5 @@
-//! `dfdetect suggest`: whether a configuration fits the memory that is there, and which one would.
+//! `dfdetect suggest`: whether a configuration fits the memory that is there, and which one would. The search for
+//! settings is in `memory`; this folder parses, calls and prints.
 
 mod args;
 mod command;

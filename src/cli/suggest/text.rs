@@ -1,4 +1,4 @@
-//! What `dfdetect suggest` says to a person, in 80 columns.
+//! What `dfdetect suggest` says to a person, in 80 columns. Computes no advice and reads no memory.
 
 use std::fmt::Write as _;
 
@@ -165,7 +165,7 @@ fn plain(value: &Value) -> String {
     value.as_str().map_or_else(|| value.to_string(), str::to_owned)
 }
 
-/// In quotes where a shell would read more into it.
+/// In quotes if a shell would interpret it.
 fn quoted(word: &str) -> String {
     let safe = |c: char| c.is_ascii_alphanumeric() || "-_./=:+,%@".contains(c);
     if !word.is_empty() && word.chars().all(safe) {

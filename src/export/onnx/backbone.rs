@@ -1,4 +1,5 @@
-//! The nodes from pixels to the backbone's features: normalisation and a ResNet.
+//! The nodes from pixels to the backbone's features: normalisation and a ResNet. The nodes over the frames of a clip
+//! are in `head.rs`.
 
 use super::graph_builder::{GraphBuilder, float, int, ints};
 use super::names::FRAMES;
@@ -41,8 +42,8 @@ fn images(graph: &mut GraphBuilder, metadata: &ExportMetadata) -> Result<String,
     Ok(graph.node("Div", &[&centred, &std], vec![]))
 }
 
-/// A residual block with an identity or a projection shortcut. The stride is in the first 3x3 convolution: the first of two,
-/// or the second of three.
+/// A residual block with an identity or a projection shortcut. The stride is in the first 3x3 convolution: the first of
+/// two, or the second of three.
 fn block(graph: &mut GraphBuilder, x: &str, name: &str, stride: i64) -> Result<String, ExportError> {
     let bottleneck = graph.has(&format!("{name}.conv3.weight"));
     let (layers, strided) = if bottleneck { (3, 2) } else { (2, 1) };

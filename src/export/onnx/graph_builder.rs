@@ -1,4 +1,5 @@
-//! Collects the nodes and weights of an ONNX graph. Operations are given by name.
+//! Collects the nodes and weights of an ONNX graph. Operations are given by name. Knows nothing of the network's
+//! architecture.
 
 use std::collections::BTreeMap;
 

@@ -1,4 +1,5 @@
-//! The nodes of the temporal head: from the features of a clip's frames to logits.
+//! The nodes of the temporal head: from the features of a clip's frames to logits. Knows nothing of pixels; that is
+//! `backbone.rs`.
 
 use tch::Tensor;
 

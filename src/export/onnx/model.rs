@@ -1,4 +1,4 @@
-//! The ONNX model: its graph, inputs, outputs and metadata.
+//! The ONNX model: its graph, inputs, outputs and metadata. Adds no nodes; that is `backbone.rs` and `head.rs`.
 
 use prost::Message;
 

@@ -1,4 +1,4 @@
-//! A plot: its data for the page's script, and its HTML.
+//! A plot: its data for the page's script, and its HTML. Knows nothing of runs; the sections choose the curves.
 
 use maud::{Markup, html};
 use serde::Serialize;
@@ -68,7 +68,8 @@ pub struct Mark {
 }
 
 impl Series {
-    /// A curve through `points`, with ascending x. Values that are not finite are left out, and long curves are downsampled.
+    /// A curve through `points`, with ascending x. Values that are not finite are left out, and long curves are
+    /// downsampled.
     pub fn new(
         label: impl Into<String>,
         colour: u8,

@@ -1,4 +1,5 @@
-//! The page that compares several runs: curves in common plots, metrics and settings side by side.
+//! The page that compares several runs: curves in common plots, metrics and settings side by side. Reads no files; the
+//! page of a single run is `run_page.rs`.
 
 use std::collections::BTreeSet;
 

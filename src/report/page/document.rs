@@ -1,7 +1,7 @@
-//! The HTML document of a page: one self-contained file.
+//! The HTML document of a page: one self-contained file. Knows nothing of runs; the sections are passed in.
 //!
-//! maud escapes all text; the plots' data is JSON, in which `<` is written `\u003c`. As a second defence, the content security
-//! policy allows only the page's own script and style, by their hashes.
+//! maud escapes all text; the plots' data is JSON, in which `<` is written `\u003c`. As a second defence, the content
+//! security policy allows only the page's own script and style, by their hashes.
 
 use base64::Engine;
 use base64::engine::general_purpose::STANDARD as BASE64;

@@ -1,10 +1,10 @@
-//! Curves with a bounded number of points, and their moving averages.
+//! Curves with a bounded number of points, and their moving averages. Knows nothing of plots and HTML.
 
 /// Most points of one curve on a page: more than a screen has columns.
 pub const MAX_POINTS: usize = 1000;
 
-/// At most about `most` of `points`, in their order: the lowest and the highest of each of many equally long parts, and both
-/// ends. So peaks of memory and spikes of the loss are kept, however long the run was.
+/// At most about `most` of `points`, in their order: the lowest and the highest of each of many equally long parts, and
+/// both ends. So peaks of memory and spikes of the loss are kept, however long the run was.
 pub fn downsample(points: Vec<(f64, f64)>, most: usize) -> Vec<(f64, f64)> {
     if points.len() <= most {
         return points;
@@ -21,8 +21,8 @@ pub fn downsample(points: Vec<(f64, f64)>, most: usize) -> Vec<(f64, f64)> {
     kept.into_iter().map(|index| points[index]).collect()
 }
 
-/// An exponential moving average over about `span` points, with bias correction at the start. Values that are not finite do
-/// not change it.
+/// An exponential moving average over about `span` points, with bias correction at the start. Values that are not
+/// finite do not change it.
 pub fn moving_average(points: &[(f64, f64)], span: f64) -> Vec<(f64, f64)> {
     let keep = 1.0 - 1.0 / span.max(1.0);
     let (mut sum, mut weight) = (0.0, 0.0);

@@ -1,4 +1,4 @@
-//! The errors of making a page.
+//! The errors of reading a run for its page, and of writing the page. Errors of training and evaluation are elsewhere.
 
 use std::io;
 use std::path::PathBuf;

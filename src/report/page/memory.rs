@@ -1,4 +1,5 @@
-//! The section on memory: memory of the run, usage of the machine, and events.
+//! The section on memory: memory of the run, usage of the machine, and events. Takes no readings; all values come from
+//! the log and the report.
 
 use maud::{Markup, html};
 

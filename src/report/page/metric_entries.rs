@@ -1,4 +1,4 @@
-//! The metrics as rows of a table: name, value, interval and meaning.
+//! The metrics as rows of a table: name, value, interval and meaning. Computes no metric and makes no HTML.
 
 use crate::metrics::Metrics;
 

@@ -1,7 +1,7 @@
 //! `report.html`: a run on one page, for people.
 //!
-//! Reads the files in the run's folder, some of which are missing in a run that is in progress, was killed, or is old. Writes
-//! one self-contained file. Independent of the trainer and of the command line.
+//! Reads the files in the run's folder, some of which are missing in a run that is in progress, was killed, or is old.
+//! Writes one self-contained file. Independent of the trainer and of the command line.
 
 mod chart;
 mod compare;

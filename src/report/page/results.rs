@@ -1,4 +1,5 @@
 //! The section on results: metrics with intervals, curves, confusion matrix, methods, and the most confident mistakes.
+//! Computes no metric; the verdict on the run is in `summary.rs`.
 
 use std::collections::BTreeMap;
 

@@ -1,4 +1,4 @@
-//! A run as read from the files in its folder.
+//! A run as read from the files in its folder. Writes nothing, and knows nothing of HTML.
 
 use std::fs;
 use std::io::ErrorKind;

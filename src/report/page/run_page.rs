@@ -1,4 +1,4 @@
-//! The page of one run: its header and its sections.
+//! The page of one run: its header and its sections. What a section contains is in a file of its own.
 
 use maud::{Markup, html};
 

@@ -1,4 +1,5 @@
-//! The section on settings: differences from the defaults, all settings, and provenance.
+//! The section on settings: differences from the defaults, all settings, and provenance. Checks no setting; that is
+//! `config`.
 
 use maud::{Markup, html};
 use serde_yaml::Value;

@@ -1,4 +1,4 @@
-//! The summary: five questions about the run with their answers.
+//! The summary: five questions about the run with their answers. Has no plots and tables; those are in the sections.
 
 use maud::{Markup, html};
 

@@ -1,4 +1,5 @@
-//! The section on training: curves over steps, and the epochs as a table.
+//! The section on training: curves over steps, and the epochs as a table. Reads only the log; test results are in
+//! `results.rs`, memory in `memory.rs`.
 
 use maud::{Markup, html};
 

@@ -1,4 +1,4 @@
-//! The section on videos: numbers by split, and skipped videos.
+//! The section on videos: numbers by split, and skipped videos. Opens no video.
 
 use maud::{Markup, html};
 

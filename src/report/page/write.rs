@@ -1,4 +1,4 @@
-//! Writes pages to files.
+//! Writes pages to files. Makes no HTML; that is `run_page.rs` and `compare.rs`.
 
 use std::path::Path;
 

@@ -1,4 +1,4 @@
-//! The errors of checkpoints, with hints for the user. Knows nothing of tensors.
+//! The errors of checkpoints, with hints for the user. Reads and writes nothing; exit codes are in `cli/exit.rs`.
 
 use std::io::{self, ErrorKind};
 use std::path::{Path, PathBuf};

@@ -1,4 +1,5 @@
-//! The files of a checkpoint: their names, and how they are read. Knows nothing of their contents.
+//! The files of a checkpoint: their names, those of the tensors in them, and how a file is read. Parses nothing; that
+//! is `load.rs` and `tensor_file.rs`.
 
 use std::fs;
 use std::path::Path;
