@@ -1,15 +1,15 @@
 //! Deepfake-detection training that does not run out of memory.
 //!
-//! This page is the map of the house; it declares the rooms and has no code of its own. Imports point down only,
-//! between rooms and between files: no two files import each other, not even through other files.
-//! `tests/architecture.rs` fails where that does not hold.
+//! This page is the map of the house; it declares the rooms (top-level modules) and has no code of its own. A room
+//! imports only rooms of lower floors (`progress` and `torch` also read `config`), and no two files import each other, not even through other files; unit tests may
+//! import anything. `tests/architecture.rs` fails where that does not hold.
 //!
 //! | floor | room | what it is for | what it must not know |
 //! | --- | --- | --- | --- |
-//! | 6 | [`cli`] | arguments in, calls of the library, text and exit codes out; one file a subcommand; `main.rs` is the door | how anything is done |
+//! | 6 | [`cli`] | arguments in, calls of the library, text and exit codes out; one file or folder per subcommand; `main.rs` is the door | how anything is done |
 //! | 5 | [`run`] | what a user of the library calls: prepare a run from a configuration, train, test and resume it; a trained detector that scores videos | terminals |
-//! | 4 | [`train`] | the fit loop, one optimizer step under the memory guard, checkpoints | files of videos, pages |
-//! | 3 | [`report`] | what a run writes for people and programs: JSON lines, CSV, TensorBoard's events, tables, the page, contact sheets | how results are computed |
+//! | 4 | [`train`] | the fit loop, one optimizer step under the memory guard, checkpoints | video files |
+//! | 3 | [`report`] | what a run writes for people and programs: JSON lines, CSV, TensorBoard's events, tables, the HTML report, contact sheets | training |
 //! | 3 | [`evaluate`] | the forward-only loop that validation, testing and `evaluate` share | training |
 //! | 3 | [`explain`] | where a detector looked: Grad-CAM over the frames of a clip | videos, labels |
 //! | 3 | [`export`] | a trained network as a file for other programs: safetensors, TorchScript, ONNX | runs |

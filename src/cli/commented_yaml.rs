@@ -1,13 +1,13 @@
-//! A configuration as a YAML file for people: what differs from the defaults, with a comment on each change. Suggests
-//! no change; that is `memory`. Writes no file.
+//! A configuration as a YAML file for people: what differs from the defaults, with a comment on each suggested
+//! change. Makes no suggestions; `memory` does. Writes no file.
 
 use serde_json::Value;
 
 use crate::config::Config;
 use crate::memory::Suggestion;
 
-/// `config` as YAML that `train` takes, below the lines of `header`; a change that was suggested says what it was and
-/// why.
+/// `config` as YAML that `train` accepts, below the lines of `header`. `config` has the suggested `changes` already; each
+/// has a comment with the earlier value and the reason.
 pub(super) fn commented_yaml(config: &Config, changes: &[Suggestion], header: &[String]) -> serde_json::Result<String> {
     let mut text: String = header.iter().map(|line| format!("# {line}\n")).collect();
     let (values, defaults) = (serde_json::to_value(config)?, serde_json::to_value(Config::default())?);

@@ -24,14 +24,14 @@ const EXAMPLES: &str = "Examples:
 #[derive(Debug, Args)]
 #[command(after_help = EXAMPLES)]
 pub struct PredictArgs {
-    /// Videos, pictures, folders of them, or patterns such as 'clips/*.mp4'; `-` reads a list from stdin, a path a line
+    /// Videos, pictures, folders of them, or patterns such as 'clips/*.mp4'; `-` reads a list from stdin, one path per line
     #[arg(value_name = "PATH", required = true)]
     paths: Vec<PathBuf>,
     #[command(flatten)]
     trained: TrainedArgs,
     #[command(flatten)]
     scoring: ScoringArgs,
-    /// Videos with this score or more are called fake, 0 to 1
+    /// Call a video fake from this score up, 0 to 1
     #[arg(long, value_name = "X", default_value_t = 0.5, value_parser = probability)]
     threshold: f64,
     /// Whether faces are cut out: auto (as in training), crop or off
@@ -40,10 +40,10 @@ pub struct PredictArgs {
     /// Print JSON instead of a table
     #[arg(long)]
     json: bool,
-    /// Write pictures and videos of where the network looked to this folder
+    /// Write pictures and videos that show where the network looked to this folder
     #[arg(long, value_name = "DIR")]
     explain: Option<PathBuf>,
-    /// Write a row a clip to this file, too
+    /// Also write one row per clip to this file
     #[arg(long, value_name = "FILE")]
     csv: Option<PathBuf>,
 }

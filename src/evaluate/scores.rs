@@ -1,4 +1,4 @@
-//! The scores of videos and their clips. Runs no network; the formulas of metrics are in `metrics`.
+//! Types for the scores of videos, clips and frames. Runs no network and computes no metric; `metrics` does.
 
 use crate::dataset::Label;
 use crate::metrics::{Metrics, ScoredVideos};
@@ -30,14 +30,14 @@ pub struct ClipScore {
 /// The scores of a set of videos.
 #[derive(Debug, Clone, Default, PartialEq)]
 pub struct Evaluation {
-    /// Videos with a score, in the order of the request.
+    /// Videos with a score, in the order in which they were asked for.
     pub videos: Vec<VideoScore>,
-    /// Videos without a score: index and reason.
+    /// Videos without a score: index in the manifest, and reason.
     pub skipped: Vec<(usize, String)>,
 }
 
 impl Evaluation {
-    /// Frame and video metrics, without intervals.
+    /// Frame and video metrics, without confidence intervals.
     #[must_use]
     pub fn metrics(&self) -> Metrics {
         scored_videos(&self.videos).metrics()

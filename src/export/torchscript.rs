@@ -1,5 +1,5 @@
-//! Export as TorchScript: a trace of the network that holds for any number of clips and frames. How libtorch traces is
-//! in `torch/trace.rs`.
+//! Export as TorchScript: a trace of the network that is valid for any number of clips and frames. Returns bytes and
+//! writes no file. Does not call libtorch's tracing itself; `torch/trace.rs` does.
 
 use tch::{Kind, Tensor};
 
@@ -20,6 +20,7 @@ pub(super) fn serialize(detector: &Detector, metadata: &ExportMetadata) -> Resul
     let parameters = detector.parameters().iter().map(|parameter| Named {
         name: &parameter.name,
         tensor: &parameter.tensor,
+        // Running statistics of batch norm are buffers.
         is_parameter: !parameter.name.contains(".running_"),
     });
     let constants = detector.constants().map(|(name, tensor)| Named { name, tensor, is_parameter: false });

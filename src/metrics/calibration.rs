@@ -7,19 +7,19 @@ use super::calibration_bins::{Bins, CalibrationBin};
 use super::log_loss::log_loss;
 
 /// Logarithms of the smallest and the largest temperature of the search. Bounds are needed: where no score is on the
-/// wrong side of 0.5, the best temperature is 0.
+/// wrong side of probability 0.5, the best temperature is 0.
 const LOG_TEMPERATURES: [f64; 2] = [-3.0, 3.0];
 /// Steps of the bisection.
 const BISECTION_STEPS: usize = 60;
 
-/// How far probabilities are from the shares of fakes among the videos with these probabilities.
+/// How far predicted probabilities are from the observed shares of fakes.
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
 pub struct Calibration {
-    /// Expected calibration error over 15 equal bins (Guo et al., 2017).
+    /// Expected calibration error over 15 bins of equal width (Guo et al., 2017).
     pub ece: f64,
     /// The bins that have videos.
     pub bins: Vec<CalibrationBin>,
-    /// The same error after the temperature is applied.
+    /// Expected calibration error after the temperature is applied.
     #[serde(skip_serializing_if = "Option::is_none", default)]
     pub ece_calibrated: Option<f64>,
     /// Log-loss after the temperature is applied.
@@ -32,6 +32,7 @@ impl Calibration {
     /// without scores.
     #[must_use]
     pub fn of(scores: &[f64], is_fake: &[bool], temperature: Option<f64>) -> Option<Self> {
+        // None without scores.
         log_loss(scores, is_fake)?;
         let bins = Bins::of(scores, is_fake, |_| 1.0);
         let calibrated: Option<Vec<_>> =
@@ -57,7 +58,7 @@ pub fn sigmoid(logit: f64) -> f64 {
     1.0 / (1.0 + (-logit).exp())
 }
 
-/// The temperature that divides logits so that the log-loss is minimal. `None` where one class is missing, a score is
+/// The temperature that minimises the log-loss of the logits divided by it. `None` where one class is missing, a score is
 /// not a number, or the minimum lies outside e^-3 to e^3: where no score is on the wrong side, the loss falls towards
 /// temperature 0, and where scores do not depend on the class, towards infinity.
 ///

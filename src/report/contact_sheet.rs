@@ -1,7 +1,7 @@
-//! The contact sheet of `data scan --preview`: what the detector and the cut did to a sample of videos.
+//! The contact sheet of `data scan --preview`: which faces were found in a sample of videos, and how they are cropped.
 //!
-//! A row a video: what it is, its middle frame with what is cut out, and some frames as the network sees them. Trains
-//! nothing and writes no file.
+//! One row per video: what it is, its middle frame with the square that is cropped, and some frames as the network sees
+//! them. Finds no face itself (`face`), and writes no file.
 
 use std::sync::atomic::{AtomicBool, Ordering};
 
@@ -16,11 +16,12 @@ use crate::face::{FaceClip, FaceDetector, Take};
 use crate::progress::Bar;
 use crate::video::{self, ClipSpec, FrameSize, Square};
 
-/// Frames that are read of a clip, if it has so many.
+/// At most this many frames of a clip are read.
 const FRAMES: usize = 8;
-/// Of these, as many are shown as the network sees them.
+/// How many of them are shown.
 const SHOWN: usize = 4;
 
+// Sizes in pixels.
 const ROW: u32 = 144;
 const PICTURE: u32 = 256;
 const TEXT: u32 = 264;
@@ -34,7 +35,7 @@ const EMPTY: Rgb<u8> = Rgb([229, 227, 222]);
 const MARK: Rgb<u8> = Rgb([255, 196, 0]);
 
 /// Draws up to `rows` videos, evenly over classes and data sets. Without a detector, whole frames are shown.
-/// After `stop` is set, the sheet has the rows drawn so far.
+/// After `stop` is set, the sheet has the rows drawn so far, and the rest is blank.
 ///
 /// # Errors
 /// [`DataError::Unusable`] where there is no video to show. A video that cannot be used has a row that says why.

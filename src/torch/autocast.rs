@@ -1,5 +1,5 @@
-//! Autocast: matrix products and convolutions in half precision, as `torch.autocast` does it. The caller chooses the
-//! format; see `format.rs`.
+//! Autocast: matrix products and convolutions in half precision, as `torch.autocast` does it. Does not choose
+//! the number format; the caller does. The formats are in `format.rs`.
 
 use std::marker::PhantomData;
 
@@ -12,14 +12,15 @@ use super::result::Result;
 /// Autocast for the life of this value, on the thread that made it. Dropping it restores the earlier state.
 #[derive(Debug)]
 pub struct Autocast {
-    /// Device type as libtorch numbers it, and the state to restore; `None` if the format is f32.
+    /// Device type as libtorch numbers it, and the state to restore (whether autocast was on, and its scalar type);
+    /// `None` if the format is f32.
     previous: Option<(i32, (bool, i32))>,
     /// The state belongs to the thread, so the value must stay on it.
     not_send: PhantomData<*const ()>,
 }
 
 impl Autocast {
-    /// Turns on autocast to `format` for `device`; does nothing for f32.
+    /// Turns on autocast to `format` for `device`; does nothing for f32, also inside another autocast.
     ///
     /// # Errors
     /// libtorch refuses the format on this device.
@@ -30,6 +31,7 @@ impl Autocast {
             Format::Fp16 => 5,
             Format::Bf16 => 15,
         };
+        // Numbers of c10::DeviceType: 0 is the CPU, 1 is CUDA.
         let device_type = i32::from(device.is_cuda());
         let previous = ffi::autocast_state(device_type)?;
         ffi::autocast_enter(device_type, scalar_type)?;
@@ -42,7 +44,7 @@ impl Drop for Autocast {
         if let Some((device_type, state)) = self.previous
             && let Err(error) = ffi::autocast_leave(device_type, state)
         {
-            tracing::error!("autocast could not be put back: {error}");
+            tracing::error!("autocast could not be restored: {error}");
         }
     }
 }

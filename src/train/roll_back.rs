@@ -1,5 +1,5 @@
-//! Rolling back a diverged run: once, to a good checkpoint, with a smaller learning rate. Knows nothing of when a run
-//! has diverged.
+//! Rolling back a diverged run: once, to a good checkpoint, with a smaller learning rate. That a run has diverged is
+//! decided in `trainer.rs`.
 
 use super::checkpoint::{Checkpoint, CheckpointError, Checkpoints};
 use super::epoch::EpochRecord;

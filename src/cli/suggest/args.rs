@@ -13,22 +13,22 @@ pub struct SuggestArgs {
     /// Configuration file
     #[arg(long, value_name = "FILE")]
     pub(super) config: PathBuf,
-    /// Change one key of it; may be repeated
+    /// Change one key of the configuration; may be repeated
     #[arg(long = "set", value_name = "KEY=VALUE")]
     pub(super) set: Vec<String>,
-    /// Judge for a GPU with this much memory, such as 12GiB
+    /// Assume a GPU with this much memory, such as 12GiB
     #[arg(long, value_name = "SIZE", conflicts_with = "gpu", value_parser = gpu_memory)]
     pub(super) gpu_memory: Option<ByteSize>,
-    /// Judge for a GPU by its name, such as rtx4070
+    /// Assume this GPU, such as rtx4070
     #[arg(long, value_name = "NAME")]
     pub(super) gpu: Option<String>,
-    /// Find the largest batch by real steps on this machine, each trial in a process of its own
+    /// Find the largest batch by real training steps on this machine, each trial in its own process
     #[arg(long, conflicts_with_all = ["gpu", "gpu_memory"])]
     pub(super) measure: bool,
     /// Write the recommended configuration, with comments, to a new file
     #[arg(long, value_name = "OUT.yaml")]
     pub(super) write: Option<PathBuf>,
-    /// Replace the file of --write where it is there already
+    /// Overwrite the file of --write if it exists
     #[arg(long, requires = "write")]
     pub(super) force: bool,
     /// Write one JSON object instead of tables
@@ -38,7 +38,7 @@ pub struct SuggestArgs {
 
 const EXAMPLES: &str = "Examples:
   dfdetect suggest --config configs/default.yaml --measure --write mine.yaml
-  dfdetect suggest --config configs/default.yaml --gpu rtx4070   # a machine elsewhere";
+  dfdetect suggest --config configs/default.yaml --gpu rtx4070   # for a GPU that is not in this machine";
 
 fn gpu_memory(text: &str) -> Result<ByteSize, String> {
     let size: ByteSize = text.parse().map_err(|_| "write a size such as 12GiB".to_owned())?;
