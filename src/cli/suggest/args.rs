@@ -38,7 +38,7 @@ pub struct SuggestArgs {
 
 const EXAMPLES: &str = "Examples:
   dfdetect suggest --config configs/default.yaml --measure --write mine.yaml
-  dfdetect suggest --config configs/default.yaml --gpu rtx4070   # for a GPU that is not in this machine";
+  dfdetect suggest --config configs/default.yaml --gpu rtx4070   # for another GPU";
 
 fn gpu_memory(text: &str) -> Result<ByteSize, String> {
     let size: ByteSize = text.parse().map_err(|_| "write a size such as 12GiB".to_owned())?;
