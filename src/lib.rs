@@ -76,7 +76,8 @@
 //!
 //! # Predicting from a program
 //! ```
-//! use std::{path::Path, sync::atomic::AtomicBool};
+//! use std::path::{Path, PathBuf};
+//! use std::sync::atomic::AtomicBool;
 //!
 //! use dfdetect::run::{PredictionOptions, PredictionVideos, ScoringOptions, StoredCheckpoint, TrainedDetector};
 //!
@@ -97,7 +98,7 @@
 //! # let config = config::load(Path::new("configs/quick_demo.yaml"), &tiny)?.config;
 //! # let finished = run::train(run::prepare(config)?, &AtomicBool::new(false))?;
 //! # let clip = folder.path().join("demo/real/id000_clip1.mp4");
-//! let (run, clips) = (Path::new("runs/quick_demo-20260101-120000"), ["clip.mp4".into()]);
+//! let (run, clips) = (Path::new("runs/quick_demo-20260101-120000"), [PathBuf::from("clip.mp4")]);
 //! # let (run, clips) = (finished.folder.path(), [clip]);
 //! let detector = TrainedDetector::load(StoredCheckpoint::of_run(run)?, &ScoringOptions::default())?;
 //! let videos = PredictionVideos::find(&clips)?;
