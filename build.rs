@@ -1,7 +1,7 @@
 //! Compiles the C++ shim against libtorch, lets the binary find libtorch without `LD_LIBRARY_PATH`, and says where the face
 //! detector's network lies, which becomes part of the program.
 
-use std::path::{Path, PathBuf};
+use std::path::PathBuf;
 use std::process::Command;
 
 fn main() {
@@ -56,7 +56,9 @@ fn name_commit() {
 /// The network that `scripts/setup.sh` obtains, or the file that `DFDETECT_CENTERFACE` names.
 fn name_face_network() {
     println!("cargo:rerun-if-env-changed=DFDETECT_CENTERFACE");
-    let usual = Path::new(env!("CARGO_MANIFEST_DIR")).join(".deps/centerface.onnx");
+    // Asked at run time: checkouts that share a target folder share the compiled build script.
+    let checkout = std::env::var_os("CARGO_MANIFEST_DIR").map(PathBuf::from).unwrap_or_default();
+    let usual = checkout.join(".deps/centerface.onnx");
     let file = std::env::var_os("DFDETECT_CENTERFACE").map_or(usual, PathBuf::from);
     println!("cargo:rerun-if-changed={}", file.display());
     let Some(file) = file.canonicalize().ok().filter(|file| file.is_file()) else {

@@ -21,6 +21,8 @@ use crate::optim::{Loss, LossScaler};
 use crate::torch::{self, Format};
 use crate::video::ClipSpec;
 
+const NO_READING: &str = "the system does not tell the resident memory of this process";
+
 /// The kind of step.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "snake_case")]
@@ -80,13 +82,13 @@ impl Trial {
         square.f_matmul(&square).and_then(|_| torch::release_cached_memory()).map_err(|error| error.to_string())?;
 
         memory::reset_process_peak();
-        let base = HostMemory::now().ok_or("the system does not tell the resident memory")?;
+        let base = HostMemory::now().ok_or(NO_READING)?;
         if let Some(bytes) = self.limit_bytes {
             memory::limit_growth(bytes).map_err(|error| format!("memory cannot be limited: {error}"))?;
         }
         match self.steps(placement, &spec, &batch) {
             Ok(step_secs) => {
-                let host_peak_bytes = HostMemory::now().map_or(0, |peak| peak.growth_since(base));
+                let host_peak_bytes = base.growth_to_peak().ok_or(NO_READING)?;
                 let peak_bytes = torch::allocator_stats(placement.device)
                     .map_or(host_peak_bytes, |stats| stats.reserved_peak_bytes + self.context_bytes());
                 Ok(TrialOutcome::Done { peak_bytes, step_secs })
@@ -140,25 +142,25 @@ impl Trial {
     }
 }
 
-/// Memory of this process on the host.
+/// Memory of this process on the host, before the trial.
 #[derive(Clone, Copy)]
 struct HostMemory {
-    peak_rss_bytes: u64,
+    rss_bytes: u64,
     file_bytes: u64,
 }
 
 impl HostMemory {
-    /// The peak of the resident memory, and how much of files is mapped now.
+    /// The resident memory, and the part of it that are mapped files.
     fn now() -> Option<Self> {
-        let (peak_rss_bytes, file_bytes) = (memory::process_peak_rss_bytes()?, memory::process_file_bytes()?);
-        Some(Self { peak_rss_bytes, file_bytes })
+        let (rss_bytes, file_bytes) = (memory::process_rss_bytes()?, memory::process_file_bytes()?);
+        Some(Self { rss_bytes, file_bytes })
     }
 
-    /// Growth of the peak without the code that libraries load in the first step. Code is not counted, because the
+    /// Growth up to the peak, without the code that libraries load in the first step. Code is not counted, because the
     /// system can drop it and read it again, and how much of it is resident depends on the kernel and the file system.
-    fn growth_since(self, base: Self) -> u64 {
-        let code_bytes = self.file_bytes.saturating_sub(base.file_bytes);
-        self.peak_rss_bytes.saturating_sub(base.peak_rss_bytes + code_bytes)
+    fn growth_to_peak(self) -> Option<u64> {
+        let code_bytes = memory::process_file_bytes()?.saturating_sub(self.file_bytes);
+        Some(memory::process_peak_rss_bytes()?.saturating_sub(self.rss_bytes + code_bytes))
     }
 }
 
