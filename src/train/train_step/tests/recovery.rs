@@ -28,8 +28,6 @@ fn in_a_process_of_its_own(test: &str) -> bool {
     // There is one heap, and tensors of any size are outside it, so that the address space follows the size of tensors.
     // When the test fails under a limit, there is no memory for a backtrace.
     command.env(ALONE, "1").env("MALLOC_ARENA_MAX", "1").env("MALLOC_MMAP_THRESHOLD_", "65536");
-    // Copies of weights are mapped anew in each pass; with large pages that takes a quarter less time in all.
-    command.env("GLIBC_TUNABLES", "glibc.malloc.hugetlb=1");
     command.env("OMP_NUM_THREADS", "1").env("RUST_BACKTRACE", "0");
     let output = command.output().unwrap();
     let shown = String::from_utf8_lossy(&output.stdout) + String::from_utf8_lossy(&output.stderr);
