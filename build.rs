@@ -1,5 +1,5 @@
 //! Compiles the C++ shim against libtorch, lets the binary find libtorch without `LD_LIBRARY_PATH`, and says where the face
-//! detector's network lies, which becomes part of the program.
+//! detector's network and EfficientNet-Lite0's weights lie, which become part of the program.
 
 use std::path::PathBuf;
 use std::process::Command;
@@ -9,7 +9,8 @@ fn main() {
         println!("cargo:rerun-if-changed=src/torch/{source}");
     }
     println!("cargo:rerun-if-env-changed=LIBTORCH");
-    name_face_network();
+    name_included("DFDETECT_CENTERFACE", "centerface.onnx", "the face detector's network was");
+    name_included("DFDETECT_EFFICIENTNET_LITE0", "efficientnet_lite0.pth", "EfficientNet-Lite0's weights were");
     name_commit();
     let libtorch = std::env::var_os("LIBTORCH").map(PathBuf::from).unwrap_or_default();
     let include = libtorch.join("include");
@@ -53,17 +54,17 @@ fn name_commit() {
     }
 }
 
-/// The network that `scripts/setup.sh` obtains, or the file that `DFDETECT_CENTERFACE` names.
-fn name_face_network() {
-    println!("cargo:rerun-if-env-changed=DFDETECT_CENTERFACE");
+/// A file that `scripts/setup.sh` obtains, or the one that the environment names.
+fn name_included(variable: &str, usual: &str, what_was: &str) {
+    println!("cargo:rerun-if-env-changed={variable}");
     // Asked at run time: checkouts that share a target folder share the compiled build script.
     let checkout = std::env::var_os("CARGO_MANIFEST_DIR").map(PathBuf::from).unwrap_or_default();
-    let usual = checkout.join(".deps/centerface.onnx");
-    let file = std::env::var_os("DFDETECT_CENTERFACE").map_or(usual, PathBuf::from);
+    let usual = checkout.join(".deps").join(usual);
+    let file = std::env::var_os(variable).map_or(usual, PathBuf::from);
     println!("cargo:rerun-if-changed={}", file.display());
     let Some(file) = file.canonicalize().ok().filter(|file| file.is_file()) else {
-        println!("cargo:warning=the face detector's network was not found in {}: run scripts/setup.sh", file.display());
+        println!("cargo:warning={what_was} not found in {}: run scripts/setup.sh", file.display());
         std::process::exit(1);
     };
-    println!("cargo:rustc-env=DFDETECT_CENTERFACE={}", file.display());
+    println!("cargo:rustc-env={variable}={}", file.display());
 }

@@ -1,9 +1,9 @@
-//! Predicted against measured peaks: `cargo bench --bench estimate [-- fit|cuda|f32]`.
+//! Predicted against measured peaks: `cargo bench --bench estimate [-- fit|lite|cuda|f32]`.
 //!
 //! Runs real steps of this program on the CPU, each setting in a process of its own, and prints the growth of its resident
 //! memory without code beside the prediction, without and with what glibc's heap loses to holes. `fit` runs the settings to which the
 //! margin for these holes in `memory::predict` was fitted; without it come others, so that the margin is judged by what it
-//! was not made from. `cuda` runs these on a GPU, with fp16 for bf16: the tensors' own peak there has no column, what is
+//! was not made from. `lite` runs EfficientNet-Lites, to which nothing was fitted. `cuda` runs these on a GPU, with fp16 for bf16: the tensors' own peak there has no column, what is
 //! measured is what libtorch reserved, with the context as predicted. `f32` leaves the settings in half precision out, which
 //! take minutes each on a CPU without bf16.
 #![expect(clippy::unwrap_used, reason = "a benchmark fails by panicking")]
@@ -11,11 +11,13 @@
 use std::io::Write;
 use std::process::{Command, Stdio};
 
-use dfdetect::config::{Backbone, Config, DeviceChoice, Precision, Temporal};
+use dfdetect::backbone::Backbone;
+use dfdetect::config::{Config, DeviceChoice, Precision, Temporal};
 use dfdetect::memory::{DeviceKind, evaluation_step, training_step};
 use dfdetect::torch::Format;
 use dfdetect::train::{Phase, Trial, TrialOutcome};
 
+use Backbone::{EfficientnetLite0 as Lite0, EfficientnetLite1 as Lite1, EfficientnetLite2 as Lite2};
 use Backbone::{Resnet18, Resnet34, Resnet50, Resnet101};
 use Precision::{Bf16, Fp16, Off};
 use Temporal::{LstmAttention, Mean};
@@ -81,10 +83,29 @@ const HELD_OUT: &[Setting] = &[
     (Evaluate, Resnet50, 6, 8, 128, Bf16, LstmAttention),
 ];
 
+const LITE: &[Setting] = &[
+    (Train, Lite0, 4, 8, 112, Off, Mean),
+    (Train, Lite0, 2, 8, 224, Off, Mean),
+    (Train, Lite0, 16, 1, 112, Off, Mean),
+    (Train, Lite1, 2, 8, 160, Off, LstmAttention),
+    (Train, Lite2, 2, 4, 260, Off, Mean),
+    (Train, Lite0, 3, 8, 128, Bf16, LstmAttention),
+    (Recomputing, Lite0, 3, 8, 160, Off, Mean),
+    (Recomputing, Lite2, 2, 6, 192, Off, LstmAttention),
+    (Evaluate, Lite0, 4, 8, 224, Off, Mean),
+    (Evaluate, Lite2, 4, 8, 160, Off, LstmAttention),
+    (Evaluate, Lite1, 3, 8, 192, Bf16, Mean),
+];
+
 fn main() {
-    let [fit, cuda, f32_only] = ["fit", "cuda", "f32"].map(|name| std::env::args().any(|arg| arg == name));
+    let [fit, lite, cuda, f32_only] =
+        ["fit", "lite", "cuda", "f32"].map(|name| std::env::args().any(|arg| arg == name));
     let kind = if cuda { DeviceKind::Cuda } else { DeviceKind::Cpu };
-    let settings = if fit { FIT } else { HELD_OUT };
+    let settings = match (fit, lite) {
+        (true, _) => FIT,
+        (false, true) => LITE,
+        (false, false) => HELD_OUT,
+    };
     println!(
         "| pass | backbone | clips | format | head | in use: predicted, measured | resident: predicted, measured |"
     );

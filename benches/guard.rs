@@ -14,11 +14,12 @@ use std::process::Command;
 use std::rc::Rc;
 use std::time::{Duration, Instant};
 
-use dfdetect::config::{Backbone, BatchSize, Config, Precision, Temporal};
+use dfdetect::backbone::Backbone;
+use dfdetect::config::{BatchSize, Config, Precision, Temporal};
 use dfdetect::dataset::Label;
 use dfdetect::loader::HostBatch;
 use dfdetect::memory::{DeviceGauge, Guard, GuardState, MicroBatchSize, MicroBatchSizes};
-use dfdetect::model::{Detector, Mode};
+use dfdetect::model::{Detector, Draws, Mode};
 use dfdetect::optim::{Loss, LossScaler};
 use dfdetect::torch::Format;
 use dfdetect::train::{Learner, Stepper};
@@ -117,7 +118,7 @@ fn bare_step(learner: &mut Learner, batch: &HostBatch, config: &Config) {
     let frames_bthwc = Tensor::from_data_size(&batch.frames_bthwc, &shape, Kind::Uint8);
     let targets: Vec<f32> = batch.labels.iter().map(|label| f32::from(u8::from(*label == Label::Fake))).collect();
     learner.detector.parameters().zero_gradients().unwrap();
-    let logits_b = learner.detector.forward(&frames_bthwc, Mode::Train).unwrap().clips_b;
+    let logits_b = learner.detector.forward(&frames_bthwc, Mode::Train(Draws::default())).unwrap().clips_b;
     let (targets_b, mean) = (Tensor::from_slice(&targets), Reduction::Mean);
     logits_b.binary_cross_entropy_with_logits(&targets_b, None::<Tensor>, None::<Tensor>, mean).backward();
     learner.optimizer.step(1e-4).unwrap();

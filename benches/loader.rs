@@ -16,13 +16,14 @@ use std::sync::atomic::AtomicBool;
 use std::thread;
 use std::time::{Duration, Instant};
 
+use dfdetect::backbone::Backbone;
 use dfdetect::clip::{Augmentation, ClipCache, ClipSource, DiskCache, Draw, prepare};
-use dfdetect::config::{AugmentationConfig, Backbone, DataConfig, FaceConfig, ModelConfig, OnMiss, Precision, Roots};
+use dfdetect::config::{AugmentationConfig, DataConfig, FaceConfig, ModelConfig, OnMiss, Precision, Roots};
 use dfdetect::dataset::{Manifest, Sampler, scan};
 use dfdetect::demo::{VideoSettings, VideoWriter};
 use dfdetect::face::{CenterFace, Face, FaceDetector, read_face_clip};
 use dfdetect::loader::{DECODER_BYTES, Loader, LoaderNeeds, LoaderPlan, plan_loader};
-use dfdetect::model::{Detector, Mode};
+use dfdetect::model::{Detector, Draws, Mode};
 use dfdetect::optim::{Adam, Optimizer, ParameterGroups};
 use dfdetect::torch::{Format, release_cached_memory};
 use dfdetect::video::ClipSpec;
@@ -265,8 +266,8 @@ fn train(loader: &Loader, videos: &[usize]) -> (u32, f64, f64) {
     let model = ModelConfig { backbone: Backbone::Resnet18, ..ModelConfig::default() };
     let detector = Detector::new(&model, Device::Cpu, Format::resolve(Precision::Auto, false), true).unwrap();
     let parameters = detector.parameters();
-    let named = parameters.trainable().map(|parameter| (parameter.name.as_str(), &parameter.tensor));
-    let mut optimizer = Adam::new(ParameterGroups::new(named, 0.01, 1.0), true).unwrap();
+    let named = parameters.trainable().map(|parameter| (parameter.name.as_str(), &parameter.tensor, 1.0));
+    let mut optimizer = Adam::new(ParameterGroups::new(named, 0.01), true).unwrap();
     let mut pass =
         loader.pass(Sampler::Shuffled(videos.to_vec()).plan(1, 0, 8, true), Some(Draw { seed: 1, epoch: 0 }));
     let (mut wait_secs, mut step_secs, mut steps) = (0.0, 0.0, 0);
@@ -278,7 +279,7 @@ fn train(loader: &Loader, videos: &[usize]) -> (u32, f64, f64) {
         let shape = [batch.labels.len(), spec.frames, spec.height, spec.width, 3].map(|size| size as i64);
         let frames_bthwc = Tensor::from_data_size(&batch.frames_bthwc, &shape, Kind::Uint8);
         parameters.zero_gradients().unwrap();
-        let logits_b = detector.forward(&frames_bthwc, Mode::Train).unwrap().clips_b;
+        let logits_b = detector.forward(&frames_bthwc, Mode::Train(Draws::default())).unwrap().clips_b;
         let targets_b = Tensor::from_slice(&batch.labels.iter().map(|label| *label as u8).collect::<Vec<_>>());
         let targets_b = targets_b.to_kind(Kind::Float);
         let (no_weights, mean) = (None::<Tensor>, Reduction::Mean);

@@ -10,7 +10,7 @@ use dfdetect::{config, demo, run};
 
 const SETTINGS: &str = "
 data: {max_frames: 2, frame_size: [32, 32], faces: {mode: off}, val_split: 0.3, test_split: 0.3}
-model: {backbone: resnet18, temporal: mean}
+model: {backbone: efficientnet_lite0, temporal: mean}
 training: {epochs: 1, batch_size: 4}
 dataloader: {num_workers: 1, pin_memory: false}
 cache: {enable_cache: false}

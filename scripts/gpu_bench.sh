@@ -16,7 +16,7 @@ ROUNDS=3
 ours() {
     local depth=$1 run=$work/run-$1-$2
     "$DFDETECT" train --config "$BUNDLE/src/configs/default.yaml" --data "$work/demo" --output "$run" \
-        --device "$device" --epochs 3 --batch-size "$clips" --set model.backbone="resnet$depth" \
+        --device "$device" --epochs 3 --batch-size "$clips" --set model.backbone="resnet$depth" --set model.pretrained=none \
         --set model.temporal=mean --set data.max_frames="$frames" --set "data.frame_size=[$size,$size]" \
         --set training.limit_batches="$batches" --set data.faces.mode=off --set augmentation.enabled=false \
         --set cache.directory="$work/frames" >"$run.log" 2>&1 || fail "training failed" "$(tail -n 3 "$run.log")"

@@ -153,6 +153,22 @@ def average():
     return {"decay": decay, "updates": 30, "averages": found}
 
 
+def pairs():
+    """Uniformity and alignment as in Wang and Isola's own code: pdist and norms of unit vectors."""
+    features = values("head.fc.weight", 0).repeat(3, 2)[:6, :7].double() + torch.arange(42).view(6, 7).double().sin()
+    is_fake = [False, True, True, False, True, False]
+    features.requires_grad_(True)
+    z = torch.nn.functional.normalize(features, dim=1)
+    uniformity = torch.pdist(z).pow(2).mul(-2).exp().mean().log()
+    same = [(i, j) for i in range(6) for j in range(i + 1, 6) if is_fake[i] == is_fake[j]]
+    alignment = torch.stack([(z[i] - z[j]).norm().pow(2) for i, j in same]).mean()
+    (0.5 * uniformity + 0.1 * alignment).backward()
+    return {
+        "features": features.detach().flatten().tolist(), "is_fake": is_fake, "uniformity": uniformity.item(),
+        "alignment": alignment.item(), "gradients": features.grad.flatten().tolist(),
+    }
+
+
 torch.set_num_threads(1)
 print(json.dumps({
     "weight_decay": WEIGHT_DECAY, "backbone_lr_scale": BACKBONE_SCALE, "steps": STEPS, "rates": [rate(s) for s in range(1, STEPS + 1)],
@@ -160,4 +176,5 @@ print(json.dumps({
     "adam": optimizer(lambda g: torch.optim.Adam(g, lr=1.0, foreach=False), ["exp_avg", "exp_avg_sq"]),
     "sgd": optimizer(lambda g: torch.optim.SGD(g, lr=1.0, momentum=0.9, foreach=False), ["momentum_buffer"]),
     "losses": losses(), "schedules": schedules(), "scaler": scaler(), "average": average(),
+    "pairs": pairs(),
 }, separators=(",", ":")))

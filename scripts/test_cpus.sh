@@ -26,7 +26,7 @@ SETTINGS=(
 )
 # Numbers, explanations, exports, memory; and of whole trainings those that promise equal bits, and the one that diverges.
 MOVED=(
-    --lib --test curve --test export --test optim --test parameters --test pretrained --test resnet --test suggest
+    --lib --test backbones --test curve --test export --test optim --test parameters --test pretrained --test suggest
 )
 MOVED_TRAININGS=(kill real_out_of_memory given_weights diverges)
 

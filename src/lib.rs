@@ -1,7 +1,7 @@
 //! Deepfake-detection training that does not run out of memory.
 //!
 //! This page is the map of the house; it declares the rooms (top-level modules) and has no code of its own. A room
-//! imports only rooms of lower floors (`progress` and `torch` also read `config`), and no two files import each other, not even through other files; unit tests may
+//! imports only rooms of lower floors (`progress` and `torch` also read `config`, and `config` reads `backbone`), and no two files import each other, not even through other files; unit tests may
 //! import anything. `tests/architecture.rs` fails where that does not hold.
 //!
 //! | floor | room | what it is for | what it must not know |
@@ -19,9 +19,10 @@
 //! | 2 | [`face`] | find the face of a clip, follow it, cut it out | labels, caches |
 //! | 2 | [`video`] | the wanted frames of a file, bit for bit those of a full decode | faces, labels |
 //! | 2 | [`dataset`] | which videos there are, who is in them, which of them train, validate and test | pixels |
-//! | 1 | [`model`] | layers, ResNet and its pretrained weights, the head over frames, the whole detector | videos, optimizers |
+//! | 1 | [`model`] | layers, the backbone and its pretrained weights, the head over frames, the whole detector | videos, optimizers |
 //! | 1 | [`optim`] | losses, optimizers, learning-rate schedules, loss scaling, the average of the weights | the network |
 //! | 1 | [`memory`] | readings of host and GPU, the out-of-memory guard, predicted peak of a step, advice on what fits | the trainer, the cache: it takes callbacks |
+//! | 0 | [`backbone`] | which layers each backbone has and how they are wired, as data | tensors |
 //! | 0 | [`config`] | every key: schema, reading, checks | all else |
 //! | 0 | [`drawing`] | rectangles and text on pictures | all else |
 //! | 0 | [`files`] | atomic writes of whole files | all else |
@@ -113,6 +114,7 @@
 #[doc = include_str!("../docs/memory-guide.md")]
 struct MemoryGuide;
 
+pub mod backbone;
 pub mod cli;
 pub mod clip;
 pub mod config;

@@ -15,7 +15,7 @@ use tempfile::TempDir;
 /// The smallest training there is.
 const SMALL: &str = "
 experiment: { name: tiny }
-model: { backbone: resnet18, temporal: mean }
+model: { backbone: resnet18, pretrained: none, temporal: mean }
 data: { max_frames: 2, frame_size: [32, 32], faces: { mode: off } }
 training: { epochs: 1, limit_batches: 1, batch_size: 2 }
 dataloader: { num_workers: 1 }

@@ -17,8 +17,8 @@ clips = [
 ]
 
 
-def run(block, backbone="resnet18", **names):
-    exec(compile(blocks[block].replace("resnet18", backbone), block, "exec"), names)
+def run(block, **names):
+    exec(compile(blocks[block], block, "exec"), names)
     return names
 
 
@@ -30,11 +30,13 @@ def normalised(frames, facts):
 
 def from_weights(facts):
     model = facts["model"]
+    family = "ResNet" if model["backbone"].startswith("resnet") else "EfficientNet-Lite"
+    names = run(f"Backbone, {family}", model=model)
     if model["temporal"] == "mean":
-        network = run("Weights, mean over frames", model["backbone"])["detector"].eval()
+        network = run("Weights, mean over frames", **names)["detector"]
         frame_logits = lambda frames: network(normalised(frames, facts)).reshape(frames.shape[:2])
         return lambda frames: (frame_logits(frames).mean(1), frame_logits(frames))
-    names = run("Weights, LSTM and attention", model=model)
+    names = run("Weights, LSTM and attention", **names)
     backbone, head = names["backbone"].eval(), names["head"]
     return lambda frames: head(backbone(normalised(frames, facts)).reshape(*frames.shape[:2], -1))
 

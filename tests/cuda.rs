@@ -10,9 +10,10 @@ use std::process::Command;
 use std::sync::{Mutex, MutexGuard, PoisonError};
 
 use data_support::{SETTINGS, write_video};
-use dfdetect::config::{Backbone, Config, Switch};
+use dfdetect::backbone::Backbone;
+use dfdetect::config::{Config, Switch};
 use dfdetect::dataset::Footage;
-use dfdetect::model::{Detector, Mode};
+use dfdetect::model::{Detector, Draws, Mode};
 use dfdetect::torch::{self, Format};
 use dfdetect::video::{self, ClipSpec};
 use safetensors::SafeTensors;
@@ -57,7 +58,13 @@ impl Run {
         let mut command = Command::new(env!("CARGO_BIN_EXE_dfdetect"));
         command.args(["train", "--device", "cuda", "--epochs", "1", "--batch-size", "8", "--config"]).arg(config);
         command.arg("--data").arg(data).arg("--output").arg(output.path());
-        let usual = ["model.backbone=resnet18", "data.max_frames=8", "data.faces.mode=off", "cache.disk_bytes=0"];
+        let usual = [
+            "model.backbone=resnet18",
+            "model.pretrained=none",
+            "data.max_frames=8",
+            "data.faces.mode=off",
+            "cache.disk_bytes=0",
+        ];
         for set in usual.iter().chain(&["data.val_split=0.2", "data.test_split=0.2"]).chain(sets) {
             command.args(["--set", set]);
         }
@@ -178,7 +185,7 @@ fn the_network_says_the_same_in_either_layout_and_on_the_cpu() {
     let frames_bthwc = Tensor::from_slice(&pixels).view([4, 2, 96, 96, 3]);
     let logits_b = |detector: &Detector, device: Device| {
         let _no_grad = tch::no_grad_guard();
-        let logits = detector.forward(&frames_bthwc.to_device(device), Mode::Train).unwrap();
+        let logits = detector.forward(&frames_bthwc.to_device(device), Mode::Train(Draws::default())).unwrap();
         Vec::<f32>::try_from(logits.clips_b.to_device(Device::Cpu)).unwrap()
     };
     let expected = logits_b(&reference, Device::Cpu);

@@ -4,7 +4,8 @@
 
 mod formula;
 
-use dfdetect::config::{Backbone, BatchSize, Config, Precision, Scheduler, Temporal};
+use dfdetect::backbone::Backbone;
+use dfdetect::config::{BatchSize, Config, Precision, Scheduler, Temporal};
 use dfdetect::dataset::Label;
 use dfdetect::loader::HostBatch;
 use dfdetect::memory::{DeviceGauge, Guard, MicroBatchSizes};

@@ -10,7 +10,8 @@ use std::process::{Command, Output};
 
 use clap::ValueEnum;
 use data_support::{SETTINGS, write_video};
-use dfdetect::config::{Backbone, Config, ModelConfig, Temporal};
+use dfdetect::backbone::Backbone;
+use dfdetect::config::{Config, ModelConfig, Temporal};
 use dfdetect::export::{self, ExportMetadata, Format};
 use dfdetect::model::{Detector, Mode};
 use dfdetect::torch;
@@ -77,6 +78,10 @@ fn network(backbone: Backbone, temporal: Temporal, use_attention: bool) -> Model
     ModelConfig { backbone, temporal, use_attention, ..small }
 }
 
+fn normalized(model: ModelConfig) -> ModelConfig {
+    ModelConfig { normalize_features: true, ..model }
+}
+
 /// A new LSTM hardly tells clips apart: its weights, and those behind it, doubled.
 fn enliven_head(detector: &Detector) {
     let _no_grad = tch::no_grad_guard();
@@ -112,6 +117,10 @@ fn python_says_the_same_of_fifty_random_clips() {
         ("resnet18-lstm", network(Backbone::Resnet18, Temporal::LstmAttention, false)),
         ("resnet18-attention", network(Backbone::Resnet18, Temporal::LstmAttention, true)),
         ("resnet50-attention", network(Backbone::Resnet50, Temporal::LstmAttention, true)),
+        ("lite0-mean", network(Backbone::EfficientnetLite0, Temporal::Mean, false)),
+        ("lite2-attention", network(Backbone::EfficientnetLite2, Temporal::LstmAttention, true)),
+        ("lite1-normalized", normalized(network(Backbone::EfficientnetLite1, Temporal::Mean, false))),
+        ("resnet18-normalized", normalized(network(Backbone::Resnet18, Temporal::LstmAttention, true))),
     ];
     let mut cases = json!({"clips": shown, "networks": []});
     for (name, model) in &networks {

@@ -18,7 +18,7 @@ use dfdetect::train::FitEnd;
 
 const SETTINGS: &str = "
 data: {max_frames: 2, frame_size: [32, 32], faces: {mode: off}, val_split: 0.3, test_split: 0.3}
-model: {backbone: resnet18, temporal: mean}
+model: {backbone: resnet18, pretrained: none, temporal: mean}
 training: {epochs: 1, batch_size: 4}
 dataloader: {num_workers: 1, pin_memory: false}
 cache: {enable_cache: false}

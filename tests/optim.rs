@@ -5,7 +5,7 @@
 use std::collections::BTreeMap;
 
 use dfdetect::config::{LossConfig, OptimizerChoice, Scheduler};
-use dfdetect::optim::{self, Ema, Loss, LossScaler, ParameterGroups, PlateauState, Schedule};
+use dfdetect::optim::{self, Ema, Loss, LossScaler, ParameterGroups, PlateauState, Schedule, pair_loss};
 use serde::Deserialize;
 use tch::{Device, Kind, Tensor};
 
@@ -23,6 +23,17 @@ struct Fixture {
     schedules: Schedules,
     scaler: Scaler,
     average: Average,
+    pairs: Pairs,
+}
+
+/// Losses of pairs of six clips, and the gradient of a sum of them.
+#[derive(Deserialize)]
+struct Pairs {
+    features: Vec<f64>,
+    is_fake: Vec<bool>,
+    uniformity: f64,
+    alignment: f64,
+    gradients: Vec<f64>,
 }
 
 #[derive(Deserialize)]
@@ -124,8 +135,9 @@ fn optimizers_move_weights_as_pytorch_does() {
     ] {
         for layout in [Layout::ChannelsLast, Layout::Gaps] {
             let weights: Vec<_> = (0..4).map(|salt| weight(salt, layout)).collect();
-            let named = || SHAPES.iter().map(|(name, _)| *name).zip(&weights);
-            let groups = ParameterGroups::new(named(), fixture.weight_decay, fixture.backbone_lr_scale);
+            let scale = |name: &str| if name.starts_with("backbone.") { fixture.backbone_lr_scale } else { 1.0 };
+            let named = || SHAPES.iter().zip(&weights).map(|((name, _), weight)| (*name, weight, scale(name)));
+            let groups = ParameterGroups::new(named(), fixture.weight_decay);
             let mut optimizer = optim::optimizer(choice, groups).unwrap();
             for (step, rate) in fixture.rates.iter().enumerate() {
                 for (salt, weight) in weights.iter().enumerate() {
@@ -136,7 +148,7 @@ fn optimizers_move_weights_as_pytorch_does() {
                 optimizer.step(*rate).unwrap();
             }
             assert_eq!(optimizer.step_count(), 50);
-            for (name, weight) in named() {
+            for (name, weight, _) in named() {
                 let what = format!("{choice:?}, {layout:?}, {name}");
                 assert_close(&what, &numbers(weight), &expected.weights[name], 1e-6);
             }
@@ -154,7 +166,7 @@ fn optimizers_move_weights_as_pytorch_does() {
 fn a_parameter_without_gradient_stays() {
     for choice in [OptimizerChoice::Adamw, OptimizerChoice::Adam, OptimizerChoice::Sgd] {
         let weight = Tensor::ones([2, 2], (Kind::Float, Device::Cpu)).set_requires_grad(true);
-        let groups = ParameterGroups::new([("w", &weight)].into_iter(), 0.5, 1.0);
+        let groups = ParameterGroups::new([("w", &weight, 1.0)].into_iter(), 0.5);
         optim::optimizer(choice, groups).unwrap().step(0.1).unwrap();
         assert_eq!(numbers(&weight), [1.0; 4], "{choice:?}");
     }
@@ -227,6 +239,25 @@ fn the_loss_scale_goes_as_pytorchs_does() {
         }
     }
     assert_eq!(changes, expected.changes);
+}
+
+#[test]
+fn losses_of_pairs_equal_those_of_the_papers_code() {
+    let expected = fixture().pairs;
+    let features: Vec<f32> = expected.features.iter().map(|value| *value as f32).collect();
+    let loss = |uniformity: f64, alignment: f64, is_fake: &[bool]| {
+        let config = LossConfig { uniformity, alignment, ..LossConfig::default() };
+        let features_bf = Tensor::from_slice(&features).view([6, 7]).set_requires_grad(true);
+        (pair_loss(&config, &features_bf.narrow(0, 0, is_fake.len() as i64), is_fake).unwrap(), features_bf)
+    };
+    let value = |loss: Option<Tensor>| loss.unwrap().double_value(&[]);
+    assert_close("uniformity", &[value(loss(1.0, 0.0, &expected.is_fake).0)], &[expected.uniformity], 1e-5);
+    assert_close("alignment", &[value(loss(0.0, 1.0, &expected.is_fake).0)], &[expected.alignment], 1e-5);
+    let (both, features_bf) = loss(0.5, 0.1, &expected.is_fake);
+    both.unwrap().backward();
+    assert_close("gradients", &numbers(&features_bf.grad()), &expected.gradients, 1e-5);
+    // Two clips of two classes have no pair of one class; one clip has no pair.
+    assert!(loss(0.0, 1.0, &[false, true]).0.is_none() && loss(1.0, 1.0, &[true]).0.is_none());
 }
 
 #[test]

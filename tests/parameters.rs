@@ -1,6 +1,7 @@
 //! The memory room predicts from the configuration alone; what it counts is what the model room makes.
 
-use dfdetect::config::{Backbone, Config, Temporal};
+use dfdetect::backbone::Backbone;
+use dfdetect::config::{Config, Temporal};
 use dfdetect::memory::{learning_parameter_count, parameter_count};
 use dfdetect::model::Detector;
 use dfdetect::torch::Format;
@@ -10,7 +11,7 @@ use tch::Device;
 fn predicted_parameters_are_those_of_the_network() {
     let mut config = Config::default().model;
     (config.hidden_dim, config.attention_heads) = (96, 4);
-    for backbone in [Backbone::Resnet18, Backbone::Resnet34, Backbone::Resnet50, Backbone::Resnet101] {
+    for backbone in Backbone::ALL {
         for (temporal, layers, attention) in [
             (Temporal::Mean, 1, false),
             (Temporal::LstmAttention, 1, false),
@@ -29,8 +30,14 @@ fn predicted_parameters_are_those_of_the_network() {
 fn predicted_parameters_that_learn_are_those_that_are_not_frozen() {
     let mut config = Config::default().model;
     config.temporal = Temporal::Mean;
-    for backbone in [Backbone::Resnet18, Backbone::Resnet50] {
-        for freeze in ["none", "2", "batch_norm", "[layer2, batch_norm]", "[layer4]", "backbone"] {
+    let parts = ["none", "2", "batch_norm", "all_but_norms", "[stem, batch_norm]", "backbone"];
+    let cases = [
+        (Backbone::Resnet18, "[layer2, batch_norm]"),
+        (Backbone::Resnet50, "[layer4]"),
+        (Backbone::EfficientnetLite0, "[stage2, all_but_norms]"),
+    ];
+    for (backbone, own) in cases {
+        for freeze in parts.iter().chain([&own]) {
             (config.backbone, config.freeze) = (backbone, serde_yaml::from_str(freeze).unwrap());
             let detector = Detector::new(&config, Device::Cpu, Format::F32, true).unwrap();
             assert_eq!(learning_parameter_count(&config), detector.parameters().trainable_count(), "{freeze}");

@@ -2,7 +2,8 @@
 
 use std::path::{Path, PathBuf};
 
-use dfdetect::config::{AutoBytes, Backbone, Config, SamplerChoice, load};
+use dfdetect::backbone::Backbone;
+use dfdetect::config::{AutoBytes, Config, SamplerChoice, load};
 
 fn configs() -> PathBuf {
     Path::new(env!("CARGO_MANIFEST_DIR")).join("configs")
@@ -35,7 +36,7 @@ fn the_presets_are_what_the_guide_says() {
             c.model.hidden_dim,
         )
     };
-    assert_eq!(facts("quick_demo.yaml").0, Backbone::Resnet18);
+    assert_eq!(facts("quick_demo.yaml").0, Backbone::EfficientnetLite0);
     assert_eq!(facts("memory_optimized.yaml"), (Backbone::Resnet18, 16, 6, 2, 256));
     assert_eq!(facts("medium.yaml"), (Backbone::Resnet50, 24, 10, 1, 384));
     assert_eq!(facts("default.yaml"), (Backbone::Resnet50, 32, 12, 1, 512));

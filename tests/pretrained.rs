@@ -8,8 +8,9 @@ use std::path::{Path, PathBuf};
 use std::sync::atomic::AtomicBool;
 use std::sync::{Arc, Mutex};
 
-use dfdetect::config::Backbone;
-use dfdetect::model::{PretrainedError, Sources};
+use dfdetect::backbone::Backbone;
+use dfdetect::config::HubFile;
+use dfdetect::model::{PretrainedError, Sources, WeightsSource};
 use sha2::{Digest, Sha256};
 use tempfile::TempDir;
 
@@ -17,6 +18,8 @@ use tempfile::TempDir;
 static GO_ON: AtomicBool = AtomicBool::new(false);
 const COMMIT: &str = "0123456789abcdef0123456789abcdef01234567";
 const FILE: &str = "/timm/resnet18.tv_in1k/resolve/main/model.safetensors";
+/// Where torchvision has its files.
+const TORCHVISION: &str = "/models";
 
 /// Any bytes do: what is in a file of weights is another test's matter.
 fn content() -> Vec<u8> {
@@ -114,8 +117,22 @@ fn sources(folder: &Path, endpoint: &str) -> Sources {
     Sources {
         hub_cache: folder.join("hub"),
         torch_cache: folder.join("torch"),
-        endpoint: endpoint.to_owned(),
+        hub_endpoint: endpoint.to_owned(),
+        torchvision_endpoint: format!("{endpoint}{TORCHVISION}"),
         offline: false,
+    }
+}
+
+/// The file of the hub that [`FILE`] is, from this server or the cache.
+fn from_hub(folder: &Path, endpoint: &str, stop: &AtomicBool) -> Result<PathBuf, PretrainedError> {
+    let file = HubFile { repository: "timm/resnet18.tv_in1k".into(), file: HubFile::USUAL.into() };
+    sources(folder, endpoint).hub(&file, stop).map(path)
+}
+
+fn path(weights: WeightsSource) -> PathBuf {
+    match weights {
+        WeightsSource::File(path) => path,
+        WeightsSource::BuiltIn { name, .. } => panic!("{name} is built in"),
     }
 }
 
@@ -126,7 +143,7 @@ fn repository(folder: &Path) -> PathBuf {
 /// Fetches from a server of these manners into a new folder; gives back the file's path, or the error's text.
 fn fetch(manners: Manners) -> (Result<PathBuf, String>, Server, TempDir) {
     let (folder, server) = (tempfile::tempdir().unwrap(), Server::start(manners));
-    let fetched = sources(folder.path(), &server.endpoint).imagenet(Backbone::Resnet18, &GO_ON);
+    let fetched = from_hub(folder.path(), &server.endpoint, &GO_ON);
     (fetched.map_err(|error| error.to_string()), server, folder)
 }
 
@@ -145,7 +162,7 @@ fn a_file_is_fetched_once_and_lies_where_pythons_library_looks() {
     let before = server.requests();
     let expected = [("HEAD", FILE), ("GET", FILE), ("GET", "/blob")];
     assert_eq!(before, expected.map(|(method, path)| (method.to_owned(), path.to_owned(), 0)));
-    assert_eq!(sources(folder.path(), &server.endpoint).imagenet(Backbone::Resnet18, &GO_ON).unwrap(), path);
+    assert_eq!(from_hub(folder.path(), &server.endpoint, &GO_ON).unwrap(), path);
     assert_eq!(server.requests(), before, "it is in the cache");
 }
 
@@ -165,7 +182,7 @@ fn what_an_earlier_call_left_is_gone_on_with() {
     assert_eq!(server.ranges(), [0, 70_000, 70_000, 70_000]);
 
     let server = Server::start(Manners::default());
-    let path = sources(folder.path(), &server.endpoint).imagenet(Backbone::Resnet18, &GO_ON).unwrap();
+    let path = from_hub(folder.path(), &server.endpoint, &GO_ON).unwrap();
     assert_eq!(fs::read(path).unwrap(), content());
     assert_eq!(server.ranges(), [70_000]);
 }
@@ -174,9 +191,9 @@ fn what_an_earlier_call_left_is_gone_on_with() {
 fn a_download_can_be_stopped_and_gone_on_with() {
     let folder = tempfile::tempdir().unwrap();
     let server = Server::start(Manners { cut_after: vec![70_000], ..Manners::default() });
-    let stopped = sources(folder.path(), &server.endpoint).imagenet(Backbone::Resnet18, &AtomicBool::new(true));
+    let stopped = from_hub(folder.path(), &server.endpoint, &AtomicBool::new(true));
     assert!(matches!(stopped, Err(PretrainedError::Interrupted)), "{stopped:?}");
-    let path = sources(folder.path(), &server.endpoint).imagenet(Backbone::Resnet18, &GO_ON).unwrap();
+    let path = from_hub(folder.path(), &server.endpoint, &GO_ON).unwrap();
     assert_eq!(fs::read(path).unwrap(), content());
 }
 
@@ -196,7 +213,7 @@ fn another_file_than_promised_is_not_kept() {
     assert_eq!(fs::read_dir(repository(folder.path()).join("blobs")).unwrap().count(), 0);
 
     let server = Server::start(Manners::default());
-    assert!(sources(folder.path(), &server.endpoint).imagenet(Backbone::Resnet18, &GO_ON).is_ok());
+    assert!(from_hub(folder.path(), &server.endpoint, &GO_ON).is_ok());
 }
 
 #[test]
@@ -224,27 +241,61 @@ fn names_out_of_answers_never_become_paths() {
 }
 
 #[test]
+fn a_file_in_a_folder_of_the_repository_is_linked_from_there() {
+    let (folder, server) = (tempfile::tempdir().unwrap(), Server::start(Manners::default()));
+    let file = HubFile { repository: "timm/resnet18.tv_in1k".into(), file: "a/b/model.safetensors".into() };
+    // This server knows the usual file alone; another name is the storage to it.
+    let failed = sources(folder.path(), &server.endpoint).hub(&file, &GO_ON).unwrap_err().to_string();
+    assert!(failed.contains("hf:timm/resnet18.tv_in1k/a/b/model.safetensors cannot be fetched"), "{failed}");
+    let snapshot = repository(folder.path()).join("snapshots").join(COMMIT).join("a/b/model.safetensors");
+    fs::create_dir_all(snapshot.parent().unwrap()).unwrap();
+    fs::create_dir_all(repository(folder.path()).join("refs")).unwrap();
+    fs::write(repository(folder.path()).join("refs/main"), COMMIT).unwrap();
+    fs::write(&snapshot, "weights").unwrap();
+    assert_eq!(path(sources(folder.path(), &server.endpoint).hub(&file, &GO_ON).unwrap()), snapshot);
+}
+
+#[test]
+fn published_weights_of_another_sha256_than_the_one_in_the_code_are_not_kept() {
+    let (folder, server) = (tempfile::tempdir().unwrap(), Server::start(Manners::default()));
+    let sources = sources(folder.path(), &server.endpoint);
+    let error = sources.imagenet(Backbone::Resnet18, &GO_ON).unwrap_err();
+    let said = error.to_string();
+    assert!(error.is_absence() && said.contains("another SHA-256") && said.contains(&sha256(&content())), "{said}");
+    assert!(said.contains("f37072fd47e89c5e827621c5baffa7500819f7896bbacec160b1a16c560e07ec"), "{said}");
+    assert_eq!(fs::read_dir(folder.path().join("torch")).unwrap().count(), 0);
+    let file = format!("{TORCHVISION}/resnet18-f37072fd.pth");
+    assert!(server.requests().iter().all(|(_, path, _)| *path == file), "{:?}", server.requests());
+
+    let place = folder.path().join("torch/resnet18-f37072fd.pth");
+    fs::write(&place, "something else").unwrap();
+    let error = sources.imagenet(Backbone::Resnet18, &GO_ON).unwrap_err();
+    let said = error.to_string();
+    assert!(!error.is_absence() && said.contains("resnet18-f37072fd.pth: its SHA-256 is"), "{said}");
+    assert_eq!(fs::read(place).unwrap(), b"something else", "what the user has is left alone");
+}
+
+#[test]
 fn without_a_network_the_error_says_which_file_to_put_where() {
     let folder = tempfile::tempdir().unwrap();
     // A port that was free a moment ago.
     let port = TcpListener::bind("127.0.0.1:0").unwrap().local_addr().unwrap().port();
     let mut sources = sources(folder.path(), &format!("http://127.0.0.1:{port}"));
-    let error = sources.imagenet(Backbone::Resnet50, &GO_ON).unwrap_err().to_string();
+    let said = |sources: &Sources, backbone| {
+        let error = sources.imagenet(backbone, &GO_ON).unwrap_err();
+        assert!(error.is_absence(), "{error}");
+        error.to_string()
+    };
     let place = folder.path().join("torch/resnet50-0676ba61.pth");
-    assert!(
-        error.contains(&format!(
-            "models/resnet50-0676ba61.pth on a machine with a connection and put it at {}",
-            place.display()
-        )),
-        "{error}"
-    );
+    let (error, place) = (said(&sources, Backbone::Resnet50), place.display());
+    assert!(error.contains("resnet50-0676ba61.pth on a machine with a connection and put it at"), "{error}");
+    assert!(error.contains(&place.to_string()), "{error}");
 
     sources.offline = true;
-    let error = sources.imagenet(Backbone::Resnet50, &GO_ON).unwrap_err().to_string();
+    let error = said(&sources, Backbone::Resnet50);
     assert!(error.contains("HF_HUB_OFFLINE is set") && error.contains("\n  hint: "), "{error}");
-
-    fs::create_dir(folder.path().join("torch")).unwrap();
-    fs::write(&place, "something else").unwrap();
-    let error = sources.imagenet(Backbone::Resnet50, &GO_ON).unwrap_err().to_string();
-    assert!(error.contains("resnet50-0676ba61.pth: ") && error.contains("SHA-256"), "{error}");
+    let error = said(&sources, Backbone::EfficientnetLite2);
+    assert!(error.contains("efficientnet-lite2-9656183e.pth out of the Python package"), "{error}");
+    let built_in = sources.imagenet(Backbone::EfficientnetLite0, &GO_ON).unwrap();
+    assert!(matches!(built_in, WeightsSource::BuiltIn { .. }), "{built_in}");
 }

@@ -134,7 +134,7 @@ fn gpu_names_are_read_as_people_write_them() {
 }
 
 /// So small that real steps take a moment; batches of 4, 2 or 1.
-const TINY: &str = "model: { backbone: resnet18, temporal: mean }
+const TINY: &str = "model: { backbone: resnet18, pretrained: none, temporal: mean }
 data: { max_frames: 2, frame_size: [32, 32] }
 training: { batch_size: 4 }
 gpu: { device: cpu, mixed_precision: off }

@@ -47,6 +47,7 @@ const SMALL: &[&str] = &[
     // Equal bits, and a limit of the address space, are about the CPU.
     "gpu.device=cpu",
     "model.backbone=resnet18",
+    "model.pretrained=none",
     "model.hidden_dim=16",
     "model.attention_heads=2",
     "data.max_frames=2",
@@ -262,8 +263,9 @@ fn an_interrupted_and_a_killed_run_end_like_an_undisturbed_one() {
     let _alone = alone();
     let data = noise_videos(12);
     let output = || tempfile::tempdir().unwrap();
+    let lite = &["model.backbone=efficientnet_lite0", "model.pretrained=auto"];
     let undisturbed = output();
-    succeed(&mut train(data.path(), undisturbed.path(), &[]));
+    succeed(&mut train(data.path(), undisturbed.path(), lite));
     let straight = only_run(undisturbed.path());
     assert_eq!(log_lines(&straight, "step").len(), 8, "fourteen or fifteen clips in batches of four, twice");
 
@@ -271,7 +273,7 @@ fn an_interrupted_and_a_killed_run_end_like_an_undisturbed_one() {
 
     // Ctrl-C in the first epoch: a checkpoint, code 130, and the rest of the epoch later.
     let interrupted = output();
-    let mut child = quiet(train(data.path(), interrupted.path(), &[]));
+    let mut child = quiet(train(data.path(), interrupted.path(), lite));
     wait_for_steps(interrupted.path(), 2, &mut child);
     signal(&child, "INT");
     assert_eq!(child.wait().unwrap().code(), Some(130));
@@ -284,7 +286,7 @@ fn an_interrupted_and_a_killed_run_end_like_an_undisturbed_one() {
 
     // No warning at all in the second epoch: back to the end of the first.
     let killed = output();
-    let mut child = quiet(train(data.path(), killed.path(), &[]));
+    let mut child = quiet(train(data.path(), killed.path(), lite));
     wait_for_steps(killed.path(), 6, &mut child);
     signal(&child, "KILL");
     child.wait().unwrap();

@@ -10,7 +10,10 @@ use crate::memory::Suggestion;
 /// has a comment with the earlier value and the reason.
 pub(super) fn commented_yaml(config: &Config, changes: &[Suggestion], header: &[String]) -> serde_json::Result<String> {
     let mut text: String = header.iter().map(|line| format!("# {line}\n")).collect();
-    let (values, defaults) = (serde_json::to_value(config)?, serde_json::to_value(Config::default())?);
+    let (values, mut defaults) = (serde_json::to_value(config)?, serde_json::to_value(Config::default())?);
+    // Where it is not given, it is the backbone's.
+    let side = config.model.backbone.description().input_side;
+    defaults["data"]["frame_size"] = serde_json::json!([side, side]);
     let mut body = String::new();
     write_section(&mut body, "", 0, &values, &defaults, changes);
     if body.is_empty() {
@@ -102,6 +105,18 @@ mod tests {
         assert!(text.contains("  # was auto: because\n  mixed_precision: off\n"), "{text}");
         assert!(text.contains("frame_size: [96,128]") && !text.contains("epochs"), "{text}");
         assert_eq!(parse("written", &text, &[]).unwrap().config, config, "{text}");
+    }
+
+    /// Frames that are not given are as large as the backbone's input: the defaults' size of another backbone is said.
+    #[test]
+    fn the_size_of_frames_is_written_unless_it_is_the_backbones_own() {
+        for (size, is_written) in [("[224,224]", true), ("[260,260]", false)] {
+            let sets = ["model.backbone=efficientnet_lite2".to_owned(), format!("data.frame_size={size}")];
+            let config = parse("test", "", &sets).unwrap().config;
+            let text = commented_yaml(&config, &[], &[]).unwrap();
+            assert_eq!(text.contains("frame_size"), is_written, "{text}");
+            assert_eq!(parse("written", &text, &[]).unwrap().config, config, "{text}");
+        }
     }
 
     #[test]

@@ -42,6 +42,9 @@ pub struct TrainArgs {
     /// Times through the training videos (training.epochs)
     #[arg(long, value_name = "N")]
     epochs: Option<u32>,
+    /// Start from all weights of another run (model.init_from)
+    #[arg(long, value_name = "RUN", conflicts_with = "resume")]
+    init_from: Option<PathBuf>,
     /// Clips in a batch, or auto (training.batch_size)
     #[arg(long, value_name = "N")]
     batch_size: Option<BatchSize>,
@@ -62,6 +65,7 @@ pub(super) fn run(args: &TrainArgs) -> Result<()> {
         &[
             ("data.root", quoted_list(&args.data)),
             ("output.directory", args.output.as_deref().map(quoted)),
+            ("model.init_from", args.init_from.as_deref().map(quoted)),
             ("training.epochs", args.epochs.map(|n| n.to_string())),
             ("training.batch_size", args.batch_size.map(|n| n.to_string())),
             ("training.learning_rate", args.lr.map(|x| x.to_string())),

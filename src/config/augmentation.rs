@@ -29,6 +29,8 @@ pub struct AugmentationConfig {
     pub horizontal_flip: f64,
     /// Largest turn in degrees, either way.
     pub rotation: f64,
+    /// Largest slant in degrees, either way: rows are shifted against each other.
+    pub shear: f64,
     /// Brightness is multiplied by 1 - x to 1 + x.
     pub brightness: f64,
     /// Contrast about the mean grey level is multiplied by 1 - x to 1 + x.
@@ -56,6 +58,7 @@ impl Default for AugmentationConfig {
             self_blend: SelfBlend::Off,
             horizontal_flip: 0.5,
             rotation: 5.0,
+            shear: 0.0,
             brightness: 0.1,
             contrast: 0.1,
             saturation: 0.1,

@@ -64,7 +64,11 @@ pub fn parse(name: &str, text: &str, overrides: &[String]) -> Result<Loaded, Con
     for text in overrides {
         apply_override(&mut root, text)?;
     }
-    let config = deserialize(root, &source)?;
+    let has_frame_size = root.get("data").is_some_and(|data| data.get("frame_size").is_some());
+    let mut config = deserialize(root, &source)?;
+    if !has_frame_size {
+        config.data.frame_size = [config.model.backbone.description().input_side; 2];
+    }
     validate::check(&config).map_err(|invalid| source.error(&invalid.key, invalid.problem, Some(invalid.hint)))?;
     Ok(Loaded { config, warnings })
 }
@@ -242,6 +246,17 @@ mod tests {
         assert_eq!(error("", &["training.epochs=-1"]).place, "--set training.epochs=-1");
         assert!(error("", &["seed"]).problem.contains("no `=`"));
         assert_eq!(error("seed: 3\n", &["seed.deep=1"]).problem, "`deep` is not a section");
+    }
+
+    #[test]
+    fn frames_are_as_large_as_the_backbone_expects_unless_their_size_is_given() {
+        let frame_size = |sets: &[&str]| {
+            let sets: Vec<_> = sets.iter().map(|&set| set.to_owned()).collect();
+            parse("f.yaml", "", &sets).unwrap().config.data.frame_size
+        };
+        assert_eq!(frame_size(&["model.backbone=efficientnet_lite2"]), [260, 260]);
+        assert_eq!(frame_size(&["model.backbone=efficientnet_lite2", "data.frame_size=[224, 224]"]), [224, 224]);
+        assert_eq!(frame_size(&["data.max_frames=4"]), [224, 224]);
     }
 
     #[test]

@@ -1,5 +1,5 @@
-//! The configuration: its schema with the defaults, loading from YAML, and validation. Knows nothing of the other
-//! rooms.
+//! The configuration: its schema with the defaults, loading from YAML, and validation. Of other rooms it
+//! knows the names of backbones and of their parts.
 //!
 //! One file plus `--set a.b=v` overrides becomes one validated [`Config`]; the rest of the program trusts it. Every key
 //! of the schema has an effect. Settings of features that do not exist are unknown keys, and so errors.
@@ -8,9 +8,10 @@ mod augmentation;
 mod data;
 mod dotted_keys;
 mod error;
+mod freeze;
 mod legacy;
 mod load;
-mod model;
+mod pretrained;
 mod scalars;
 mod schema;
 mod training;
@@ -22,12 +23,12 @@ pub use data::{
 };
 pub use dotted_keys::differences;
 pub use error::ConfigError;
+pub use freeze::{Freeze, FrozenParts};
 pub use load::{Loaded, load, parse, resolve};
-pub use model::{BACKBONE_PARTS, Freeze, Pretrained};
+pub use pretrained::{HubFile, Pretrained};
 pub use scalars::{AutoBytes, BatchSize, DeviceChoice, Methods, Precision, Roots, Switch};
 pub use schema::{
-    Backbone, Config, Experiment, GpuConfig, LogLevel, LoggingConfig, MemoryManagement, ModelConfig, OutputConfig,
-    Temporal,
+    Config, Experiment, GpuConfig, LogLevel, LoggingConfig, MemoryManagement, ModelConfig, OutputConfig, Temporal,
 };
 pub use training::{
     ClassWeights, EarlyStopping, LossConfig, LossKind, Monitor, OptimizerChoice, Scheduler, TrainingConfig,

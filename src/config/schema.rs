@@ -11,9 +11,11 @@ use serde::{Deserialize, Serialize};
 
 use super::augmentation::AugmentationConfig;
 use super::data::{CacheConfig, DataConfig, LoaderConfig};
-use super::model::{Freeze, Pretrained};
+use super::freeze::Freeze;
+use super::pretrained::Pretrained;
 use super::scalars::{DeviceChoice, Precision, Switch};
 use super::training::{LossConfig, TrainingConfig};
+use crate::backbone::Backbone;
 
 /// The whole configuration of a run.
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize, JsonSchema)]
@@ -88,10 +90,14 @@ impl Default for Experiment {
 pub struct ModelConfig {
     /// The network that sees one frame.
     pub backbone: Backbone,
-    /// The backbone's first weights: `none` for random ones, `imagenet`, or a `.pth` or `.safetensors` file.
+    /// The backbone's first weights: `auto` (published ones, else random ones with a warning), `imagenet` (published ones), `none` (random ones), `hf:OWNER/NAME[/FILE]`, or a `.pth` or `.safetensors` file.
     pub pretrained: Pretrained,
-    /// What of the backbone does not learn: `none`, `backbone`, `batch_norm`, how many of stem, layer1 ... layer4, or a list.
+    /// Start from all weights of another run, its head included, instead: the folder of a run of the same network.
+    pub init_from: Option<PathBuf>,
+    /// What of the backbone does not learn: `none`, `backbone`, `batch_norm`, `all_but_norms`, how many of its first parts (stem, layer1 ... layer4 of a ResNet; stem, stage1 ... stage7, head of an EfficientNet-Lite), or a list.
     pub freeze: Freeze,
+    /// Scale the features of each frame to length 1 before the head.
+    pub normalize_features: bool,
     /// What makes one score of the T frames of a clip.
     pub temporal: Temporal,
     /// Width of the LSTM, each direction (`lstm_attention` only).
@@ -104,7 +110,9 @@ pub struct ModelConfig {
     pub use_attention: bool,
     /// Heads of that attention; must divide 2 x `hidden_dim`.
     pub attention_heads: usize,
-    /// Keep only what enters each stage of the backbone, and compute the rest again in backward: less memory, a third more time.
+    /// Validate, test and predict with the mean of the logits of each clip and of its mirror image: twice the time.
+    pub mirror_at_test: bool,
+    /// Keep only what enters each part of the backbone, and compute the rest again in backward: less memory, a third more time.
     pub activation_checkpointing: bool,
 }
 
@@ -112,31 +120,20 @@ impl Default for ModelConfig {
     fn default() -> Self {
         Self {
             backbone: Backbone::Resnet50,
-            pretrained: Pretrained::None,
+            pretrained: Pretrained::Auto,
+            init_from: None,
             freeze: Freeze::default(),
+            normalize_features: false,
             temporal: Temporal::LstmAttention,
             hidden_dim: 512,
             num_layers: 2,
             dropout: 0.3,
             use_attention: true,
             attention_heads: 8,
+            mirror_at_test: false,
             activation_checkpointing: false,
         }
     }
-}
-
-/// The network that sees one frame.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
-#[serde(rename_all = "snake_case")]
-pub enum Backbone {
-    /// 11.2 M parameters, basic blocks.
-    Resnet18,
-    /// 21.3 M parameters, basic blocks.
-    Resnet34,
-    /// 23.5 M parameters, bottleneck blocks.
-    Resnet50,
-    /// 42.5 M parameters, bottleneck blocks.
-    Resnet101,
 }
 
 /// What makes one score of the T frames of a clip.

@@ -22,6 +22,8 @@ pub struct TrainingConfig {
     pub learning_rate: f64,
     /// Share of the learning rate that the backbone gets; 0.1 is usual for one that is already trained.
     pub backbone_lr_scale: f64,
+    /// Each part of the backbone learns at this share of the rate of the part behind it; 1 = all alike, 0.65 to 0.9 is usual.
+    pub layer_decay: f64,
     /// Weight decay, from which norms and biases are spared: decoupled with `adamw`, else as a part of the gradient.
     pub weight_decay: f64,
     /// How the learning rate goes on after the warm-up.
@@ -57,6 +59,7 @@ impl Default for TrainingConfig {
             optimizer: OptimizerChoice::Adamw,
             learning_rate: 5e-4,
             backbone_lr_scale: 1.0,
+            layer_decay: 1.0,
             weight_decay: 1e-4,
             scheduler: Scheduler::Cosine,
             warmup_epochs: 2.0,
@@ -166,6 +169,18 @@ pub struct LossConfig {
     pub label_smoothing: f64,
     /// Weights of the classes: `none`, `balanced` (both count the same), or `[real, fake]`.
     pub class_weights: ClassWeights,
+    /// Weight of a loss that spreads the features of all clips of a step over the sphere; 0 = none, 0.5 is GenD's. A third more time.
+    pub uniformity: f64,
+    /// Weight of a loss that brings the features of a class together; 0 = none, 0.1 is GenD's. A third more time.
+    pub alignment: f64,
+}
+
+impl LossConfig {
+    /// Whether the loss of a clip depends on the other clips of the step.
+    #[must_use]
+    pub fn sees_pairs(&self) -> bool {
+        (self.uniformity, self.alignment) != (0.0, 0.0)
+    }
 }
 
 impl Default for LossConfig {
@@ -176,6 +191,8 @@ impl Default for LossConfig {
             gamma: 2.0,
             label_smoothing: 0.0,
             class_weights: ClassWeights::None,
+            uniformity: 0.0,
+            alignment: 0.0,
         }
     }
 }

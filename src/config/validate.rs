@@ -62,6 +62,7 @@ fn check_experiment(config: &Config) -> Result<(), Invalid> {
 
 fn check_data(config: &Config) -> Result<(), Invalid> {
     let data = &config.data;
+    let cells = config.model.backbone.description().feature_plane(data.frame_size);
     within("data.max_frames", data.max_frames, 1, 1024)?;
     within("data.min_frames", data.min_frames, 1, 100_000)?;
     for side in data.frame_size {
@@ -71,9 +72,12 @@ fn check_data(config: &Config) -> Result<(), Invalid> {
         within("data.frames_per_epoch", frames, 1, data.max_frames)?;
     }
     require(
-        data.training_frames() > 1 || data.frame_size.iter().any(|side| *side > 32),
+        data.training_frames() > 1 || [cells.height, cells.width] != [1, 1],
         if data.frames_per_epoch.is_some() { "data.frames_per_epoch" } else { "data.max_frames" },
-        "found 1 with frames of 32 x 32, which leaves batch norm a single value in a micro-batch of one clip".into(),
+        format!(
+            "found 1 with frames of {} x {}, which leaves batch norm a single value in a micro-batch of one clip",
+            data.frame_size[0], data.frame_size[1]
+        ),
         "take 2 frames, or larger ones",
     )?;
     require(!data.root.0.is_empty(), "data.root", "found an empty list".into(), "name the folder of the data set")?;
@@ -108,6 +112,7 @@ fn check_augmentation(config: &Config) -> Result<(), Invalid> {
     for (key, value, high) in [
         ("horizontal_flip", augmentation.horizontal_flip, 1.0),
         ("rotation", augmentation.rotation, 180.0),
+        ("shear", augmentation.shear, 45.0),
         ("brightness", augmentation.brightness, 1.0),
         ("contrast", augmentation.contrast, 1.0),
         ("saturation", augmentation.saturation, 1.0),
@@ -137,6 +142,10 @@ fn check_model(config: &Config) -> Result<(), Invalid> {
     within("model.hidden_dim", model.hidden_dim, 1, 8192)?;
     within("model.num_layers", model.num_layers, 1, 8)?;
     within("model.dropout", model.dropout, 0.0, 0.95)?;
+    if let Err(problem) = model.freeze.check(model.backbone) {
+        let hint = "allowed are none, backbone, batch_norm, all_but_norms, a number of first parts, or a list of names";
+        require(false, "model.freeze", problem, hint)?;
+    }
     within("model.attention_heads", model.attention_heads, 1, 128)?;
     let width = 2 * model.hidden_dim;
     let needs_heads = model.temporal == Temporal::LstmAttention && model.use_attention;
@@ -163,6 +172,7 @@ fn check_training(config: &Config) -> Result<(), Invalid> {
     within("training.gradient_accumulation", training.gradient_accumulation, 1, 4096)?;
     within("training.learning_rate", training.learning_rate, 0.0, 10.0)?;
     within("training.backbone_lr_scale", training.backbone_lr_scale, 0.0, 10.0)?;
+    within("training.layer_decay", training.layer_decay, 0.01, 1.0)?;
     within("training.weight_decay", training.weight_decay, 0.0, 1.0)?;
     within("training.warmup_epochs", training.warmup_epochs, 0.0, 100_000.0)?;
     within("training.min_lr", training.min_lr, 0.0, training.learning_rate)?;
@@ -180,6 +190,8 @@ fn check_loss(config: &Config) -> Result<(), Invalid> {
     within("loss.alpha", loss.alpha.unwrap_or(0.5), 0.0, 1.0)?;
     within("loss.gamma", loss.gamma, 0.0, 10.0)?;
     within("loss.label_smoothing", loss.label_smoothing, 0.0, 0.9)?;
+    within("loss.uniformity", loss.uniformity, 0.0, 100.0)?;
+    within("loss.alignment", loss.alignment, 0.0, 100.0)?;
     match loss.class_weights {
         ClassWeights::RealFake(weights) => {
             weights.iter().try_for_each(|weight| within("loss.class_weights", *weight, 1e-6, 1e6))
@@ -219,6 +231,17 @@ mod tests {
             assert!(error.key.starts_with(key), "{set}: {error}");
             assert!(error.problem.contains(part), "{set}: {error}");
         }
+    }
+
+    /// Its padding makes a single cell of 63 x 63 pixels.
+    #[test]
+    fn a_lite_needs_larger_frames_for_single_ones() {
+        let sets = |side: usize| {
+            let data = format!("data={{frames_per_epoch: 1, frame_size: [{side}, {side}]}}");
+            [data, "model.backbone=efficientnet_lite0".to_owned()]
+        };
+        assert!(parse("f.yaml", "", &sets(63)).unwrap_err().problem.contains("63 x 63"));
+        assert!(parse("f.yaml", "", &sets(64)).is_ok());
     }
 
     #[test]

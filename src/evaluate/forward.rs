@@ -1,12 +1,14 @@
 //! The forward passes of one batch: from frames to scores, cut as memory requires. Knows nothing of videos and labels;
 //! the scores of a video's clips are pooled in `pooling.rs`.
 
+use std::ops::Range;
+
 use tch::{Device, Kind, Tensor};
 
 use super::batch_frames::Frames;
 use super::scores::ClipScore;
 use crate::memory::{Attempt, MicroBatchSize};
-use crate::model::{Detector, Mode};
+use crate::model::{Detector, Logits, Mode};
 use crate::torch::{self, Result as TorchResult};
 
 /// Scores the clips of one batch in a single forward pass, without a guard.
@@ -36,13 +38,10 @@ impl Attempt for Scoring<'_> {
         let all = self.frames.clips();
         let mut scores = Vec::with_capacity(all);
         for clips in size.micro_batches(all) {
-            let passes = size.passes(self.frames.of_clips(&clips)).map(|pass| {
-                let images_nchw = self.frames.images(self.detector, pass, size)?;
-                self.detector.features(&images_nchw, Mode::Evaluate)
-            });
-            let features_nf = Tensor::f_cat(&passes.collect::<TorchResult<Vec<_>>>()?, 0)?;
-            let features_btf = features_nf.f_view([clips.len() as i64, self.frames.spec.frames as i64, -1])?;
-            let logits = self.detector.logits(&features_btf, Mode::Evaluate)?;
+            let mut logits = self.logits(&clips, size, false)?;
+            if self.detector.mirrors_at_test() {
+                logits = mean(&logits, &self.logits(&clips, size, true)?)?;
+            }
             let scores_b = probabilities(&logits.clips_b)?;
             let scores_bt = probabilities(&logits.frames_bt)?;
             let of_clips = scores_b.into_iter().zip(scores_bt.chunks(self.frames.spec.frames));
@@ -57,6 +56,25 @@ impl Attempt for Scoring<'_> {
     }
 }
 
+impl Scoring<'_> {
+    /// The logits of some clips, or of their mirror images.
+    fn logits(&self, clips: &Range<usize>, size: MicroBatchSize, mirrored: bool) -> TorchResult<Logits> {
+        let passes = size.passes(self.frames.of_clips(clips)).map(|pass| {
+            let images_nchw = self.frames.images(self.detector, pass, size)?;
+            let images_nchw = if mirrored { images_nchw.f_flip([3])? } else { images_nchw };
+            self.detector.features(&images_nchw, Mode::Evaluate)
+        });
+        let features_nf = Tensor::f_cat(&passes.collect::<TorchResult<Vec<_>>>()?, 0)?;
+        let features_btf = features_nf.f_view([clips.len() as i64, self.frames.spec.frames as i64, -1])?;
+        self.detector.logits(&features_btf, Mode::Evaluate)
+    }
+}
+
+fn mean(a: &Logits, b: &Logits) -> TorchResult<Logits> {
+    let mean = |a: &Tensor, b: &Tensor| a.f_add(b)?.f_mul_scalar(0.5);
+    Ok(Logits { clips_b: mean(&a.clips_b, &b.clips_b)?, frames_bt: mean(&a.frames_bt, &b.frames_bt)? })
+}
+
 /// Sigmoid of logits of any shape, flattened.
 ///
 /// # Errors
@@ -69,11 +87,58 @@ pub fn probabilities(logits: &Tensor) -> TorchResult<Vec<f64>> {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::config::{Backbone, Config};
+    use crate::backbone::Backbone;
+    use crate::config::Config;
     use crate::dataset::Label;
     use crate::loader::HostBatch;
     use crate::torch::{Format, generator_lock};
     use crate::video::ClipSpec;
+
+    /// Frames of three clips, and their mirror images.
+    fn batches(spec: &ClipSpec) -> [HostBatch; 2] {
+        let batch = HostBatch {
+            index: 0,
+            frames_bthwc: (0..3 * spec.clip_bytes()).map(|i| (i * 7919 % 251) as u8).collect(),
+            labels: vec![Label::Real, Label::Fake, Label::Real],
+            videos: vec![4, 7, 9],
+            skipped: vec![],
+        };
+        let rows = batch.frames_bthwc.chunks(spec.width * 3);
+        let mirrored = rows.flat_map(|row| row.chunks(3).rev().flatten().copied()).collect();
+        let other = HostBatch {
+            frames_bthwc: mirrored,
+            labels: batch.labels.clone(),
+            videos: vec![4, 7, 9],
+            skipped: vec![],
+            index: 0,
+        };
+        [batch, other]
+    }
+
+    /// A clip and its mirror image get one score, which lies between those of the two without.
+    #[test]
+    fn with_mirrored_views_a_clip_and_its_mirror_image_score_alike() {
+        let _alone = generator_lock();
+        let mut config = Config::default();
+        (config.model.backbone, config.model.hidden_dim) = (Backbone::Resnet18, 16);
+        (config.data.max_frames, config.data.frame_size) = (5, [32, 32]);
+        let spec = ClipSpec::of(&config.data);
+        let mut scores = |mirror_at_test: bool| {
+            config.model.mirror_at_test = mirror_at_test;
+            tch::manual_seed(5);
+            let detector = Detector::new(&config.model, Device::Cpu, Format::F32, true).unwrap();
+            batches(&spec).map(|batch| {
+                let frames = Frames { batch: &batch, spec: &spec, pin_memory: false };
+                score_batch(&detector, frames).unwrap().into_iter().map(|clip| clip.score).collect::<Vec<_>>()
+            })
+        };
+        let ([plain, flipped], [both, both_flipped]) = (scores(false), scores(true));
+        for clip in 0..3 {
+            assert!((both[clip] - both_flipped[clip]).abs() < 1e-6);
+            assert!((plain[clip] - flipped[clip]).abs() > 1e-5, "{plain:?} {flipped:?}");
+            assert!((both[clip] - (plain[clip] + flipped[clip]) / 2.0).abs() < 1e-3);
+        }
+    }
 
     /// Cutting a batch, or a clip along time, or making floats on the host, changes no score.
     #[test]
@@ -85,13 +150,7 @@ mod tests {
         tch::manual_seed(5);
         let detector = Detector::new(&config.model, Device::Cpu, Format::F32, true).unwrap();
         let spec = ClipSpec::of(&config.data);
-        let batch = HostBatch {
-            index: 0,
-            frames_bthwc: (0..3 * spec.clip_bytes()).map(|i| (i * 7919 % 251) as u8).collect(),
-            labels: vec![Label::Real, Label::Fake, Label::Real],
-            videos: vec![4, 7, 9],
-            skipped: vec![],
-        };
+        let [batch, _] = batches(&spec);
         let mut scoring = Scoring {
             detector: &detector,
             frames: Frames { batch: &batch, spec: &spec, pin_memory: false },

@@ -5,7 +5,8 @@ use image::RgbImage;
 use tch::{Cuda, Kind, Tensor};
 
 use super::explanation::Explanation;
-use crate::model::{Detector, FEATURE_MAP_STRIDE, Mode};
+use crate::backbone::CellGrid;
+use crate::model::{Detector, Mode};
 use crate::torch::Result;
 
 /// Frames in a pass of the backbone: few, to save memory.
@@ -31,7 +32,7 @@ pub fn explain_clip(detector: &Detector, frames: Vec<RgbImage>, is_fake: bool) -
     let gradient_nfhw = Tensor::f_run_backward(&[&verdict], &[&maps_nfhw], false, false)?.remove(0);
 
     let _no_grad = tch::no_grad_guard();
-    let heat_nhw = heat(&maps_nfhw, &gradient_nfhw, [height, width])?;
+    let heat_nhw = heat(&maps_nfhw, &gradient_nfhw, detector.cell_grid(), [height, width])?;
     let numbers = |tensor: &Tensor| Vec::<f64>::try_from(tensor.f_to_kind(Kind::Double)?.f_flatten(0, -1)?);
     let attention = detector.attention(&features_btf)?.map(|weights_bt| numbers(&weights_bt)).transpose()?;
     let heat = Vec::<f32>::try_from(heat_nhw.f_flatten(0, -1)?)?;
@@ -63,10 +64,10 @@ fn feature_maps(detector: &Detector, pixels_nhwc: &Tensor) -> Result<Tensor> {
 /// Heatmaps `[N, H, W]` in 0..1: feature maps weighted by their mean gradients, summed, negative values set to 0,
 /// enlarged to the frames' size. 1 is the maximum over the clip, so the heatmap of a frame with little influence stays
 /// near 0.
-fn heat(maps_nfhw: &Tensor, gradient_nfhw: &Tensor, size: [i64; 2]) -> Result<Tensor> {
+fn heat(maps_nfhw: &Tensor, gradient_nfhw: &Tensor, grid: CellGrid, size: [i64; 2]) -> Result<Tensor> {
     let weights_nf11 = gradient_nfhw.f_mean_dim([2_i64, 3].as_slice(), true, None)?;
     let cam_n1hw = maps_nfhw.f_mul(&weights_nf11)?.f_sum_dim_intlist([1_i64].as_slice(), true, None)?.f_relu()?;
-    let cam_nhw = enlarged(&cam_n1hw, size)?.f_squeeze_dim(1)?;
+    let cam_nhw = enlarged(&cam_n1hw, grid, size)?.f_squeeze_dim(1)?;
     let most = cam_nhw.f_max()?.f_double_value(&[])?;
     // Without evidence for the verdict all heatmaps are 0.
     cam_nhw.f_div_scalar(most.max(f64::from(f32::MIN_POSITIVE)))
@@ -74,11 +75,12 @@ fn heat(maps_nfhw: &Tensor, gradient_nfhw: &Tensor, size: [i64; 2]) -> Result<Te
 
 /// `[N, 1, h, w]` to `[N, 1, H, W]`: the value of each cell is placed at the centre of its receptive field. Plain
 /// resizing to the frame would shift heatmaps by half a cell to the right and down.
-fn enlarged(cam_n1hw: &Tensor, [height, width]: [i64; 2]) -> Result<Tensor> {
-    let [rows, columns] = [2, 3].map(|dim| (cam_n1hw.size()[dim] - 1) * FEATURE_MAP_STRIDE + 1);
+fn enlarged(cam_n1hw: &Tensor, grid: CellGrid, [height, width]: [i64; 2]) -> Result<Tensor> {
+    let [rows, columns] = [2, 3].map(|dim| (cam_n1hw.size()[dim] - 1) * grid.step + 1);
     let between_cells = cam_n1hw.f_upsample_bilinear2d([rows, columns], true, None, None)?;
-    // Pixels beyond the last cell take its value.
-    between_cells.f_replication_pad2d([0, width - columns, 0, height - rows])
+    // Pixels before the first cell and beyond the last take their values.
+    let [below, right] = [height - rows, width - columns].map(|beyond| beyond - grid.first);
+    between_cells.f_replication_pad2d([grid.first, right, grid.first, below])
 }
 
 /// Disables cuDNN until it is dropped.

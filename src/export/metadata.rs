@@ -4,8 +4,8 @@
 use serde::Serialize;
 
 use super::format::Format;
+use crate::backbone::Pixels;
 use crate::config::{Config, FaceConfig, ModelConfig, Pretrained};
-use crate::model::{PIXEL_MEAN, PIXEL_STD};
 
 /// The key under which every file holds the metadata as JSON: in its header, or as an extra file of TorchScript.
 pub const METADATA_KEY: &str = "dfdetect.json";
@@ -51,21 +51,22 @@ impl ExportMetadata {
     #[must_use]
     pub fn of(config: &Config, temperature: Option<f64>, shows_faces: Option<bool>) -> Self {
         let [height, width] = config.data.frame_size;
+        let Pixels { mean, std } = config.model.backbone.description().pixels;
         Self {
             dfdetect: env!("CARGO_PKG_VERSION"),
             frames: config.data.max_frames,
             height,
             width,
             channels: "RGB",
-            mean: PIXEL_MEAN,
-            std: PIXEL_STD,
+            mean,
+            std,
             faces: config.data.faces.clone(),
             shows_faces,
             positive_class: "fake",
             probability: "sigmoid(logit / temperature)",
             temperature,
-            // The path of pretrained weights is private to the machine.
-            model: ModelConfig { pretrained: Pretrained::None, ..config.model.clone() },
+            // Paths of first weights are private to the machine.
+            model: ModelConfig { pretrained: Pretrained::None, init_from: None, ..config.model.clone() },
         }
     }
 

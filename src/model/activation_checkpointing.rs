@@ -1,7 +1,7 @@
 //! Activation checkpointing of the backbone (Chen et al. 2016): forward keeps only the inputs of its segments; backward
 //! runs each segment again with a graph, last first.
 //!
-//! With `activation_checkpointing` each stage is a segment; for a clip that is cut along time the whole backbone is
+//! With `activation_checkpointing` each part is a segment; for a clip that is cut along time the whole backbone is
 //! one. Batch norm normalises with the same statistics both times; only the first pass updates the running ones. This
 //! file runs neither the head nor the loss: the caller passes the gradient of the features.
 
@@ -11,7 +11,6 @@ use tch::{Kind, Tensor};
 
 use super::detector::Detector;
 use super::mode::Mode;
-use super::resnet::PARTS;
 use crate::torch::{self, Autocast, Result};
 
 /// The input of each segment of the backbone, first to last.
@@ -19,10 +18,10 @@ use crate::torch::{self, Autocast, Result};
 pub struct SegmentInputs(Vec<Tensor>);
 
 impl Detector {
-    /// Whether stages are recomputed in backward, so that a step needs [`Detector::backward`].
+    /// Whether parts are recomputed in backward, so that a step needs [`Detector::backward`].
     #[must_use]
     pub fn recomputes(&self) -> bool {
-        self.parts_per_segment < PARTS
+        self.parts_per_segment < self.backbone.parts()
     }
 
     /// Runs all segments but the last on normalised images `[N, 3, H, W]`, without a graph, and keeps their inputs.
@@ -32,7 +31,7 @@ impl Detector {
     pub fn segment_inputs(&self, images_nchw: Tensor, mode: Mode) -> Result<SegmentInputs> {
         let _no_grad = tch::no_grad_guard();
         let mut inputs = vec![images_nchw];
-        for segment in 0..PARTS.div_ceil(self.parts_per_segment) - 1 {
+        for segment in 0..self.backbone.parts().div_ceil(self.parts_per_segment) - 1 {
             inputs.push(self.segment(segment, &inputs[segment], mode)?);
         }
         Ok(SegmentInputs(inputs))
@@ -72,7 +71,7 @@ impl Detector {
 
     fn parts_of(&self, segment: usize) -> Range<usize> {
         let first = segment * self.parts_per_segment;
-        first..(first + self.parts_per_segment).min(PARTS)
+        first..(first + self.parts_per_segment).min(self.backbone.parts())
     }
 
     fn segment(&self, segment: usize, x: &Tensor, mode: Mode) -> Result<Tensor> {
@@ -80,7 +79,7 @@ impl Detector {
         // graph only if its first use had one.
         let _autocast = Autocast::enter(self.device(), self.format())?;
         let parts = self.parts_of(segment);
-        let is_last = parts.end == PARTS;
+        let is_last = parts.end == self.backbone.parts();
         let y = self.backbone.forward_parts(parts, x, mode)?;
         if is_last { y.f_to_kind(Kind::Float) } else { Ok(y) }
     }

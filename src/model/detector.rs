@@ -1,28 +1,26 @@
 //! The whole network: from pixels to logits. Knows nothing of videos, labels and losses. The backbone is in
-//! `resnet.rs`, the head in `temporal.rs`.
+//! `backbone.rs`, the head in `temporal.rs`.
 
 use tch::{Device, Kind, Tensor};
 
+use super::backbone::{BackboneNetwork, global_average_pool};
 use super::logits::Logits;
 use super::mode::Mode;
 use super::parameters::{Parameters, Scope};
-use super::resnet::{PARTS, ResNet, global_average_pool};
 use super::temporal::TemporalHead;
+use crate::backbone::CellGrid;
 use crate::config::ModelConfig;
 use crate::torch::{self, Autocast, Format, Result};
-
-/// ImageNet's channel means, for pixels in 0..1.
-pub const PIXEL_MEAN: [f32; 3] = [0.485, 0.456, 0.406];
-/// ImageNet's standard deviations, likewise.
-pub const PIXEL_STD: [f32; 3] = [0.229, 0.224, 0.225];
 
 /// A deepfake detector for clips of T frames.
 #[derive(Debug)]
 pub struct Detector {
-    pub(super) backbone: ResNet,
+    pub(super) backbone: BackboneNetwork,
     /// How many of the backbone's parts make one segment of activation checkpointing.
     pub(super) parts_per_segment: usize,
     head: TemporalHead,
+    normalizes_features: bool,
+    mirrors_at_test: bool,
     parameters: Parameters,
     mean_c: Tensor,
     std_c: Tensor,
@@ -41,17 +39,21 @@ impl Detector {
     pub fn new(config: &ModelConfig, device: Device, format: Format, channels_last: bool) -> Result<Self> {
         let mut parameters = Parameters::default();
         let mut root = Scope::root(&mut parameters, device, channels_last);
-        let backbone = ResNet::new(&mut root.part("backbone"), config.backbone, &config.freeze)?;
+        let description = config.backbone.description();
+        let frozen = config.freeze.of(config.backbone);
+        let backbone = BackboneNetwork::new(&mut root.part("backbone"), &description, &frozen)?;
         let head = TemporalHead::new(&mut root.part("head"), backbone.features, config)?;
         let constant = |values: [f32; 3]| -> Result<Tensor> {
             Tensor::f_from_slice(&values.map(|value| 255.0 * value))?.f_view([3, 1, 1])?.f_to_device(device)
         };
         Ok(Self {
+            parts_per_segment: if config.activation_checkpointing { 1 } else { backbone.parts() },
             backbone,
-            parts_per_segment: if config.activation_checkpointing { 1 } else { PARTS },
             head,
-            mean_c: constant(PIXEL_MEAN)?,
-            std_c: constant(PIXEL_STD)?,
+            normalizes_features: config.normalize_features,
+            mirrors_at_test: config.mirror_at_test,
+            mean_c: constant(description.pixels.mean)?,
+            std_c: constant(description.pixels.std)?,
             parameters,
             device,
             format,
@@ -74,6 +76,12 @@ impl Detector {
     #[must_use]
     pub fn device(&self) -> Device {
         self.device
+    }
+
+    /// Number of parts of the backbone, which [`Parameter::part`](super::Parameter) counts.
+    #[must_use]
+    pub fn backbone_parts(&self) -> usize {
+        self.backbone.parts()
     }
 
     /// The format of the backbone's forward pass.
@@ -104,7 +112,7 @@ impl Detector {
     /// Out of memory, or shapes that do not fit.
     pub fn features(&self, images_nchw: &Tensor, mode: Mode) -> Result<Tensor> {
         let _autocast = Autocast::enter(self.device, self.format)?;
-        self.backbone.forward_parts(0..PARTS, images_nchw, mode)?.f_to_dtype(Kind::Float, false, false)
+        self.backbone.forward_parts(0..self.backbone.parts(), images_nchw, mode)?.f_to_dtype(Kind::Float, false, false)
     }
 
     /// The backbone's last feature maps `[N, F, h, w]` in float32, in evaluation mode;
@@ -117,7 +125,13 @@ impl Detector {
         self.backbone.feature_maps(images_nchw, Mode::Evaluate)?.f_to_kind(Kind::Float)
     }
 
-    /// Features `[N, F]` of the backbone's last feature maps.
+    /// Where the cells of the feature maps lie on the images.
+    #[must_use]
+    pub fn cell_grid(&self) -> CellGrid {
+        self.backbone.cell_grid
+    }
+
+    /// Features `[N, F]` of the backbone's last feature maps, in evaluation mode.
     ///
     /// # Errors
     /// Out of memory.
@@ -131,7 +145,7 @@ impl Detector {
     /// # Errors
     /// Out of memory, or shapes that do not fit.
     pub fn attention(&self, features_btf: &Tensor) -> Result<Option<Tensor>> {
-        self.head.attention(features_btf)
+        self.head.attention(&self.head_input(features_btf)?)
     }
 
     /// The head's logits of features `[B, T, F]`.
@@ -139,10 +153,25 @@ impl Detector {
     /// # Errors
     /// Out of memory, or shapes that do not fit.
     pub fn logits(&self, features_btf: &Tensor, mode: Mode) -> Result<Logits> {
-        self.head.forward(features_btf, mode)
+        self.head.forward(&self.head_input(features_btf)?, mode)
     }
 
-    /// Converts u8 RGB frames `[N, H, W, 3]` to float images `[N, 3, H, W]`, normalised with ImageNet's mean and
+    /// Features of length 1, if so configured (as `torch.nn.functional.normalize`).
+    fn head_input(&self, features_btf: &Tensor) -> Result<Tensor> {
+        if !self.normalizes_features {
+            return Ok(features_btf.shallow_clone());
+        }
+        let length_bt1 = features_btf.f_norm_scalaropt_dim(2.0, [-1_i64], true)?.f_clamp_min(1e-12)?;
+        features_btf.f_div(&length_bt1)
+    }
+
+    /// Whether evaluation takes the mean of the logits of each clip and of its mirror image.
+    #[must_use]
+    pub fn mirrors_at_test(&self) -> bool {
+        self.mirrors_at_test
+    }
+
+    /// Converts u8 RGB frames `[N, H, W, 3]` to float images `[N, 3, H, W]`, normalised with the backbone's mean and
     /// deviation and in channels-last memory if configured. The device of the frames does the work; the result is on
     /// the detector's device.
     ///
@@ -180,7 +209,9 @@ fn on(tensor: &Tensor, device: Device) -> Result<Tensor> {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::config::{Backbone, Config, Temporal};
+    use crate::backbone::Backbone;
+    use crate::config::{Config, Temporal};
+    use crate::model::draws::Draws;
     use crate::torch::generator_lock;
 
     /// Draws weights: hold [`generator_lock`].
@@ -200,7 +231,7 @@ mod tests {
     fn logits_have_one_entry_a_clip_and_a_frame() {
         let _alone = generator_lock();
         for temporal in [Temporal::Mean, Temporal::LstmAttention] {
-            let logits = detector(temporal, true).forward(&clips(), Mode::Train).unwrap();
+            let logits = detector(temporal, true).forward(&clips(), Mode::Train(Draws::default())).unwrap();
             assert_eq!((logits.clips_b.size(), logits.frames_bt.size()), (vec![2], vec![2, 3]));
             assert!(logits.clips_b.requires_grad());
         }
@@ -220,8 +251,23 @@ mod tests {
         let _alone = generator_lock();
         let network = detector(Temporal::Mean, true);
         let black = Tensor::zeros([1, 2, 2, 3], (Kind::Uint8, Device::Cpu));
-        let first = f64::from(-PIXEL_MEAN[0] / PIXEL_STD[0]);
+        let first = f64::from(-0.485_f32 / 0.229);
         assert!((network.images(&black).unwrap().double_value(&[0, 0, 1, 1]) - first).abs() < 1e-6);
+    }
+
+    #[test]
+    fn with_features_of_length_one_their_scale_changes_no_logit() {
+        let _alone = generator_lock();
+        let features_btf = Tensor::rand([2, 3, 512], (Kind::Float, Device::Cpu));
+        for normalize_features in [false, true] {
+            let mut config = Config::default().model;
+            (config.backbone, config.temporal) = (Backbone::Resnet18, Temporal::Mean);
+            config.normalize_features = normalize_features;
+            let network = Detector::new(&config, Device::Cpu, Format::F32, true).unwrap();
+            let logits = |scale: f64| network.logits(&(&features_btf * scale), Mode::Evaluate).unwrap().clips_b;
+            let difference = (logits(1.0) - logits(7.0)).abs().max().double_value(&[]);
+            assert_eq!(difference < 1e-6, normalize_features, "{difference}");
+        }
     }
 
     #[test]

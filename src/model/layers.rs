@@ -1,58 +1,64 @@
 //! Convolution, batch norm, linear, layer norm and LSTM on fallible operations, with PyTorch's names and
-//! initialisation. Which layers the network has is decided in `resnet.rs` and `temporal.rs`.
+//! initialisation. Which layers the network has is decided in the room `backbone` and in `temporal.rs`.
 
 use tch::Tensor;
 
 use super::mode::Mode;
-use super::parameters::{Frozen, Init, Scope};
+use super::parameters::{Init, Scope};
+use crate::backbone::{ConvNorm, Norm};
 use crate::torch::Result;
 
-/// A convolution without bias, as ResNets have them.
+/// A convolution without bias, with a square kernel.
 #[derive(Debug)]
 pub(super) struct Conv {
     weight: Tensor,
     stride: i64,
-    padding: i64,
+    /// Rows and columns of zeros before and after.
+    padding: [i64; 2],
+    groups: i64,
 }
 
 impl Conv {
-    /// `[in, H, W]` to `[out, H / stride, W / stride]` with a square kernel, padded to keep the size at stride 1.
-    /// Initialised as in torchvision's ResNets: He normal, fan out.
-    pub fn new(scope: &mut Scope, name: &str, inputs: i64, outputs: i64, kernel: i64, stride: i64) -> Result<Self> {
-        let deviation = (2.0 / (outputs * kernel * kernel) as f64).sqrt();
-        let shape = [outputs, inputs, kernel, kernel];
-        let weight = scope.part(name).weight("weight", &shape, Init::Normal(deviation))?;
-        Ok(Self { weight, stride, padding: kernel / 2 })
+    /// Initialised as in torchvision's ResNets: He normal, fan out; with groups, the fan out of one group.
+    pub fn new(scope: &mut Scope, described: &ConvNorm) -> Result<Self> {
+        let &ConvNorm { inputs, outputs, kernel, stride, padding, groups, .. } = described;
+        let deviation = (2.0 / (outputs / groups * kernel * kernel) as f64).sqrt();
+        let shape = [outputs, inputs / groups, kernel, kernel].map(|size| size as i64);
+        let weight = scope.weight("weight", &shape, Init::Normal(deviation))?;
+        Ok(Self { weight, stride: stride as i64, padding: padding.map(|zeros| zeros as i64), groups: groups as i64 })
     }
 
     pub fn forward(&self, x_nchw: &Tensor) -> Result<Tensor> {
-        let (stride, padding) = ([self.stride; 2], [self.padding; 2]);
-        x_nchw.f_conv2d(&self.weight, None::<Tensor>, stride, padding, [1, 1], 1)
+        let [before, after] = self.padding;
+        let (weight, stride) = (&self.weight, [self.stride; 2]);
+        if before == after {
+            return x_nchw.f_conv2d(weight, None::<Tensor>, stride, [before; 2], [1, 1], self.groups);
+        }
+        let padded_nchw = x_nchw.f_constant_pad_nd([before, after, before, after])?;
+        padded_nchw.f_conv2d(weight, None::<Tensor>, stride, [0, 0], [1, 1], self.groups)
     }
 }
 
-/// Batch normalisation over `[N, C, H, W]`, momentum 0.1, epsilon 1e-5; where frozen, always with its running
-/// statistics.
+/// Batch normalisation over `[N, C, H, W]`; where frozen, always with its running statistics.
 #[derive(Debug)]
 pub(super) struct BatchNorm {
     weight: Tensor,
     bias: Tensor,
     running_mean: Tensor,
     running_var: Tensor,
+    settings: Norm,
     frozen: bool,
 }
 
 impl BatchNorm {
-    pub fn new(scope: &mut Scope, name: &str, channels: i64) -> Result<Self> {
-        let mut scope = scope.part(name);
-        let frozen = scope.frozen().all || scope.frozen().norms;
-        let scope = scope.freeze(Frozen { all: frozen, norms: frozen });
+    pub fn new(scope: &mut Scope, channels: i64, settings: Norm) -> Result<Self> {
         Ok(Self {
             weight: scope.weight("weight", &[channels], Init::Constant(1.0))?,
             bias: scope.weight("bias", &[channels], Init::Constant(0.0))?,
             running_mean: scope.buffer("running_mean", &[channels], 0.0)?,
             running_var: scope.buffer("running_var", &[channels], 1.0)?,
-            frozen,
+            settings,
+            frozen: scope.is_frozen(),
         })
     }
 
@@ -60,9 +66,10 @@ impl BatchNorm {
         let (weight, bias) = (Some(&self.weight), Some(&self.bias));
         let mode = if self.frozen { Mode::Evaluate } else { mode };
         // In training mode without running statistics, batch norm still uses the batch's own.
-        let running = |statistic| if mode == Mode::Recompute { None } else { Some(statistic) };
+        let running = |statistic| if matches!(mode, Mode::Recompute(_)) { None } else { Some(statistic) };
         let (mean, var) = (running(&self.running_mean), running(&self.running_var));
-        x_nchw.f_batch_norm(weight, bias, mean, var, mode.is_training(), 0.1, 1e-5, true)
+        let Norm { epsilon, momentum } = self.settings;
+        x_nchw.f_batch_norm(weight, bias, mean, var, mode.is_training(), momentum, epsilon, true)
     }
 }
 

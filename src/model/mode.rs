@@ -1,15 +1,18 @@
-//! The mode of a forward pass: evaluation, training, or recomputation for backward. Runs nothing: `layers.rs` and
-//! `temporal.rs` behave as the mode says.
+//! The mode of a forward pass: evaluation, training, or recomputation for backward. Runs nothing: `layers.rs`,
+//! `backbone.rs` and `temporal.rs` behave as the mode says.
 
-/// How batch norm and dropout behave.
+use super::draws::Draws;
+
+/// How batch norm, dropout and stochastic depth behave.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Mode {
     /// Batch norm uses its running statistics; no dropout.
     Evaluate,
-    /// Batch norm uses the batch's statistics and updates the running ones; dropout is on.
-    Train,
+    /// Batch norm uses the batch's statistics and updates the running ones; dropout is on. The backbone's has these
+    /// draws.
+    Train(Draws),
     /// A second training pass over the same frames, for backward: running statistics are not updated again.
-    Recompute,
+    Recompute(Draws),
 }
 
 impl Mode {
@@ -22,6 +25,27 @@ impl Mode {
     /// The mode of a second pass over the same frames.
     #[must_use]
     pub fn recompute(self) -> Self {
-        if self == Self::Train { Self::Recompute } else { self }
+        match self {
+            Self::Train(draws) => Self::Recompute(draws),
+            other => other,
+        }
+    }
+
+    /// The mode of a pass over the frames of the effective batch from frame `row` on.
+    #[must_use]
+    pub fn from_row(self, row: usize) -> Self {
+        match self {
+            Self::Evaluate => Self::Evaluate,
+            Self::Train(draws) => Self::Train(draws.from_row(row)),
+            Self::Recompute(draws) => Self::Recompute(draws.from_row(row)),
+        }
+    }
+
+    /// The draws of the backbone's dropout; `None` in evaluation.
+    pub(super) fn draws(self) -> Option<Draws> {
+        match self {
+            Self::Evaluate => None,
+            Self::Train(draws) | Self::Recompute(draws) => Some(draws),
+        }
     }
 }

@@ -14,6 +14,8 @@ pub struct Parameter {
     pub tensor: Tensor,
     /// What training does with it.
     pub role: Role,
+    /// The part of the backbone that it belongs to, counted from the image on; `None` in the head.
+    pub part: Option<usize>,
 }
 
 /// What training does with a tensor.
@@ -129,21 +131,13 @@ pub(super) struct Scope<'p> {
     prefix: String,
     device: Device,
     channels_last: bool,
-    frozen: Frozen,
-}
-
-/// The tensors that are frozen.
-#[derive(Debug, Clone, Copy, Default)]
-pub(super) struct Frozen {
-    /// All tensors.
-    pub all: bool,
-    /// Batch norms, with their running statistics.
-    pub norms: bool,
+    frozen: bool,
+    part: Option<usize>,
 }
 
 impl<'p> Scope<'p> {
     pub fn root(parameters: &'p mut Parameters, device: Device, channels_last: bool) -> Self {
-        Self { parameters, prefix: String::new(), device, channels_last, frozen: Frozen::default() }
+        Self { parameters, prefix: String::new(), device, channels_last, frozen: false, part: None }
     }
 
     /// The scope of a part called `name`.
@@ -154,23 +148,36 @@ impl<'p> Scope<'p> {
             device: self.device,
             channels_last: self.channels_last,
             frozen: self.frozen,
+            part: self.part,
         }
     }
 
-    /// Sets which tensors are frozen, of those made from here on.
-    pub fn freeze(&mut self, frozen: Frozen) -> &mut Self {
+    /// The scope of part `index` of the backbone, under the same name prefix.
+    pub fn backbone_part(&mut self, index: usize) -> Scope<'_> {
+        Scope {
+            prefix: self.prefix.clone(),
+            parameters: self.parameters,
+            device: self.device,
+            channels_last: self.channels_last,
+            frozen: self.frozen,
+            part: Some(index),
+        }
+    }
+
+    /// Sets whether tensors made from here on are frozen.
+    pub fn freeze(&mut self, frozen: bool) -> &mut Self {
         self.frozen = frozen;
         self
     }
 
-    /// Which of the tensors made in this scope are frozen.
-    pub fn frozen(&self) -> Frozen {
+    /// Whether tensors made in this scope are frozen.
+    pub fn is_frozen(&self) -> bool {
         self.frozen
     }
 
     /// A trained tensor, or a frozen one.
     pub fn weight(&mut self, name: &str, shape: &[i64], init: Init) -> Result<Tensor> {
-        let tensor = self.make(shape, init)?.f_set_requires_grad(!self.frozen.all)?;
+        let tensor = self.make(shape, init)?.f_set_requires_grad(!self.frozen)?;
         Ok(self.keep(name, tensor, Role::Trained))
     }
 
@@ -182,8 +189,8 @@ impl<'p> Scope<'p> {
 
     fn keep(&mut self, name: &str, tensor: Tensor, role: Role) -> Tensor {
         let shared = tensor.shallow_clone();
-        let role = if self.frozen.all { Role::Frozen } else { role };
-        self.parameters.all.push(Parameter { name: format!("{}{name}", self.prefix), tensor, role });
+        let role = if self.frozen { Role::Frozen } else { role };
+        self.parameters.all.push(Parameter { name: format!("{}{name}", self.prefix), tensor, role, part: self.part });
         shared
     }
 

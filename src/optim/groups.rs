@@ -10,8 +10,8 @@ use crate::torch::foreach::Span;
 
 /// The parameters that an optimizer updates, sorted so that those with equal settings are adjacent.
 ///
-/// Tensors of one dimension, which are biases and the scales and shifts of norms, get no weight decay. Parameters whose
-/// names begin with `backbone.` get the learning rate times `backbone_lr_scale`.
+/// Tensors of one dimension, which are biases and the scales and shifts of norms, get no weight decay. The learning rate
+/// of each parameter is scaled by a factor of its own.
 #[derive(Debug)]
 pub struct ParameterGroups {
     all: Vec<Grouped>,
@@ -26,21 +26,20 @@ struct Grouped {
 }
 
 impl ParameterGroups {
-    /// Groups of these named parameters.
+    /// Groups of parameters, each with its name and the factor on its learning rate.
     #[must_use]
-    pub fn new<'t>(
-        parameters: impl Iterator<Item = (&'t str, &'t Tensor)>,
-        weight_decay: f64,
-        backbone_lr_scale: f64,
-    ) -> Self {
-        let grouped = parameters.map(|(name, tensor)| Grouped {
+    pub fn new<'t>(parameters: impl Iterator<Item = (&'t str, &'t Tensor, f64)>, weight_decay: f64) -> Self {
+        let grouped = parameters.map(|(name, tensor, learning_rate_scale)| Grouped {
             name: name.to_owned(),
             tensor: tensor.shallow_clone(),
-            learning_rate_scale: if name.starts_with("backbone.") { backbone_lr_scale } else { 1.0 },
+            learning_rate_scale,
             weight_decay: if tensor.dim() > 1 { weight_decay } else { 0.0 },
         });
         let mut all: Vec<_> = grouped.collect();
-        all.sort_by_key(|parameter| (!parameter.name.starts_with("backbone."), parameter.tensor.dim() <= 1));
+        all.sort_by(|a, b| {
+            let scales = a.learning_rate_scale.total_cmp(&b.learning_rate_scale);
+            scales.then((a.tensor.dim() <= 1).cmp(&(b.tensor.dim() <= 1)))
+        });
         Self { all }
     }
 
@@ -151,7 +150,8 @@ mod tests {
             ("backbone.bn1.weight", weight(&[2])),
             ("backbone.fresh.weight", weight(&[2, 2])),
         ];
-        let groups = ParameterGroups::new(named.iter().map(|(name, tensor)| (*name, tensor)), 0.01, 0.1);
+        let scale = |name: &str| if name.starts_with("backbone.") { 0.1 } else { 1.0 };
+        let groups = ParameterGroups::new(named.iter().map(|(name, tensor)| (*name, tensor, scale(name))), 0.01);
         let names: Vec<_> = groups.all.iter().map(|parameter| parameter.name.as_str()).collect();
         let expected = ["conv1.weight", "fresh.weight", "bn1.weight"].map(|name| format!("backbone.{name}"));
         assert_eq!(names[..3], expected);

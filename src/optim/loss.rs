@@ -3,6 +3,7 @@
 
 use tch::{Reduction, Tensor};
 
+use super::pair_loss::pair_loss;
 use crate::config::{ClassWeights, LossConfig, LossKind};
 use crate::torch::Result;
 
@@ -26,6 +27,20 @@ impl Loss {
             ClassWeights::RealFake(weights) => weights,
         };
         Self { config: config.clone(), weights }
+    }
+
+    /// Weighted uniformity and alignment of the features `[B, F]` of all clips of a step: see [`pair_loss`].
+    ///
+    /// # Errors
+    /// Out of memory.
+    pub fn of_pairs(&self, features_bf: &Tensor, is_fake: &[bool]) -> Result<Option<Tensor>> {
+        pair_loss(&self.config, features_bf, is_fake)
+    }
+
+    /// Whether [`Loss::of_pairs`] is part of the loss.
+    #[must_use]
+    pub fn sees_pairs(&self) -> bool {
+        self.config.sees_pairs()
     }
 
     /// Sum over clips of the loss of float32 logits `[B]`; positive means fake.

@@ -16,6 +16,9 @@ pub struct Provenance {
     /// Device and number format, with the reason.
     #[serde(default)]
     pub device: String,
+    /// Where the weights before the first step came from.
+    #[serde(skip_serializing_if = "Option::is_none", default)]
+    pub first_weights: Option<String>,
 }
 
 /// Versions of the program and its libraries.

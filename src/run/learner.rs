@@ -4,7 +4,7 @@
 use std::sync::atomic::AtomicBool;
 
 use super::error::RunError;
-use super::network::{build_network, load_backbone};
+use super::network::{build_network, load_first_weights};
 use super::prepare::PreparedRun;
 use super::resume::{adapt_state, check_same_optimizer};
 use crate::optim::LossScaler;
@@ -17,9 +17,10 @@ pub(super) fn build_learner(run: &PreparedRun, stop: &AtomicBool) -> Result<(Lea
     let build = || build_network(&run.config, &run.placement);
     let average = training.ema_decay.map(|_| build()).transpose()?;
     let network = build()?;
-    if run.resumed.is_none() {
-        load_backbone(&run.config, &network, stop)?;
-    }
+    let first_weights = match run.resumed {
+        None => Some(load_first_weights(&run.config, &network, stop)?),
+        Some(_) => None,
+    };
     let mut learner =
         Learner::new(training, network, average).map_err(RunError::torch("the optimizer cannot be built"))?;
     let state = match &run.resumed {
@@ -32,7 +33,7 @@ pub(super) fn build_learner(run: &PreparedRun, stop: &AtomicBool) -> Result<(Lea
         }
         None => {
             let scaler = LossScaler::new(run.placement.format == Format::Fp16);
-            TrainState::new(scaler, training.batch_size.clips())
+            TrainState { first_weights, ..TrainState::new(scaler, training.batch_size.clips()) }
         }
     };
     Ok((learner, state))

@@ -5,7 +5,7 @@ use std::sync::atomic::AtomicBool;
 
 use super::batch_size::{self, BatchSizeCheck};
 use super::error::RunError;
-use super::network::{build_network, load_backbone};
+use super::network::{build_network, load_first_weights};
 use crate::config::{BatchSize, Config, DataConfig, Pretrained, SamplerChoice};
 use crate::dataset::{Manifest, Sampler, Split, assign_splits, place_self_blends, scan_for};
 use crate::model::Placement;
@@ -50,6 +50,9 @@ pub struct EpochPlan {
 pub fn prepare(mut config: Config) -> Result<PreparedRun, RunError> {
     // A run may be resumed from another working directory.
     make_absolute(&mut config.data);
+    if let Some(run) = &mut config.model.init_from {
+        *run = std::path::absolute(&*run).unwrap_or_default();
+    }
     let mut manifest = scan_for(&config.data, config.augmentation.self_blend)?;
     assign_splits(&mut manifest, &config.data, config.seed)?;
     place_self_blends(&mut manifest, config.augmentation.self_blend);
@@ -84,15 +87,17 @@ impl PreparedRun {
         }
     }
 
-    /// Builds the network as a check, with its first weights if they come from a file. Returns the number
-    /// of parameters to train.
+    /// Builds the network as a check, with its first weights if they come from a file or a run. Returns the number of
+    /// parameters to train.
     ///
     /// # Errors
     /// There is no memory for the network, or the weights do not fit.
     pub fn check_network(&self) -> Result<u64, RunError> {
         let network = build_network(&self.config, &self.placement)?;
-        if self.resumed.is_none() && matches!(self.config.model.pretrained, Pretrained::File(_)) {
-            load_backbone(&self.config, &network, &AtomicBool::new(false))?;
+        let model = &self.config.model;
+        let is_at_hand = model.init_from.is_some() || matches!(model.pretrained, Pretrained::File(_));
+        if self.resumed.is_none() && is_at_hand {
+            load_first_weights(&self.config, &network, &AtomicBool::new(false))?;
         }
         Ok(network.parameters().trainable_count())
     }

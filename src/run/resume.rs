@@ -99,9 +99,11 @@ fn check_same_split(before: &Config, now: &Config) -> Result<(), ConfigError> {
 }
 
 fn check_same_first_weights(before: &Config, now: &Config) -> Result<(), ConfigError> {
-    if before.model.pretrained == now.model.pretrained {
-        return Ok(());
-    }
+    let key = match (&before.model, &now.model) {
+        (before, now) if before.pretrained != now.pretrained => "model.pretrained",
+        (before, now) if before.init_from != now.init_from => "model.init_from",
+        _ => return Ok(()),
+    };
     let hint = "leave it as it was, or start a new run from other weights";
-    Err(unresumable("model.pretrained", "a resumed run has its weights already", hint))
+    Err(unresumable(key, "a resumed run has its weights already", hint))
 }

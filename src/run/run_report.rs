@@ -129,7 +129,7 @@ impl EndedRun<'_> {
 }
 
 /// The provenance of a run.
-pub(super) fn provenance(run: &PreparedRun) -> Provenance {
+pub(super) fn provenance(run: &PreparedRun, state: &TrainState) -> Provenance {
     Provenance {
         versions: Versions {
             dfdetect: env!("CARGO_PKG_VERSION").into(),
@@ -140,5 +140,6 @@ pub(super) fn provenance(run: &PreparedRun) -> Provenance {
         command_line: std::env::args_os().map(|argument| argument.to_string_lossy().into_owned()).collect(),
         manifest_hash: run.manifest.hash(),
         device: run.placement.reason.clone(),
+        first_weights: state.first_weights.clone(),
     }
 }

@@ -56,7 +56,7 @@ pub fn train(mut run: PreparedRun, stop: &AtomicBool) -> Result<FinishedRun, Run
     let loader = Rc::new(clips.loader());
     let memory = memory_manager(&run.config.gpu, run.placement.device, &clips.source, &loader);
     let mut trainer = build_trainer(&run, learner, &folder, &loader, &memory, stop)?;
-    let provenance = provenance(&run);
+    let provenance = provenance(&run, &trainer.model.state);
     trainer.recorder.start(trainer.model.state.step, &provenance).map_err(cannot_write(&folder.log()))?;
     trainer.recorder.page.refresh(&folder, &run.config);
     tracing::info!("run folder: {}", folder.path().display());

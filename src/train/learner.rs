@@ -32,8 +32,12 @@ impl Learner {
     /// There is no memory for the state of the optimizer.
     pub fn new(training: &TrainingConfig, detector: Detector, ema_detector: Option<Detector>) -> Result<Self> {
         let parameters = detector.parameters();
-        let named = parameters.trainable().map(|parameter| (parameter.name.as_str(), &parameter.tensor));
-        let groups = ParameterGroups::new(named, training.weight_decay, training.backbone_lr_scale);
+        let parts = detector.backbone_parts();
+        let named = parameters.trainable().map(|parameter| {
+            let scale = learning_rate_scale(training, parameter.part, parts);
+            (parameter.name.as_str(), &parameter.tensor, scale)
+        });
+        let groups = ParameterGroups::new(named, training.weight_decay);
         let optimizer = optimizer(training.optimizer, groups)?;
         let ema_model = match (ema_detector, training.ema_decay) {
             (Some(detector), Some(decay)) => {
@@ -82,6 +86,31 @@ impl Learner {
     }
 }
 
+/// The factor on the learning rate of a part of the backbone, or of the head: each part's is `layer_decay` times that of
+/// the part behind it (Clark et al. 2020, as BEiT and timm use it).
+fn learning_rate_scale(training: &TrainingConfig, part: Option<usize>, parts: usize) -> f64 {
+    match part {
+        Some(part) => training.backbone_lr_scale * training.layer_decay.powi((parts - part) as i32),
+        None => 1.0,
+    }
+}
+
 fn tensors(parameters: &Parameters) -> Vec<Tensor> {
     parameters.iter().map(|parameter| parameter.tensor.shallow_clone()).collect()
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn earlier_parts_learn_slower_and_the_head_at_the_full_rate() {
+        let training = TrainingConfig { backbone_lr_scale: 0.5, layer_decay: 0.8, ..TrainingConfig::default() };
+        let scales: Vec<_> = (0..3).map(|part| learning_rate_scale(&training, Some(part), 3)).collect();
+        for (found, expected) in scales.iter().zip([0.256, 0.32, 0.4]) {
+            assert!((found - expected).abs() < 1e-12, "{scales:?}");
+        }
+        assert_eq!(learning_rate_scale(&training, None, 3), 1.0);
+        assert_eq!(learning_rate_scale(&TrainingConfig::default(), Some(0), 3), 1.0);
+    }
 }

@@ -71,6 +71,9 @@ pub struct TrainState {
     /// Whether the training videos show faces, cut out by this program or before; `None` if unknown.
     #[serde(default)]
     pub shows_faces: Option<bool>,
+    /// Where the weights before the first step came from; `None` if unknown.
+    #[serde(default)]
+    pub first_weights: Option<String>,
 }
 
 impl TrainState {
@@ -105,6 +108,7 @@ impl TrainState {
             event_bytes: 0,
             skipped: Vec::new(),
             shows_faces: None,
+            first_weights: None,
         }
     }
 

@@ -24,7 +24,7 @@ use super::state::TrainState;
 use crate::config::{Config, Precision};
 use crate::loader::HostBatch;
 use crate::memory::{self, Attempt, Guard, GuardError, MemoryManager, MicroBatchSize};
-use crate::model::Mode;
+use crate::model::{Draws, Mode};
 use crate::optim::{Loss, LossScaler};
 use crate::torch::{self, Format, foreach};
 use crate::video::ClipSpec;
@@ -205,7 +205,7 @@ impl Stepper {
             pin_memory: self.pin_memory,
             seed,
             precision: self.precision,
-            mode: Mode::Train,
+            mode: Mode::Train(Draws::new(seed)),
         };
         self.guard.run(largest, &mut attempt)
     }
@@ -278,16 +278,9 @@ impl Attempt for StepAttempt<'_> {
             pin_memory: self.pin_memory,
             mode: self.mode,
         };
-        let mut sum = BatchLoss::default();
-        for batch in self.batches {
-            for clips in size.micro_batches(batch.labels.len()) {
-                let part = pass.micro_batch(batch, clips, size)?;
-                sum.loss += part.loss;
-                sum.scores.extend(part.scores);
-            }
-        }
+        let batch_loss = pass.effective_batch(self.batches, size)?;
         fault()?;
-        Ok((sum, self.unscale_gradients()?))
+        Ok((batch_loss, self.unscale_gradients()?))
     }
 
     fn recover(&mut self, next: MicroBatchSize) -> Result<(), TchError> {

@@ -1,5 +1,5 @@
-//! Weights and pixels that follow from integers: the other half of `scripts/make_resnet_fixture.py` and
-//! `make_curve_fixture.py`.
+//! Weights and pixels that follow from integers: the other half of `scripts/make_resnet_fixture.py`,
+//! `make_lite_fixture.py` and `make_curve_fixture.py`.
 
 use dfdetect::model::{Detector, Parameter, Role};
 use tch::Tensor;
@@ -20,6 +20,16 @@ pub fn set(parameter: &Parameter, values: &Tensor) {
     parameter.tensor.shallow_clone().copy_(&values.view(parameter.tensor.size().as_slice()));
 }
 
+/// The scale of a batch norm, as the scripts set it: residual branches stay small, and ReLU6 has something to cut off.
+fn level(name: &str) -> f64 {
+    match name {
+        _ if name.contains("._bn2.") => 0.5,
+        _ if name.contains("._bn") => 2.5,
+        _ if name.contains(".layer") && !name.contains("downsample") => 0.15,
+        _ => 1.0,
+    }
+}
+
 pub fn fill(detector: &Detector) {
     let _no_grad = tch::no_grad_guard();
     let backbone = || detector.parameters().iter().filter(|p| p.name.starts_with("backbone."));
@@ -30,9 +40,10 @@ pub fn fill(detector: &Detector) {
             let fan_in = (count as i64 / size[0]) as f64;
             set(parameter, &(values * (24.0 / fan_in).sqrt()));
         } else {
-            let branch = parameter.name.contains(".layer") && !parameter.name.contains("downsample");
-            let level = if branch { 0.15 } else { 1.0 };
-            set(parameter, &(values * 0.2 + if parameter.name.ends_with("weight") { level } else { 0.0 }));
+            set(
+                parameter,
+                &(values * 0.2 + if parameter.name.ends_with("weight") { level(&parameter.name) } else { 0.0 }),
+            );
         }
     }
     for (salt, parameter) in backbone().filter(|p| p.role == Role::Buffer).enumerate() {

@@ -22,6 +22,7 @@ const GIB: u64 = 1 << 30;
 
 fn provenance() -> Provenance {
     Provenance {
+        first_weights: Some("random (model.pretrained is none)".into()),
         versions: Versions {
             dfdetect: "0.1.0".into(),
             commit: Some("0123abc".into()),

@@ -5,8 +5,9 @@ use std::fmt;
 
 use serde::Serialize;
 
+use crate::backbone::Backbone;
 use crate::cli::text::size;
-use crate::config::{Backbone, Config};
+use crate::config::Config;
 use crate::memory::{DeviceKind, Snapshot, training_step, usable_bytes};
 use crate::torch::Format;
 

@@ -85,9 +85,10 @@ impl Augmentation {
         let quality = rng.random_range(40..=95);
         let erased = geometry::Rectangle::draw(&mut rng, height, width);
         let seed = rng.random();
-        // Erasing is drawn last, because it draws a varying amount of numbers.
+        // The crop draws a varying amount of numbers; the slant after it leaves all others what they were without it.
         let crop = geometry::Crop::draw(&mut rng, config.random_resized_crop, height, width);
-        let warp = geometry::Warp { flip, degrees, crop };
+        let shear_degrees = (config.shear * rng.random_range(-1.0..=1.0)) as f32;
+        let warp = geometry::Warp { flip, degrees, shear_degrees, crop };
         Recipe {
             warp: (!warp.is_identity()).then_some(warp),
             colour,
@@ -110,6 +111,7 @@ mod tests {
             self_blend: crate::config::SelfBlend::Off,
             horizontal_flip: 0.0,
             rotation: 0.0,
+            shear: 0.0,
             brightness: 0.0,
             contrast: 0.0,
             saturation: 0.0,

@@ -3,11 +3,13 @@
 
 use rand::Rng;
 
-/// Crop, then rotation, then flip.
+/// Crop, then shear, then rotation, then flip.
 #[derive(Debug, Clone, Copy, PartialEq)]
 pub(super) struct Warp {
     pub flip: bool,
     pub degrees: f32,
+    /// Slant of columns in degrees.
+    pub shear_degrees: f32,
     pub crop: Crop,
 }
 
@@ -73,7 +75,9 @@ struct Origin {
 
 impl Warp {
     pub(super) fn is_identity(&self) -> bool {
-        !self.flip && self.degrees == 0.0 && (self.crop.width, self.crop.height) == (1.0, 1.0)
+        !self.flip
+            && (self.degrees, self.shear_degrees) == (0.0, 0.0)
+            && (self.crop.width, self.crop.height) == (1.0, 1.0)
     }
 
     /// Resamples all frames of a clip. Pixels outside the picture repeat its edge.
@@ -101,6 +105,7 @@ impl Warp {
     fn origins(&self, height: usize, width: usize) -> Vec<Origin> {
         let [h, w] = [height as f32, width as f32];
         let (sin, cos) = self.degrees.to_radians().sin_cos();
+        let slant = self.shear_degrees.to_radians().tan();
         let Crop { left, top, width: share_w, height: share_h } = self.crop;
         let middle = [(left + share_w / 2.0) * w, (top + share_h / 2.0) * h];
         let mut origins = Vec::with_capacity(height * width);
@@ -109,6 +114,7 @@ impl Warp {
                 // Offset from the centre of the result, in pixels of the source.
                 let dx = (column as f32 + 0.5 - w / 2.0) * share_w * if self.flip { -1.0 } else { 1.0 };
                 let dy = (row as f32 + 0.5 - h / 2.0) * share_h;
+                let dx = dx + slant * dy;
                 let x = (middle[0] + cos * dx - sin * dy - 0.5).clamp(0.0, w - 1.0);
                 let y = (middle[1] + sin * dx + cos * dy - 0.5).clamp(0.0, h - 1.0);
                 // At the right and lower edges, the neighbour has all the weight, so there always is a neighbour.
@@ -138,22 +144,32 @@ mod tests {
 
     #[test]
     fn a_flip_is_the_exact_mirror_image() {
-        let warp = Warp { flip: true, degrees: 0.0, crop: WHOLE };
+        let warp = Warp { flip: true, degrees: 0.0, shear_degrees: 0.0, crop: WHOLE };
         assert_eq!(warp.apply(&grey(&[1, 2, 3, 4, 5, 6]), 1, 2, 3), grey(&[3, 2, 1, 6, 5, 4]));
     }
 
     #[test]
     fn a_half_turn_is_exact_and_a_quarter_turn_moves_the_corner() {
-        let turn = |degrees| Warp { flip: false, degrees, crop: WHOLE }.apply(&grey(&[1, 2, 3, 4]), 1, 2, 2);
+        let turn = |degrees| {
+            Warp { flip: false, degrees, shear_degrees: 0.0, crop: WHOLE }.apply(&grey(&[1, 2, 3, 4]), 1, 2, 2)
+        };
         assert_eq!(turn(180.0), grey(&[4, 3, 2, 1]));
         assert_eq!(turn(90.0), grey(&[2, 4, 1, 3]), "counter-clockwise");
+    }
+
+    #[test]
+    fn a_slant_shifts_rows_against_each_other_about_the_middle() {
+        let warp = Warp { flip: false, degrees: 0.0, shear_degrees: 45.0, crop: WHOLE };
+        // Three rows of five, shifted by -1, 0 and 1 pixels.
+        let picture = grey(&[1, 2, 3, 4, 5, 1, 2, 3, 4, 5, 1, 2, 3, 4, 5]);
+        assert_eq!(warp.apply(&picture, 1, 3, 5), grey(&[1, 1, 2, 3, 4, 1, 2, 3, 4, 5, 2, 3, 4, 5, 5]));
     }
 
     #[test]
     fn a_crop_is_stretched_over_the_picture() {
         // The right half of a row of four: the pixel centres are at a quarter and three quarters.
         let crop = Crop { left: 0.5, top: 0.0, width: 0.5, height: 1.0 };
-        let warp = Warp { flip: false, degrees: 0.0, crop };
+        let warp = Warp { flip: false, degrees: 0.0, shear_degrees: 0.0, crop };
         assert_eq!(warp.apply(&grey(&[0, 0, 100, 200]), 1, 1, 4), grey(&[75, 125, 175, 200]));
     }
 

@@ -9,8 +9,8 @@ use rand_chacha::ChaCha8Rng;
 use tch::Device;
 
 use super::*;
-use crate::config::{Backbone, Config, Temporal};
-use crate::model::{PIXEL_MEAN, PIXEL_STD};
+use crate::backbone::Backbone;
+use crate::config::{Config, Temporal};
 use crate::torch::{Format, generator_lock};
 
 const SQUARE: u32 = 40;
@@ -58,13 +58,14 @@ fn sees_red_and_blue(temporal: Temporal) -> Detector {
         let _ = parameter.tensor.detach().fill_(value);
     }
     // A colour less the mean of the two others, 0 for any grey. A 7 x 7 kernel has its centre at (3, 3).
+    let pixels = Backbone::Resnet18.description().pixels;
     for (channel, color) in [(0, 0), (1, 2)] {
         let share = |other: usize| if other == color { 1.0 } else { -0.5 };
         let mut mean = 0.0;
         for other in 0..3 {
-            let weight = share(other) * f64::from(PIXEL_STD[other]);
+            let weight = share(other) * f64::from(pixels.std[other]);
             set(&detector, "backbone.conv1.weight", &[channel, other as i64, 3, 3], weight);
-            mean += share(other) * f64::from(PIXEL_MEAN[other]);
+            mean += share(other) * f64::from(pixels.mean[other]);
         }
         // What rounding leaves of a grey is far below a hundredth.
         set(&detector, "backbone.bn1.bias", &[channel], mean - 0.01);
@@ -201,7 +202,7 @@ fn a_frame_is_as_hot_as_it_counts() {
 #[test]
 fn where_nothing_speaks_for_the_verdict_nothing_is_hot() {
     let none = Tensor::zeros([2, 3, 4, 4], (Kind::Float, Device::Cpu));
-    let heat_nhw = heat(&none, &none, [100, 128]).unwrap();
+    let heat_nhw = heat(&none, &none, Backbone::Resnet18.description().cell_grid(), [100, 128]).unwrap();
     assert_eq!(Vec::<f32>::try_from(heat_nhw.flatten(0, -1)).unwrap(), vec![0.0; 2 * 100 * 128]);
 }
 

@@ -1,31 +1,19 @@
-//! The nodes from pixels to the backbone's features: normalisation and a ResNet. The nodes over the frames of a clip
-//! are in `head.rs`.
+//! The nodes from pixels to the backbone's features: normalisation, and the layers of the backbone's description. The
+//! nodes over the frames of a clip are in `head.rs`.
 
 use super::graph_builder::{GraphBuilder, float, int, ints};
 use super::names::FRAMES;
+use crate::backbone::{Activation, ConvNorm, Description, Layer, MaxPool, Norm, Residual};
 use crate::export::error::ExportError;
 use crate::export::metadata::ExportMetadata;
-
-/// Stages of a ResNet; all but the first halve height and width.
-const STAGES: i64 = 4;
 
 /// Adds the nodes from frames `[B, T, H, W, 3]` to features `[B x T, F]`.
 pub(super) fn backbone(graph: &mut GraphBuilder, metadata: &ExportMetadata) -> Result<String, ExportError> {
     let images_nchw = images(graph, metadata)?;
-    let stem = conv_norm(graph, &images_nchw, "backbone.conv1", "backbone.bn1", 2)?;
-    let stem = graph.node("Relu", &[&stem], vec![]);
-    let window = vec![ints("kernel_shape", &[3, 3]), ints("strides", &[2, 2]), ints("pads", &[1; 4])];
-    let mut y = graph.node("MaxPool", &[&stem], window);
-    for stage in 1..=STAGES {
-        for index in 0.. {
-            let name = format!("backbone.layer{stage}.{index}");
-            if !graph.has(&format!("{name}.conv1.weight")) {
-                break;
-            }
-            y = block(graph, &y, &name, if stage > 1 && index == 0 { 2 } else { 1 })?;
-        }
-    }
-    let pooled = graph.node("GlobalAveragePool", &[&y], vec![]);
+    let Description { parts, norm, .. } = metadata.model.backbone.description();
+    let mut nodes = Nodes { graph, norm };
+    let maps_nfhw = nodes.layers(parts.iter().flat_map(|part| &part.layers), &images_nchw)?;
+    let pooled = graph.node("GlobalAveragePool", &[&maps_nfhw], vec![]);
     Ok(graph.node("Flatten", &[&pooled], vec![int("axis", 1)]))
 }
 
@@ -42,39 +30,70 @@ fn images(graph: &mut GraphBuilder, metadata: &ExportMetadata) -> Result<String,
     Ok(graph.node("Div", &[&centred, &std], vec![]))
 }
 
-/// A residual block with an identity or a projection shortcut. The stride is in the first 3x3 convolution: the first of
-/// two, or the second of three.
-fn block(graph: &mut GraphBuilder, x: &str, name: &str, stride: i64) -> Result<String, ExportError> {
-    let bottleneck = graph.has(&format!("{name}.conv3.weight"));
-    let (layers, strided) = if bottleneck { (3, 2) } else { (2, 1) };
-    let mut y = x.to_owned();
-    for layer in 1..=layers {
-        let stride = if layer == strided { stride } else { 1 };
-        y = conv_norm(graph, &y, &format!("{name}.conv{layer}"), &format!("{name}.bn{layer}"), stride)?;
-        if layer < layers {
-            y = graph.node("Relu", &[&y], vec![]);
-        }
-    }
-    let shortcut = match graph.has(&format!("{name}.downsample.0.weight")) {
-        true => conv_norm(graph, x, &format!("{name}.downsample.0"), &format!("{name}.downsample.1"), stride)?,
-        false => x.to_owned(),
-    };
-    let sum = graph.node("Add", &[&y, &shortcut], vec![]);
-    Ok(graph.node("Relu", &[&sum], vec![]))
+/// Adds the nodes of layers.
+struct Nodes<'g, 'd> {
+    graph: &'g mut GraphBuilder<'d>,
+    norm: Norm,
 }
 
-/// A convolution, padded to keep the size at stride 1, and its batch norm.
-fn conv_norm(graph: &mut GraphBuilder, x: &str, conv: &str, norm: &str, stride: i64) -> Result<String, ExportError> {
-    let name = format!("{conv}.weight");
-    let kernel = graph.take(&name)?;
-    let side = kernel.size()[3];
-    let weight = graph.floats(&name, kernel)?;
-    let settings = vec![ints("kernel_shape", &[side; 2]), ints("strides", &[stride; 2]), ints("pads", &[side / 2; 4])];
-    let y = graph.node("Conv", &[x, &weight], settings);
-    let mut inputs = vec![y];
-    for part in ["weight", "bias", "running_mean", "running_var"] {
-        inputs.push(graph.weight(&format!("{norm}.{part}"))?);
+impl Nodes<'_, '_> {
+    /// Layers one after the other.
+    fn layers<'l>(&mut self, layers: impl Iterator<Item = &'l Layer>, x: &str) -> Result<String, ExportError> {
+        let mut y = x.to_owned();
+        for layer in layers {
+            y = match layer {
+                Layer::ConvNorm(conv) => self.conv_norm(conv, &y)?,
+                Layer::MaxPool(pool) => self.max_pool(*pool, &y),
+                Layer::Residual(residual) => self.residual(residual, &y)?,
+            };
+        }
+        Ok(y)
     }
-    let inputs: Vec<_> = inputs.iter().map(String::as_str).collect();
-    Ok(graph.node("BatchNormalization", &inputs, vec![float("epsilon", 1e-5)]))
+
+    fn conv_norm(&mut self, conv: &ConvNorm, x: &str) -> Result<String, ExportError> {
+        let weight = self.graph.weight(&format!("backbone.{}.weight", conv.conv))?;
+        let [before, after] = conv.padding.map(|zeros| zeros as i64);
+        let settings = vec![
+            ints("kernel_shape", &[conv.kernel as i64; 2]),
+            ints("strides", &[conv.stride as i64; 2]),
+            ints("pads", &[before, before, after, after]),
+            int("group", conv.groups as i64),
+        ];
+        let mut inputs = vec![self.graph.node("Conv", &[x, &weight], settings)];
+        for tensor in ["weight", "bias", "running_mean", "running_var"] {
+            inputs.push(self.graph.weight(&format!("backbone.{}.{tensor}", conv.norm))?);
+        }
+        let inputs: Vec<_> = inputs.iter().map(String::as_str).collect();
+        let epsilon = float("epsilon", self.norm.epsilon as f32);
+        let y = self.graph.node("BatchNormalization", &inputs, vec![epsilon]);
+        self.activation(conv.activation, y)
+    }
+
+    fn max_pool(&mut self, pool: MaxPool, x: &str) -> String {
+        let [kernel, stride, padding] = [pool.kernel, pool.stride, pool.padding].map(|length| length as i64);
+        let window =
+            vec![ints("kernel_shape", &[kernel; 2]), ints("strides", &[stride; 2]), ints("pads", &[padding; 4])];
+        self.graph.node("MaxPool", &[x], window)
+    }
+
+    fn residual(&mut self, residual: &Residual, x: &str) -> Result<String, ExportError> {
+        let y = self.layers(residual.path.iter(), x)?;
+        let shortcut = match &residual.projection {
+            Some(projection) => self.conv_norm(projection, x)?,
+            None => x.to_owned(),
+        };
+        let sum = self.graph.node("Add", &[&y, &shortcut], vec![]);
+        self.activation(residual.activation, sum)
+    }
+
+    fn activation(&mut self, activation: Option<Activation>, x: String) -> Result<String, ExportError> {
+        Ok(match activation {
+            None => x,
+            Some(Activation::Relu) => self.graph.node("Relu", &[&x], vec![]),
+            Some(Activation::Relu6) => {
+                let (low, high) = (self.graph.number(0.0)?, self.graph.number(6.0)?);
+                self.graph.node("Clip", &[&x, &low, &high], vec![])
+            }
+        })
+    }
 }

@@ -77,6 +77,12 @@ impl<'d> GraphBuilder<'d> {
         self.initializer(&name, DataType::Int64, Vec::new(), value.to_le_bytes().to_vec())
     }
 
+    /// Adds a scalar number; returns its name.
+    pub fn number(&mut self, value: f32) -> Result<String, ExportError> {
+        let name = format!("number_{}", self.initializers.len());
+        self.floats(&name, &Tensor::from(value))
+    }
+
     fn initializer(&mut self, name: &str, data_type: DataType, dims: Vec<i64>, raw: Vec<u8>) -> String {
         let (name, data_type) = (name.to_owned(), data_type.into());
         self.initializers.push(Initializer { dims, data_type, floats: Vec::new(), name: name.clone(), raw });

@@ -5,11 +5,13 @@ use tch::Tensor;
 
 use super::graph_builder::{GraphBuilder, float, int, ints, text};
 use super::names::{CLIP_LOGITS, FRAME_LOGITS, FRAMES};
+use crate::config::ModelConfig;
 use crate::export::error::ExportError;
 use crate::torch::Result as TorchResult;
 
 /// Adds the nodes from features `[B x T, F]` to the two outputs.
-pub(super) fn head(graph: &mut GraphBuilder, features_nf: &str, attention_heads: i64) -> Result<(), ExportError> {
+pub(super) fn head(graph: &mut GraphBuilder, features_nf: &str, model: &ModelConfig) -> Result<(), ExportError> {
+    let features_nf = &if model.normalize_features { normalized(graph, features_nf)? } else { features_nf.to_owned() };
     if graph.has("head.fc.weight") {
         let logits_n1 = linear(graph, features_nf, "head.fc.weight", "head.fc.bias")?;
         let shape = clips_and_frames(graph, &[]);
@@ -22,7 +24,7 @@ pub(super) fn head(graph: &mut GraphBuilder, features_nf: &str, attention_heads:
     let features_btf = graph.node("Reshape", &[features_nf, &shape], vec![]);
     let mut states_btd = lstm(graph, &features_btf)?;
     if graph.has("head.attention.in_proj_weight") {
-        states_btd = attention(graph, &states_btd, attention_heads)?;
+        states_btd = attention(graph, &states_btd, model.attention_heads as i64)?;
     }
     let states_nd = rows(graph, &states_btd);
     let pooled_bd = graph.node("ReduceMean", &[&states_btd], vec![ints("axes", &[1]), int("keepdims", 0)]);
@@ -36,6 +38,14 @@ pub(super) fn head(graph: &mut GraphBuilder, features_nf: &str, attention_heads:
     let flat = graph.sizes(&[-1]);
     graph.named_node("Reshape", &[&clip_logits, &flat], CLIP_LOGITS, vec![]);
     Ok(())
+}
+
+/// Features of length 1.
+fn normalized(graph: &mut GraphBuilder, features_nf: &str) -> Result<String, ExportError> {
+    let length_n1 = graph.node("ReduceL2", &[features_nf], vec![ints("axes", &[1]), int("keepdims", 1)]);
+    let least = graph.number(1e-12)?;
+    let length_n1 = graph.node("Max", &[&length_n1, &least], vec![]);
+    Ok(graph.node("Div", &[features_nf, &length_n1], vec![]))
 }
 
 /// The shape `[B, T, rest..]` as a tensor, with B and T of the input.

@@ -20,7 +20,7 @@ const IR_VERSION: i64 = 8;
 pub fn serialize(detector: &Detector, metadata: &ExportMetadata) -> Result<Vec<u8>, ExportError> {
     let mut graph = GraphBuilder::of(detector);
     let features_nf = backbone(&mut graph, metadata)?;
-    head(&mut graph, &features_nf, metadata.model.attention_heads as i64)?;
+    head(&mut graph, &features_nf, &metadata.model)?;
     let (nodes, initializers) = graph.finish()?;
     let (clips, frames) = (any("clips"), any("frames"));
     let [height, width] = [metadata.height, metadata.width].map(|side| Size::Of(side as i64));

@@ -1,7 +1,7 @@
 //! Changes that cost quality, in the order in which advice makes them. How many of them are needed is decided in
 //! `search.rs`.
 
-use crate::config::{Backbone, Config};
+use crate::config::Config;
 
 /// A change of a configuration.
 pub(super) type ConfigChange = Box<dyn Fn(&mut Config)>;
@@ -22,14 +22,9 @@ pub(super) fn quality_reductions(config: &Config) -> Vec<ConfigChange> {
         let scaled = [height, width].map(|length| (length * side / short / 16 * 16).max(32));
         Box::new(move |config| config.data.frame_size = scaled)
     });
-    let backbones: &[Backbone] = match config.model.backbone {
-        Backbone::Resnet101 => &[Backbone::Resnet50, Backbone::Resnet34, Backbone::Resnet18],
-        Backbone::Resnet50 => &[Backbone::Resnet34, Backbone::Resnet18],
-        Backbone::Resnet34 => &[Backbone::Resnet18],
-        Backbone::Resnet18 => &[],
-    };
+    let backbones = config.model.backbone.smaller().iter();
     let backbones =
-        backbones.iter().map(|&backbone| -> ConfigChange { Box::new(move |config| config.model.backbone = backbone) });
+        backbones.map(|&backbone| -> ConfigChange { Box::new(move |config| config.model.backbone = backbone) });
     let mut reductions = frames(&[512, 256, 128, 96, 64, 48, 32, 24, 16, 12, 8]);
     reductions.extend(sizes);
     reductions.extend(backbones);

@@ -1,111 +1,107 @@
 //! Sizes of the layers of the network: their weights, and the elements that they keep for backward.
 //!
-//! The sizes follow from the definition of torchvision's ResNets and of PyTorch's LSTM and attention, not from a live
-//! model, so that a configuration can be judged without building it. Which tensors are alive at the same time is
+//! The sizes follow from the description of the backbone and from PyTorch's LSTM and attention, not from a live model, so that a configuration can be judged without building it. Which tensors are alive at the same time is
 //! decided in `step.rs`.
 
-use crate::config::{Backbone, DataConfig, Freeze, ModelConfig, Temporal};
+use crate::backbone::{self, Activation, Backbone, Layer, Plane};
+use crate::config::{DataConfig, FrozenParts, ModelConfig, Temporal};
 
-/// A convolution without bias and the batch-norm behind it, for one frame.
+/// A convolution without bias, the batch norm and the activation behind it, for one frame.
 #[derive(Debug, Clone, Copy)]
 pub(super) struct ConvNorm {
-    in_channels: u64,
+    filters: u64,
     out_channels: u64,
-    kernel: u64,
-    /// Part of the network: 0 is the stem, then come the stages. Activation checkpointing recomputes one part at a
-    /// time.
+    /// Part of the network. Activation checkpointing recomputes one part at a time.
     pub part: usize,
-    /// Elements of the input.
+    /// Elements of the input, zeros of the padding included where libtorch copies it to add them.
     pub in_elements: u64,
     /// Elements of the output.
     pub out_elements: u64,
-    /// Elements that stay for backward: the convolution's output, which is batch-norm's input, and the normalised
-    /// output after ReLU, which works in place and is the next convolution's input. A shortcut keeps no normalised
-    /// output.
+    /// Elements that stay for backward.
     pub kept_elements: u64,
 }
 
 impl ConvNorm {
-    /// Parameters: filters, and batch-norm's scale and shift.
-    pub(super) fn parameters(&self) -> u64 {
-        self.filters() + 2 * self.out_channels
-    }
-
-    fn filters(&self) -> u64 {
-        self.in_channels * self.out_channels * self.kernel * self.kernel
-    }
-
-    fn learning_parameters(&self, freeze: &Freeze) -> u64 {
-        match (freeze.parts[self.part], freeze.batch_norm) {
-            (true, _) => 0,
-            (false, true) => self.filters(),
-            (false, false) => self.parameters(),
+    fn new(described: &backbone::ConvNorm, part: usize, input: Plane) -> Self {
+        let [before, after] = described.padding;
+        let is_copied = before != after;
+        let zeros = if is_copied { before + after } else { 0 };
+        let padded = Plane { height: input.height + zeros, width: input.width + zeros, ..input };
+        let out_elements = described.output(input).elements();
+        // The convolution's output, which is batch norm's input, and the normalised output. ReLU works on that in
+        // place, ReLU6 does not. The last of them is the next layer's input.
+        let outputs = if described.activation == Some(Activation::Relu6) { 3 } else { 2 };
+        Self {
+            filters: (described.inputs / described.groups * described.outputs * described.kernel.pow(2)) as u64,
+            out_channels: described.outputs as u64,
+            part,
+            in_elements: padded.elements(),
+            out_elements,
+            kept_elements: outputs * out_elements + if is_copied { padded.elements() } else { 0 },
         }
     }
 
+    /// Parameters: filters, and batch norm's scale and shift.
+    pub(super) fn parameters(&self) -> u64 {
+        self.filters + 2 * self.out_channels
+    }
+
+    fn learning_parameters(&self, frozen: &FrozenParts) -> u64 {
+        let learns = |is_frozen: bool, count: u64| if is_frozen || frozen.parts[self.part] { 0 } else { count };
+        learns(frozen.filters, self.filters) + learns(frozen.norms, 2 * self.out_channels)
+    }
+
     fn multiplications(&self) -> u64 {
-        self.out_elements * self.in_channels * self.kernel * self.kernel
+        self.out_elements * self.filters / self.out_channels
     }
 }
 
-/// A ResNet without its last fully connected layer, for one frame.
-pub(super) struct ResNet {
+/// A backbone, for one frame.
+pub(super) struct BackboneSizes {
     /// The convolutions, in the order of the forward pass.
     pub convs: Vec<ConvNorm>,
-    /// Elements after the max-pool behind the first convolution.
-    pub pooled_elements: u64,
+    /// Part and output elements of each max pooling.
+    pub pools: Vec<(usize, u64)>,
     /// Elements of the input of each part.
     pub part_inputs: Vec<u64>,
     /// Features after the average pool.
     pub feature_dim: u64,
 }
 
-/// The size of a feature map.
-#[derive(Clone, Copy)]
-struct Plane {
-    channels: u64,
-    height: u64,
-    width: u64,
-}
-
-impl Plane {
-    fn elements(self) -> u64 {
-        self.channels * self.height * self.width
-    }
-
-    /// The size after a layer. All strided layers of a ResNet are padded so that n becomes n/2, rounded up.
-    fn after(self, channels: u64, stride: u64) -> Self {
-        Self { channels, height: self.height.div_ceil(stride), width: self.width.div_ceil(stride) }
-    }
-}
-
-impl ResNet {
+impl BackboneSizes {
     pub(super) fn new(backbone: Backbone, frame_size: [usize; 2]) -> Self {
-        let (blocks, expansion) = match backbone {
-            Backbone::Resnet18 => ([2, 2, 2, 2], 1),
-            Backbone::Resnet34 => ([3, 4, 6, 3], 1),
-            Backbone::Resnet50 => ([3, 4, 6, 3], 4),
-            Backbone::Resnet101 => ([3, 4, 23, 3], 4),
-        };
-        let mut convs = Vec::new();
-        let frame = Plane { channels: 3, height: frame_size[0] as u64, width: frame_size[1] as u64 };
-        let stem = push(&mut convs, frame, 64, 7, 2);
-        let mut part_inputs = vec![frame.elements()];
-        let mut plane = stem.after(64, 2);
-        let pooled_elements = plane.elements();
-        for (stage, blocks) in blocks.into_iter().enumerate() {
-            part_inputs.push(plane.elements());
-            let begun = convs.len();
-            for block in 0..blocks {
-                let stride = if stage > 0 && block == 0 { 2 } else { 1 };
-                plane = push_block(&mut convs, plane, 64 << stage, expansion, stride);
-            }
-            convs[begun..].iter_mut().for_each(|conv| conv.part = stage + 1);
+        let description = backbone.description();
+        let feature_dim = description.features as u64;
+        let mut sizes = Self { convs: Vec::new(), pools: Vec::new(), part_inputs: Vec::new(), feature_dim };
+        let mut plane = Plane::image(frame_size);
+        for (part, described) in description.parts.iter().enumerate() {
+            sizes.part_inputs.push(plane.elements());
+            plane = sizes.add(&described.layers, part, plane);
         }
-        Self { convs, pooled_elements, part_inputs, feature_dim: plane.channels }
+        sizes
     }
 
-    /// Parameters: filters, and batch-norm's scales and shifts.
+    /// Adds layers, and returns the size of the last one's output.
+    fn add(&mut self, layers: &[Layer], part: usize, mut plane: Plane) -> Plane {
+        for layer in layers {
+            match layer {
+                Layer::ConvNorm(conv) => self.convs.push(ConvNorm::new(conv, part, plane)),
+                Layer::MaxPool(pool) => self.pools.push((part, pool.output(plane).elements())),
+                Layer::Residual(residual) => {
+                    self.add(&residual.path, part, plane);
+                    if let Some(projection) = &residual.projection {
+                        let conv = ConvNorm::new(projection, part, plane);
+                        // Its normalised output is added to that of the path, and does not stay.
+                        self.convs.push(ConvNorm { kept_elements: conv.out_elements, ..conv });
+                    }
+                }
+            }
+            plane = layer.output(plane);
+        }
+        plane
+    }
+
+    /// Parameters: filters, and batch norm's scales and shifts.
     pub(super) fn parameters(&self) -> u64 {
         self.convs.iter().map(ConvNorm::parameters).sum()
     }
@@ -115,43 +111,10 @@ impl ResNet {
         self.convs.iter().map(ConvNorm::multiplications).sum()
     }
 
-    /// Elements of the running means and variances of all batch-norms.
+    /// Elements of the running means and variances of all batch norms.
     pub(super) fn buffers(&self) -> u64 {
         self.convs.iter().map(|conv| 2 * conv.out_channels).sum()
     }
-}
-
-/// Adds a basic (two 3x3) or bottleneck (1x1, 3x3, 1x1) block; its shortcut is a 1x1 where the shape changes.
-fn push_block(convs: &mut Vec<ConvNorm>, input: Plane, width: u64, expansion: u64, stride: u64) -> Plane {
-    let output = if expansion == 1 {
-        let middle = push(convs, input, width, 3, stride);
-        push(convs, middle, width, 3, 1)
-    } else {
-        let narrow = push(convs, input, width, 1, 1);
-        let middle = push(convs, narrow, width, 3, stride);
-        push(convs, middle, width * expansion, 1, 1)
-    };
-    if input.channels != output.channels || stride != 1 {
-        push(convs, input, output.channels, 1, stride);
-        if let Some(shortcut) = convs.last_mut() {
-            shortcut.kept_elements = shortcut.out_elements;
-        }
-    }
-    output
-}
-
-fn push(convs: &mut Vec<ConvNorm>, input: Plane, out_channels: u64, kernel: u64, stride: u64) -> Plane {
-    let output = input.after(out_channels, stride);
-    convs.push(ConvNorm {
-        in_channels: input.channels,
-        out_channels,
-        kernel,
-        part: 0,
-        in_elements: input.elements(),
-        out_elements: output.elements(),
-        kept_elements: 2 * output.elements(),
-    });
-    output
 }
 
 /// The head, which turns T feature vectors into one score.
@@ -199,25 +162,26 @@ impl Head {
 }
 
 /// Backbone and head of the network that the configuration describes.
-pub(super) fn network(model: &ModelConfig, data: &DataConfig) -> (ResNet, Head) {
-    let resnet = ResNet::new(model.backbone, data.frame_size);
-    let head = Head::new(model, resnet.feature_dim, data.max_frames as u64);
-    (resnet, head)
+pub(super) fn network(model: &ModelConfig, data: &DataConfig) -> (BackboneSizes, Head) {
+    let backbone = BackboneSizes::new(model.backbone, data.frame_size);
+    let head = Head::new(model, backbone.feature_dim, data.max_frames as u64);
+    (backbone, head)
 }
 
 /// Number of parameters of the whole detector, frozen ones included.
 #[must_use]
 pub fn parameter_count(model: &ModelConfig) -> u64 {
     // Neither the picture's size nor the clip's length changes the number of weights.
-    let (resnet, head) = network(model, &DataConfig::default());
-    resnet.parameters() + head.parameters
+    let (backbone, head) = network(model, &DataConfig::default());
+    backbone.parameters() + head.parameters
 }
 
 /// Number of parameters that learn, and so have gradients and moments.
 #[must_use]
 pub fn learning_parameter_count(model: &ModelConfig) -> u64 {
-    let (resnet, head) = network(model, &DataConfig::default());
-    resnet.convs.iter().map(|conv| conv.learning_parameters(&model.freeze)).sum::<u64>() + head.parameters
+    let (backbone, head) = network(model, &DataConfig::default());
+    let frozen = model.freeze.of(model.backbone);
+    backbone.convs.iter().map(|conv| conv.learning_parameters(&frozen)).sum::<u64>() + head.parameters
 }
 
 #[cfg(test)]
@@ -228,14 +192,17 @@ mod tests {
         ModelConfig { backbone, temporal, ..ModelConfig::default() }
     }
 
-    /// torchvision's published counts, less the 1000-way classifier.
+    /// torchvision's published counts, and those of the package efficientnet-lite-pytorch, less the 1000-way classifier.
     #[test]
-    fn backbones_have_torchvisions_parameter_counts() {
+    fn backbones_have_the_published_parameter_counts() {
         for (backbone, published, features) in [
             (Backbone::Resnet18, 11_689_512, 512),
             (Backbone::Resnet34, 21_797_672, 512),
             (Backbone::Resnet50, 25_557_032, 2048),
             (Backbone::Resnet101, 44_549_160, 2048),
+            (Backbone::EfficientnetLite0, 4_652_008, 1280),
+            (Backbone::EfficientnetLite1, 5_416_680, 1280),
+            (Backbone::EfficientnetLite2, 6_092_072, 1280),
         ] {
             let classifier = 1000 * features + 1000;
             let head = features + 1;
@@ -253,7 +220,7 @@ mod tests {
             (Backbone::Resnet50, 4.09),
             (Backbone::Resnet101, 7.80),
         ] {
-            let counted = ResNet::new(backbone, [224, 224]).multiplications() as f64 / 1e9;
+            let counted = BackboneSizes::new(backbone, [224, 224]).multiplications() as f64 / 1e9;
             assert!((counted - billions).abs() < 0.01, "{backbone:?}: {counted}");
         }
     }
@@ -271,14 +238,14 @@ mod tests {
 
     #[test]
     fn planes_shrink_as_in_torchvision() {
-        let resnet = ResNet::new(Backbone::Resnet50, [224, 224]);
+        let resnet = BackboneSizes::new(Backbone::Resnet50, [224, 224]);
         assert_eq!(resnet.convs.len(), 53);
         assert_eq!(resnet.convs[0].out_elements, 64 * 112 * 112);
-        assert_eq!(resnet.pooled_elements, 64 * 56 * 56);
+        assert_eq!(resnet.pools, [(0, 64 * 56 * 56)]);
         assert_eq!(resnet.convs.last().map(|conv| conv.out_elements), Some(2048 * 7 * 7));
-        let odd = ResNet::new(Backbone::Resnet18, [45, 33]);
+        let odd = BackboneSizes::new(Backbone::Resnet18, [45, 33]);
         assert_eq!(odd.convs[0].out_elements, 64 * 23 * 17);
-        assert_eq!(odd.pooled_elements, 64 * 12 * 9);
+        assert_eq!(odd.pools, [(0, 64 * 12 * 9)]);
         assert_eq!(odd.convs.last().map(|conv| conv.out_elements), Some(512 * 2 * 2));
     }
 }

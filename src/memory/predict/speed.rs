@@ -19,7 +19,7 @@ const OVERHEAD_FRAMES: (f64, f64) = (0.5, 8.0);
 
 /// Expected clips a second, in a unit that only serves to compare.
 pub fn expected_speed(config: &Config, device: DeviceKind, format: Format) -> f64 {
-    let (resnet, _) = network(&config.model, &config.data);
+    let (backbone, _) = network(&config.model, &config.data);
     let frames = config.data.max_frames as f64;
     let frames_at_once = frames * config.training.batch_size.clips() as f64;
     let overhead = match device {
@@ -30,5 +30,5 @@ pub fn expected_speed(config: &Config, device: DeviceKind, format: Format) -> f6
     let layout = if config.gpu.channels_last { CHANNELS_LAST } else { 1.0 };
     // Backward costs as much as two forward passes; activation checkpointing adds a third.
     let passes = if config.model.activation_checkpointing { 4.0 } else { 3.0 };
-    half * layout / (passes * resnet.multiplications() as f64 * frames * (1.0 + overhead / frames_at_once))
+    half * layout / (passes * backbone.multiplications() as f64 * frames * (1.0 + overhead / frames_at_once))
 }

@@ -7,7 +7,7 @@
 use std::ops::Range;
 
 use super::estimate::{Breakdown, DeviceKind, Estimate};
-use super::layers::{ConvNorm, Head, ResNet, learning_parameter_count, network, parameter_count};
+use super::layers::{BackboneSizes, ConvNorm, Head, learning_parameter_count, network, parameter_count};
 use crate::config::{Config, OptimizerChoice};
 use crate::torch::Format;
 
@@ -58,7 +58,7 @@ pub fn evaluation_step(config: &Config, micro_batch: usize, device: DeviceKind, 
 
 /// A network, and the clips that one forward pass works on.
 struct Step {
-    resnet: ResNet,
+    backbone: BackboneSizes,
     head: Head,
     clips: u64,
     frames: u64,
@@ -68,14 +68,14 @@ struct Step {
 
 impl Step {
     fn new(config: &Config, micro_batch: usize, format: Format) -> Self {
-        let (resnet, head) = network(&config.model, &config.data);
+        let (backbone, head) = network(&config.model, &config.data);
         let clips = micro_batch as u64;
         let frames = clips * config.data.max_frames as u64;
         let [height, width] = config.data.frame_size;
         // Normalised pixels in float32, and in half precision a copy that the convolutions read.
         let pixel_bytes = F32_BYTES + if format == Format::F32 { 0 } else { format.bytes() };
         let input_bytes = frames * 3 * (height * width) as u64 * pixel_bytes;
-        Self { resnet, head, clips, frames, format, input_bytes }
+        Self { backbone, head, clips, frames, format, input_bytes }
     }
 
     /// Bytes of `elements` numbers of every frame.
@@ -85,13 +85,13 @@ impl Step {
 
     /// The convolutions of some parts of the network.
     fn convs(&self, parts: Range<usize>) -> impl Iterator<Item = &ConvNorm> {
-        self.resnet.convs.iter().filter(move |conv| parts.contains(&conv.part))
+        self.backbone.convs.iter().filter(move |conv| parts.contains(&conv.part))
     }
 
-    /// Bytes that the pool behind the first convolution keeps for backward.
+    /// Bytes that max pooling keeps for backward.
     fn pool_bytes(&self, parts: &Range<usize>) -> u64 {
-        let pooled = self.resnet.pooled_elements;
-        if parts.contains(&0) { self.bytes(pooled) + pooled * self.frames * POOL_INDEX_BYTES } else { 0 }
+        let pools = self.backbone.pools.iter().filter(|(part, _)| parts.contains(part));
+        pools.map(|(_, elements)| self.bytes(*elements) + elements * self.frames * POOL_INDEX_BYTES).sum()
     }
 
     /// Bytes that some parts of the network keep for backward.
@@ -122,7 +122,7 @@ impl Step {
     /// Bytes of the activations that stay from forward to backward, and of the tensors that are alive only for a moment
     /// on top of them.
     fn plain_backward(&self) -> (u64, u64) {
-        let all = 0..self.resnet.part_inputs.len();
+        let all = 0..self.backbone.part_inputs.len();
         let activations = self.input_bytes + self.kept_bytes(all.clone()) + self.head_bytes();
         (activations, self.backward_peak_bytes(all, self.input_bytes).saturating_sub(activations))
     }
@@ -133,7 +133,7 @@ impl Step {
     fn recomputing_backward(&self) -> (u64, u64) {
         let mut held_bytes = 0;
         let mut fullest = (0, 0);
-        for (part, elements) in self.resnet.part_inputs.iter().enumerate() {
+        for (part, elements) in self.backbone.part_inputs.iter().enumerate() {
             held_bytes += if part == 0 { self.input_bytes } else { self.bytes(*elements) };
             let activations = held_bytes + self.kept_bytes(part..part + 1);
             let transient = self.backward_peak_bytes(part..part + 1, held_bytes).saturating_sub(activations);
@@ -148,7 +148,7 @@ impl Step {
     /// frames, is counted apart.
     fn forward_peak_bytes(&self, keeps_copies: bool) -> u64 {
         let mut copied = 0;
-        let alive = self.resnet.convs.iter().enumerate().map(|(index, conv)| {
+        let alive = self.backbone.convs.iter().enumerate().map(|(index, conv)| {
             copied = conv.parameters() + if keeps_copies { copied } else { 0 };
             let besides = if index == 0 { 0 } else { conv.in_elements + conv.out_elements };
             self.bytes(2 * conv.out_elements + besides) + self.copies_bytes(copied)
@@ -173,10 +173,10 @@ impl Step {
         let training = training_holes.is_some();
         let parameters = parameter_count(&config.model);
         // The head runs in float32 and needs no copies. In evaluation, the transient memory includes the copies.
-        let copies = if training { self.copies_bytes(self.resnet.parameters()) } else { 0 };
+        let copies = if training { self.copies_bytes(self.backbone.parameters()) } else { 0 };
         // The average of the weights is a second network.
         let networks = if training && config.training.ema_decay.is_some() { 2 } else { 1 };
-        let weights = networks * (parameters + self.resnet.buffers()) * F32_BYTES + copies;
+        let weights = networks * (parameters + self.backbone.buffers()) * F32_BYTES + copies;
         let gradients = if training { learning_parameter_count(&config.model) * F32_BYTES } else { 0 };
         let optimizer = match config.training.optimizer {
             OptimizerChoice::Adamw | OptimizerChoice::Adam => 2 * gradients,

@@ -1,5 +1,6 @@
 //! Download of one file over HTTP: resumed after a broken connection, verified by SHA-256, renamed into place when
-//! complete. Knows nothing of the content of the file; its address and its place are decided in `hub.rs`.
+//! complete. Knows nothing of the content of the file; its address and its place are decided in `hub.rs` and
+//! `sources.rs`.
 
 use std::fs::{self, File, OpenOptions};
 use std::io::{self, Read, Seek, SeekFrom, Write};
@@ -8,25 +9,18 @@ use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::Duration;
 
 use sha2::{Digest, Sha256};
-use ureq::http::header::{CONTENT_RANGE, RANGE};
+use ureq::http::header::{CONTENT_LENGTH, CONTENT_RANGE, RANGE};
 use ureq::http::{Response, StatusCode};
 use ureq::{Agent, Body};
 
 use crate::progress::Bar;
 
+/// Larger files are refused; the weights of every backbone are smaller.
+pub(super) const MAX_BYTES: u64 = 1 << 30;
 /// Attempts in a row that transfer nothing, after which the download fails.
 const MAX_IDLE_ATTEMPTS: u32 = 3;
 const FIRST_PAUSE: Duration = Duration::from_millis(250);
 const TIMEOUT: Duration = Duration::from_secs(30);
-
-/// Metadata of a file on the server, as `huggingface_hub`'s `HfFileMetadata`.
-#[derive(Debug)]
-pub(super) struct RemoteFile {
-    /// Commit of the repository.
-    pub commit: String,
-    pub sha256: String,
-    pub len: u64,
-}
 
 /// Why a file could not be fetched.
 #[derive(Debug, thiserror::Error)]
@@ -37,8 +31,8 @@ pub(super) enum DownloadError {
     /// An answer without the file.
     #[error("the server answered {0}")]
     Status(StatusCode),
-    /// The file differs from the server's metadata.
-    #[error("what came has another SHA-256 than the server said: {found}, not {expected}")]
+    /// The file is another one.
+    #[error("what came has another SHA-256 than it should: {found}, not {expected}")]
     Checksum { found: String, expected: String },
     /// The server or the environment refuses the download.
     #[error("{0}")]
@@ -64,11 +58,26 @@ pub(super) fn agent(max_redirects: u32) -> Agent {
     config.build().into()
 }
 
-/// Downloads `url` to `target` and verifies it. Received bytes go to `target` with `.incomplete` appended to its name,
+/// The length of the file at `url`, by the server's word.
+pub(super) fn content_length(url: &str) -> Result<u64, DownloadError> {
+    let response = agent(5).head(url).call()?;
+    if !response.status().is_success() {
+        return Err(DownloadError::Status(response.status()));
+    }
+    let length = response.headers().get(CONTENT_LENGTH).and_then(|length| length.to_str().ok()?.parse().ok());
+    match length {
+        Some(length) if length <= MAX_BYTES => Ok(length),
+        Some(length) => Err(DownloadError::Refused(format!("the server's file has {length} bytes"))),
+        None => Err(DownloadError::Refused("the server does not say how long the file is".into())),
+    }
+}
+
+/// Downloads `url`, `len` bytes with this SHA-256, to `target` and verifies it. Received bytes go to `target` with `.incomplete` appended to its name,
 /// where a later call resumes; a second process that downloads the same file waits for the first.
 pub(super) fn download(
     url: &str,
-    RemoteFile { sha256, len, .. }: &RemoteFile,
+    sha256: &str,
+    len: u64,
     target: &Path,
     label: &str,
     stop: &AtomicBool,
@@ -82,10 +91,10 @@ pub(super) fn download(
         return Ok(());
     }
     let agent = agent(5);
-    let mut download = Download { agent, url, len: *len, file: &mut file, bar: Bar::bytes(label, *len), stop };
+    let mut download = Download { agent, url, len, file: &mut file, bar: Bar::bytes(label, len), stop };
     download.fetch(label)?;
     let found = sha256_of(&mut file)?;
-    if found != *sha256 {
+    if found != sha256 {
         fs::remove_file(partial)?;
         return Err(DownloadError::Checksum { found, expected: sha256.to_owned() });
     }

@@ -1,46 +1,78 @@
 //! The errors of loading pretrained weights. The errors of a single download are in `download.rs`.
 
 use std::io;
-use std::path::{Path, PathBuf};
+use std::path::PathBuf;
 
 use tch::TchError;
+
+use super::weights_source::WeightsSource;
 
 /// Why pretrained weights could not be loaded.
 #[derive(Debug, thiserror::Error)]
 pub enum PretrainedError {
     /// The file cannot be opened or read.
-    #[error("{}: the weights cannot be read: {source}\n  hint: model.pretrained takes imagenet, none, or the path of a .pth or .safetensors file", .path.display())]
+    #[error(
+        "{weights}: the weights cannot be read: {source}\n  hint: model.pretrained takes auto, imagenet, none, hf:OWNER/NAME, or the path of a .pth or .safetensors file"
+    )]
     Io {
         /// The file.
-        path: PathBuf,
+        weights: WeightsSource,
         /// The error of the operating system.
         source: io::Error,
     },
     /// The file is damaged, or holds more than tensors.
-    #[error("{}: the weights are not read: {problem}\n  hint: take a whole file that holds a plain state dict; in Python, torch.save(model.state_dict(), \"weights.pth\") writes one", .path.display())]
+    #[error(
+        "{weights}: the weights are not read: {problem}\n  hint: take a whole file that holds a plain state dict; in Python, torch.save(model.state_dict(), \"weights.pth\") writes one"
+    )]
     Invalid {
         /// The file.
-        path: PathBuf,
+        weights: WeightsSource,
         /// The defect.
         problem: String,
     },
     /// The weights belong to another network.
-    #[error("{}: these are not weights of model.backbone: {problem}\n  hint: set model.backbone to the network they are of, or take other weights", .path.display())]
+    #[error(
+        "{weights}: these are not weights of model.backbone: {problem}\n  hint: set model.backbone to the network they are of, or take other weights"
+    )]
     Unfit {
         /// The file.
-        path: PathBuf,
+        weights: WeightsSource,
         /// The mismatch.
         problem: String,
     },
-    /// The weights are in no cache and could not be fetched.
-    #[error("the ImageNet weights cannot be fetched: {problem}\n  at {url}\n  hint: fetch https://download.pytorch.org/models/{} on a machine with a connection and put it at {}; or set model.pretrained to the path of such a file, HF_ENDPOINT to a mirror, or model.pretrained to none", .place.file_name().unwrap_or_default().display(), .place.display())]
-    Unreachable {
+    /// The published weights are in no cache and could not be fetched.
+    #[error("the ImageNet weights of {backbone} are not here: {problem}\n  hint: {how_to_get} and put it at {}; or set model.pretrained to the path of such a file, or to none", .place.display())]
+    NoPublished {
+        /// The backbone.
+        backbone: &'static str,
+        /// Why they could not be fetched.
+        problem: String,
+        /// How a user gets the file.
+        how_to_get: String,
+        /// Where it is looked for.
+        place: PathBuf,
+    },
+    /// A file of the Hugging Face hub is not in its cache and could not be fetched.
+    #[error(
+        "{file} cannot be fetched: {problem}\n  at {url}\n  hint: see whether the repository has that file; HF_ENDPOINT names a mirror, HF_HOME a cache; or set model.pretrained to the path of a file"
+    )]
+    NoHubFile {
+        /// As it is named in the configuration.
+        file: String,
         /// The address.
         url: String,
         /// Why it could not be fetched.
         problem: String,
-        /// Where a file that the user fetches is looked for.
-        place: PathBuf,
+    },
+    /// A file in a cache is not the published one.
+    #[error("{}: its SHA-256 is {found}, that of the published weights is {expected}\n  hint: delete the file, and it is fetched again", .path.display())]
+    OtherFile {
+        /// The file.
+        path: PathBuf,
+        /// Its SHA-256.
+        found: String,
+        /// The published one's.
+        expected: &'static str,
     },
     /// The user wants to stop.
     #[error("interrupted; what came of the weights is kept")]
@@ -56,20 +88,26 @@ impl PretrainedError {
     pub fn is_usage(&self) -> bool {
         match self {
             Self::Io { source, .. } => source.kind() == io::ErrorKind::NotFound,
-            Self::Unfit { .. } | Self::Invalid { .. } => true,
-            Self::Unreachable { .. } | Self::Interrupted | Self::Torch(_) => false,
+            Self::Unfit { .. } | Self::Invalid { .. } | Self::OtherFile { .. } => true,
+            Self::NoPublished { .. } | Self::NoHubFile { .. } | Self::Interrupted | Self::Torch(_) => false,
         }
     }
 
-    pub(super) fn cannot_read(path: &Path, source: io::Error) -> Self {
-        Self::Io { path: path.to_owned(), source }
+    /// Whether published weights are just not there, so that `model.pretrained: auto` goes on without them.
+    #[must_use]
+    pub fn is_absence(&self) -> bool {
+        matches!(self, Self::NoPublished { .. })
     }
 
-    pub(super) fn invalid(path: &Path, problem: String) -> Self {
-        Self::Invalid { path: path.to_owned(), problem }
+    pub(super) fn cannot_read(weights: &WeightsSource, source: io::Error) -> Self {
+        Self::Io { weights: weights.clone(), source }
     }
 
-    pub(super) fn unfit(path: &Path, problem: String) -> Self {
-        Self::Unfit { path: path.to_owned(), problem }
+    pub(super) fn invalid(weights: &WeightsSource, problem: String) -> Self {
+        Self::Invalid { weights: weights.clone(), problem }
+    }
+
+    pub(super) fn unfit(weights: &WeightsSource, problem: String) -> Self {
+        Self::Unfit { weights: weights.clone(), problem }
     }
 }

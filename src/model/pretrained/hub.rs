@@ -1,10 +1,9 @@
-//! The source of ImageNet weights: the caches of Python's libraries, else the Hugging Face hub.
+//! Files of the Hugging Face hub: their address, their place in the cache, and the hub's facts about them.
 //!
 //! Downloads go into the hub's own cache (`HF_HOME`) in the layout of `huggingface_hub`, so that both use each other's
 //! files. This file reads no tensors; that is `weights_file.rs`.
 
-use std::env;
-use std::fs::{self, File};
+use std::fs;
 use std::io;
 use std::os::unix::fs::symlink;
 use std::path::{Path, PathBuf};
@@ -12,117 +11,44 @@ use std::sync::atomic::AtomicBool;
 
 use ureq::http::header::{ETAG, HeaderMap, LOCATION};
 
-use super::download::{DownloadError, RemoteFile, agent, download, sha256_of};
-use super::error::PretrainedError;
-use crate::config::Backbone;
+use super::download::{DownloadError, MAX_BYTES, agent, download};
+use crate::config::HubFile;
 
-const FILE: &str = "model.safetensors";
-/// Larger files are refused; the weights of every supported ResNet are smaller.
-const MAX_BYTES: u64 = 1 << 30;
-
-/// torchvision's first ImageNet weights (`IMAGENET1K_V1`) in both places: the repository on the hub, and torchvision's
-/// file, whose name ends with the first digits of its SHA-256.
-fn names(backbone: Backbone) -> (&'static str, &'static str) {
-    match backbone {
-        Backbone::Resnet18 => ("timm/resnet18.tv_in1k", "resnet18-f37072fd.pth"),
-        Backbone::Resnet34 => ("timm/resnet34.tv_in1k", "resnet34-b627a593.pth"),
-        Backbone::Resnet50 => ("timm/resnet50.tv_in1k", "resnet50-0676ba61.pth"),
-        Backbone::Resnet101 => ("timm/resnet101.tv_in1k", "resnet101-63fe2227.pth"),
-    }
+/// Metadata of a file on the hub, as `huggingface_hub`'s `HfFileMetadata`.
+#[derive(Debug)]
+struct RemoteFile {
+    /// Commit of the repository.
+    commit: String,
+    sha256: String,
+    len: u64,
 }
 
-/// Caches and network settings, from the environment.
-#[derive(Debug, Clone)]
-pub struct Sources {
-    /// Folder of the hub's files: `HF_HUB_CACHE`, or `hub` in `HF_HOME`.
-    pub hub_cache: PathBuf,
-    /// Folder of torchvision's files: `hub/checkpoints` in `TORCH_HOME`.
-    pub torch_cache: PathBuf,
-    /// Address of the hub or of a mirror: `HF_ENDPOINT`.
-    pub endpoint: String,
-    /// Whether the network must not be used: `HF_HUB_OFFLINE`.
-    pub offline: bool,
-}
-
-impl Sources {
-    /// As Python's `huggingface_hub` and `torch.hub` read the environment.
-    #[must_use]
-    pub fn from_env() -> Self {
-        let folder = |name: &str| env::var_os(name).filter(|value| !value.is_empty()).map(PathBuf::from);
-        let home = folder("HOME").unwrap_or_default();
-        let cache = folder("XDG_CACHE_HOME").unwrap_or_else(|| home.join(".cache"));
-        let hf_home = folder("HF_HOME").unwrap_or_else(|| cache.join("huggingface"));
-        let torch_home = folder("TORCH_HOME").unwrap_or_else(|| cache.join("torch"));
-        let endpoint = env::var("HF_ENDPOINT").ok().filter(|value| !value.is_empty());
-        Self {
-            hub_cache: folder("HF_HUB_CACHE").unwrap_or_else(|| hf_home.join("hub")),
-            torch_cache: torch_home.join("hub/checkpoints"),
-            endpoint: endpoint.unwrap_or_else(|| "https://huggingface.co".into()).trim_end_matches('/').to_owned(),
-            offline: env::var("HF_HUB_OFFLINE").is_ok_and(|value| !matches!(value.as_str(), "" | "0")),
-        }
-    }
-
-    /// The file with a backbone's ImageNet weights: from a cache, or downloaded into it. When `stop` is set, the
-    /// partial download is kept.
-    ///
-    /// # Errors
-    /// No cache has the file and it cannot be downloaded, or a cached file has another SHA-256 than its name says.
-    pub fn imagenet(&self, backbone: Backbone, stop: &AtomicBool) -> Result<PathBuf, PretrainedError> {
-        let (repository, torch_file) = names(backbone);
-        let repository = Repository {
-            url: format!("{}/{repository}/resolve/main/{FILE}", self.endpoint),
-            folder: self.hub_cache.join(format!("models--{}", repository.replace('/', "--"))),
-        };
-        if let Some(cached) = repository.cached() {
-            return Ok(cached);
-        }
-        let torch_path = self.torch_cache.join(torch_file);
-        if torch_path.is_file() {
-            check_name(&torch_path)?;
-            return Ok(torch_path);
-        }
-        let fetched = match self.offline {
-            true => Err(DownloadError::Refused("HF_HUB_OFFLINE is set".into())),
-            false => repository.fetch(&format!("{backbone:?}").to_lowercase(), stop),
-        };
-        fetched.map_err(|error| match error {
-            DownloadError::Interrupted => PretrainedError::Interrupted,
-            error => {
-                PretrainedError::Unreachable { url: repository.url, problem: error.to_string(), place: torch_path }
-            }
-        })
-    }
-}
-
-/// Checks a file's SHA-256 against its first digits, which torchvision puts into the file's name.
-fn check_name(path: &Path) -> Result<(), PretrainedError> {
-    let hash = File::open(path).and_then(|mut file| sha256_of(&mut file));
-    let hash = hash.map_err(|source| PretrainedError::cannot_read(path, source))?;
-    let name = path.file_stem().unwrap_or_default().to_string_lossy();
-    match name.rsplit('-').next() {
-        Some(digits) if hash.starts_with(digits) => Ok(()),
-        _ => Err(PretrainedError::invalid(path, format!("its SHA-256 is {hash}, which its name says otherwise"))),
-    }
-}
-
-/// One repository of the hub, and its place in the cache.
-struct Repository {
-    url: String,
+/// A file in a repository of the hub, and its place in the cache.
+pub(super) struct Repository<'f> {
+    pub url: String,
+    file: &'f HubFile,
     folder: PathBuf,
 }
 
-impl Repository {
-    fn cached(&self) -> Option<PathBuf> {
+impl<'f> Repository<'f> {
+    pub fn of(file: &'f HubFile, endpoint: &str, cache: &Path) -> Self {
+        let HubFile { repository, file: name } = file;
+        let url = format!("{endpoint}/{repository}/resolve/main/{name}");
+        Self { url, file, folder: cache.join(format!("models--{}", repository.replace('/', "--"))) }
+    }
+
+    /// The file, if it is in the cache.
+    pub fn cached(&self) -> Option<PathBuf> {
         let commit = fs::read_to_string(self.folder.join("refs/main")).ok()?;
         Some(self.snapshot(commit.trim())).filter(|path| path.is_file())
     }
 
     fn snapshot(&self, commit: &str) -> PathBuf {
-        self.folder.join("snapshots").join(commit).join(FILE)
+        self.folder.join("snapshots").join(commit).join(&self.file.file)
     }
 
     /// Downloads the file and links it into the cache.
-    fn fetch(&self, label: &str, stop: &AtomicBool) -> Result<PathBuf, DownloadError> {
+    pub fn fetch(&self, stop: &AtomicBool) -> Result<PathBuf, DownloadError> {
         let remote = self.remote_file()?;
         let blob = self.folder.join("blobs").join(&remote.sha256);
         let snapshot = self.snapshot(&remote.commit);
@@ -131,10 +57,12 @@ impl Repository {
             fs::create_dir_all(file.parent().unwrap_or(file))?;
         }
         if !blob.exists() {
-            tracing::info!("fetching ImageNet weights from {}", self.url);
-            download(&self.url, &remote, &blob, label, stop)?;
+            tracing::info!("fetching weights from {}", self.url);
+            download(&self.url, &remote.sha256, remote.len, &blob, &self.file.repository, stop)?;
         }
-        match symlink(Path::new("../../blobs").join(&remote.sha256), &snapshot) {
+        // From the snapshot's folder, and from that of the file in it, up to the repository's.
+        let up = "../".repeat(2 + self.file.file.matches('/').count());
+        match symlink(Path::new(&up).join("blobs").join(&remote.sha256), &snapshot) {
             Err(error) if error.kind() != io::ErrorKind::AlreadyExists => return Err(error.into()),
             _ => {}
         }
@@ -194,19 +122,6 @@ fn origin(url: &str) -> &str {
 #[cfg(test)]
 mod tests {
     use super::*;
-
-    #[test]
-    fn torchvisions_names_are_checked() {
-        let folder = tempfile::tempdir().unwrap();
-        // The SHA-256 of "abc" is in its standard (FIPS 180-2, B.1).
-        for (name, holds) in
-            [("resnet18-ba7816bf.pth", true), ("resnet18-f37072fd.pth", false), ("resnet18.pth", false)]
-        {
-            let path = folder.path().join(name);
-            fs::write(&path, "abc").unwrap();
-            assert_eq!(check_name(&path).is_ok(), holds, "{name}");
-        }
-    }
 
     #[test]
     fn an_address_begins_with_its_origin() {

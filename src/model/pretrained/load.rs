@@ -1,14 +1,14 @@
-//! Fills the backbone with the tensors of a file, by torchvision's names. Knows nothing of file formats; that is
+//! Fills the backbone with the tensors of a file, by the names of the package that published it. Knows nothing of file formats; that is
 //! `weights_file.rs`.
 
 use std::collections::HashMap;
-use std::path::Path;
 
 use super::error::PretrainedError;
 use super::weights_file::{StoredTensor, WeightsFile};
+use super::weights_source::WeightsSource;
 use crate::model::parameters::{Parameter, Parameters};
 
-/// Prefixes to torchvision's names: of wrappers and training scripts, and `backbone.` of this program's own
+/// Prefixes to those names: of wrappers and training scripts, and `backbone.` of this program's own
 /// checkpoints.
 const PREFIXES: [&str; 5] = ["state_dict.", "model_state_dict.", "model.", "module.", "backbone."];
 /// How many names an error lists; the rest is counted.
@@ -38,14 +38,14 @@ impl std::fmt::Display for LoadedWeights {
 ///
 /// # Errors
 /// See [`PretrainedError`].
-pub fn load_pretrained(path: &Path, parameters: &Parameters) -> Result<LoadedWeights, PretrainedError> {
-    let file = WeightsFile::open(path)?;
-    let (matches, left_out) = match_names(path, &file, parameters)?;
+pub fn load_pretrained(source: &WeightsSource, parameters: &Parameters) -> Result<LoadedWeights, PretrainedError> {
+    let file = WeightsFile::open(source)?;
+    let (matches, left_out) = match_names(source, &file, parameters)?;
     let mut values = Vec::with_capacity(matches.len());
     for (parameter, stored) in &matches {
         let tensor = file.read(stored)?.f_to_kind(parameter.tensor.kind())?;
         if tensor.f_isfinite()?.f_all()?.f_int64_value(&[])? == 0 {
-            return Err(PretrainedError::invalid(path, format!("`{}` has numbers that are not finite", stored.name)));
+            return Err(PretrainedError::invalid(source, format!("`{}` has numbers that are not finite", stored.name)));
         }
         values.push(tensor);
     }
@@ -60,16 +60,16 @@ pub fn load_pretrained(path: &Path, parameters: &Parameters) -> Result<LoadedWei
 type Matches<'a> = (Vec<(&'a Parameter, &'a StoredTensor)>, Vec<String>);
 
 fn match_names<'a>(
-    path: &Path,
+    source: &WeightsSource,
     file: &'a WeightsFile,
     parameters: &'a Parameters,
 ) -> Result<Matches<'a>, PretrainedError> {
     let mut by_name = HashMap::new();
     for stored in &file.tensors {
-        let name = torchvision_name(&stored.name);
+        let name = published_name(&stored.name);
         if let Some(other) = by_name.insert(name, stored) {
             let problem = format!("both `{}` and `{}` could be `{name}`", other.name, stored.name);
-            return Err(PretrainedError::invalid(path, problem));
+            return Err(PretrainedError::invalid(source, problem));
         }
     }
     let (mut matches, mut missing) = (Vec::new(), Vec::new());
@@ -79,13 +79,13 @@ fn match_names<'a>(
             Some(stored) if stored.size == parameter.tensor.size() => matches.push((parameter, stored)),
             Some(stored) => {
                 let (found, wanted) = (&stored.size, parameter.tensor.size());
-                return Err(PretrainedError::unfit(path, format!("`{}` is {found:?}, not {wanted:?}", stored.name)));
+                return Err(PretrainedError::unfit(source, format!("`{}` is {found:?}, not {wanted:?}", stored.name)));
             }
             None => missing.push(name.to_owned()),
         }
     }
     if !missing.is_empty() {
-        return Err(PretrainedError::unfit(path, format!("it does not have {}", listed(&missing))));
+        return Err(PretrainedError::unfit(source, format!("it does not have {}", listed(&missing))));
     }
     // Counters of PyTorch's batch norm, which only a batch norm without momentum uses.
     let is_counter = |stored: &&StoredTensor| stored.name.ends_with("num_batches_tracked");
@@ -95,7 +95,7 @@ fn match_names<'a>(
     Ok((matches, left_out))
 }
 
-pub(super) fn torchvision_name(mut name: &str) -> &str {
+pub(super) fn published_name(mut name: &str) -> &str {
     while let Some(rest) = PREFIXES.iter().find_map(|prefix| name.strip_prefix(prefix)) {
         name = rest;
     }

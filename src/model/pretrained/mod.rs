@@ -7,11 +7,15 @@ mod hub;
 mod load;
 mod pickle;
 mod pickle_object;
+mod published;
+mod sources;
 #[cfg(test)]
 mod tests;
 mod unpickler;
 mod weights_file;
+mod weights_source;
 
 pub use error::PretrainedError;
-pub use hub::Sources;
 pub use load::{LoadedWeights, load_pretrained};
+pub use sources::Sources;
+pub use weights_source::WeightsSource;

@@ -7,15 +7,21 @@ use serde::Deserialize;
 use tch::{Device, Kind, Tensor};
 
 use super::error::PretrainedError;
-use super::load::{LoadedWeights, load_pretrained, torchvision_name};
+use super::load::{LoadedWeights, load_pretrained, published_name};
 use super::pickle::Pickle;
 use super::weights_file::WeightsFile;
-use crate::config::{Backbone, Config, Temporal};
+use super::weights_source::WeightsSource;
+use crate::backbone::Backbone;
+use crate::config::{Config, Temporal};
 use crate::model::{Detector, Parameter};
 use crate::torch::{Format, generator_lock};
 
 /// A file that `scripts/make_weights_fixtures.py` wrote with PyTorch.
-fn fixture(name: &str) -> PathBuf {
+fn fixture(name: &str) -> WeightsSource {
+    fixture_path(name).into()
+}
+
+fn fixture_path(name: &str) -> PathBuf {
     Path::new(env!("CARGO_MANIFEST_DIR")).join("tests/fixtures/weights").join(name)
 }
 
@@ -43,7 +49,7 @@ struct Numbers {
 #[test]
 fn every_type_and_layout_reads_as_pytorch_wrote_it_in_both_formats() {
     let expected: BTreeMap<String, Numbers> =
-        serde_json::from_slice(&fs::read(fixture("kinds.json")).unwrap()).unwrap();
+        serde_json::from_slice(&fs::read(fixture_path("kinds.json")).unwrap()).unwrap();
     for name in ["kinds.pth", "kinds-old.pth"] {
         let file = WeightsFile::open(&fixture(name)).unwrap();
         assert_eq!(file.tensors.len(), expected.len(), "{name}");
@@ -86,7 +92,7 @@ fn a_resnet_of_torchvision_fills_the_backbone_and_its_classifier_is_left_out() {
 #[test]
 fn safetensors_fill_the_backbone_also_under_other_names() {
     for name in ["layer1.0.bn1.bias", "module.layer1.0.bn1.bias", "state_dict.model.backbone.layer1.0.bn1.bias"] {
-        assert_eq!(torchvision_name(name), "layer1.0.bn1.bias");
+        assert_eq!(published_name(name), "layer1.0.bn1.bias");
     }
     let folder = tempfile::tempdir().unwrap();
     let path = folder.path().join("weights.safetensors");
@@ -94,7 +100,7 @@ fn safetensors_fill_the_backbone_also_under_other_names() {
     let tensors: Vec<_> =
         source.parameters().iter().map(|p| (format!("module.{}", p.name), p.tensor.contiguous())).collect();
     Tensor::write_safetensors(&tensors, &path).unwrap();
-    let loaded = load_pretrained(&path, target.parameters()).unwrap();
+    let loaded = load_pretrained(&path.clone().into(), target.parameters()).unwrap();
     let left_out = ["module.head.fc.bias", "module.head.fc.weight"].map(str::to_owned).to_vec();
     assert_eq!(loaded, LoadedWeights { filled: 100, left_out });
     for (from, to) in source.parameters().iter().zip(target.parameters().iter()) {
@@ -104,7 +110,7 @@ fn safetensors_fill_the_backbone_also_under_other_names() {
     let mut twice = tensors;
     twice.push(("conv1.weight".into(), Tensor::zeros([64, 3, 7, 7], (Kind::Float, Device::Cpu))));
     Tensor::write_safetensors(&twice, &path).unwrap();
-    let error = load_pretrained(&path, target.parameters()).unwrap_err().to_string();
+    let error = load_pretrained(&path.clone().into(), target.parameters()).unwrap_err().to_string();
     assert!(error.contains("could be `conv1.weight`"), "{error}");
 }
 
@@ -193,11 +199,11 @@ fn damaged_files_never_panic() {
     let folder = tempfile::tempdir().unwrap();
     let path = folder.path().join("damaged.pth");
     let read = || -> Result<(), PretrainedError> {
-        let file = WeightsFile::open(&path)?;
+        let file = WeightsFile::open(&path.clone().into())?;
         file.tensors.iter().try_for_each(|stored| file.read(stored).map(drop))
     };
     for name in ["kinds.pth", "kinds-old.pth"] {
-        let whole = fs::read(fixture(name)).unwrap();
+        let whole = fs::read(fixture_path(name)).unwrap();
         fs::write(&path, &whole).unwrap();
         let file = fs::File::options().write(true).open(&path).unwrap();
         let mut refused = 0;
@@ -226,7 +232,7 @@ fn broken_safetensors_and_other_files_say_what_they_are() {
     let mut numbers = header(&entry("F32", 8));
     numbers.extend([0; 8]);
     fs::write(&path, &numbers).unwrap();
-    assert_eq!(WeightsFile::open(&path).unwrap().tensors.len(), 1);
+    assert_eq!(WeightsFile::open(&path.clone().into()).unwrap().tensors.len(), 1);
     for (bytes, part) in [
         (Vec::new(), "neither"),
         (b"GIF89a and more".to_vec(), "neither"),
@@ -237,10 +243,10 @@ fn broken_safetensors_and_other_files_say_what_they_are() {
         (b"PK\x03\x04 and no directory".to_vec(), "no whole zip file"),
     ] {
         fs::write(&path, &bytes).unwrap();
-        let error = WeightsFile::open(&path).unwrap_err().to_string();
+        let error = WeightsFile::open(&path.clone().into()).unwrap_err().to_string();
         assert!(error.contains(part), "{part}: {error}");
     }
-    let error = WeightsFile::open(&folder.path().join("none.pth")).unwrap_err();
+    let error = WeightsFile::open(&folder.path().join("none.pth").into()).unwrap_err();
     assert!(error.is_usage() && error.to_string().contains("none.pth: the weights cannot be read"), "{error}");
 }
 
@@ -258,6 +264,6 @@ fn numbers_that_are_not_finite_are_refused() {
         })
         .collect();
     Tensor::write_safetensors(&tensors, &path).unwrap();
-    let error = load_pretrained(&path, resnet18().parameters()).unwrap_err().to_string();
+    let error = load_pretrained(&path.clone().into(), resnet18().parameters()).unwrap_err().to_string();
     assert!(error.contains("layer3.1.bn1") && error.contains("not finite"), "{error}");
 }

@@ -4,10 +4,7 @@
 //! Nothing in a file is executed. This file knows nothing of the network; `load.rs` matches names.
 
 use std::collections::HashMap;
-use std::fs::File;
-use std::io::{self, BufReader, Read, Seek, SeekFrom};
-use std::os::unix::fs::FileExt;
-use std::path::{Path, PathBuf};
+use std::io::{self, BufReader, Read};
 
 use safetensors::tensor::{Dtype, Metadata, TensorInfo};
 use tch::{Kind, Tensor};
@@ -16,6 +13,7 @@ use zip::{CompressionMethod, ZipArchive};
 use super::error::PretrainedError;
 use super::pickle::{self, Pickle};
 use super::pickle_object::{Problem, StridedView};
+use super::weights_source::{Content, WeightsSource};
 
 const ZIP: &[u8] = b"PK\x03\x04";
 /// The pickled number that PyTorch's files before version 1.6 begin with.
@@ -40,23 +38,23 @@ pub(super) struct StoredTensor {
 /// An open file of weights.
 #[derive(Debug)]
 pub(super) struct WeightsFile {
-    path: PathBuf,
-    file: File,
+    source: WeightsSource,
+    content: Content,
     pub tensors: Vec<StoredTensor>,
 }
 
 impl WeightsFile {
     /// Opens it and finds its tensors.
-    pub fn open(path: &Path) -> Result<Self, PretrainedError> {
-        let file = File::open(path).map_err(|source| PretrainedError::cannot_read(path, source))?;
-        let tensors = find_tensors(&file).map_err(|failure| match failure {
-            Failure::Io(source) if source.kind() != io::ErrorKind::UnexpectedEof => {
-                PretrainedError::cannot_read(path, source)
+    pub fn open(source: &WeightsSource) -> Result<Self, PretrainedError> {
+        let content = Content::open(source).map_err(|error| PretrainedError::cannot_read(source, error))?;
+        let tensors = find_tensors(&content).map_err(|failure| match failure {
+            Failure::Io(error) if error.kind() != io::ErrorKind::UnexpectedEof => {
+                PretrainedError::cannot_read(source, error)
             }
-            Failure::Io(_) => PretrainedError::invalid(path, "the file ends too early".into()),
-            Failure::Problem(problem) => PretrainedError::invalid(path, problem),
+            Failure::Io(_) => PretrainedError::invalid(source, "the file ends too early".into()),
+            Failure::Problem(problem) => PretrainedError::invalid(source, problem),
         })?;
-        Ok(Self { path: path.to_owned(), file, tensors })
+        Ok(Self { source: source.clone(), content, tensors })
     }
 
     /// Reads the numbers of one of its tensors.
@@ -64,12 +62,12 @@ impl WeightsFile {
         let length = usize::try_from(stored.len).unwrap_or(usize::MAX);
         let mut bytes = Vec::new();
         bytes.try_reserve_exact(length).map_err(|error| {
-            PretrainedError::cannot_read(&self.path, io::Error::new(io::ErrorKind::OutOfMemory, error.to_string()))
+            PretrainedError::cannot_read(&self.source, io::Error::new(io::ErrorKind::OutOfMemory, error.to_string()))
         })?;
         bytes.resize(length, 0);
-        self.file
+        self.content
             .read_exact_at(&mut bytes, stored.start)
-            .map_err(|source| PretrainedError::cannot_read(&self.path, source))?;
+            .map_err(|error| PretrainedError::cannot_read(&self.source, error))?;
         let numbers = stored.len / stored.kind.elt_size_in_bytes() as u64;
         let storage = Tensor::f_from_data_size(&bytes, &[numbers as i64], stored.kind)?;
         Ok(storage.f_as_strided(&stored.size, &stored.stride, stored.offset)?)
@@ -100,10 +98,10 @@ impl From<&str> for Failure {
     }
 }
 
-fn find_tensors(file: &File) -> Result<Vec<StoredTensor>, Failure> {
-    let file_len = file.metadata()?.len();
+fn find_tensors(file: &Content) -> Result<Vec<StoredTensor>, Failure> {
+    let file_len = file.len()?;
     let mut head = Vec::new();
-    file.take(OLD.len() as u64).read_to_end(&mut head)?;
+    file.reader(0).take(OLD.len() as u64).read_to_end(&mut head)?;
     if head.starts_with(ZIP) {
         find_in_zip(file, file_len)
     } else if head == OLD {
@@ -114,9 +112,9 @@ fn find_tensors(file: &File) -> Result<Vec<StoredTensor>, Failure> {
 }
 
 /// `NAME/data.pkl` describes the tensors, `NAME/data/KEY` are the storages, none of them compressed.
-fn find_in_zip(file: &File, file_len: u64) -> Result<Vec<StoredTensor>, Failure> {
+fn find_in_zip(file: &Content, file_len: u64) -> Result<Vec<StoredTensor>, Failure> {
     let broken = |error: zip::result::ZipError| Failure::Problem(format!("this is no whole zip file ({error})"));
-    let mut archive = ZipArchive::new(BufReader::new(file)).map_err(broken)?;
+    let mut archive = ZipArchive::new(BufReader::new(file.reader(0))).map_err(broken)?;
     let name = archive.file_names().find(|name| name.ends_with("/data.pkl")).map(str::to_owned);
     let name = name.ok_or("this is a zip file, but none that PyTorch wrote: there is no data.pkl in it")?;
     let home = name.trim_end_matches("data.pkl");
@@ -148,10 +146,9 @@ fn find_in_zip(file: &File, file_len: u64) -> Result<Vec<StoredTensor>, Failure>
 
 /// Pickles one after the other: a number, a version, facts about the machine, the tensors, the order of the storages.
 /// Then each storage: eight bytes with its length in numbers, and the numbers.
-fn find_in_old_format(mut file: &File, file_len: u64) -> Result<Vec<StoredTensor>, Failure> {
+fn find_in_old_format(file: &Content, file_len: u64) -> Result<Vec<StoredTensor>, Failure> {
     let mut bytes = Vec::new();
-    file.seek(SeekFrom::Start(0))?;
-    file.take(pickle::MAX_BYTES as u64).read_to_end(&mut bytes)?;
+    file.reader(0).take(pickle::MAX_BYTES as u64).read_to_end(&mut bytes)?;
     let mut at = OLD.len();
     let mut next = || -> Result<Pickle, Problem> {
         let pickle = Pickle::read(&bytes[at..])?;
@@ -202,15 +199,14 @@ fn stored_tensors(
 }
 
 /// Eight bytes with the header's length, a header in JSON, the numbers.
-fn find_in_safetensors(mut file: &File, file_len: u64, head: &[u8]) -> Result<Vec<StoredTensor>, Failure> {
+fn find_in_safetensors(file: &Content, file_len: u64, head: &[u8]) -> Result<Vec<StoredTensor>, Failure> {
     let unknown = "this is neither a file of PyTorch nor safetensors";
     let length = head.first_chunk().map(|length| u64::from_le_bytes(*length)).ok_or(unknown)?;
     if length > MAX_HEADER_BYTES || length.saturating_add(8) > file_len || head.get(8) != Some(&b'{') {
         return Err(unknown.into());
     }
     let mut header = Vec::new();
-    file.seek(SeekFrom::Start(8))?;
-    file.take(length).read_to_end(&mut header)?;
+    file.reader(8).take(length).read_to_end(&mut header)?;
     // Deserialising also checks that the tensors lie one after the other, each as long as its shape requires.
     let metadata: Metadata =
         serde_json::from_slice(&header).map_err(|error| format!("its header is broken: {error}"))?;

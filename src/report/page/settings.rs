@@ -46,6 +46,7 @@ fn made_with(run: &Run, provenance: &Provenance) -> Markup {
         ("libtorch", versions.libtorch.clone()),
         ("libavcodec", versions.ffmpeg.clone()),
         ("device", provenance.device.clone()),
+        ("first weights", provenance.first_weights.clone().unwrap_or_default()),
         ("list of videos", provenance.manifest_hash.clone()),
         ("called as", provenance.command_line.join(" ")),
         ("started", run.log.start.as_ref().map_or(String::new(), |start| start.time.clone())),

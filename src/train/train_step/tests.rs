@@ -1,10 +1,11 @@
 //! Steps under the guard; memory runs out at chosen places.
 
 use super::*;
-use crate::config::{Backbone, BatchSize, Temporal};
+use crate::backbone::Backbone;
+use crate::config::{BatchSize, Temporal};
 use crate::dataset::Label;
 use crate::memory::{DeviceGauge, MicroBatchSizes};
-use crate::model::Detector;
+use crate::model::{Detector, Draws};
 use crate::torch::generator_lock;
 use crate::train::fault::FAULTS;
 
@@ -20,6 +21,19 @@ fn config(temporal: Temporal, dropout: f64) -> Config {
     (config.model.hidden_dim, config.model.attention_heads) = (16, 2);
     (config.data.max_frames, config.data.frame_size, config.training.batch_size) = (4, [40, 40], BatchSize::Clips(4));
     config.gpu.mixed_precision = Precision::Off;
+    config
+}
+
+/// The same through EfficientNet-Lite0, which has stochastic depth and dropout of its own.
+fn lite(temporal: Temporal, dropout: f64) -> Config {
+    let mut config = config(temporal, dropout);
+    config.model.backbone = Backbone::EfficientnetLite0;
+    config
+}
+
+/// With losses of pairs of clips.
+fn with_pairs(mut config: Config) -> Config {
+    (config.loss.uniformity, config.loss.alignment) = (0.5, 0.1);
     config
 }
 
@@ -113,12 +127,17 @@ fn forward_backward(
 #[test]
 fn failures_leave_no_trace() {
     let _alone = generator_lock();
-    let config = config(Temporal::LstmAttention, 0.3);
+    for config in [config(Temporal::LstmAttention, 0.3), lite(Temporal::Mean, 0.0)] {
+        assert_failures_leave_no_trace(&config);
+    }
+}
+
+fn assert_failures_leave_no_trace(config: &Config) {
     let run = |size: MicroBatchSize, faults: Vec<(usize, &'static str)>| {
-        let mut stepper = stepper(&config);
-        start_at(&mut stepper, &config, size);
+        let mut stepper = stepper(config);
+        start_at(&mut stepper, config, size);
         FAULTS.set(faults);
-        let step = |step: usize| stepper.step(&[batch(&config, step, 4)], 1e-3, step as i64).unwrap();
+        let step = |step: usize| stepper.step(&[batch(config, step, 4)], 1e-3, step as i64).unwrap();
         let reports: Vec<_> = (0..3).map(step).collect();
         (weights(&stepper), reports, stepper.guard.events().len())
     };
@@ -139,10 +158,15 @@ fn failures_leave_no_trace() {
 #[test]
 fn every_cut_gives_the_gradients_of_the_whole() {
     let _alone = generator_lock();
-    for (temporal, checkpointing) in
-        [(Temporal::Mean, false), (Temporal::LstmAttention, false), (Temporal::LstmAttention, true)]
-    {
-        let plain = config(temporal, 0.3);
+    for (plain, checkpointing) in [
+        (config(Temporal::Mean, 0.3), false),
+        (config(Temporal::LstmAttention, 0.3), false),
+        (config(Temporal::LstmAttention, 0.3), true),
+        (lite(Temporal::LstmAttention, 0.3), false),
+        (lite(Temporal::Mean, 0.3), true),
+        (with_pairs(config(Temporal::LstmAttention, 0.3)), false),
+        (with_pairs(lite(Temporal::Mean, 0.0)), true),
+    ] {
         let mut config = plain.clone();
         config.model.activation_checkpointing = checkpointing;
         let of = |config: &Config, size: MicroBatchSize| {
@@ -173,15 +197,19 @@ fn every_cut_gives_the_gradients_of_the_whole() {
 #[test]
 fn a_clip_in_one_chunk_is_the_clip() {
     let _alone = generator_lock();
-    for (precision, scaled, channels_last) in
-        [(Precision::Off, false, true), (Precision::Off, true, false), (Precision::Bf16, true, true)]
-    {
-        let mut config = config(Temporal::LstmAttention, 0.3);
+    for (mut config, precision, scaled, channels_last) in [
+        (config(Temporal::LstmAttention, 0.3), Precision::Off, false, true),
+        (config(Temporal::LstmAttention, 0.3), Precision::Off, true, false),
+        (config(Temporal::LstmAttention, 0.3), Precision::Bf16, true, true),
+        (lite(Temporal::LstmAttention, 0.3), Precision::Off, false, true),
+        (lite(Temporal::LstmAttention, 0.3), Precision::Bf16, true, true),
+    ] {
         (config.gpu.mixed_precision, config.gpu.channels_last) = (precision, channels_last);
         let of = |size: MicroBatchSize| {
             let mut stepper = stepper(&config);
             stepper.scaler = LossScaler::new(scaled);
-            let loss = forward_backward(&mut stepper, &config, &[batch(&config, 0, 3)], size, Mode::Train);
+            let loss =
+                forward_backward(&mut stepper, &config, &[batch(&config, 0, 3)], size, Mode::Train(Draws::default()));
             (loss, gradients(&stepper), weights(&stepper))
         };
         let (loss, plain, statistics) = of(MicroBatchSize::whole(1));
@@ -195,13 +223,15 @@ fn a_clip_in_one_chunk_is_the_clip() {
 #[test]
 fn activation_checkpointing_changes_neither_gradients_nor_statistics() {
     let _alone = generator_lock();
-    for precision in [Precision::Off, Precision::Bf16] {
+    let small: [fn(Temporal, f64) -> Config; 2] = [config, lite];
+    for (small, precision) in small.into_iter().flat_map(|small| [(small, Precision::Off), (small, Precision::Bf16)]) {
         let of = |checkpointing: bool, size: MicroBatchSize| {
-            let mut config = config(Temporal::LstmAttention, 0.3);
+            let mut config = small(Temporal::LstmAttention, 0.3);
             config.model.activation_checkpointing = checkpointing;
             config.gpu.mixed_precision = precision;
             let mut stepper = stepper(&config);
-            let loss = forward_backward(&mut stepper, &config, &[batch(&config, 0, 4)], size, Mode::Train);
+            let loss =
+                forward_backward(&mut stepper, &config, &[batch(&config, 0, 4)], size, Mode::Train(Draws::default()));
             (loss, gradients(&stepper), weights(&stepper))
         };
         for size in [MicroBatchSize::whole(4), chunks_of(2)] {

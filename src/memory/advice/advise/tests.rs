@@ -4,7 +4,8 @@ use proptest::prelude::*;
 use serde_json::json;
 
 use super::*;
-use crate::config::{AutoBytes, Backbone, BatchSize, Precision, Switch, parse, resolve};
+use crate::backbone::Backbone;
+use crate::config::{AutoBytes, BatchSize, Precision, Switch, parse, resolve};
 use crate::memory::advice::facts::DeviceSource;
 use crate::memory::predict::DeviceKind;
 

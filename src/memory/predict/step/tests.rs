@@ -3,7 +3,8 @@
 use proptest::prelude::*;
 
 use super::*;
-use crate::config::{Backbone, Temporal};
+use crate::backbone::Backbone;
+use crate::config::Temporal;
 
 fn config(backbone: Backbone, frames: usize, side: usize) -> Config {
     let mut config = Config::default();
@@ -80,8 +81,8 @@ fn the_parts_add_up_and_follow_their_meaning() {
         assert_eq!(estimate.peak_bytes, sum + parts.workspace + parts.context + parts.other);
         assert_eq!((parts.gradients, parts.optimizer), (4 * parameters, 8 * parameters));
     }
-    let (resnet, _) = network(&config.model, &config.data);
-    assert_eq!(fp16.breakdown.weights - f32.breakdown.weights, 2 * resnet.parameters());
+    let (backbone, _) = network(&config.model, &config.data);
+    assert_eq!(fp16.breakdown.weights - f32.breakdown.weights, 2 * backbone.parameters());
     let share = fp16.breakdown.activations as f64 / f32.breakdown.activations as f64;
     assert!((0.5..0.55).contains(&share), "pool positions and input stay as they are: {share}");
 }

@@ -16,10 +16,11 @@ fn what_is_frozen_stays_and_has_no_gradients_and_no_moments_and_the_rest_learns(
     let starts = |name: &str, parts: &[&str]| parts.iter().any(|part| name.starts_with(&format!("backbone.{part}")));
     let is_norm = |name: &str| name.contains(".bn") || name.contains(".downsample.1.");
     type IsFrozen<'a> = &'a dyn Fn(&str) -> bool;
-    let cases: [(&str, IsFrozen); 4] = [
+    let cases: [(&str, IsFrozen); 5] = [
         ("2", &|name| starts(name, &["conv1.", "bn1.", "layer1."])),
         ("[layer3]", &|name| starts(name, &["layer3."])),
         ("batch_norm", &|name| starts(name, &[""]) && is_norm(name)),
+        ("all_but_norms", &|name| starts(name, &[""]) && !is_norm(name)),
         ("backbone", &|name| starts(name, &[""])),
     ];
     for (freeze, is_frozen) in cases {
@@ -51,13 +52,17 @@ fn what_is_frozen_stays_and_has_no_gradients_and_no_moments_and_the_rest_learns(
 fn recomputing_and_cutting_change_nothing_where_parts_are_frozen() {
     let _alone = generator_lock();
     let config = config(Temporal::Mean, 0.0);
-    for (freeze, mode) in [
-        ("2", Mode::Evaluate),
-        ("[layer2, layer4]", Mode::Evaluate),
-        ("backbone", Mode::Train),
-        ("[stem, batch_norm]", Mode::Train),
+    let train = Mode::Train(Draws::new(5));
+    for (config, freeze, mode) in [
+        (&config, "2", Mode::Evaluate),
+        (&config, "[layer2, layer4]", Mode::Evaluate),
+        (&config, "backbone", train),
+        (&config, "[stem, batch_norm]", train),
+        // Stochastic depth and dropout draw for the effective batch.
+        (&lite(Temporal::Mean, 0.0), "batch_norm", train),
+        (&lite(Temporal::Mean, 0.0), "[stem, stage1, batch_norm]", train),
     ] {
-        let config = frozen(&config, freeze);
+        let config = frozen(config, freeze);
         let of = |recompute: bool, size: MicroBatchSize| {
             let mut config = config.clone();
             config.model.activation_checkpointing = recompute;
@@ -66,7 +71,8 @@ fn recomputing_and_cutting_change_nothing_where_parts_are_frozen() {
             gradients(&stepper)
         };
         let whole = of(false, MicroBatchSize::whole(4));
-        for (recompute, size) in [(true, MicroBatchSize::whole(4)), (false, chunks_of(2)), (true, chunks_of(2))] {
+        let cuts = [(true, MicroBatchSize::whole(4)), (false, MicroBatchSize::whole(2))];
+        for (recompute, size) in cuts.into_iter().chain([(false, chunks_of(2)), (true, chunks_of(2))]) {
             assert_near(&of(recompute, size), &whole, 1e-5);
         }
     }

@@ -48,7 +48,7 @@ fn light_stepper(config: &Config) -> Stepper {
     let deep = |name: &str| name.contains("layer3.") || name.contains("layer4.");
     let parameters = stepper.learner.detector.parameters();
     let (deep, light): (Vec<_>, Vec<_>) = parameters.trainable().partition(|p| deep(&p.name));
-    let groups = ParameterGroups::new(light.iter().map(|p| (p.name.as_str(), &p.tensor)), 1e-4, 1.0);
+    let groups = ParameterGroups::new(light.iter().map(|p| (p.name.as_str(), &p.tensor, 1.0)), 1e-4);
     for parameter in deep {
         let _ = parameter.tensor.set_requires_grad(false);
     }

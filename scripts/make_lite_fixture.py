@@ -1,0 +1,121 @@
+#!/usr/bin/env python3
+"""Writes tests/fixtures/lite.json: what efficientnet-lite-pytorch gives for weights and images made by a formula.
+
+usage: make_lite_fixture.py WEIGHTS > tests/fixtures/lite.json
+WEIGHTS is .deps/efficientnet_lite0.pth, EfficientNet-Lite0's ImageNet weights.
+Needs: torch==2.11.0 torchvision==0.26.0 efficientnet-lite-pytorch==0.1.0 (only to make the fixture again; the tests need none).
+
+As make_resnet_fixture.py, in float64. In training mode, stochastic depth and dropout take the factors of src/model/draws.rs,
+written here a second time, in place of torch's generator. With the published weights: features of the same four images.
+"""
+import json
+import math
+import sys
+
+import efficientnet_lite_pytorch.model as package
+import torch
+from make_resnet_fixture import pattern
+
+SEED, FIRST_ROW = 11, 3
+MASK = 2**64 - 1
+
+
+def mix(a, b):
+    z = (a + (b + 1) * 0x9E3779B97F4A7C15) & MASK
+    z = ((z ^ (z >> 30)) * 0xBF58476D1CE4E5B9) & MASK
+    z = ((z ^ (z >> 27)) * 0x94D049BB133111EB) & MASK
+    return z ^ (z >> 31)
+
+
+def factors(layer, rows, columns, probability):
+    """0 with `probability`, else 1 / (1 - `probability`), in float32 as the program has them."""
+    numbers = torch.zeros(rows, columns, dtype=torch.float64)
+    scale = torch.tensor(1 / (1 - probability), dtype=torch.float32).item()
+    for row in range(rows):
+        for column in range(columns):
+            drawn = mix(mix(mix(SEED, layer), FIRST_ROW + row), column)
+            numbers[row, column] = 0 if (drawn >> 11) / 2**53 < probability else scale
+    return numbers
+
+
+class Draws:
+    """Counts the residuals of a forward pass: each has its own layer number, and dropout the next after the last."""
+
+    def __init__(self):
+        self.layer = 0
+
+    def drop_connect(self, x, p, training):
+        if not training:
+            return x
+        self.layer += 1
+        return x * factors(self.layer - 1, x.shape[0], 1, p).view(-1, 1, 1, 1)
+
+    def dropout(self, features, p):
+        return features * factors(self.layer, *features.shape, p)
+
+
+def level(name):
+    """ReLU6 has something to cut off, and residual branches stay small."""
+    return 0.5 if "_bn2." in name else 2.5
+
+
+def fill(net):
+    with torch.no_grad():
+        for salt, (name, p) in enumerate(net.named_parameters()):
+            values = pattern(p.numel(), salt).view(p.shape)
+            if p.dim() == 4:
+                p.copy_(values * (24 / p[0].numel()) ** 0.5)
+            else:
+                p.copy_(values * 0.2 + (level(name) if name.endswith("weight") else 0.0))
+        for salt, (name, b) in enumerate(b for b in net.named_buffers() if not b[0].endswith("num_batches_tracked")):
+            b.copy_(pattern(b.numel(), salt).view(b.shape) * 0.2 + (1.0 if name.endswith("var") else 0.0))
+
+
+def network(variant):
+    net = package.EfficientNet.from_name(f"efficientnet-lite{variant}")
+    net._fc = torch.nn.Identity()
+    return net
+
+
+def features(net, images, draws=None):
+    pooled = net.extract_features(images).mean((2, 3))
+    return draws.dropout(pooled, net._dropout.p) if draws else pooled
+
+
+def rounded(features):
+    return [round(v, 9) for v in features[:, ::64].flatten().tolist()]
+
+
+def case(variant, images):
+    net = network(variant)
+    fill(net)
+    net.double().eval()
+    with torch.no_grad():
+        evaluated = features(net, images)
+    net.train()
+    draws = Draws()
+    package.drop_connect = draws.drop_connect
+    trained = features(net, images, draws)
+    (trained * pattern(trained.numel(), 2).view(trained.shape).float().double()).sum().backward()
+    return {
+        "variant": variant,
+        "evaluated": rounded(evaluated),
+        "trained": rounded(trained.detach()),
+        "gradients": {name: [p.grad.sum().item(), p.grad.abs().sum().item()] for name, p in net.named_parameters()},
+        "running_mean": net._blocks[-1]._bn1.running_mean.sum().item(),
+    }
+
+
+def published(weights, images):
+    net = network(0)
+    net.load_state_dict(torch.load(weights, weights_only=True), strict=False)
+    net.double().eval()
+    with torch.no_grad():
+        return rounded(features(net, images))
+
+
+if __name__ == "__main__":
+    images = pattern(4 * 3 * 64 * 64, 1).view(4, 3, 64, 64).float().double()
+    cases = [case(variant, images) for variant in (0, 1, 2)]
+    assert all(math.isfinite(v) for c in cases for v in c["trained"])
+    print(json.dumps({"cases": cases, "published": published(sys.argv[1], images)}, indent=0))

@@ -1,0 +1,121 @@
+//! `model.backbone`: the backbones by name. What they are made of is in a file for each family.
+
+use schemars::JsonSchema;
+use serde::{Deserialize, Serialize};
+
+use super::description::Description;
+use super::efficientnet_lite::{Scale, efficientnet_lite};
+use super::resnet;
+
+/// The network that sees one frame.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
+#[serde(rename_all = "snake_case")]
+pub enum Backbone {
+    /// 11.2 M parameters, basic blocks.
+    Resnet18,
+    /// 21.3 M parameters, basic blocks.
+    Resnet34,
+    /// 23.5 M parameters, bottleneck blocks.
+    Resnet50,
+    /// 42.5 M parameters, bottleneck blocks.
+    Resnet101,
+    /// 3.4 M parameters, inverted bottlenecks; its weights come with the program.
+    EfficientnetLite0,
+    /// 4.1 M parameters, inverted bottlenecks.
+    EfficientnetLite1,
+    /// 4.8 M parameters, inverted bottlenecks.
+    EfficientnetLite2,
+}
+
+impl Backbone {
+    /// All of them, the smaller ones of a family first.
+    pub const ALL: [Self; 7] = [
+        Self::Resnet18,
+        Self::Resnet34,
+        Self::Resnet50,
+        Self::Resnet101,
+        Self::EfficientnetLite0,
+        Self::EfficientnetLite1,
+        Self::EfficientnetLite2,
+    ];
+
+    /// Its name in a configuration.
+    #[must_use]
+    pub fn name(self) -> &'static str {
+        match self {
+            Self::Resnet18 => "resnet18",
+            Self::Resnet34 => "resnet34",
+            Self::Resnet50 => "resnet50",
+            Self::Resnet101 => "resnet101",
+            Self::EfficientnetLite0 => "efficientnet_lite0",
+            Self::EfficientnetLite1 => "efficientnet_lite1",
+            Self::EfficientnetLite2 => "efficientnet_lite2",
+        }
+    }
+
+    /// Smaller ones of its family, the largest first.
+    #[must_use]
+    pub fn smaller(self) -> &'static [Self] {
+        match self {
+            Self::Resnet101 => &[Self::Resnet50, Self::Resnet34, Self::Resnet18],
+            Self::Resnet50 => &[Self::Resnet34, Self::Resnet18],
+            Self::Resnet34 => &[Self::Resnet18],
+            Self::EfficientnetLite2 => &[Self::EfficientnetLite1, Self::EfficientnetLite0],
+            Self::EfficientnetLite1 => &[Self::EfficientnetLite0],
+            Self::Resnet18 | Self::EfficientnetLite0 => &[],
+        }
+    }
+
+    /// What it is made of.
+    #[must_use]
+    pub fn description(self) -> Description {
+        let lite = |width, depth, input_side, feature_dropout| {
+            efficientnet_lite(&Scale { width, depth, input_side, feature_dropout })
+        };
+        match self {
+            Self::Resnet18 => resnet::basic([2, 2, 2, 2]),
+            Self::Resnet34 => resnet::basic([3, 4, 6, 3]),
+            Self::Resnet50 => resnet::bottleneck([3, 4, 6, 3]),
+            Self::Resnet101 => resnet::bottleneck([3, 4, 23, 3]),
+            Self::EfficientnetLite0 => lite(1.0, 1.0, 224, 0.2),
+            Self::EfficientnetLite1 => lite(1.0, 1.1, 240, 0.2),
+            Self::EfficientnetLite2 => lite(1.1, 1.2, 260, 0.3),
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::backbone::{CellGrid, Plane};
+
+    #[test]
+    fn names_are_those_of_the_configuration() {
+        for backbone in Backbone::ALL {
+            assert_eq!(serde_json::to_value(backbone).unwrap(), backbone.name());
+        }
+    }
+
+    #[test]
+    fn feature_maps_have_the_published_sizes() {
+        let plane = |backbone: Backbone, frame_size| backbone.description().feature_plane(frame_size);
+        let of = |channels, height, width| Plane { channels, height, width };
+        assert_eq!(plane(Backbone::Resnet50, [224, 224]), of(2048, 7, 7));
+        assert_eq!(plane(Backbone::Resnet18, [45, 33]), of(512, 2, 2));
+        assert_eq!(plane(Backbone::EfficientnetLite0, [224, 224]), of(1280, 7, 7));
+        assert_eq!(plane(Backbone::EfficientnetLite1, [240, 240]), of(1280, 8, 8));
+        assert_eq!(plane(Backbone::EfficientnetLite2, [260, 260]), of(1280, 9, 9));
+        // Padding is that of 224 pixels, where TensorFlow would pad 7 rows to 4.
+        assert_eq!(plane(Backbone::EfficientnetLite0, [112, 112]), of(1280, 3, 3));
+    }
+
+    #[test]
+    fn cells_lie_where_their_receptive_fields_have_their_centres() {
+        for backbone in [Backbone::Resnet18, Backbone::Resnet101] {
+            assert_eq!(backbone.description().cell_grid(), CellGrid { first: 0, step: 32 });
+        }
+        // Padding at the end alone moves each strided layer's centres by half of its kernel.
+        let lite = Backbone::EfficientnetLite0.description().cell_grid();
+        assert_eq!(lite, CellGrid { first: 31, step: 32 });
+    }
+}

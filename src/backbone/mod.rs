@@ -1,0 +1,15 @@
+//! Backbones, described as data: which layers a network has, how they are wired, and which pixels it expects.
+//!
+//! A description is the only place that knows an architecture. `model` makes tensors and forward passes of it, `memory`
+//! predicts sizes, `export` writes ONNX nodes, `config` names the parts that can be frozen. A new backbone is one short
+//! file here and one line in `choice.rs`. This room knows no tensor.
+
+mod choice;
+mod description;
+mod efficientnet_lite;
+mod plane;
+mod resnet;
+
+pub use choice::Backbone;
+pub use description::{Activation, ConvNorm, Description, Layer, MaxPool, Norm, Part, Pixels, Residual};
+pub use plane::{CellGrid, Plane};

@@ -1,0 +1,205 @@
+//! The backbone as tensors and forward passes: one feature vector per frame. What it is made of comes from its
+//! description (room `backbone`). Knows nothing of clips. `detector.rs` normalises the pixels.
+
+use std::ops::Range;
+
+use tch::Tensor;
+
+use super::draws::scale_in_place;
+use super::layers::{BatchNorm, Conv};
+use super::mode::Mode;
+use super::parameters::Scope;
+use crate::backbone::{self, Activation, CellGrid, Description};
+use crate::config::FrozenParts;
+use crate::torch::Result;
+
+/// A convolution, its batch norm and its activation.
+#[derive(Debug)]
+struct ConvNorm {
+    conv: Conv,
+    norm: BatchNorm,
+    activation: Option<Activation>,
+}
+
+/// A path, its shortcut and its activation.
+#[derive(Debug)]
+struct Residual {
+    path: Vec<Layer>,
+    projection: Option<ConvNorm>,
+    drop_probability: f64,
+    /// Its number among the residuals, for [`Draws`](super::draws::Draws).
+    number: usize,
+    activation: Option<Activation>,
+}
+
+#[derive(Debug)]
+enum Layer {
+    ConvNorm(ConvNorm),
+    MaxPool(backbone::MaxPool),
+    Residual(Residual),
+}
+
+/// The backbone: `[N, 3, H, W]` to `[N, features]`.
+#[derive(Debug)]
+pub(super) struct BackboneNetwork {
+    parts: Vec<Vec<Layer>>,
+    /// Width of the feature vector.
+    pub features: i64,
+    /// The first part that is not frozen; the number of parts where all are.
+    pub first_trainable: usize,
+    /// Where the cells of the last feature maps lie.
+    pub cell_grid: CellGrid,
+    feature_dropout: f64,
+    residuals: usize,
+}
+
+/// Makes the tensors of one part.
+struct Builder<'s, 'p> {
+    scope: &'s mut Scope<'p>,
+    norm: backbone::Norm,
+    filters_frozen: bool,
+    norms_frozen: bool,
+    residuals: &'s mut usize,
+}
+
+impl Builder<'_, '_> {
+    fn layer(&mut self, layer: &backbone::Layer) -> Result<Layer> {
+        Ok(match layer {
+            backbone::Layer::ConvNorm(conv) => Layer::ConvNorm(self.conv_norm(conv)?),
+            backbone::Layer::MaxPool(pool) => Layer::MaxPool(*pool),
+            backbone::Layer::Residual(residual) => Layer::Residual(self.residual(residual)?),
+        })
+    }
+
+    fn conv_norm(&mut self, described: &backbone::ConvNorm) -> Result<ConvNorm> {
+        let conv = Conv::new(self.scope.part(&described.conv).freeze(self.filters_frozen), described)?;
+        let scope = &mut self.scope.part(&described.norm);
+        let norm = BatchNorm::new(scope.freeze(self.norms_frozen), described.outputs as i64, self.norm)?;
+        Ok(ConvNorm { conv, norm, activation: described.activation })
+    }
+
+    fn residual(&mut self, described: &backbone::Residual) -> Result<Residual> {
+        let number = *self.residuals;
+        *self.residuals += 1;
+        let path = described.path.iter().map(|layer| self.layer(layer)).collect::<Result<_>>()?;
+        let projection = described.projection.as_ref().map(|conv| self.conv_norm(conv)).transpose()?;
+        let (drop_probability, activation) = (described.drop_probability, described.activation);
+        Ok(Residual { path, projection, drop_probability, number, activation })
+    }
+}
+
+impl BackboneNetwork {
+    pub fn new(scope: &mut Scope, description: &Description, frozen: &FrozenParts) -> Result<Self> {
+        let mut residuals = 0;
+        let mut parts = Vec::new();
+        for (index, (part, is_frozen)) in description.parts.iter().zip(&frozen.parts).enumerate() {
+            let mut builder = Builder {
+                scope: &mut scope.backbone_part(index),
+                norm: description.norm,
+                filters_frozen: *is_frozen || frozen.filters,
+                norms_frozen: *is_frozen || frozen.norms,
+                residuals: &mut residuals,
+            };
+            parts.push(part.layers.iter().map(|layer| builder.layer(layer)).collect::<Result<_>>()?);
+        }
+        let nothing_learns = |frozen_part: &bool| *frozen_part || frozen.filters && frozen.norms;
+        Ok(Self {
+            parts,
+            features: description.features as i64,
+            first_trainable: frozen.parts.iter().take_while(|part| nothing_learns(part)).count(),
+            cell_grid: description.cell_grid(),
+            feature_dropout: description.feature_dropout,
+            residuals,
+        })
+    }
+
+    /// Number of parts.
+    pub fn parts(&self) -> usize {
+        self.parts.len()
+    }
+
+    /// Runs some of the parts: `x` is the input of the first, the result is the output of the last. That of the very
+    /// last are features, that of the others feature maps.
+    pub fn forward_parts(&self, parts: Range<usize>, x: &Tensor, mode: Mode) -> Result<Tensor> {
+        let ends = parts.end == self.parts();
+        let y = self.maps(parts, x, mode)?;
+        if ends { self.drop_features(global_average_pool(&y)?, mode) } else { Ok(y) }
+    }
+
+    /// The output of the last part before global average pooling: `[N, features, h, w]`.
+    pub fn feature_maps(&self, images_nchw: &Tensor, mode: Mode) -> Result<Tensor> {
+        self.maps(0..self.parts(), images_nchw, mode)
+    }
+
+    fn maps(&self, parts: Range<usize>, x: &Tensor, mode: Mode) -> Result<Tensor> {
+        run(self.parts[parts].iter().flatten(), x, mode)
+    }
+
+    fn drop_features(&self, mut features_nf: Tensor, mode: Mode) -> Result<Tensor> {
+        match mode.draws() {
+            Some(draws) if self.feature_dropout > 0.0 => {
+                let shape = [features_nf.size()[0], self.features];
+                let factors_nf = draws.factors(self.residuals, shape, self.feature_dropout)?;
+                scale_in_place(&mut features_nf, &factors_nf)
+            }
+            _ => Ok(features_nf),
+        }
+    }
+}
+
+/// Runs layers one after the other.
+fn run<'l>(layers: impl Iterator<Item = &'l Layer>, x: &Tensor, mode: Mode) -> Result<Tensor> {
+    let mut y = x.shallow_clone();
+    for layer in layers {
+        y = layer.forward(&y, mode)?;
+    }
+    Ok(y)
+}
+
+impl Layer {
+    fn forward(&self, x_nchw: &Tensor, mode: Mode) -> Result<Tensor> {
+        match self {
+            Self::ConvNorm(conv) => conv.forward(x_nchw, mode),
+            Self::MaxPool(backbone::MaxPool { kernel, stride, padding }) => {
+                let [kernel, stride, padding] = [kernel, stride, padding].map(|&length| [length as i64; 2]);
+                x_nchw.f_max_pool2d(kernel, stride, padding, [1, 1], false)
+            }
+            Self::Residual(residual) => residual.forward(x_nchw, mode),
+        }
+    }
+}
+
+impl ConvNorm {
+    fn forward(&self, x_nchw: &Tensor, mode: Mode) -> Result<Tensor> {
+        activate(self.norm.forward(&self.conv.forward(x_nchw)?, mode)?, self.activation)
+    }
+}
+
+impl Residual {
+    fn forward(&self, x_nchw: &Tensor, mode: Mode) -> Result<Tensor> {
+        let mut y_nchw = run(self.path.iter(), x_nchw, mode)?;
+        if let Some(draws) = mode.draws().filter(|_| self.drop_probability > 0.0) {
+            let factors_n1 = draws.factors(self.number, [x_nchw.size()[0], 1], self.drop_probability)?;
+            y_nchw = scale_in_place(&mut y_nchw, &factors_n1.f_view([-1, 1, 1, 1])?)?;
+        }
+        let shortcut_nchw = match &self.projection {
+            Some(projection) => projection.forward(x_nchw, mode)?,
+            None => x_nchw.shallow_clone(),
+        };
+        activate(y_nchw.f_add_(&shortcut_nchw)?, self.activation)
+    }
+}
+
+/// Works in place where that saves memory: libtorch's ReLU6 needs its input in backward, and would copy it first.
+fn activate(mut x: Tensor, activation: Option<Activation>) -> Result<Tensor> {
+    match activation {
+        Some(Activation::Relu) => x.f_relu_(),
+        Some(Activation::Relu6) => x.f_relu6(),
+        None => Ok(x),
+    }
+}
+
+/// Global average pooling: feature maps `[N, F, h, w]` to features `[N, F]`.
+pub(super) fn global_average_pool(x_nchw: &Tensor) -> Result<Tensor> {
+    x_nchw.f_adaptive_avg_pool2d([1, 1])?.f_flatten(1, -1)
+}

