@@ -55,8 +55,10 @@ class Draws:
 
 
 def level(name):
-    """ReLU6 has something to cut off, and residual branches stay small."""
-    return 0.5 if "_bn2." in name else 2.5
+    """ReLU6 has something to cut off behind the stem and the head, and residual branches stay small."""
+    if "._bn2." in name:
+        return 0.5
+    return 1.0 if name.startswith("_blocks") else 2.5
 
 
 def fill(net):

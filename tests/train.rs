@@ -3,6 +3,7 @@
 
 mod events_support;
 
+use std::collections::BTreeMap;
 use std::fs;
 use std::path::{Path, PathBuf};
 use std::process::{Child, Command, Output, Stdio};
@@ -795,16 +796,73 @@ fn a_run_starts_from_given_weights_leaves_frozen_parts_alone_and_can_be_drawn() 
     assert!(other.status.code() == Some(2) && said.contains("model.pretrained"), "{said}");
 }
 
+/// Without a connection and with empty caches.
+fn offline(mut command: Command, home: &Path) -> Command {
+    command.env("HF_HUB_OFFLINE", "1").env("HF_HOME", home).env("TORCH_HOME", home).env_remove("HF_HUB_CACHE");
+    command
+}
+
 #[test]
 fn without_a_network_imagenet_weights_are_asked_for_before_anything_else() {
     let (data, output) = (noise_videos(8), tempfile::tempdir().unwrap());
-    let mut command = train(data.path(), output.path(), &["model.pretrained=imagenet"]);
-    // A port that nobody listens at.
-    command.env("HF_ENDPOINT", "http://127.0.0.1:1").env("HF_HOME", output.path()).env("TORCH_HOME", output.path());
-    let failed = command.env_remove("HF_HUB_CACHE").env_remove("HF_HUB_OFFLINE").output().unwrap();
+    let command = train(data.path(), output.path(), &["model.pretrained=imagenet"]);
+    let failed = offline(command, output.path()).output().unwrap();
     let said = String::from_utf8_lossy(&failed.stderr).into_owned();
     let place = output.path().join("hub/checkpoints/resnet18-f37072fd.pth");
     assert_eq!(failed.status.code(), Some(1), "{said}");
-    assert!(said.contains("cannot be fetched") && said.contains(&place.display().to_string()), "{said}");
+    assert!(said.contains("HF_HUB_OFFLINE is set") && said.contains(&place.display().to_string()), "{said}");
     assert_eq!(fs::read_dir(output.path()).unwrap().count(), 0, "no run is begun");
+}
+
+#[test]
+fn without_a_network_auto_says_once_that_it_starts_from_random_weights() {
+    let _alone = alone();
+    let data = noise_videos(8);
+    let first_steps = |pretrained: &str| {
+        let (output, home) = (tempfile::tempdir().unwrap(), tempfile::tempdir().unwrap());
+        let sets = ["training.epochs=1", &format!("model.pretrained={pretrained}")];
+        let ended = succeed(&mut offline(train(data.path(), output.path(), &sets), home.path()));
+        let run = only_run(output.path());
+        let report = json(&run.join("report.json"))["provenance"]["first_weights"].as_str().unwrap().to_owned();
+        let losses: Vec<_> = log_lines(&run, "step").iter().map(|line| line["loss"].clone()).collect();
+        (String::from_utf8(ended.stderr).unwrap(), report, losses)
+    };
+    let (said, report, losses) = first_steps("auto");
+    assert_eq!(said.matches("training starts from random weights").count(), 1, "{said}");
+    assert_eq!(report, "random (model.pretrained: auto found no published ones)");
+    let (said, report, random_losses) = first_steps("none");
+    assert!(!said.contains("WARN"), "{said}");
+    assert_eq!((report.as_str(), random_losses), ("random (model.pretrained is none)", losses));
+}
+
+#[test]
+fn a_run_starts_from_all_weights_of_another() {
+    let _alone = alone();
+    let data = noise_videos(8);
+    let (first, second) = (tempfile::tempdir().unwrap(), tempfile::tempdir().unwrap());
+    let lite = ["model.backbone=efficientnet_lite0", "model.pretrained=auto", "training.ema_decay=0.5"];
+    succeed(&mut train(data.path(), first.path(), &lite));
+    let other = only_run(first.path());
+    // With a learning rate of 0 all weights stay what they are before the first step.
+    let still = ["training.learning_rate=0", "training.min_lr=0", "training.epochs=1"];
+    let mut command = train(data.path(), second.path(), &[&lite[..1], &still].concat());
+    succeed(command.arg("--init-from").arg(&other));
+    let run = only_run(second.path());
+    let weights = |path: PathBuf| {
+        let bytes = fs::read(path).unwrap();
+        let file = SafeTensors::deserialize(&bytes).unwrap();
+        let named = file.tensors().into_iter().filter(|(name, _)| !name.contains(".running_"));
+        named.map(|(name, view)| (name, view.data().to_vec())).collect::<BTreeMap<_, _>>()
+    };
+    let found = weights(run.join("checkpoints/last/model.safetensors"));
+    assert!(found.keys().any(|name| name.starts_with("head.")) && found.len() > 100);
+    assert!(found == weights(other.join("checkpoints/best/model_ema.safetensors")), "the average, which was tested");
+    let first_weights = json(&run.join("report.json"))["provenance"]["first_weights"].clone();
+    assert!(first_weights.as_str().unwrap().ends_with("checkpoints/best"), "{first_weights}");
+
+    let mut command = train(data.path(), second.path(), &[]);
+    let refused = command.arg("--init-from").arg(&other).output().unwrap();
+    let said = String::from_utf8_lossy(&refused.stderr).into_owned();
+    assert_eq!(refused.status.code(), Some(2), "{said}");
+    assert!(said.contains("model.init_from") && said.contains("efficientnet_lite0"), "{said}");
 }

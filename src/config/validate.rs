@@ -62,7 +62,7 @@ fn check_experiment(config: &Config) -> Result<(), Invalid> {
 
 fn check_data(config: &Config) -> Result<(), Invalid> {
     let data = &config.data;
-    let cells = config.model.backbone.description().feature_plane(data.frame_size);
+    let has_one_cell = config.model.backbone.description().has_one_cell(data.frame_size);
     within("data.max_frames", data.max_frames, 1, 1024)?;
     within("data.min_frames", data.min_frames, 1, 100_000)?;
     for side in data.frame_size {
@@ -72,7 +72,7 @@ fn check_data(config: &Config) -> Result<(), Invalid> {
         within("data.frames_per_epoch", frames, 1, data.max_frames)?;
     }
     require(
-        data.training_frames() > 1 || [cells.height, cells.width] != [1, 1],
+        data.training_frames() > 1 || !has_one_cell,
         if data.frames_per_epoch.is_some() { "data.frames_per_epoch" } else { "data.max_frames" },
         format!(
             "found 1 with frames of {} x {}, which leaves batch norm a single value in a micro-batch of one clip",

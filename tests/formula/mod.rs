@@ -20,11 +20,12 @@ pub fn set(parameter: &Parameter, values: &Tensor) {
     parameter.tensor.shallow_clone().copy_(&values.view(parameter.tensor.size().as_slice()));
 }
 
-/// The scale of a batch norm, as the scripts set it: residual branches stay small, and ReLU6 has something to cut off.
+/// The scale of a batch norm, as the scripts set it: residual branches stay small, and ReLU6 has something to cut off
+/// behind the stem and the head.
 fn level(name: &str) -> f64 {
     match name {
         _ if name.contains("._bn2.") => 0.5,
-        _ if name.contains("._bn") => 2.5,
+        _ if name.starts_with("backbone._bn") => 2.5,
         _ if name.contains(".layer") && !name.contains("downsample") => 0.15,
         _ => 1.0,
     }

@@ -17,10 +17,8 @@ impl MicroBatchSizes {
     /// The sizes of training as configured; `on_device` says that it does not start on the CPU.
     #[must_use]
     pub fn training(config: &Config, on_device: bool) -> Self {
-        let [height, width] = config.data.frame_size;
-        // The deepest layers have 1/32 of the picture's sides: from one such frame, batch norm would get a single value
-        // a channel.
-        let smallest = if height <= 32 && width <= 32 { 2 } else { 1 };
+        // From one frame of which a single cell is left, batch norm would get a single value a channel.
+        let smallest = if config.model.backbone.description().has_one_cell(config.data.frame_size) { 2 } else { 1 };
         let frames = config.data.training_frames();
         let mut sizes = Self::new(config.training.batch_size.clips(), frames, smallest);
         if on_device {
@@ -104,6 +102,7 @@ impl MicroBatchSizes {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::backbone::Backbone;
 
     fn shown(sizes: &MicroBatchSizes) -> Vec<String> {
         sizes.descending.iter().map(MicroBatchSize::to_string).collect()
@@ -152,6 +151,14 @@ mod tests {
         };
         // Of 5 frames, chunks of 2 would leave one alone.
         assert_eq!([last(8), last(2), last(5), last(6)], [Some(2), None, None, Some(3)]);
+
+        // EfficientNet-Lites end in one cell up to 63 pixels.
+        config.model.backbone = Backbone::EfficientnetLite0;
+        for (side, smallest) in [(63, 2), (64, 1)] {
+            config.data.frame_size = [side, side];
+            let sizes = MicroBatchSizes::training(&config, false);
+            assert_eq!(sizes.descending.last().unwrap().chunk_frames, Some(smallest), "{side}");
+        }
     }
 
     #[test]

@@ -27,7 +27,7 @@ fn config(temporal: Temporal, dropout: f64) -> Config {
 /// The same through EfficientNet-Lite0, which has stochastic depth and dropout of its own.
 fn lite(temporal: Temporal, dropout: f64) -> Config {
     let mut config = config(temporal, dropout);
-    config.model.backbone = Backbone::EfficientnetLite0;
+    (config.model.backbone, config.data.frame_size) = (Backbone::EfficientnetLite0, [64, 40]);
     config
 }
 
