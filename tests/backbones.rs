@@ -61,17 +61,22 @@ fn assert_near(features_nf: &Tensor, expected: &[f64], tolerance: f64, what: &st
     }
 }
 
+/// A gradient of less than this part of the largest is rounding: a shift before another batch norm does nothing.
+const NO_GRADIENT: f64 = 1e-6;
+
 /// Sums of each gradient and of its absolute values, against the fixture.
 fn assert_gradients(detector: &Detector, case: &Case, what: &str) {
     let mut compared = 0;
+    let largest = case.gradients.values().fold(0.0_f64, |most, [_, absolute]| most.max(*absolute));
     for parameter in detector.parameters().trainable() {
         let Some(name) = parameter.name.strip_prefix("backbone.") else { continue };
-        let [sum, absolute] = case.gradients[name];
+        let [sum, expected] = case.gradients[name];
         let gradient = parameter.tensor.grad();
         assert_eq!(gradient.kind(), Kind::Double);
+        let absolute = expected.max(NO_GRADIENT * largest);
         let found = [&gradient, &gradient.abs()].map(|tensor| tensor.sum(Kind::Double).double_value(&[]));
         assert!((found[0] - sum).abs() < 1e-9 * absolute, "{what}: {name}: {} is not {sum}", found[0]);
-        assert!((found[1] - absolute).abs() < 1e-9 * absolute, "{what}: {name}: {} is not {absolute}", found[1]);
+        assert!((found[1] - expected).abs() < 1e-9 * absolute, "{what}: {name}: {} is not {expected}", found[1]);
         compared += 1;
     }
     assert_eq!(compared, case.gradients.len(), "{what}: names");
@@ -79,8 +84,11 @@ fn assert_gradients(detector: &Detector, case: &Case, what: &str) {
 }
 
 /// The gradients in float32 are those in float64, but for units whose input is within rounding of zero: they pass their
-/// ReLU with one CPU's kernels and not with another's. In PyTorch itself that moves a gradient by up to 0.4% of its norm.
+/// ReLU with one CPU's kernels and not with another's. In PyTorch itself that moves a gradient by up to 0.4% of its norm in
+/// ResNets, and by up to 1.7% in EfficientNet-Lites.
 fn assert_gradients_agree(single: &Detector, double: &Detector, what: &str) {
+    let of_backbone = double.parameters().trainable().filter(|parameter| parameter.name.starts_with("backbone."));
+    let largest = of_backbone.map(|parameter| parameter.tensor.grad().norm().double_value(&[])).fold(0.0, f64::max);
     for (single, double) in single.parameters().trainable().zip(double.parameters().trainable()) {
         if !single.name.starts_with("backbone.") {
             continue;
@@ -88,7 +96,7 @@ fn assert_gradients_agree(single: &Detector, double: &Detector, what: &str) {
         let gradient = double.tensor.grad();
         let difference = (single.tensor.grad().to_kind(Kind::Double) - &gradient).norm().double_value(&[]);
         let norm = gradient.norm().double_value(&[]);
-        assert!(difference < 0.02 * norm, "{what}: {}: {difference} of {norm}", single.name);
+        assert!(difference < 0.05 * norm + NO_GRADIENT * largest, "{what}: {}: {difference} of {norm}", single.name);
     }
 }
 

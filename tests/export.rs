@@ -82,12 +82,16 @@ fn normalized(model: ModelConfig) -> ModelConfig {
     ModelConfig { normalize_features: true, ..model }
 }
 
-/// A new LSTM hardly tells clips apart: its weights, and those behind it, doubled.
-fn enliven_head(detector: &Detector) {
+/// A new LSTM hardly tells clips apart, nor does a classifier features of length 1: their weights, multiplied.
+fn enliven_head(detector: &Detector, model: &ModelConfig) {
     let _no_grad = tch::no_grad_guard();
-    let is_weight = |name: &str| name.starts_with("head.lstm.weight") || name.starts_with("head.classifier");
-    for parameter in detector.parameters().iter().filter(|parameter| is_weight(&parameter.name)) {
-        parameter.tensor.shallow_clone().copy_(&(&parameter.tensor * 2.0));
+    for parameter in detector.parameters().iter() {
+        let factor = match parameter.name.as_str() {
+            name if name.starts_with("head.lstm.weight") || name.starts_with("head.classifier") => 2.0,
+            "head.fc.weight" if model.normalize_features => 16.0,
+            _ => continue,
+        };
+        parameter.tensor.shallow_clone().copy_(&(&parameter.tensor * factor));
     }
 }
 
@@ -128,7 +132,7 @@ fn python_says_the_same_of_fifty_random_clips() {
         config.data.frame_size = SIZE;
         let detector = Detector::new(model, Device::Cpu, torch::Format::F32, false).unwrap();
         formula::fill(&detector);
-        enliven_head(&detector);
+        enliven_head(&detector, model);
         let expected = logits(&detector, &clips);
         let spread = expected[4][0].std(false).double_value(&[]);
         println!("{name}: logits spread by {spread:.4}");

@@ -53,14 +53,14 @@ fn recomputing_and_cutting_change_nothing_where_parts_are_frozen() {
     let _alone = generator_lock();
     let config = config(Temporal::Mean, 0.0);
     let train = Mode::Train(Draws::new(5));
-    for (config, freeze, mode) in [
-        (&config, "2", Mode::Evaluate),
-        (&config, "[layer2, layer4]", Mode::Evaluate),
-        (&config, "backbone", train),
-        (&config, "[stem, batch_norm]", train),
+    for (config, freeze, mode, tolerance) in [
+        (&config, "2", Mode::Evaluate, 1e-5),
+        (&config, "[layer2, layer4]", Mode::Evaluate, 1e-5),
+        (&config, "backbone", train, 1e-5),
+        (&config, "[stem, batch_norm]", train, 1e-5),
         // Stochastic depth and dropout draw for the effective batch.
-        (&lite(Temporal::Mean, 0.0), "batch_norm", train),
-        (&lite(Temporal::Mean, 0.0), "[stem, stage1, batch_norm]", train),
+        (&lite(Temporal::Mean, 0.0), "batch_norm", train, 1e-4),
+        (&lite(Temporal::Mean, 0.0), "[stem, stage1, batch_norm]", train, 1e-4),
     ] {
         let config = frozen(config, freeze);
         let of = |recompute: bool, size: MicroBatchSize| {
@@ -73,7 +73,7 @@ fn recomputing_and_cutting_change_nothing_where_parts_are_frozen() {
         let whole = of(false, MicroBatchSize::whole(4));
         let cuts = [(true, MicroBatchSize::whole(4)), (false, MicroBatchSize::whole(2))];
         for (recompute, size) in cuts.into_iter().chain([(false, chunks_of(2)), (true, chunks_of(2))]) {
-            assert_near(&of(recompute, size), &whole, 1e-5);
+            assert_near(&of(recompute, size), &whole, tolerance);
         }
     }
 }
