@@ -82,13 +82,15 @@ fn normalized(model: ModelConfig) -> ModelConfig {
     ModelConfig { normalize_features: true, ..model }
 }
 
-/// A new LSTM hardly tells clips apart, nor does a classifier features of length 1: their weights, multiplied.
+/// A new LSTM hardly tells clips apart, nor does a classifier features of length 1 or those of an EfficientNet-Lite with the
+/// formula's weights: their weights, multiplied.
 fn enliven_head(detector: &Detector, model: &ModelConfig) {
     let _no_grad = tch::no_grad_guard();
+    let is_lite = model.backbone.name().contains("lite");
     for parameter in detector.parameters().iter() {
         let factor = match parameter.name.as_str() {
             name if name.starts_with("head.lstm.weight") || name.starts_with("head.classifier") => 2.0,
-            "head.fc.weight" if model.normalize_features => 16.0,
+            "head.fc.weight" if model.normalize_features || is_lite => 64.0,
             _ => continue,
         };
         parameter.tensor.shallow_clone().copy_(&(&parameter.tensor * factor));

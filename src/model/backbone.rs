@@ -171,7 +171,12 @@ impl Layer {
 
 impl ConvNorm {
     fn forward(&self, x_nchw: &Tensor, mode: Mode) -> Result<Tensor> {
-        activate(self.norm.forward(&self.conv.forward(x_nchw)?, mode)?, self.activation)
+        // Without a graph, the convolution's output is free before the activation makes another tensor.
+        let normalized_nchw = {
+            let y_nchw = self.conv.forward(x_nchw)?;
+            self.norm.forward(&y_nchw, mode)?
+        };
+        activate(normalized_nchw, self.activation)
     }
 }
 

@@ -50,6 +50,7 @@ fn load_backbone(model: &ModelConfig, network: &Detector, stop: &AtomicBool) -> 
         Pretrained::None => return Ok(random_weights(model, "model.pretrained is none")),
         Pretrained::Auto => match sources.imagenet(model.backbone, stop) {
             Err(absence) if absence.is_absence() => {
+                let absence = absence.to_string().replace("\n  hint: ", "; to get them, ");
                 tracing::warn!("training starts from random weights, which costs much accuracy: {absence}");
                 return Ok(random_weights(model, "model.pretrained: auto found no published ones"));
             }

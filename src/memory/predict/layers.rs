@@ -13,8 +13,12 @@ pub(super) struct ConvNorm {
     out_channels: u64,
     /// Part of the network. Activation checkpointing recomputes one part at a time.
     pub part: usize,
-    /// Elements of the input, zeros of the padding included where libtorch copies it to add them.
+    /// Elements of the input.
     pub in_elements: u64,
+    /// Elements of the input with zeros around it, where libtorch copies it to add them; else 0.
+    pub padded_elements: u64,
+    /// Elements that a residual holds meanwhile, beside the input.
+    pub held_elements: u64,
     /// Elements of the output.
     pub out_elements: u64,
     /// Elements that stay for backward.
@@ -22,22 +26,25 @@ pub(super) struct ConvNorm {
 }
 
 impl ConvNorm {
-    fn new(described: &backbone::ConvNorm, part: usize, input: Plane) -> Self {
+    fn new(described: &backbone::ConvNorm, part: usize, input: Plane, held_elements: u64) -> Self {
         let [before, after] = described.padding;
-        let is_copied = before != after;
-        let zeros = if is_copied { before + after } else { 0 };
+        let zeros = before + after;
         let padded = Plane { height: input.height + zeros, width: input.width + zeros, ..input };
+        let padded_elements = if before == after { 0 } else { padded.elements() };
         let out_elements = described.output(input).elements();
         // The convolution's output, which is batch norm's input, and the normalised output. ReLU works on that in
-        // place, ReLU6 does not. The last of them is the next layer's input.
+        // place, ReLU6 does not. The last of them is the next layer's input; where that is copied for its padding, the
+        // copy stays in its place.
         let outputs = if described.activation == Some(Activation::Relu6) { 3 } else { 2 };
         Self {
             filters: (described.inputs / described.groups * described.outputs * described.kernel.pow(2)) as u64,
             out_channels: described.outputs as u64,
             part,
-            in_elements: padded.elements(),
+            in_elements: input.elements(),
+            padded_elements,
+            held_elements,
             out_elements,
-            kept_elements: outputs * out_elements + if is_copied { padded.elements() } else { 0 },
+            kept_elements: outputs * out_elements + padded_elements.saturating_sub(input.elements()),
         }
     }
 
@@ -76,21 +83,23 @@ impl BackboneSizes {
         let mut plane = Plane::image(frame_size);
         for (part, described) in description.parts.iter().enumerate() {
             sizes.part_inputs.push(plane.elements());
-            plane = sizes.add(&described.layers, part, plane);
+            plane = sizes.add(&described.layers, part, plane, None);
         }
         sizes
     }
 
-    /// Adds layers, and returns the size of the last one's output.
-    fn add(&mut self, layers: &[Layer], part: usize, mut plane: Plane) -> Plane {
-        for layer in layers {
+    /// Adds layers, and returns the size of the last one's output. `held` is the input of a residual around them.
+    fn add(&mut self, layers: &[Layer], part: usize, mut plane: Plane, held: Option<Plane>) -> Plane {
+        for (index, layer) in layers.iter().enumerate() {
+            // The first layer's own input is what the residual holds.
+            let held_elements = held.filter(|_| index > 0).map_or(0, Plane::elements);
             match layer {
-                Layer::ConvNorm(conv) => self.convs.push(ConvNorm::new(conv, part, plane)),
+                Layer::ConvNorm(conv) => self.convs.push(ConvNorm::new(conv, part, plane, held_elements)),
                 Layer::MaxPool(pool) => self.pools.push((part, pool.output(plane).elements())),
                 Layer::Residual(residual) => {
-                    self.add(&residual.path, part, plane);
+                    let output = self.add(&residual.path, part, plane, Some(plane));
                     if let Some(projection) = &residual.projection {
-                        let conv = ConvNorm::new(projection, part, plane);
+                        let conv = ConvNorm::new(projection, part, plane, output.elements());
                         // Its normalised output is added to that of the path, and does not stay.
                         self.convs.push(ConvNorm { kept_elements: conv.out_elements, ..conv });
                     }

@@ -8,6 +8,7 @@ use std::ops::Range;
 
 use super::estimate::{Breakdown, DeviceKind, Estimate};
 use super::layers::{BackboneSizes, ConvNorm, Head, learning_parameter_count, network, parameter_count};
+use crate::backbone::Backbone;
 use crate::config::{Config, OptimizerChoice};
 use crate::torch::Format;
 
@@ -33,8 +34,9 @@ const ONEDNN_TRAINING_BYTES: u64 = 40 * MIB;
 const ONEDNN_FORWARD_BYTES: u64 = 30 * MIB;
 /// glibc keeps blocks below 32 MiB in a heap with holes. The holes take a percentage of the activations, up to a limit:
 /// blocks grow with the activations, and large blocks go back to the system. Activation checkpointing leaves the same
-/// holes.
-const HEAP_HOLES_TRAINING_PERCENT: u64 = 55;
+/// holes. The percentage hangs on the order of sizes, and so on the family: of ResNets, and of EfficientNet-Lites.
+const HEAP_HOLES_RESNET_PERCENT: u64 = 55;
+const HEAP_HOLES_LITE_PERCENT: u64 = 15;
 const HEAP_HOLES_MOST_BYTES: u64 = 512 * MIB;
 const HEAP_HOLES_FORWARD_PERCENT: u64 = 15;
 
@@ -44,7 +46,7 @@ pub fn training_step(config: &Config, micro_batch: usize, device: DeviceKind, fo
     let step = Step::new(config, micro_batch, format);
     let plain = step.plain_backward();
     let alive = if config.model.activation_checkpointing { step.recomputing_backward() } else { plain };
-    let holes_bytes = (plain.0 + plain.1) * HEAP_HOLES_TRAINING_PERCENT / 100;
+    let holes_bytes = (plain.0 + plain.1) * heap_holes_percent(config.model.backbone) / 100;
     step.estimate(config, device, alive, Some(holes_bytes.min(HEAP_HOLES_MOST_BYTES)))
 }
 
@@ -54,6 +56,15 @@ pub fn evaluation_step(config: &Config, micro_batch: usize, device: DeviceKind, 
     let step = Step::new(config, micro_batch, format);
     let transient = step.forward_peak_bytes(!config.gpu.channels_last);
     step.estimate(config, device, (step.input_bytes, transient), None)
+}
+
+fn heap_holes_percent(backbone: Backbone) -> u64 {
+    match backbone {
+        Backbone::Resnet18 | Backbone::Resnet34 | Backbone::Resnet50 | Backbone::Resnet101 => HEAP_HOLES_RESNET_PERCENT,
+        Backbone::EfficientnetLite0 | Backbone::EfficientnetLite1 | Backbone::EfficientnetLite2 => {
+            HEAP_HOLES_LITE_PERCENT
+        }
+    }
 }
 
 /// A network, and the clips that one forward pass works on.
@@ -114,7 +125,8 @@ impl Step {
         for conv in self.convs(parts) {
             kept_bytes += self.bytes(conv.kept_elements);
             // Gradients of the normalised output, of the convolution's output, and of its input.
-            peak_bytes = peak_bytes.max(kept_bytes + self.bytes(2 * conv.out_elements + conv.in_elements));
+            let gradients = 2 * conv.out_elements + conv.in_elements.max(conv.padded_elements);
+            peak_bytes = peak_bytes.max(kept_bytes + self.bytes(gradients));
         }
         peak_bytes
     }
@@ -143,15 +155,17 @@ impl Step {
     }
 
     /// Bytes at the fullest moment of a forward pass without gradients. Only a layer's input, its output, the
-    /// normalised output and a shortcut are alive, and a copy of the layer's weights. Autocast keeps the copies of
+    /// normalised output (or before it, a padded copy of the input) and what a residual holds are alive, and a copy of the
+    /// layer's weights. Autocast keeps the copies of
     /// earlier layers where weights are not views; weights in NHWC order are views. The input of the first layer, the
     /// frames, is counted apart.
     fn forward_peak_bytes(&self, keeps_copies: bool) -> u64 {
         let mut copied = 0;
         let alive = self.backbone.convs.iter().enumerate().map(|(index, conv)| {
             copied = conv.parameters() + if keeps_copies { copied } else { 0 };
-            let besides = if index == 0 { 0 } else { conv.in_elements + conv.out_elements };
-            self.bytes(2 * conv.out_elements + besides) + self.copies_bytes(copied)
+            let besides = if index == 0 { 0 } else { conv.in_elements + conv.held_elements };
+            let own = conv.out_elements + conv.out_elements.max(conv.padded_elements);
+            self.bytes(own + besides) + self.copies_bytes(copied)
         });
         alive.max().unwrap_or(0)
     }

@@ -21,6 +21,7 @@ fn config(backbone: Backbone, frames: usize, side: usize) -> Config {
 /// ResNet-34 in f32 on 2 x 8 x 192); docs/benchmarks.md has it with all others.
 #[test]
 fn predictions_are_what_was_measured() {
+    use Backbone::{EfficientnetLite0 as Lite0, EfficientnetLite2 as Lite2};
     use Backbone::{Resnet18, Resnet34, Resnet50, Resnet101};
     use Format::{Bf16, F32};
     use Temporal::{LstmAttention, Mean};
@@ -41,6 +42,14 @@ fn predictions_are_what_was_measured() {
         (evaluate, Resnet101, 2, 8, 160, Bf16, Mean, 228, 242),
         (evaluate, Resnet34, 6, 8, 128, F32, Mean, 206, 212),
         (evaluate, Resnet50, 6, 8, 128, Bf16, LstmAttention, 288, 337),
+        // On an AVX2 CPU on 2026-11-29, without the code of libraries.
+        (train, Lite0, 4, 8, 112, F32, Mean, 669, 754),
+        (train, Lite0, 2, 8, 224, F32, Mean, 1290, 1460),
+        (train, Lite0, 16, 1, 112, F32, Mean, 374, 439),
+        (train, Lite2, 2, 4, 260, F32, Mean, 1250, 1387),
+        (evaluate, Lite0, 4, 8, 112, F32, Mean, 139, 162),
+        (evaluate, Lite0, 2, 8, 224, F32, Mean, 258, 314),
+        (evaluate, Lite2, 2, 4, 260, F32, Mean, 187, 220),
     ] {
         let mut config = config(backbone, frames, side);
         config.model.temporal = temporal;
