@@ -38,7 +38,7 @@ impl Freeze {
         *self != Self::default()
     }
 
-    /// What is frozen of this backbone. Names that it does not have freeze nothing; [`Freeze::check`] refuses them.
+    /// What is frozen of this backbone. Names that it does not have freeze nothing; validation refuses them.
     #[must_use]
     pub fn of(&self, backbone: Backbone) -> FrozenParts {
         let parts = backbone.description().parts;
