@@ -14,7 +14,7 @@ import sys
 
 import efficientnet_lite_pytorch.model as package
 import torch
-from make_resnet_fixture import pattern
+from make_resnet_fixture import fill, pattern
 
 SEED, FIRST_ROW = 11, 3
 MASK = 2**64 - 1
@@ -61,18 +61,6 @@ def level(name):
     return 1.0 if name.startswith("_blocks") else 2.5
 
 
-def fill(net):
-    with torch.no_grad():
-        for salt, (name, p) in enumerate(net.named_parameters()):
-            values = pattern(p.numel(), salt).view(p.shape)
-            if p.dim() == 4:
-                p.copy_(values * (24 / p[0].numel()) ** 0.5)
-            else:
-                p.copy_(values * 0.2 + (level(name) if name.endswith("weight") else 0.0))
-        for salt, (name, b) in enumerate(b for b in net.named_buffers() if not b[0].endswith("num_batches_tracked")):
-            b.copy_(pattern(b.numel(), salt).view(b.shape) * 0.2 + (1.0 if name.endswith("var") else 0.0))
-
-
 def network(variant):
     net = package.EfficientNet.from_name(f"efficientnet-lite{variant}")
     net._fc = torch.nn.Identity()
@@ -90,7 +78,7 @@ def rounded(features):
 
 def case(variant, images):
     net = network(variant)
-    fill(net)
+    fill(net, level)
     net.double().eval()
     with torch.no_grad():
         evaluated = features(net, images)

@@ -34,8 +34,8 @@ def norm_weight(name):
     return 0.15 if name.startswith("layer") and "downsample" not in name else 1.0
 
 
-def fill(net):
-    """Weights of He's scale, so that signals neither vanish nor explode."""
+def fill(net, norm_weight=norm_weight):
+    """Weights of He's scale, so that signals neither vanish nor explode; `norm_weight` is the scale of a batch norm."""
     with torch.no_grad():
         for salt, (name, p) in enumerate(net.named_parameters()):
             values = pattern(p.numel(), salt).view(p.shape)

@@ -163,8 +163,8 @@ fn lites() -> Lites {
 }
 
 /// Stochastic depth and dropout included. In training mode, batch norms over four feature maps of 2 x 2 enlarge rounding:
-/// PyTorch's own float32 is off by up to 3.6e-5 from its float64 here, and by 1.5e-4 with the oldest kernels. That the
-/// layers are the same shows in float64.
+/// PyTorch's own float32 is off by up to 3.6e-5 from its float64 here, this program's by 1.5e-4 with the oldest kernels.
+/// That the layers are the same shows in float64.
 #[test]
 fn lites_equal_their_package() {
     let cases = lites().cases;
