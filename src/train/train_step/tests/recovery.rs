@@ -10,10 +10,8 @@ use rand_chacha::ChaCha8Rng;
 use rustix::process::{Resource, Rlimit, setrlimit};
 
 use super::*;
-use crate::config::OptimizerChoice;
 use crate::dataset::Sampler;
 use crate::memory::{Cause, Gauge};
-use crate::optim::{ParameterGroups, optimizer};
 
 /// This variable is set in a process that runs one test alone.
 const ALONE: &str = "DFDETECT_TEST_ALONE";
@@ -40,20 +38,6 @@ fn status_bytes(key: &str) -> u64 {
     let status = std::fs::read_to_string("/proc/self/status").unwrap();
     let line = status.lines().find_map(|line| line.strip_prefix(key)).unwrap();
     line.trim_start_matches(':').trim().trim_end_matches("kB").trim().parse::<u64>().unwrap() << 10
-}
-
-/// A stepper that does not train the two deep stages, which have most of the weights. This makes steps fast.
-fn light_stepper(config: &Config) -> Stepper {
-    let mut stepper = stepper(config);
-    let deep = |name: &str| name.contains("layer3.") || name.contains("layer4.");
-    let parameters = stepper.learner.detector.parameters();
-    let (deep, light): (Vec<_>, Vec<_>) = parameters.trainable().partition(|p| deep(&p.name));
-    let groups = ParameterGroups::new(light.iter().map(|p| (p.name.as_str(), &p.tensor, 1.0)), 1e-4);
-    for parameter in deep {
-        let _ = parameter.tensor.set_requires_grad(false);
-    }
-    stepper.learner.optimizer = optimizer(OptimizerChoice::Adamw, groups).unwrap();
-    stepper
 }
 
 /// A device with unlimited free memory, so that the micro-batch size grows.
@@ -83,12 +67,12 @@ fn limit_address_space(bytes: Option<u64>) {
 /// A stepper that has run a step of every size on `batch`, and the address space that a step of one clip and a step of
 /// both clips take in addition to that between steps.
 fn warmed_up(config: &Config, batch: &HostBatch) -> (Stepper, u64, u64) {
-    let mut stepper = light_stepper(config);
+    let mut stepper = stepper(config);
     let mut step = |size: MicroBatchSize| {
         start_at(&mut stepper, config, size);
         stepper.step(std::slice::from_ref(batch), 1e-4, 0).unwrap();
     };
-    [chunks_of(1), chunks_of(2), MicroBatchSize::whole(1), MicroBatchSize::whole(2)].into_iter().for_each(&mut step);
+    [chunks_of(1), MicroBatchSize::whole(1), MicroBatchSize::whole(2)].into_iter().for_each(&mut step);
     crate::torch::release_cached_memory().unwrap();
     // The peak so far is from memory that was freed. With the same amount allocated again, each new peak is that of a
     // step.
@@ -111,8 +95,8 @@ fn three_hundred_steps_through_real_and_random_failures() {
     if !in_a_process_of_its_own("three_hundred_steps_through_real_and_random_failures") {
         return;
     }
-    let mut config = config(Temporal::Mean, 0.0);
-    (config.data.frame_size, config.training.batch_size) = ([40, 40], BatchSize::Clips(2));
+    let mut config = lite(Temporal::Mean, 0.0);
+    (config.data.max_frames, config.training.batch_size) = (2, BatchSize::Clips(2));
     // There are 10 videos and five batches an epoch; the content of a clip depends on its video. All are allocated
     // before memory is limited.
     let sampler = Sampler::Shuffled((0..10).collect());
@@ -175,9 +159,9 @@ fn a_thousand_recoveries_leave_nothing_behind() {
     if !in_a_process_of_its_own("a_thousand_recoveries_leave_nothing_behind") {
         return;
     }
-    let mut config = config(Temporal::Mean, 0.0);
-    (config.data.max_frames, config.data.frame_size) = (2, [33, 33]);
-    let mut stepper = light_stepper(&config);
+    let mut config = lite(Temporal::Mean, 0.0);
+    config.data.max_frames = 2;
+    let mut stepper = stepper(&config);
     let clips = [batch(&config, 0, 1)];
     let mut recoveries = 0;
     let mut level_bytes = 0;
