@@ -844,6 +844,53 @@ fn without_a_network_auto_says_once_that_it_starts_from_random_weights() {
     assert_eq!((report.as_str(), random_losses), ("random (model.pretrained is none)", losses));
 }
 
+/// The tensors of a file of weights.
+fn weights(path: &Path) -> BTreeMap<String, Vec<f32>> {
+    let bytes = fs::read(path).unwrap();
+    let file = SafeTensors::deserialize(&bytes).unwrap();
+    let numbers =
+        |data: &[u8]| data.chunks_exact(4).map(|number| f32::from_le_bytes(number.try_into().unwrap())).collect();
+    file.tensors().into_iter().map(|(name, view)| (name, numbers(view.data()))).collect()
+}
+
+#[test]
+fn the_mean_of_the_best_epochs_is_tested_and_made_again_by_a_run_that_was_killed_before() {
+    let _alone = alone();
+    let (data, output) = (noise_videos(8), tempfile::tempdir().unwrap());
+    let sets = ["training.average_best=2", "training.epochs=3", "training.learning_rate=0.01"];
+    succeed(&mut train(data.path(), output.path(), &sets));
+    let run = only_run(output.path());
+    let report = json(&run.join("report.json"));
+    let epochs = report["average"]["epochs"].as_array().unwrap();
+    assert!(epochs.len() == 2 && epochs[0] == report["best_epoch"], "{report}");
+    let checkpoints = run.join("checkpoints");
+    let steps = fs::read_dir(&checkpoints).unwrap().map(|entry| entry.unwrap().path());
+    let averaged: Vec<_> = steps
+        .filter(|path| path.file_name().unwrap().to_string_lossy().starts_with("step-"))
+        .filter(|path| epochs.contains(&json(&path.join("state.json"))["epoch"]))
+        .map(|path| weights(&path.join("model.safetensors")))
+        .collect();
+    let [a, b] = &averaged[..] else { panic!("{} checkpoints", averaged.len()) };
+    let average = checkpoints.join("average/model.safetensors");
+    for (name, mean) in &weights(&average) {
+        let near = |((mean, a), b): ((&f32, &f32), &f32)| (mean - (a + b) / 2.0).abs() <= 1e-6 * (1.0 + mean.abs());
+        let is_mean = mean.iter().zip(&a[name]).zip(&b[name]).all(near);
+        // Statistics are measured, and far from the mean of running ones after three epochs of momentum 0.01.
+        assert_eq!(is_mean, !name.contains(".running_"), "{name}");
+    }
+
+    let evaluated =
+        succeed(Command::new(env!("CARGO_BIN_EXE_dfdetect")).args(["evaluate", "--json", "--run"]).arg(&run));
+    let evaluated: Value = serde_json::from_slice(&evaluated.stdout).unwrap();
+    assert_eq!(evaluated["sets"][0]["overall"], report["test"]);
+    assert!(evaluated["checkpoint"].as_str().unwrap().ends_with("average"), "{evaluated}");
+
+    let first = fs::read(&average).unwrap();
+    fs::remove_dir_all(checkpoints.join("average")).unwrap();
+    succeed(&mut resume(&run));
+    assert!(fs::read(&average).unwrap() == first, "the same mean again");
+}
+
 #[test]
 fn a_run_starts_from_all_weights_of_another() {
     let _alone = alone();
@@ -857,15 +904,13 @@ fn a_run_starts_from_all_weights_of_another() {
     let mut command = train(data.path(), second.path(), &still);
     succeed(command.arg("--init-from").arg(&other));
     let run = only_run(second.path());
-    let weights = |path: PathBuf| {
-        let bytes = fs::read(path).unwrap();
-        let file = SafeTensors::deserialize(&bytes).unwrap();
-        let named = file.tensors().into_iter().filter(|(name, _)| !name.contains(".running_"));
-        named.map(|(name, view)| (name, view.data().to_vec())).collect::<BTreeMap<_, _>>()
+    let learned = |path: PathBuf| {
+        let all = weights(&path).into_iter();
+        all.filter(|(name, _)| !name.contains(".running_")).collect::<BTreeMap<_, _>>()
     };
-    let found = weights(run.join("checkpoints/last/model.safetensors"));
+    let found = learned(run.join("checkpoints/last/model.safetensors"));
     assert!(found.keys().any(|name| name.starts_with("head.")) && found.len() > 100);
-    assert!(found == weights(other.join("checkpoints/best/model_ema.safetensors")), "the average, which was tested");
+    assert!(found == learned(other.join("checkpoints/best/model_ema.safetensors")), "the average, which was tested");
     let first_weights = json(&run.join("report.json"))["first_weights"].clone();
     assert!(first_weights.as_str().unwrap().ends_with("checkpoints/best"), "{first_weights}");
 

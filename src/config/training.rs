@@ -36,6 +36,8 @@ pub struct TrainingConfig {
     pub gradient_clip_norm: f64,
     /// Validate, test and keep a running average of the weights as well, of which each step keeps this share; 0.999 is usual.
     pub ema_decay: Option<f64>,
+    /// Test the mean of the weights of so many best epochs, with batch norm's statistics measured anew; 0 = one epoch's weights.
+    pub average_best: usize,
     /// When to stop before the last epoch, and which epoch is the best.
     pub early_stopping: EarlyStopping,
     /// Only this many batches an epoch, for smoke runs.
@@ -66,6 +68,7 @@ impl Default for TrainingConfig {
             min_lr: 1e-6,
             gradient_clip_norm: 1.0,
             ema_decay: None,
+            average_best: 0,
             early_stopping: EarlyStopping::default(),
             limit_batches: None,
         }

@@ -177,6 +177,7 @@ fn check_training(config: &Config) -> Result<(), Invalid> {
     within("training.warmup_epochs", training.warmup_epochs, 0.0, 100_000.0)?;
     within("training.min_lr", training.min_lr, 0.0, training.learning_rate)?;
     within("training.gradient_clip_norm", training.gradient_clip_norm, 0.0, 1e6)?;
+    within("training.average_best", training.average_best, 0, 100)?;
     within("training.ema_decay", training.ema_decay.unwrap_or(0.0), 0.0, 0.999_999)?;
     within("training.early_stopping.min_delta", training.early_stopping.min_delta, 0.0, 1.0)?;
     match training.limit_batches {

@@ -21,6 +21,7 @@ pub struct Detector {
     head: TemporalHead,
     normalizes_features: bool,
     mirrors_at_test: bool,
+    norm_momentum: f64,
     parameters: Parameters,
     mean_c: Tensor,
     std_c: Tensor,
@@ -52,6 +53,7 @@ impl Detector {
             head,
             normalizes_features: config.normalize_features,
             mirrors_at_test: config.mirror_at_test,
+            norm_momentum: description.norm.momentum,
             mean_c: constant(description.pixels.mean)?,
             std_c: constant(description.pixels.std)?,
             parameters,
@@ -59,6 +61,12 @@ impl Detector {
             format,
             channels_last,
         })
+    }
+
+    /// The share of a batch in the running statistics of batch norm after it.
+    #[must_use]
+    pub fn norm_momentum(&self) -> f64 {
+        self.norm_momentum
     }
 
     /// All tensors by name.

@@ -24,7 +24,7 @@ pub use log_reader::{Epoch, Log};
 pub use page::{LivePage, PageError, Run, comparison_page, run_page, write_page, write_page_to};
 pub use provenance::{Provenance, Versions};
 pub use run_log::{RunLog, write_csv};
-pub use run_report::{CrossTest, DataSummary, FaceSummary, MemorySummary, Report, Status, Throughput};
+pub use run_report::{AverageSummary, CrossTest, DataSummary, FaceSummary, MemorySummary, Report, Status, Throughput};
 pub use sparkline::loss_line;
 pub use table::{bordered_table, dataset_report_tables, metrics_table, plain_table};
 pub use tensorboard::EventFile;

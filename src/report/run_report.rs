@@ -47,7 +47,7 @@ pub struct Report {
     /// Whether the run diverged and was rolled back to an earlier checkpoint.
     #[serde(default)]
     pub taken_back: bool,
-    /// The epoch whose weights were tested.
+    /// The best epoch, whose weights were tested unless the last ones or an average were.
     #[serde(skip_serializing_if = "Option::is_none", default)]
     pub best_epoch: Option<u32>,
     /// Time of the training steps.
@@ -55,6 +55,9 @@ pub struct Report {
     /// Validation metrics of the best epoch.
     #[serde(skip_serializing_if = "Option::is_none", default)]
     pub validation: Option<Metrics>,
+    /// The averaged network, which was tested (`training.average_best`).
+    #[serde(skip_serializing_if = "Option::is_none", default)]
+    pub average: Option<AverageSummary>,
     /// Test metrics of the best epoch; absent where there is no test split or it was not reached.
     #[serde(skip_serializing_if = "Option::is_none", default)]
     pub test: Option<Metrics>,
@@ -70,6 +73,15 @@ pub struct Report {
     /// Versions, command line, data and device.
     #[serde(flatten)]
     pub provenance: Provenance,
+}
+
+/// The mean of the weights of several epochs.
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+pub struct AverageSummary {
+    /// These epochs, the best first.
+    pub epochs: Vec<u32>,
+    /// Its validation metrics.
+    pub validation: Metrics,
 }
 
 /// A test on another data set.
@@ -193,14 +205,23 @@ impl Report {
 /// The summary that is printed at the end of a run.
 impl fmt::Display for Report {
     fn fmt(&self, f: &mut fmt::Formatter) -> fmt::Result {
-        let own = [("validation", &self.validation), ("test", &self.test)];
-        let mut rows: Vec<_> = own.into_iter().filter_map(|(name, metrics)| Some((name, metrics.as_ref()?))).collect();
+        let average = self.average.as_ref().map(|average| &average.validation);
+        let own = [
+            ("validation", self.validation.as_ref()),
+            ("validation of the average", average),
+            ("test", self.test.as_ref()),
+        ];
+        let mut rows: Vec<_> = own.into_iter().filter_map(|(name, metrics)| Some((name, metrics?))).collect();
         rows.extend(self.cross_tests.iter().map(|set| (set.name.as_str(), &set.test)));
         if !rows.is_empty() {
             writeln!(f, "{}", metrics_table(&rows))?;
         }
         let best = self.best_epoch.map_or(String::new(), |epoch| format!(", the best was epoch {epoch}"));
         writeln!(f, "{} of training in {:.0} s{best}", plural(self.epochs as usize, "epoch"), self.seconds)?;
+        if let Some(AverageSummary { epochs, .. }) = &self.average {
+            let epochs: Vec<_> = epochs.iter().map(u32::to_string).collect();
+            writeln!(f, "tested: the mean of the weights of epochs {}", epochs.join(", "))?;
+        }
         if self.skipped_steps > 0 {
             let back = if self.taken_back { "; the run was taken back once, and went on more slowly" } else { "" };
             writeln!(

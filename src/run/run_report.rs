@@ -7,8 +7,8 @@ use super::error::{RunError, error_chain};
 use super::prepare::PreparedRun;
 use crate::memory::{self, MemoryManager};
 use crate::report::{
-    CrossTest, DataSummary, DatasetReport, EvaluationReport, FaceSummary, MemorySummary, Provenance, Report, RunFolder,
-    Status, TEST_SET, Throughput, Versions,
+    AverageSummary, CrossTest, DataSummary, DatasetReport, EvaluationReport, FaceSummary, MemorySummary, Provenance,
+    Report, RunFolder, Status, TEST_SET, Throughput, Versions,
 };
 use crate::torch;
 use crate::train::{FitEnd, TrainState};
@@ -45,6 +45,10 @@ impl EndedRun<'_> {
             best_epoch: state.best.as_ref().map(|best| best.epoch),
             seconds: state.seconds,
             validation: state.best.as_ref().map(|best| best.validation.clone()),
+            average: state.average.as_ref().map(|average| AverageSummary {
+                epochs: average.epochs.clone(),
+                validation: average.validation.clone(),
+            }),
             test: tested.iter().find(own).map(|set| set.overall.clone()),
             cross_tests: cross.map(|set| CrossTest { name: set.name.clone(), test: set.overall.clone() }).collect(),
             memory: self.memory_summary(),

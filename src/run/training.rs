@@ -139,10 +139,13 @@ fn open_log(run: &PreparedRun, folder: &RunFolder, state: &TrainState) -> Result
     Ok(log.with_events(events.map_err(cannot_write(&folder.events()))?))
 }
 
-/// Trains, then evaluates each test set once, with the weights of the best epoch or, if so configured, of
-/// the last.
+/// Trains, then evaluates each test set once, with the weights of the best epoch or, if so configured, of the last or
+/// the mean of several.
 fn train_and_test(trainer: &mut Trainer, sets: &[VideoSet], source: &ClipSource) -> TrainingResult {
     if trainer.fit()? == FitEnd::Interrupted {
+        return Ok((FitEnd::Interrupted, None));
+    }
+    if trainer.config.training.average_best > 0 && trainer.average_best()? == FitEnd::Interrupted {
         return Ok((FitEnd::Interrupted, None));
     }
     if sets.is_empty() {

@@ -5,9 +5,11 @@ use bytesize::ByteSize;
 use serde::{Deserialize, Serialize};
 use tch::Device;
 
+use super::average::Average;
 use super::epoch::EpochRecord;
 use super::state::TrainState;
 use crate::memory::{self, Cleanup, MicroBatchSize, OomEvent, Reading};
+use crate::metrics::Metrics;
 use crate::report::Provenance;
 use crate::torch;
 
@@ -116,9 +118,33 @@ pub(super) struct RolledBackLine {
     pub lr_factor: f64,
 }
 
+/// The mean of the weights of several epochs.
+#[derive(Serialize)]
+pub(super) struct AverageLine<'a> {
+    pub step: u64,
+    #[serde(flatten)]
+    pub average: &'a Average,
+}
+
+/// The line of text for the averaged network.
+pub(super) fn average_line(average: &Average) -> String {
+    let epochs: Vec<_> = average.epochs.iter().map(u32::to_string).collect();
+    let Metrics { log_loss, video_auc, frame_auc, .. } = average.validation;
+    format!(
+        "mean of the weights of epochs {}: validation loss {} video auc {} frame auc {}",
+        epochs.join(", "),
+        number(log_loss),
+        number(video_auc),
+        number(frame_auc),
+    )
+}
+
+fn number(value: Option<f64>) -> String {
+    value.map_or("-".to_owned(), |value| format!("{value:.3}"))
+}
+
 /// The line of text for a finished epoch.
 pub(super) fn epoch_line(record: &EpochRecord, epochs: u32) -> String {
-    let number = |value: Option<f64>| value.map_or("-".to_owned(), |value| format!("{value:.3}"));
     format!(
         "epoch {}/{epochs}: train loss {} auc {}, validation loss {} video auc {} frame auc {}{} ({:.0} s)",
         record.epoch,

@@ -3,6 +3,7 @@
 //! Read `train_step.rs` for one step, and `trainer.rs` for the loop around it. This room opens no video and makes no
 //! HTML. It knows nothing of the command line.
 
+mod average;
 mod checkpoint;
 mod clip_sheet;
 mod data;
@@ -21,6 +22,7 @@ mod train_step;
 mod trainer;
 mod trial;
 
+pub use average::Average;
 pub use checkpoint::{Checkpoint, CheckpointError, Checkpoints};
 pub use data::TrainData;
 pub use epoch::{Best, EpochRecord, Patience, Tally};

@@ -8,10 +8,12 @@ use std::io;
 
 use tch::Device;
 
+use super::average::Average;
 use super::clip_sheet::clip_sheet;
 use super::epoch::EpochRecord;
 use super::log_lines::{
-    CSV_COLUMNS, CleanupLine, MemoryLine, OomLine, RolledBackLine, SkipLine, StartLine, StepLine, epoch_line,
+    AverageLine, CSV_COLUMNS, CleanupLine, MemoryLine, OomLine, RolledBackLine, SkipLine, StartLine, StepLine,
+    average_line, epoch_line,
 };
 use super::state::TrainState;
 use crate::config::Config;
@@ -134,6 +136,12 @@ impl Recorder<'_> {
         tracing::info!("{}", epoch_line(record, self.config.training.epochs));
         self.log.write("epoch", record)?;
         self.log.pr_curve(record.step, "pr/validation", &samples.scores, &samples.is_fake)
+    }
+
+    /// Records the averaged network.
+    pub(super) fn average(&mut self, step: u64, average: &Average) -> io::Result<()> {
+        tracing::info!("{}", average_line(average));
+        self.log.write("average", &AverageLine { step, average })
     }
 
     /// Writes the table of all finished epochs, `metrics.csv`.

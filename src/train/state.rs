@@ -2,6 +2,7 @@
 
 use serde::{Deserialize, Serialize};
 
+use super::average::Average;
 use super::epoch::{Best, EpochRecord, Patience, Tally};
 use crate::config::{Scheduler, TrainingConfig};
 use crate::memory::{GuardState, MicroBatchSize};
@@ -74,6 +75,9 @@ pub struct TrainState {
     /// Where the weights before the first step came from; `None` if unknown.
     #[serde(default)]
     pub first_weights: Option<String>,
+    /// The averaged network (`training.average_best`), once training has ended.
+    #[serde(skip_serializing_if = "Option::is_none", default)]
+    pub average: Option<Average>,
 }
 
 impl TrainState {
@@ -109,12 +113,16 @@ impl TrainState {
             skipped: Vec::new(),
             shows_faces: None,
             first_weights: None,
+            average: None,
         }
     }
 
     /// The temperature of the saved weights; `None` unless they are those of a validated end of an epoch.
     #[must_use]
     pub fn temperature(&self) -> Option<f64> {
+        if let Some(average) = &self.average {
+            return average.temperature;
+        }
         self.history.last().filter(|_| self.ends_epoch())?.temperature
     }
 

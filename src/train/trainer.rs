@@ -53,10 +53,10 @@ pub struct Trainer<'a> {
     pub model: ModelState,
     /// Writes logs, pictures and the page of the run.
     pub recorder: Recorder<'a>,
-    saver: Saver<'a>,
-    memory: Rc<MemoryManager>,
+    pub(super) saver: Saver<'a>,
+    pub(super) memory: Rc<MemoryManager>,
     /// True after Ctrl-C.
-    stop: &'a AtomicBool,
+    pub(super) stop: &'a AtomicBool,
 }
 
 impl<'a> Trainer<'a> {
@@ -163,11 +163,8 @@ impl<'a> Trainer<'a> {
     /// Cleans up memory if it is time to, reduces the micro-batch size if nothing else helps, and records the memory in
     /// use.
     fn manage_memory(&mut self) -> io::Result<()> {
-        let ModelState { stepper, evaluate_guard, state } = &mut self.model;
-        if stepper.guard.micro_batch_size().on_cpu {
-            self.memory.leave_gpu();
-            evaluate_guard.leave_device();
-        }
+        self.follow_to_cpu();
+        let ModelState { stepper, state, .. } = &mut self.model;
         if self.memory.safe_point(state.step) {
             let events_before = stepper.guard.events().len();
             stepper.guard.shrink();
@@ -188,6 +185,14 @@ impl<'a> Trainer<'a> {
             cache_bytes: self.data.loader.cached_bytes(),
             reading: self.memory.read(),
         })
+    }
+
+    /// After training moved to the CPU, evaluation and clean-ups leave the GPU, too.
+    pub(super) fn follow_to_cpu(&mut self) {
+        if self.model.stepper.guard.micro_batch_size().on_cpu {
+            self.memory.leave_gpu();
+            self.model.evaluate_guard.leave_device();
+        }
     }
 
     /// Validates a trained epoch and finishes it.
@@ -280,7 +285,7 @@ impl<'a> Trainer<'a> {
 }
 
 /// The seed of a step: splitmix64 of the run's seed and the step. It needs no saved generator state.
-fn step_seed(seed: u64, step: u64) -> i64 {
+pub(super) fn step_seed(seed: u64, step: u64) -> i64 {
     let mut z = seed.wrapping_add((step + 1).wrapping_mul(0x9E37_79B9_7F4A_7C15));
     z = (z ^ (z >> 30)).wrapping_mul(0xBF58_476D_1CE4_E5B9);
     z = (z ^ (z >> 27)).wrapping_mul(0x94D0_49BB_1331_11EB);

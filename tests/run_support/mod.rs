@@ -227,6 +227,7 @@ pub fn end(run: &Path, status: Status) {
         best_epoch: Some(EPOCHS),
         seconds: 232.0,
         validation: Some(metrics(0.9, 0.05)),
+        average: None,
         test: Some(metrics(0.92, 0.05)),
         cross_tests: vec![],
         memory: MemorySummary { micro_batch_final: 8, rss_peak_bytes: Some(GIB), ..MemorySummary::default() },

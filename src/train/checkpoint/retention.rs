@@ -2,7 +2,7 @@
 
 use std::collections::HashSet;
 
-use crate::config::{Monitor, OutputConfig};
+use crate::config::{Config, Monitor};
 use crate::train::epoch::Best;
 use crate::train::state::TrainState;
 
@@ -16,24 +16,25 @@ pub(super) fn sort_by_age(folders: &mut [(String, TrainState)]) {
 ///
 /// Only validated ends of epochs are kept, because a diverged run can be rolled back to them. The state before the
 /// first step counts as the newest end of an epoch, but not as one of the best.
-pub(super) fn retained(
-    mut folders: Vec<(String, TrainState)>,
-    output: &OutputConfig,
-    monitor: Monitor,
-) -> HashSet<String> {
-    folders.retain(|(_, state)| state.ends_epoch());
-    let newest = folders.iter().rev().take(output.keep_last).map(|(name, _)| name.clone());
-    let mut names: HashSet<String> = newest.collect();
+pub(super) fn retained(folders: &[(String, TrainState)], config: &Config) -> HashSet<String> {
+    let output = &config.output;
+    let ends = folders.iter().rev().filter(|(_, state)| state.ends_epoch());
+    let newest = ends.take(output.keep_last).map(|(name, _)| name.clone());
+    let best = best_epochs(folders, config.training.early_stopping.monitor).into_iter();
+    let best = best.take(output.keep_best.max(config.training.average_best));
+    newest.chain(best.map(|(name, _)| name.clone())).collect()
+}
 
-    let epoch = |(name, state): &(String, TrainState)| {
-        let record = state.history.last()?;
-        Some((name.clone(), Best::of(record, monitor)))
+/// The validated ends of epochs of `folders`, the best first.
+pub(super) fn best_epochs(folders: &[(String, TrainState)], monitor: Monitor) -> Vec<&(String, TrainState)> {
+    let epoch = |folder: &'_ (String, TrainState)| {
+        let record = folder.1.history.last().filter(|_| folder.1.ends_epoch())?;
+        Some(Best::of(record, monitor))
     };
-    let mut epochs: Vec<_> = folders.iter().filter_map(epoch).collect();
+    let mut epochs: Vec<_> = folders.iter().filter_map(|folder| Some((folder, epoch(folder)?))).collect();
     // The sort is stable, so of equal epochs the earlier one comes first.
     epochs.sort_by(|(_, a), (_, b)| Best::beats(a, Some(b)).cmp(&Best::beats(b, Some(a))).reverse());
-    names.extend(epochs.into_iter().take(output.keep_best).map(|(name, _)| name));
-    names
+    epochs.into_iter().map(|(folder, _)| folder).collect()
 }
 
 #[cfg(test)]
@@ -63,8 +64,13 @@ mod tests {
     }
 
     fn kept_of(aucs: &[f64], keep_last: usize, keep_best: usize) -> Vec<u64> {
-        let output = OutputConfig { keep_last, keep_best, ..OutputConfig::default() };
-        let names = retained(run(aucs), &output, Monitor::ValAuc);
+        let mut config = Config::default();
+        (config.output.keep_last, config.output.keep_best) = (keep_last, keep_best);
+        kept(aucs, &config)
+    }
+
+    fn kept(aucs: &[f64], config: &Config) -> Vec<u64> {
+        let names = retained(&run(aucs), config);
         let mut steps: Vec<u64> = names.iter().map(|name| name.trim_start_matches("step-").parse().unwrap()).collect();
         steps.sort_unstable();
         steps
@@ -77,6 +83,9 @@ mod tests {
         assert_eq!(kept_of(&[0.6, 0.9, 0.7, 0.8, 0.5], 2, 3), [20, 30, 40, 50]);
         assert_eq!(kept_of(&[0.7, 0.7, 0.7, 0.2], 1, 2), [10, 20, 40], "of equal ones, the earlier");
         assert_eq!(kept_of(&[0.6, 0.7], 9, 9), [0, 10, 20], "never one in the middle of an epoch");
+        let mut averaged = Config::default();
+        averaged.training.average_best = 3;
+        assert_eq!(kept(&[0.6, 0.9, 0.7, 0.8, 0.5], &averaged), [20, 30, 40, 50], "those that are averaged");
     }
 
     #[test]
@@ -88,7 +97,7 @@ mod tests {
         }
         folders.reverse();
         sort_by_age(&mut folders);
-        let names = retained(folders, &OutputConfig::default(), Monitor::ValAuc);
+        let names = retained(&folders, &Config::default());
         assert!(names.contains("step-00000010-10"), "{names:?}");
     }
 }

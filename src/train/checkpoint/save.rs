@@ -8,12 +8,15 @@ use std::fs::{self, File};
 use std::io::Write;
 use std::path::{Path, PathBuf};
 
+use tempfile::TempDir;
+
 use super::error::{CheckpointError, invalid, io_error};
 use super::layout::{CONFIG_KEY, EMA, MODEL, OPTIMIZER, STATE, named};
-use super::load::read_state;
-use super::retention::{retained, sort_by_age};
+use super::load::{Checkpoint, read_state};
+use super::retention::{best_epochs, retained, sort_by_age};
 use super::tensor_file::write_tensors;
 use crate::config::Config;
+use crate::model::Parameters;
 use crate::train::learner::Learner;
 use crate::train::state::TrainState;
 
@@ -21,6 +24,8 @@ use crate::train::state::TrainState;
 const STEP: &str = "step-";
 /// The prefix of a folder that is being written.
 const PARTIAL: &str = ".partial-";
+/// The folder of the averaged network.
+const AVERAGE: &str = "average";
 
 /// The `checkpoints` folder of a run.
 #[derive(Debug, Clone)]
@@ -44,7 +49,37 @@ impl Checkpoints {
     /// The path of the checkpoint that is tested in a run with this configuration.
     #[must_use]
     pub fn for_testing(&self, config: &Config) -> PathBuf {
+        let average = self.path(AVERAGE);
+        if config.training.average_best > 0 && average.exists() {
+            return average;
+        }
         self.path(if config.training.early_stopping.restore_best_weights { "best" } else { "last" })
+    }
+
+    /// The checkpoints that `training.average_best` averages, the best first.
+    pub(in crate::train) fn best_epochs(&self, config: &Config) -> Result<Vec<Checkpoint>, CheckpointError> {
+        let all = self.all();
+        let best = best_epochs(&all, config.training.early_stopping.monitor).into_iter();
+        best.take(config.training.average_best).map(|(name, _)| Checkpoint::open(&self.path(name))).collect()
+    }
+
+    /// Saves the averaged network as the checkpoint `average`. It has no optimizer: nothing is trained from it.
+    pub(in crate::train) fn save_average(
+        &self,
+        parameters: &Parameters,
+        state: &TrainState,
+        config: &Config,
+    ) -> Result<(), CheckpointError> {
+        let partial = self.partial()?;
+        write_model(partial.path(), parameters, config)?;
+        write_state(partial.path(), state)?;
+        sync_folder(partial.path())?;
+        let folder = self.path(AVERAGE);
+        if folder.exists() {
+            // If the run is killed now, the resumed run averages again.
+            fs::remove_dir_all(&folder).map_err(io_error("written", &folder))?;
+        }
+        self.rename(partial, &folder)
     }
 
     /// Saves a checkpoint and moves the link `last` to it, and `best` if it is the best.
@@ -58,24 +93,17 @@ impl Checkpoints {
         config: &Config,
         is_best: bool,
     ) -> Result<(), CheckpointError> {
-        fs::create_dir_all(&self.folder).map_err(io_error("written", &self.folder))?;
-        let partial = tempfile::Builder::new().prefix(PARTIAL).tempdir_in(&self.folder);
-        let partial = partial.map_err(io_error("written", &self.folder))?;
-
-        let yaml = serde_yaml::to_string(config).map_err(|error| invalid(&self.folder, error.to_string()))?;
-        write_tensors(&partial.path().join(MODEL), named(learner.detector.parameters()), Some((CONFIG_KEY, yaml)))?;
+        let partial = self.partial()?;
+        write_model(partial.path(), learner.detector.parameters(), config)?;
         if let Some(ema) = learner.ema_parameters() {
             write_tensors(&partial.path().join(EMA), named(ema), None)?;
         }
         write_tensors(&partial.path().join(OPTIMIZER), learner.optimizer.state(), None)?;
-        let json = serde_json::to_vec(state).map_err(|error| invalid(&self.folder, error.to_string()))?;
-        write_file(&partial.path().join(STATE), &json)?;
+        write_state(partial.path(), state)?;
         sync_folder(partial.path())?;
 
         let folder = self.free_path(state.step);
-        fs::rename(partial.path(), &folder).map_err(io_error("written", &folder))?;
-        // The temporary folder was renamed, so its guard must not delete it.
-        let _ = partial.keep();
+        self.rename(partial, &folder)?;
         // The state of `last` names the best epoch, so `best` must be moved first.
         if is_best {
             self.link("best", &folder)?;
@@ -83,6 +111,21 @@ impl Checkpoints {
         self.link("last", &folder)?;
         self.tidy(config);
         Ok(())
+    }
+
+    /// A folder for a checkpoint that is being written.
+    fn partial(&self) -> Result<TempDir, CheckpointError> {
+        fs::create_dir_all(&self.folder).map_err(io_error("written", &self.folder))?;
+        let partial = tempfile::Builder::new().prefix(PARTIAL).tempdir_in(&self.folder);
+        partial.map_err(io_error("written", &self.folder))
+    }
+
+    /// Gives a whole checkpoint its name.
+    fn rename(&self, partial: TempDir, folder: &Path) -> Result<(), CheckpointError> {
+        fs::rename(partial.path(), folder).map_err(io_error("written", folder))?;
+        // The temporary folder was renamed, so its guard must not delete it.
+        let _ = partial.keep();
+        sync_folder(&self.folder)
     }
 
     /// The path of a new checkpoint: `step-N`, or `step-N-2` and so on where that is taken.
@@ -118,7 +161,7 @@ impl Checkpoints {
 
     /// Deletes the checkpoints that neither a link nor the configuration keeps. A failure to delete is only a warning.
     pub(in crate::train) fn tidy(&self, config: &Config) {
-        let mut retained = retained(self.all(), &config.output, config.training.early_stopping.monitor);
+        let mut retained = retained(&self.all(), config);
         let links = ["last", "best"].iter().filter_map(|name| fs::read_link(self.path(name)).ok());
         retained.extend(links.map(|target| target.to_string_lossy().into_owned()));
         for entry in fs::read_dir(&self.folder).into_iter().flatten().flatten() {
@@ -132,6 +175,18 @@ impl Checkpoints {
             }
         }
     }
+}
+
+fn write_model(folder: &Path, parameters: &Parameters, config: &Config) -> Result<(), CheckpointError> {
+    let path = folder.join(MODEL);
+    let yaml = serde_yaml::to_string(config).map_err(|error| invalid(&path, error.to_string()))?;
+    write_tensors(&path, named(parameters), Some((CONFIG_KEY, yaml)))
+}
+
+fn write_state(folder: &Path, state: &TrainState) -> Result<(), CheckpointError> {
+    let path = folder.join(STATE);
+    let json = serde_json::to_vec(state).map_err(|error| invalid(&path, error.to_string()))?;
+    write_file(&path, &json)
 }
 
 fn write_file(path: &Path, bytes: &[u8]) -> Result<(), CheckpointError> {
