@@ -5,7 +5,7 @@ use std::path::PathBuf;
 use std::process::Command;
 
 fn main() {
-    for source in ["guarded.h", "shim.cpp", "foreach.cpp", "trace.cpp"] {
+    for source in ["guarded.h", "shim.cpp", "foreach.cpp", "relu6.cpp", "trace.cpp"] {
         println!("cargo:rerun-if-changed=src/torch/{source}");
     }
     println!("cargo:rerun-if-env-changed=LIBTORCH");
@@ -29,6 +29,7 @@ fn main() {
         .flag(&include)
         .file("src/torch/shim.cpp")
         .file("src/torch/foreach.cpp")
+        .file("src/torch/relu6.cpp")
         .file("src/torch/trace.cpp")
         .compile("dfdetect_shim");
     println!("cargo:rustc-link-arg=-Wl,-rpath,{}", libtorch.join("lib").display());

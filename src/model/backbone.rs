@@ -11,7 +11,7 @@ use super::mode::Mode;
 use super::parameters::Scope;
 use crate::backbone::{self, Activation, CellGrid, Description};
 use crate::config::FrozenParts;
-use crate::torch::Result;
+use crate::torch::{self, Result};
 
 /// A convolution, its batch norm and its activation.
 #[derive(Debug)]
@@ -195,11 +195,11 @@ impl Residual {
     }
 }
 
-/// Works in place where that saves memory: libtorch's ReLU6 needs its input in backward, and would copy it first.
+/// Works in place: backward needs only the result.
 fn activate(mut x: Tensor, activation: Option<Activation>) -> Result<Tensor> {
     match activation {
         Some(Activation::Relu) => x.f_relu_(),
-        Some(Activation::Relu6) => x.f_relu6(),
+        Some(Activation::Relu6) => torch::relu6(x),
         None => Ok(x),
     }
 }

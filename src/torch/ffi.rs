@@ -1,4 +1,4 @@
-//! Declarations of `shim.cpp` and of the few C library calls, each behind a safe function. Only the calls: types for
+//! Declarations of `shim.cpp` and `relu6.cpp`, and of the few C library calls, each behind a safe function. Only the calls: types for
 //! the rest of the program are in the other files of this room. Calls with lists of tensors are in `foreach.rs`, the
 //! tracing of functions in `trace.rs`.
 #![expect(unsafe_code, reason = "this file is the border to C and C++")]
@@ -15,6 +15,7 @@ unsafe extern "C" {
     fn dfd_autocast_leave(device_type: c_int, enabled: bool, scalar_type: c_int) -> *mut c_char;
     fn dfd_be_deterministic() -> *mut c_char;
     fn dfd_backward(tensor: *const c_void, gradient: *const c_void) -> *mut c_char;
+    fn dfd_relu6(tensor: *mut c_void) -> *mut c_char;
     fn dfd_move_to_cpu(tensor: *mut c_void) -> *mut c_char;
     fn dfd_empty_cache() -> *mut c_char;
     fn dfd_read_allocator(device_index: c_int, stats: *mut RawAllocatorStats) -> *mut c_char;
@@ -94,6 +95,12 @@ pub(super) fn backward(tensor: &Tensor, gradient: &Tensor) -> Result<(), TchErro
 pub(super) fn move_to_cpu(tensor: &mut Tensor) -> Result<(), TchError> {
     // SAFETY: points to the at::Tensor that tch owns; it stays the same tensor, only its storage is replaced.
     check(unsafe { dfd_move_to_cpu(tensor.as_mut_ptr().cast()) })
+}
+
+/// Applies ReLU6 in place.
+pub(super) fn relu6(tensor: &mut Tensor) -> Result<(), TchError> {
+    // SAFETY: the handle is a live `at::Tensor`; the shim puts another one in its place, and keeps none.
+    check(unsafe { dfd_relu6(tensor.as_mut_ptr().cast()) })
 }
 
 /// Empties the accelerator's allocator cache.

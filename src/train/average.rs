@@ -14,7 +14,7 @@ use super::error::{StepError, TrainError};
 use super::learner::Learner;
 use super::trainer::{FitEnd, Trainer, step_seed};
 use crate::clip::Draw;
-use crate::config::Precision;
+use crate::config::{Config, Precision, TrainingConfig};
 use crate::evaluate::{EvaluateError, Frames, scored_videos};
 use crate::loader::HostBatch;
 use crate::memory::{Attempt, MicroBatchSize};
@@ -71,39 +71,15 @@ impl Trainer<'_> {
     /// Sets the running statistics of batch norm to their mean over the clips of one more epoch. False if the user
     /// wants to stop.
     fn measure_statistics(&mut self) -> Result<bool, TrainError> {
-        let epoch = self.config.training.epochs;
-        let draw = Draw { seed: self.config.seed, epoch };
-        let spec = ClipSpec::of_training(&self.config.data);
-        let loader = self.data.loader;
-        let mut pass = loader.pass(self.data.plan(epoch), Some(draw));
-        let (stepper, state) = (&mut self.model.stepper, &mut self.model.state);
-        let events_before = stepper.guard.events().len();
-        let (mut sums, mut frames, mut batches) = (Vec::new(), 0, 0);
-        while let Some(batch) = pass.next_batch()? {
-            if self.stop.load(Ordering::Relaxed) {
-                return Ok(false);
-            }
-            let clips = batch.labels.len();
-            let seed = step_seed(self.config.seed, state.step + batches);
-            batches += 1;
-            let mut measuring = Measuring {
-                learner: &mut stepper.learner,
-                batch: &batch,
-                spec: &spec,
-                draws: Draws::new(seed),
-                precision: self.config.gpu.mixed_precision,
-                clean_up: &mut *stepper.clean_up,
-            };
-            if clips > 0 {
-                let measured = stepper.guard.run(clips, &mut measuring).map_err(StepError::from)?;
-                add(&mut sums, measured).map_err(CheckpointError::from)?;
-                frames += clips * spec.frames;
-            }
-            self.recorder.skipped_videos(state, &batch.skipped);
-        }
+        let events_before = self.model.stepper.guard.events().len();
+        let measured = self.training_passes();
+        let (stepper, state) = (&self.model.stepper, &mut self.model.state);
         let device = stepper.learner.detector.device();
-        self.recorder.size_changes(state, device, &stepper.guard.events()[events_before..])?;
-        self.recorder.cleanups(state, self.memory.take_cleanups())?;
+        let events = &stepper.guard.events()[events_before..];
+        let logged = self.recorder.size_changes(state, device, events);
+        let logged = logged.and_then(|()| self.recorder.cleanups(state, self.memory.take_cleanups()));
+        let Some((sums, frames)) = measured? else { return Ok(false) };
+        logged?;
         self.follow_to_cpu();
         let model = self.model.stepper.learner.eval_model();
         if frames > 0 {
@@ -113,6 +89,38 @@ impl Trainer<'_> {
             restored.map_err(CheckpointError::from)?;
         }
         Ok(true)
+    }
+
+    /// Runs the clips of one more epoch in training mode. Returns what [`Measuring`] sums up, with the number of frames;
+    /// `None` if the user wants to stop.
+    fn training_passes(&mut self) -> Result<Option<(Vec<Tensor>, usize)>, TrainError> {
+        let Config { seed, training: TrainingConfig { epochs, .. }, gpu, data, .. } = self.config;
+        let spec = ClipSpec::of_training(data);
+        let (stepper, state) = (&mut self.model.stepper, &mut self.model.state);
+        let loader = self.data.loader;
+        let mut pass = loader.pass(self.data.plan(*epochs), Some(Draw { seed: *seed, epoch: *epochs }));
+        let (mut sums, mut frames, mut step) = (Vec::new(), 0, state.step);
+        while let Some(batch) = pass.next_batch()? {
+            if self.stop.load(Ordering::Relaxed) {
+                return Ok(None);
+            }
+            let mut measuring = Measuring {
+                learner: &mut stepper.learner,
+                batch: &batch,
+                spec: &spec,
+                draws: Draws::new(step_seed(*seed, step)),
+                precision: gpu.mixed_precision,
+                clean_up: &mut *stepper.clean_up,
+            };
+            if !batch.labels.is_empty() {
+                let measured = stepper.guard.run(batch.labels.len(), &mut measuring).map_err(StepError::from)?;
+                add(&mut sums, measured).map_err(CheckpointError::from)?;
+            }
+            frames += batch.labels.len() * spec.frames;
+            step += 1;
+            self.recorder.skipped_videos(state, &batch.skipped);
+        }
+        Ok(Some((sums, frames)))
     }
 }
 
@@ -192,7 +200,6 @@ impl Attempt for Measuring<'_> {
 mod tests {
     use super::*;
     use crate::backbone::Backbone;
-    use crate::config::Config;
     use crate::dataset::Label;
     use crate::model::Detector;
     use crate::torch::generator_lock;

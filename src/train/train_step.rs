@@ -57,9 +57,12 @@ pub(super) fn train_step(
         let events_before = stepper.guard.events().len();
         let result = stepper.step(&input.batches, input.learning_rate, input.seed);
         let device = stepper.learner.detector.device();
-        recorder.size_changes(state, device, &stepper.guard.events()[events_before..])?;
-        recorder.cleanups(state, memory.take_cleanups())?;
-        record_step(stepper, state, recorder, input, &result?)?;
+        let logged = recorder.size_changes(state, device, &stepper.guard.events()[events_before..]);
+        let logged = logged.and_then(|()| recorder.cleanups(state, memory.take_cleanups()));
+        // The failure of a step says more than that it could not be logged.
+        let report = result?;
+        logged?;
+        record_step(stepper, state, recorder, input, &report)?;
         if state.batches_done == 0 {
             recorder.clips(state.step, &input.batches[0])?;
         }

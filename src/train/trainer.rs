@@ -232,9 +232,10 @@ impl<'a> Trainer<'a> {
         };
         let result = evaluator.run(stepper.learner.eval_model(), videos);
         let device = stepper.learner.detector.device();
-        self.recorder.size_changes(state, device, &evaluate_guard.events()[events_before..])?;
-        self.recorder.cleanups(state, self.memory.take_cleanups())?;
+        let logged = self.recorder.size_changes(state, device, &evaluate_guard.events()[events_before..]);
+        let logged = logged.and_then(|()| self.recorder.cleanups(state, self.memory.take_cleanups()));
         let evaluation = result?;
+        logged?;
         self.recorder.skipped_videos(state, &evaluation.skipped);
         Ok(evaluation)
     }

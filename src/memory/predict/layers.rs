@@ -3,7 +3,7 @@
 //! The sizes follow from the description of the backbone and from PyTorch's LSTM and attention, not from a live model, so that a configuration can be judged without building it. Which tensors are alive at the same time is
 //! decided in `step.rs`.
 
-use crate::backbone::{self, Activation, Backbone, Layer, Plane};
+use crate::backbone::{self, Backbone, Layer, Plane};
 use crate::config::{DataConfig, FrozenParts, ModelConfig, Temporal};
 
 /// A convolution without bias, the batch norm and the activation behind it, for one frame.
@@ -26,16 +26,13 @@ pub(super) struct ConvNorm {
 }
 
 impl ConvNorm {
-    fn new(described: &backbone::ConvNorm, part: usize, input: Plane, held_elements: u64) -> Self {
+    /// `input_stays` says that the activation before keeps the input for backward, whatever the convolution keeps.
+    fn new(described: &backbone::ConvNorm, part: usize, input: Plane, held_elements: u64, input_stays: bool) -> Self {
         let [before, after] = described.padding;
         let zeros = before + after;
         let padded = Plane { height: input.height + zeros, width: input.width + zeros, ..input };
         let padded_elements = if before == after { 0 } else { padded.elements() };
         let out_elements = described.output(input).elements();
-        // The convolution's output, which is batch norm's input, and the normalised output. ReLU works on that in
-        // place, ReLU6 does not. The last of them is the next layer's input; where that is copied for its padding, the
-        // copy stays in its place.
-        let outputs = if described.activation == Some(Activation::Relu6) { 3 } else { 2 };
         Self {
             filters: (described.inputs / described.groups * described.outputs * described.kernel.pow(2)) as u64,
             out_channels: described.outputs as u64,
@@ -44,7 +41,11 @@ impl ConvNorm {
             padded_elements,
             held_elements,
             out_elements,
-            kept_elements: outputs * out_elements + padded_elements.saturating_sub(input.elements()),
+            // The convolution's output, which is batch norm's input, and the normalised output, on which the activation
+            // works in place. That is the next layer's input; where it is copied for its padding, the copy stays, too,
+            // or in its place.
+            kept_elements: 2 * out_elements
+                + if input_stays { padded_elements } else { padded_elements.saturating_sub(input.elements()) },
         }
     }
 
@@ -90,21 +91,25 @@ impl BackboneSizes {
 
     /// Adds layers, and returns the size of the last one's output. `held` is the input of a residual around them.
     fn add(&mut self, layers: &[Layer], part: usize, mut plane: Plane, held: Option<Plane>) -> Plane {
+        let mut input_stays = false;
         for (index, layer) in layers.iter().enumerate() {
             // The first layer's own input is what the residual holds.
             let held_elements = held.filter(|_| index > 0).map_or(0, Plane::elements);
             match layer {
-                Layer::ConvNorm(conv) => self.convs.push(ConvNorm::new(conv, part, plane, held_elements)),
+                Layer::ConvNorm(conv) => {
+                    self.convs.push(ConvNorm::new(conv, part, plane, held_elements, input_stays));
+                }
                 Layer::MaxPool(pool) => self.pools.push((part, pool.output(plane).elements())),
                 Layer::Residual(residual) => {
                     let output = self.add(&residual.path, part, plane, Some(plane));
                     if let Some(projection) = &residual.projection {
-                        let conv = ConvNorm::new(projection, part, plane, output.elements());
+                        let conv = ConvNorm::new(projection, part, plane, output.elements(), false);
                         // Its normalised output is added to that of the path, and does not stay.
                         self.convs.push(ConvNorm { kept_elements: conv.out_elements, ..conv });
                     }
                 }
             }
+            input_stays = matches!(layer, Layer::ConvNorm(conv) if conv.activation.is_some());
             plane = layer.output(plane);
         }
         plane

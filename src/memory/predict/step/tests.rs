@@ -43,10 +43,10 @@ fn predictions_are_what_was_measured() {
         (evaluate, Resnet34, 6, 8, 128, F32, Mean, 206, 212),
         (evaluate, Resnet50, 6, 8, 128, Bf16, LstmAttention, 288, 337),
         // On an AVX2 CPU on 2026-11-29, without the code of libraries.
-        (train, Lite0, 4, 8, 112, F32, Mean, 667, 747),
-        (train, Lite0, 2, 8, 224, F32, Mean, 1293, 1489),
-        (train, Lite0, 16, 1, 112, F32, Mean, 374, 439),
-        (train, Lite2, 2, 4, 260, F32, Mean, 1246, 1343),
+        (train, Lite0, 4, 8, 112, F32, Mean, 545, 616),
+        (train, Lite0, 2, 8, 224, F32, Mean, 1033, 1188),
+        (train, Lite0, 16, 1, 112, F32, Mean, 311, 363),
+        (train, Lite2, 2, 4, 260, F32, Mean, 936, 1122),
     ] {
         let mut config = config(backbone, frames, side);
         config.model.temporal = temporal;
