@@ -6,35 +6,22 @@
 
 use std::sync::atomic::Ordering;
 
-use serde::{Deserialize, Serialize};
 use tch::{Device, TchError, Tensor};
 
 use super::checkpoint::{Checkpoint, CheckpointError};
 use super::error::{StepError, TrainError};
 use super::learner::Learner;
+use super::state::Average;
 use super::trainer::{FitEnd, Trainer, step_seed};
 use crate::clip::Draw;
 use crate::config::{Config, Precision, TrainingConfig};
 use crate::evaluate::{EvaluateError, Frames, scored_videos};
 use crate::loader::HostBatch;
 use crate::memory::{Attempt, MicroBatchSize};
-use crate::metrics::{Metrics, fit_temperature};
+use crate::metrics::fit_temperature;
 use crate::model::{Draws, Mode, Parameters};
 use crate::torch::{self, Format, Result as TorchResult};
 use crate::video::ClipSpec;
-
-/// The averaged network of a run.
-#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
-pub struct Average {
-    /// The epochs whose weights were averaged, the best first; counted from 1.
-    pub epochs: Vec<u32>,
-    /// Metrics over the validation videos.
-    #[serde(flatten)]
-    pub validation: Metrics,
-    /// The temperature that calibrates its logits on the validation videos.
-    #[serde(skip_serializing_if = "Option::is_none", default)]
-    pub temperature: Option<f64>,
-}
 
 impl Trainer<'_> {
     /// Averages the best epochs, validates the result and saves it as the checkpoint `average`. Afterwards the network

@@ -5,9 +5,8 @@ use bytesize::ByteSize;
 use serde::{Deserialize, Serialize};
 use tch::Device;
 
-use super::average::Average;
 use super::epoch::EpochRecord;
-use super::state::TrainState;
+use super::state::{Average, TrainState};
 use crate::memory::{self, Cleanup, MicroBatchSize, OomEvent, Reading};
 use crate::metrics::Metrics;
 use crate::report::Provenance;

@@ -22,7 +22,6 @@ mod train_step;
 mod trainer;
 mod trial;
 
-pub use average::Average;
 pub use checkpoint::{Checkpoint, CheckpointError, Checkpoints};
 pub use data::TrainData;
 pub use epoch::{Best, EpochRecord, Patience, Tally};
@@ -31,7 +30,7 @@ pub use learner::Learner;
 pub use log_lines::MemoryLine;
 pub use model_state::ModelState;
 pub use recorder::Recorder;
-pub use state::TrainState;
+pub use state::{Average, TrainState};
 pub use train_step::{StepReport, Stepper};
 pub use trainer::{FitEnd, Trainer};
 pub use trial::{Phase, Trial, TrialOutcome};

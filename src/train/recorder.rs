@@ -8,14 +8,13 @@ use std::io;
 
 use tch::Device;
 
-use super::average::Average;
 use super::clip_sheet::clip_sheet;
 use super::epoch::EpochRecord;
 use super::log_lines::{
     AverageLine, CSV_COLUMNS, CleanupLine, MemoryLine, OomLine, RolledBackLine, SkipLine, StartLine, StepLine,
     average_line, epoch_line,
 };
-use super::state::TrainState;
+use super::state::{Average, TrainState};
 use crate::config::Config;
 use crate::dataset::{Label, Manifest};
 use crate::loader::HostBatch;

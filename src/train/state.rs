@@ -2,10 +2,10 @@
 
 use serde::{Deserialize, Serialize};
 
-use super::average::Average;
 use super::epoch::{Best, EpochRecord, Patience, Tally};
 use crate::config::{Scheduler, TrainingConfig};
 use crate::memory::{GuardState, MicroBatchSize};
+use crate::metrics::Metrics;
 use crate::optim::{LossScaler, PlateauState, Schedule};
 
 /// The version of the checkpoint format: which fields and tensors there are, and their names. Other versions are
@@ -169,4 +169,17 @@ pub struct CleanupTotals {
     pub freed_bytes: u64,
     /// Time that they took, milliseconds.
     pub ms: f64,
+}
+
+/// The averaged network of a run.
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+pub struct Average {
+    /// The epochs whose weights were averaged, the best first; counted from 1.
+    pub epochs: Vec<u32>,
+    /// Metrics over the validation videos.
+    #[serde(flatten)]
+    pub validation: Metrics,
+    /// The temperature that calibrates its logits on the validation videos.
+    #[serde(skip_serializing_if = "Option::is_none", default)]
+    pub temperature: Option<f64>,
 }
