@@ -58,10 +58,10 @@ pub struct Report {
     /// The averaged network, which was tested (`training.average_best`).
     #[serde(skip_serializing_if = "Option::is_none", default)]
     pub average: Option<AverageSummary>,
-    /// Test metrics of the best epoch; absent where there is no test split or it was not reached.
+    /// Test metrics; absent where there is no test split or it was not reached.
     #[serde(skip_serializing_if = "Option::is_none", default)]
     pub test: Option<Metrics>,
-    /// Metrics of the best epoch on other data sets (`data.test_roots`).
+    /// Metrics on other data sets (`data.test_roots`).
     #[serde(skip_serializing_if = "Vec::is_empty", default)]
     pub cross_tests: Vec<CrossTest>,
     /// Memory over the run.
