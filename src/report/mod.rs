@@ -21,6 +21,7 @@ pub use contact_sheet::contact_sheet;
 pub use evaluation_report::{BootstrapGroups, BootstrapUnit, DatasetReport, EvaluationReport, Mistake, TEST_SET};
 pub use folder::RunFolder;
 pub use log_reader::{Epoch, Log};
+pub(crate) use number_format::plural;
 pub use page::{LivePage, PageError, Run, comparison_page, run_page, write_page, write_page_to};
 pub use provenance::{Provenance, Versions};
 pub use run_log::{RunLog, write_csv};

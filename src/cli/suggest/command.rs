@@ -10,9 +10,10 @@ use serde::Serialize;
 use super::args::SuggestArgs;
 use super::gpu_names;
 use super::text::render;
+use crate::cli::arguments::load_config;
 use crate::cli::commented_yaml::commented_yaml;
 use crate::cli::text::size;
-use crate::config::{self, Config, ConfigError};
+use crate::config::{Config, ConfigError};
 use crate::files;
 use crate::memory::{Advice, DeviceFacts, DeviceSource, Snapshot, advise};
 use crate::run::{MeasuredBatchSize, allowed_bytes, detected_device, host_facts, measure_advice};
@@ -27,11 +28,7 @@ struct Report<'a> {
 }
 
 pub(in crate::cli) fn run(args: &SuggestArgs) -> Result<()> {
-    let loaded = config::load(&args.config, &args.set)?;
-    for warning in &loaded.warnings {
-        tracing::warn!("{warning}");
-    }
-    let config = loaded.config;
+    let config = load_config(&args.config, &args.set)?;
     if let Some(out) = &args.write {
         check_target(out, args.force)?;
     }

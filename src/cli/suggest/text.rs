@@ -10,7 +10,7 @@ use super::args::SuggestArgs;
 use crate::cli::text::{align_right, bar, size};
 use crate::config::Config;
 use crate::memory::{Advice, DeviceSource, Suggestion};
-use crate::report::bordered_table;
+use crate::report::{bordered_table, plural};
 use crate::run::MeasuredBatchSize;
 
 const WIDTH: usize = 80;
@@ -33,10 +33,11 @@ pub(super) fn render(
     let (memory, usable) = (size(device.memory_bytes), size(advice.usable_bytes));
     writeln!(text, "{}: {memory} {whose}, {usable} usable with 10% kept in reserve", device.name)?;
     let [height, width] = config.data.frame_size;
-    let (batch_size, frames) = (advice.sized.training.batch_size, config.data.max_frames);
+    let (batch_size, frames) = (advice.sized.training.batch_size, plural(config.data.training_frames(), "frame"));
     let backbone = plain(&serde_json::to_value(config.model.backbone)?);
     let format = advice.format.name();
-    writeln!(text, "one step: {backbone} on {batch_size} clips of {frames} frames of {height}x{width}, {format}")?;
+    let clips = plural(batch_size.clips(), "clip");
+    writeln!(text, "one step: {backbone} on {clips} of {frames} of {height}x{width}, {format}")?;
     writeln!(text, "{}", estimate_table(advice))?;
     writeln!(text, "{}", verdict(advice))?;
     if !advice.suggestions.is_empty() {
@@ -89,6 +90,10 @@ fn verdict(advice: &Advice) -> String {
         bytes => format!("frame cache up to {}", size(bytes)),
     };
     let step = match usable.checked_sub(peak) {
+        Some(_) if advice.validation_bytes > usable => {
+            let excess = size(advice.validation_bytes - usable);
+            format!("the step fits;\nvalidation, which takes all frames of a clip, does not: {excess} too much")
+        }
         Some(left) => format!("the step fits: {} stay free", size(left)),
         None => format!("the step does not fit: {} too much", size(peak - usable)),
     };
@@ -117,7 +122,7 @@ fn ranked_table(advice: &Advice) -> Table {
         let recomputes = ranked.config.model.activation_checkpointing;
         table.add_row([
             format!("{} x {}", training.batch_size, training.gradient_accumulation),
-            format!("{} of {height}x{width}", data.max_frames),
+            format!("{} of {height}x{width}", data.training_frames()),
             format!("{}{}", ranked.format.name(), if recomputes { ", checkpointing" } else { "" }),
             size(ranked.peak_bytes),
             format!("{:.0}%", ranked.speed * 100.0),

@@ -63,6 +63,8 @@ pub struct Advice {
     pub estimate: Estimate,
     /// The predicted evaluation pass of the configuration.
     pub evaluation: Estimate,
+    /// Predicted memory of the device during validation, when gradients and moments stay.
+    pub validation_bytes: u64,
     /// The configuration with a number in place of `training.batch_size: auto`.
     #[serde(skip)]
     pub sized: Config,
@@ -123,6 +125,7 @@ fn compose(
         format: budget.format(config),
         estimate: budget.step(&sized),
         evaluation: budget.evaluation(&sized),
+        validation_bytes: budget.validation_bytes(&sized),
         fits: budget.fits(&sized),
         host: HostAdvice {
             free_bytes: budget.host.free_bytes,

@@ -51,6 +51,13 @@ impl MemoryBudget {
         evaluation_step(config, config.training.batch_size.clips(), self.kind, self.format(config))
     }
 
+    /// Memory of the device during validation, which takes all frames of a clip; a step may draw only some of them. The
+    /// gradients and moments of training stay meanwhile.
+    pub(super) fn validation_bytes(&self, config: &Config) -> u64 {
+        let training = self.step(config).breakdown;
+        self.evaluation(config).peak_bytes + training.gradients + training.optimizer
+    }
+
     /// Host memory of the loader without the frame cache.
     pub(super) fn loader_bytes(&self, config: &Config) -> u64 {
         decode_window_bytes(config, self.host.decoder_bytes)
@@ -59,7 +66,7 @@ impl MemoryBudget {
     /// Memory of the device that a run needs. On the CPU the loader shares that memory with the step.
     pub(super) fn device_need_bytes(&self, config: &Config) -> u64 {
         let loader_bytes = if self.kind == DeviceKind::Cpu { self.loader_bytes(config) } else { 0 };
-        self.step(config).peak_bytes + loader_bytes
+        self.step(config).peak_bytes.max(self.validation_bytes(config)) + loader_bytes
     }
 
     /// Whether a run fits on the device.

@@ -8,11 +8,17 @@ pub(super) type ConfigChange = Box<dyn Fn(&mut Config)>;
 
 /// Changes that cost quality and save memory, the least costly first; each is made on top of those before it.
 pub(super) fn quality_reductions(config: &Config) -> Vec<ConfigChange> {
+    // Of a single cell, batch norm needs two.
+    let least = if config.model.backbone.description().has_one_cell(config.data.frame_size) { 2 } else { 1 };
     let frames = |allowed: &'static [usize]| {
-        let fewer = allowed.iter().filter(|frames| **frames < config.data.max_frames);
-        fewer
-            .map(|&frames| -> ConfigChange { Box::new(move |config| config.data.max_frames = frames) })
-            .collect::<Vec<_>>()
+        let fewer = allowed.iter().filter(|frames| (least..config.data.max_frames).contains(frames));
+        let change = |&frames: &usize| -> ConfigChange {
+            Box::new(move |config| {
+                config.data.max_frames = frames;
+                config.data.frames_per_epoch = config.data.frames_per_epoch.map(|drawn| drawn.min(frames));
+            })
+        };
+        fewer.map(change).collect::<Vec<_>>()
     };
     let [height, width] = config.data.frame_size;
     let short = height.min(width);

@@ -47,7 +47,7 @@ macro_rules! advised_key {
 }
 
 /// All keys that advice may change, in the order in which a change costs quality.
-const ADVISED_KEYS: [AdvisedKey; 11] = [
+const ADVISED_KEYS: [AdvisedKey; 12] = [
     advised_key!(gpu.mixed_precision, |_, _| "half-size activations at the same accuracy; also faster".into()),
     advised_key!(training.batch_size, |old, new| {
         let effective = old.training.effective_batch();
@@ -89,6 +89,8 @@ const ADVISED_KEYS: [AdvisedKey; 11] = [
             "cores lie idle while the trainer waits for decoded clips".into()
         }
     }),
+    advised_key!(data.frames_per_epoch, |_, _| "fewer frames of a clip in a step; an epoch shows less of each video"
+        .into()),
     advised_key!(data.max_frames, |_, _| "shorter clips; the head sees less of a movement".into()),
     advised_key!(data.frame_size, |_, _| "smaller pictures; fine traces of a forgery are harder to see".into()),
     advised_key!(model.backbone, |_, _| "a smaller network; the last thing to give up".into()),

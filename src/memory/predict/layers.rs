@@ -4,7 +4,7 @@
 //! decided in `step.rs`.
 
 use crate::backbone::{self, Backbone, Layer, Plane};
-use crate::config::{DataConfig, FrozenParts, ModelConfig, Temporal};
+use crate::config::{FrozenParts, ModelConfig, Temporal};
 
 /// A convolution without bias, the batch norm and the activation behind it, for one frame.
 #[derive(Debug, Clone, Copy)]
@@ -175,25 +175,29 @@ impl Head {
     }
 }
 
-/// Backbone and head of the network that the configuration describes.
-pub(super) fn network(model: &ModelConfig, data: &DataConfig) -> (BackboneSizes, Head) {
-    let backbone = BackboneSizes::new(model.backbone, data.frame_size);
-    let head = Head::new(model, backbone.feature_dim, data.max_frames as u64);
+/// Backbone and head of the network, for clips of `frames` frames of height and width `frame_size`.
+pub(super) fn network(model: &ModelConfig, frames: usize, frame_size: [usize; 2]) -> (BackboneSizes, Head) {
+    let backbone = BackboneSizes::new(model.backbone, frame_size);
+    let head = Head::new(model, backbone.feature_dim, frames as u64);
     (backbone, head)
+}
+
+/// The network for its numbers of parameters, which neither the picture's size nor the clip's length changes.
+fn network_of_any_size(model: &ModelConfig) -> (BackboneSizes, Head) {
+    network(model, 1, [224; 2])
 }
 
 /// Number of parameters of the whole detector, frozen ones included.
 #[must_use]
 pub fn parameter_count(model: &ModelConfig) -> u64 {
-    // Neither the picture's size nor the clip's length changes the number of weights.
-    let (backbone, head) = network(model, &DataConfig::default());
+    let (backbone, head) = network_of_any_size(model);
     backbone.parameters() + head.parameters
 }
 
 /// Number of parameters that learn, and so have gradients and moments.
 #[must_use]
 pub fn learning_parameter_count(model: &ModelConfig) -> u64 {
-    let (backbone, head) = network(model, &DataConfig::default());
+    let (backbone, head) = network_of_any_size(model);
     let frozen = model.freeze.of(model.backbone);
     backbone.convs.iter().map(|conv| conv.learning_parameters(&frozen)).sum::<u64>() + head.parameters
 }

@@ -19,8 +19,9 @@ const OVERHEAD_FRAMES: (f64, f64) = (0.5, 8.0);
 
 /// Expected clips a second, in a unit that only serves to compare.
 pub fn expected_speed(config: &Config, device: DeviceKind, format: Format) -> f64 {
-    let (backbone, _) = network(&config.model, &config.data);
-    let frames = config.data.max_frames as f64;
+    let frames = config.data.training_frames();
+    let (backbone, _) = network(&config.model, frames, config.data.frame_size);
+    let frames = frames as f64;
     let frames_at_once = frames * config.training.batch_size.clips() as f64;
     let overhead = match device {
         DeviceKind::Cpu => OVERHEAD_FRAMES.0,

@@ -43,7 +43,7 @@ const HEAP_HOLES_FORWARD_PERCENT: u64 = 15;
 /// Peak of forward, backward and the optimizer's update on `micro_batch` clips.
 #[must_use]
 pub fn training_step(config: &Config, micro_batch: usize, device: DeviceKind, format: Format) -> Estimate {
-    let step = Step::new(config, micro_batch, format);
+    let step = Step::new(config, micro_batch, config.data.training_frames(), format);
     let plain = step.plain_backward();
     let alive = if config.model.activation_checkpointing { step.recomputing_backward() } else { plain };
     let holes_bytes = (plain.0 + plain.1) * heap_holes_percent(config.model.backbone) / 100;
@@ -53,7 +53,7 @@ pub fn training_step(config: &Config, micro_batch: usize, device: DeviceKind, fo
 /// Peak of a forward pass without gradients on `micro_batch` clips: validation, testing, prediction.
 #[must_use]
 pub fn evaluation_step(config: &Config, micro_batch: usize, device: DeviceKind, format: Format) -> Estimate {
-    let step = Step::new(config, micro_batch, format);
+    let step = Step::new(config, micro_batch, config.data.max_frames, format);
     let transient = step.forward_peak_bytes(!config.gpu.channels_last);
     step.estimate(config, device, (step.input_bytes, transient), None)
 }
@@ -78,10 +78,10 @@ struct Step {
 }
 
 impl Step {
-    fn new(config: &Config, micro_batch: usize, format: Format) -> Self {
-        let (backbone, head) = network(&config.model, &config.data);
+    fn new(config: &Config, micro_batch: usize, clip_frames: usize, format: Format) -> Self {
+        let (backbone, head) = network(&config.model, clip_frames, config.data.frame_size);
         let clips = micro_batch as u64;
-        let frames = clips * config.data.max_frames as u64;
+        let frames = clips * clip_frames as u64;
         let [height, width] = config.data.frame_size;
         // Normalised pixels in float32, and in half precision a copy that the convolutions read.
         let pixel_bytes = F32_BYTES + if format == Format::F32 { 0 } else { format.bytes() };

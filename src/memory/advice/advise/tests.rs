@@ -138,14 +138,18 @@ fn any_config() -> impl Strategy<Value = Config> {
     let backbones = [Backbone::Resnet18, Backbone::Resnet34, Backbone::Resnet50, Backbone::Resnet101];
     let precisions = [Precision::Auto, Precision::Fp16, Precision::Bf16, Precision::Off];
     let cache = (prop::sample::select(vec![Switch::Auto, Switch::On, Switch::Off]), prop::option::of(1u64..64 * GIB));
-    let clip = (1usize..80, 32usize..600, 32usize..600);
+    let clip = (1usize..80, 32usize..600, 32usize..600, prop::option::of(1usize..80));
     let batch = (1usize..65, 1usize..9, 0usize..20, 1usize..9);
     let kind = (prop::sample::select(backbones.to_vec()), prop::sample::select(precisions.to_vec()));
     (kind, clip, batch, cache).prop_map(|((backbone, precision), clip, batch, (enable_cache, cache_bytes))| {
         let mut config = Config::default();
         config.model.backbone = backbone;
         config.gpu.mixed_precision = precision;
-        (config.data.max_frames, config.data.frame_size) = (clip.0, [clip.1, clip.2]);
+        config.data.frame_size = [clip.1, clip.2];
+        // Of one cell, batch norm needs two.
+        let least = if backbone.description().has_one_cell(config.data.frame_size) { 2 } else { 1 };
+        config.data.max_frames = clip.0.max(least);
+        config.data.frames_per_epoch = clip.3.map(|frames| frames.clamp(least, config.data.max_frames));
         config.training.batch_size = BatchSize::Clips(batch.0);
         config.training.gradient_accumulation = batch.1;
         (config.dataloader.num_workers, config.dataloader.prefetch_factor) = (batch.2, batch.3);
@@ -153,6 +157,16 @@ fn any_config() -> impl Strategy<Value = Config> {
         config.cache.memory_bytes = cache_bytes.map_or(AutoBytes::Auto, AutoBytes::Bytes);
         config
     })
+}
+
+/// A step draws one frame of 64: it fits where validation, which takes all of them, does not.
+#[test]
+fn validation_of_whole_clips_must_fit_too() {
+    let config = config(&["data.max_frames=64", "data.frames_per_epoch=1", "training.batch_size=16"]);
+    let advice = advise(&config, &gpu(4), HOST);
+    assert!(advice.estimate.peak_bytes < advice.usable_bytes && advice.validation_bytes > advice.usable_bytes);
+    assert!(!advice.fits && advice.recommended_fits, "{:?}", advice.notes);
+    assert_eq!(keys(&advice), ["training.batch_size", "training.gradient_accumulation"]);
 }
 
 proptest! {

@@ -87,7 +87,7 @@ fn the_parts_add_up_and_follow_their_meaning() {
         assert_eq!(estimate.peak_bytes, sum + parts.workspace + parts.context + parts.other);
         assert_eq!((parts.gradients, parts.optimizer), (4 * parameters, 8 * parameters));
     }
-    let (backbone, _) = network(&config.model, &config.data);
+    let (backbone, _) = network(&config.model, config.data.max_frames, config.data.frame_size);
     assert_eq!(fp16.breakdown.weights - f32.breakdown.weights, 2 * backbone.parameters());
     let share = fp16.breakdown.activations as f64 / f32.breakdown.activations as f64;
     assert!((0.5..0.55).contains(&share), "pool positions and input stay as they are: {share}");
@@ -101,6 +101,22 @@ fn evaluation_needs_far_less_than_training() {
         let evaluate = evaluation_step(&config, 4, device, Format::F32);
         assert_eq!((evaluate.breakdown.gradients, evaluate.breakdown.optimizer), (0, 0));
         assert!(evaluate.peak_bytes < train.peak_bytes / 3, "{device:?}");
+    }
+}
+
+#[test]
+fn a_step_has_the_frames_that_an_epoch_draws_and_evaluation_has_all() {
+    for temporal in [Temporal::Mean, Temporal::LstmAttention] {
+        let mut config = config(Backbone::EfficientnetLite0, 16, 112);
+        config.model.temporal = temporal;
+        let mut drawn = config.clone();
+        drawn.data.frames_per_epoch = Some(4);
+        let whole = [training_step, evaluation_step].map(|predict| predict(&config, 3, DeviceKind::Cpu, Format::F32));
+        config.data.max_frames = 4;
+        let short = training_step(&config, 3, DeviceKind::Cpu, Format::F32);
+        assert_eq!(training_step(&drawn, 3, DeviceKind::Cpu, Format::F32), short);
+        assert_eq!(evaluation_step(&drawn, 3, DeviceKind::Cpu, Format::F32), whole[1]);
+        assert!(short.breakdown.activations < whole[0].breakdown.activations / 3);
     }
 }
 
