@@ -857,9 +857,12 @@ fn weights(path: &Path) -> BTreeMap<String, Vec<f32>> {
 fn the_mean_of_the_best_epochs_is_tested_and_made_again_by_a_run_that_was_killed_before() {
     let _alone = alone();
     let (data, output) = (noise_videos(8), tempfile::tempdir().unwrap());
-    let sets = ["training.average_best=2", "training.epochs=3", "training.learning_rate=0.01"];
+    let sets = ["output.keep_best=2", "training.epochs=3", "training.learning_rate=0.01"];
     succeed(&mut train(data.path(), output.path(), &sets));
     let run = only_run(output.path());
+    // No step is left: the checkpoints still have the old setting.
+    let average_anew = || succeed(resume(&run).args(["--set", "training.average_best=2"]));
+    average_anew();
     let report = json(&run.join("report.json"));
     let epochs = report["average"]["epochs"].as_array().unwrap();
     assert!(epochs.len() == 2 && epochs[0] == report["best_epoch"], "{report}");
@@ -887,8 +890,9 @@ fn the_mean_of_the_best_epochs_is_tested_and_made_again_by_a_run_that_was_killed
 
     let first = fs::read(&average).unwrap();
     fs::remove_dir_all(checkpoints.join("average")).unwrap();
-    succeed(&mut resume(&run));
+    average_anew();
     assert!(fs::read(&average).unwrap() == first, "the same mean again");
+    assert!(fs::read_to_string(run.join("report.html")).unwrap().contains("Tested was the mean of the weights"));
 }
 
 #[test]

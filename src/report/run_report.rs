@@ -84,6 +84,14 @@ pub struct AverageSummary {
     pub validation: Metrics,
 }
 
+impl AverageSummary {
+    /// The epochs as text: `3, 1`.
+    #[must_use]
+    pub fn epochs(&self) -> String {
+        self.epochs.iter().map(u32::to_string).collect::<Vec<_>>().join(", ")
+    }
+}
+
 /// A test on another data set.
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
 pub struct CrossTest {
@@ -218,9 +226,8 @@ impl fmt::Display for Report {
         }
         let best = self.best_epoch.map_or(String::new(), |epoch| format!(", the best was epoch {epoch}"));
         writeln!(f, "{} of training in {:.0} s{best}", plural(self.epochs as usize, "epoch"), self.seconds)?;
-        if let Some(AverageSummary { epochs, .. }) = &self.average {
-            let epochs: Vec<_> = epochs.iter().map(u32::to_string).collect();
-            writeln!(f, "tested: the mean of the weights of epochs {}", epochs.join(", "))?;
+        if let Some(average) = &self.average {
+            writeln!(f, "tested: the mean of the weights of epochs {}", average.epochs())?;
         }
         if self.skipped_steps > 0 {
             let back = if self.taken_back { "; the run was taken back once, and went on more slowly" } else { "" };

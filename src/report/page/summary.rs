@@ -82,6 +82,13 @@ fn learned(run: &Run) -> Answer {
         ));
         reasons.extend(overfitting(run));
     }
+    if let Some(average) = run.report.as_ref().and_then(|report| report.average.as_ref()) {
+        reasons.push(format!(
+            "Tested was the mean of the weights of epochs {}: its validation video AUC is {}.",
+            average.epochs(),
+            number(average.validation.video_auc)
+        ));
+    }
     if run.report.as_ref().is_some_and(|report| report.taken_back) {
         reasons.push("It diverged once, and was taken back to an earlier checkpoint.".into());
     }

@@ -46,11 +46,15 @@ impl Checkpoints {
         self.folder.join(name)
     }
 
-    /// The path of the checkpoint that is tested in a run with this configuration.
+    /// The path of the checkpoint that is tested in a run whose last configuration is `config`: the averaged network,
+    /// unless the run was trained further since.
     #[must_use]
     pub fn for_testing(&self, config: &Config) -> PathBuf {
         let average = self.path(AVERAGE);
-        if config.training.average_best > 0 && average.exists() {
+        let step = |folder: &Path| read_state(folder).ok().map(|state| state.step);
+        if let Some(averaged_at) = step(&average)
+            && Some(averaged_at) == step(&self.path("last"))
+        {
             return average;
         }
         self.path(if config.training.early_stopping.restore_best_weights { "best" } else { "last" })
