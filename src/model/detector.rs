@@ -180,14 +180,14 @@ impl Detector {
     }
 
     /// Converts u8 RGB frames `[N, H, W, 3]` to float images `[N, 3, H, W]`, normalised with the backbone's mean and
-    /// deviation and in channels-last memory if configured. The device of the frames does the work; the result is on
-    /// the detector's device.
+    /// deviation, in their number format, and in channels-last memory if configured. The device of the frames does the
+    /// work; the result is on the detector's device.
     ///
     /// # Errors
     /// Out of memory, or other shapes.
     pub fn images(&self, pixels_nhwc: &Tensor) -> Result<Tensor> {
         let here = pixels_nhwc.device();
-        let images_nchw = pixels_nhwc.f_permute([0, 3, 1, 2])?.f_to_dtype(Kind::Float, false, false)?;
+        let images_nchw = pixels_nhwc.f_permute([0, 3, 1, 2])?.f_to_dtype(self.mean_c.kind(), false, false)?;
         let mut images_nchw = if self.channels_last { images_nchw } else { images_nchw.f_contiguous()? };
         let images_nchw = images_nchw.f_sub_(&on(&self.mean_c, here)?)?.f_div_(&on(&self.std_c, here)?)?;
         on(&images_nchw, self.device)
