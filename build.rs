@@ -5,7 +5,7 @@ use std::path::PathBuf;
 use std::process::Command;
 
 fn main() {
-    for source in ["guarded.h", "shim.cpp", "foreach.cpp", "relu6.cpp", "trace.cpp"] {
+    for source in ["guarded.h", "shim.cpp", "foreach.cpp", "relu6.cpp", "depthwise.cpp", "trace.cpp"] {
         println!("cargo:rerun-if-changed=src/torch/{source}");
     }
     println!("cargo:rerun-if-env-changed=LIBTORCH");
@@ -25,11 +25,14 @@ fn main() {
         .include(include.join("torch/csrc/api/include"))
         // libtorch's own headers warn a lot; the shim itself is compiled with warnings in review, not in every build.
         .warnings(false)
+        // Loops over pixels are unbearable without it, also in tests.
+        .opt_level(3)
         .flag("-isystem")
         .flag(&include)
         .file("src/torch/shim.cpp")
         .file("src/torch/foreach.cpp")
         .file("src/torch/relu6.cpp")
+        .file("src/torch/depthwise.cpp")
         .file("src/torch/trace.cpp")
         .compile("dfdetect_shim");
     println!("cargo:rustc-link-arg=-Wl,-rpath,{}", libtorch.join("lib").display());

@@ -6,7 +6,7 @@ use tch::Tensor;
 use super::mode::Mode;
 use super::parameters::{Init, Scope};
 use crate::backbone::{ConvNorm, Norm};
-use crate::torch::Result;
+use crate::torch::{self, Result};
 
 /// A convolution without bias, with a square kernel.
 #[derive(Debug)]
@@ -15,6 +15,7 @@ pub(super) struct Conv {
     stride: i64,
     /// Rows and columns of zeros before and after.
     padding: [i64; 2],
+    /// 1, or as many as there are channels.
     groups: i64,
 }
 
@@ -30,12 +31,17 @@ impl Conv {
 
     pub fn forward(&self, x_nchw: &Tensor) -> Result<Tensor> {
         let [before, after] = self.padding;
-        let (weight, stride) = (&self.weight, [self.stride; 2]);
-        if before == after {
-            return x_nchw.f_conv2d(weight, None::<Tensor>, stride, [before; 2], [1, 1], self.groups);
+        if before != after {
+            return self.convolve(&x_nchw.f_constant_pad_nd([before, after, before, after])?, 0);
         }
-        let padded_nchw = x_nchw.f_constant_pad_nd([before, after, before, after])?;
-        padded_nchw.f_conv2d(weight, None::<Tensor>, stride, [0, 0], [1, 1], self.groups)
+        self.convolve(x_nchw, before)
+    }
+
+    fn convolve(&self, x_nchw: &Tensor, padding: i64) -> Result<Tensor> {
+        if self.groups > 1 {
+            return torch::depthwise_convolution(x_nchw, &self.weight, self.stride, padding);
+        }
+        x_nchw.f_conv2d(&self.weight, None::<Tensor>, [self.stride; 2], [padding; 2], [1, 1], 1)
     }
 }
 

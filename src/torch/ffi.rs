@@ -1,4 +1,4 @@
-//! Declarations of `shim.cpp` and `relu6.cpp`, and of the few C library calls, each behind a safe function. Only the calls: types for
+//! Declarations of `shim.cpp`, `relu6.cpp` and `depthwise.cpp`, and of the few C library calls, each behind a safe function. Only the calls: types for
 //! the rest of the program are in the other files of this room. Calls with lists of tensors are in `foreach.rs`, the
 //! tracing of functions in `trace.rs`.
 #![expect(unsafe_code, reason = "this file is the border to C and C++")]
@@ -16,6 +16,7 @@ unsafe extern "C" {
     fn dfd_be_deterministic() -> *mut c_char;
     fn dfd_backward(tensor: *const c_void, gradient: *const c_void) -> *mut c_char;
     fn dfd_relu6(tensor: *mut c_void) -> *mut c_char;
+    fn dfd_depthwise_convolution(x: *mut c_void, weight: *const c_void, stride: i64, padding: i64) -> *mut c_char;
     fn dfd_move_to_cpu(tensor: *mut c_void) -> *mut c_char;
     fn dfd_empty_cache() -> *mut c_char;
     fn dfd_read_allocator(device_index: c_int, stats: *mut RawAllocatorStats) -> *mut c_char;
@@ -101,6 +102,17 @@ pub(super) fn move_to_cpu(tensor: &mut Tensor) -> Result<(), TchError> {
 pub(super) fn relu6(tensor: &mut Tensor) -> Result<(), TchError> {
     // SAFETY: the handle is a live `at::Tensor`; the shim puts another one in its place, and keeps none.
     check(unsafe { dfd_relu6(tensor.as_mut_ptr().cast()) })
+}
+
+/// Replaces `x` by its depthwise convolution with `weight`.
+pub(super) fn depthwise_convolution(
+    x: &mut Tensor,
+    weight: &Tensor,
+    stride: i64,
+    padding: i64,
+) -> Result<(), TchError> {
+    // SAFETY: both handles are live `at::Tensor`s; the shim puts another one in the place of `x`, and keeps none.
+    check(unsafe { dfd_depthwise_convolution(x.as_mut_ptr().cast(), weight.as_ptr().cast(), stride, padding) })
 }
 
 /// Empties the accelerator's allocator cache.

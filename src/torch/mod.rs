@@ -2,7 +2,7 @@
 //! allocator, fused optimizer kernels, TorchScript files with named weights.
 //!
 //! `unsafe` is allowed only in `ffi.rs`, `foreach.rs` and `trace.rs` of this room, and in `video/hardware.rs`; the C++
-//! side is `shim.cpp`, `relu6.cpp`, `foreach.cpp` and `trace.cpp`. This room knows nothing of networks and training. It does not
+//! side is `shim.cpp`, `relu6.cpp`, `depthwise.cpp`, `foreach.cpp` and `trace.cpp`. This room knows nothing of networks and training. It does not
 //! save the states of random generators: each step seeds them anew.
 
 mod allocator;
@@ -28,5 +28,5 @@ pub use format::{Format, cpu_has_bf16};
 pub(crate) use generator_lock::generator_lock;
 pub use library::{be_deterministic, cuda_available, version};
 pub use result::Result;
-pub use tensor::{backward, move_to_cpu, relu6};
+pub use tensor::{backward, depthwise_convolution, move_to_cpu, relu6};
 pub use threads::OneThread;

@@ -1,5 +1,5 @@
-//! Operations on one tensor that tch lacks: backward from a given gradient, ReLU6 that keeps less for backward, and a
-//! move to the CPU in place. Operations on lists of tensors are in `foreach.rs`.
+//! Operations on one tensor that tch lacks: backward from a given gradient, ReLU6 that keeps less for backward, a
+//! depthwise convolution whose backward is fast on the CPU, and a move to the CPU in place. Operations on lists of tensors are in `foreach.rs`.
 
 use tch::Tensor;
 
@@ -24,6 +24,17 @@ pub fn relu6(mut x: Tensor) -> Result<Tensor> {
     Ok(x)
 }
 
+/// The convolution of each channel of `x_nchw` with its own filter of `weight`, `[C, 1, K, K]`. On the CPU its backward is
+/// several times faster than libtorch's for 5x5 filters, and in bfloat16 at stride 2.
+///
+/// # Errors
+/// Out of memory, or shapes that do not fit.
+pub fn depthwise_convolution(x_nchw: &Tensor, weight: &Tensor, stride: i64, padding: i64) -> Result<Tensor> {
+    let mut y_nchw = x_nchw.shallow_clone();
+    ffi::depthwise_convolution(&mut y_nchw, weight, stride, padding)?;
+    Ok(y_nchw)
+}
+
 /// Moves a tensor to the CPU in place, for all handles that share it; its gradient is dropped.
 ///
 /// # Errors
@@ -37,6 +48,55 @@ mod tests {
     use tch::Kind;
 
     use super::*;
+    use crate::torch::{Autocast, Format};
+
+    /// Both kinds of filters and strides, an even and an odd size, channels that are a multiple of 16 and not, both orders
+    /// in memory, and both formats; more images than one thread takes.
+    #[test]
+    fn a_depthwise_convolution_has_the_numbers_and_gradients_of_libtorchs() {
+        let _alone = crate::torch::generator_lock();
+        tch::manual_seed(3);
+        for (channels, [height, width], filter, stride, padding) in [
+            (32, [9, 10], 5, 1, 2),
+            (48, [11, 8], 5, 2, 0),
+            (16, [12, 7], 3, 2, 1),
+            (24, [9, 9], 5, 2, 2),
+            (32, [9, 9], 3, 1, 1),
+        ] {
+            let options = (Kind::Float, tch::Device::Cpu);
+            let x = Tensor::randn([6, height, width, channels], options).permute([0, 3, 1, 2]);
+            let weight = Tensor::randn([channels, 1, filter, filter], options);
+            for (format, kind) in [(Format::F32, Kind::Float), (Format::Bf16, Kind::BFloat16)] {
+                for nhwc in [true, false] {
+                    let x = x.to_kind(kind);
+                    let x = if nhwc { x } else { x.contiguous() };
+                    let run = |kind: Option<Kind>, conv: &dyn Fn(&Tensor, &Tensor) -> Tensor| {
+                        let cast = |tensor: &Tensor| kind.map_or_else(|| tensor.copy(), |kind| tensor.to_kind(kind));
+                        let (x, weight) = (cast(&x).set_requires_grad(true), cast(&weight).set_requires_grad(true));
+                        let y = conv(&x, &weight);
+                        let gradient = Tensor::arange(y.numel() as i64, options).sin().view_as(&y).to_kind(y.kind());
+                        backward(&y, &gradient).unwrap();
+                        [y.detach(), x.grad(), weight.grad()].map(|tensor| tensor.to_kind(Kind::Double))
+                    };
+                    let found = run(None, &|x, weight| {
+                        let _autocast = Autocast::enter(tch::Device::Cpu, format).unwrap();
+                        depthwise_convolution(x, weight, stride, padding).unwrap()
+                    });
+                    let expected = run(Some(Kind::Double), &|x, weight| {
+                        x.conv2d(weight, None::<Tensor>, [stride; 2], [padding; 2], [1, 1], channels)
+                    });
+                    let tolerance = if format == Format::F32 { 1e-6 } else { 1e-2 };
+                    for (name, (found, expected)) in ["y", "x", "weight"].into_iter().zip(found.iter().zip(&expected)) {
+                        let difference = (found - expected).norm().double_value(&[]);
+                        let norm = expected.norm().double_value(&[]);
+                        let what =
+                            format!("{name}, {channels} x {height} x {width}, {filter}, {stride}, {kind:?}, {nhwc}");
+                        assert!(difference < tolerance * norm, "{what}: {difference} of {norm}");
+                    }
+                }
+            }
+        }
+    }
 
     #[test]
     fn backward_goes_on_from_a_gradient_of_any_shape() {
