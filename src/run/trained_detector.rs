@@ -41,10 +41,10 @@ impl StoredCheckpoint {
     /// There is none, or it cannot be read.
     pub fn of_run(run: &Path) -> Result<Self, CheckpointError> {
         let checkpoints = Checkpoints::of_run(run);
-        // A resumed run may have other settings than its best epoch had.
-        let last = Self::open(&checkpoints.path("last"))?;
-        let tested = checkpoints.for_testing(&last.checkpoint.config);
-        if tested == last.folder { Ok(last) } else { Self::open(&tested) }
+        // A resumed run may have other settings than its best epoch had; a copied run may have its best epoch alone.
+        let newest = Self::open(&checkpoints.path("last")).or_else(|_| Self::open(&checkpoints.path("best")))?;
+        let tested = checkpoints.for_testing(&newest.checkpoint.config);
+        if tested == newest.folder { Ok(newest) } else { Self::open(&tested) }
     }
 }
 

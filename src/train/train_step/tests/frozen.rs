@@ -66,7 +66,7 @@ fn recomputing_and_cutting_change_nothing_where_parts_are_frozen() {
         let of = |recompute: bool, size: MicroBatchSize| {
             let mut config = config.clone();
             config.model.activation_checkpointing = recompute;
-            let mut stepper = in_float64(stepper(&config));
+            let mut stepper = stepper_for_sizes(&config);
             forward_backward(&mut stepper, &config, &[batch(&config, 0, 4)], size, mode);
             gradients(&stepper)
         };
