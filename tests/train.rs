@@ -11,6 +11,7 @@ use std::sync::{Mutex, MutexGuard, PoisonError};
 use std::time::{Duration, Instant};
 
 use dfdetect::demo::{VideoSettings, VideoWriter};
+use dfdetect::run::StoredCheckpoint;
 use events_support::{curve, events};
 use rand::seq::SliceRandom;
 use rand::{Rng, SeedableRng};
@@ -893,6 +894,20 @@ fn the_mean_of_the_best_epochs_is_tested_and_made_again_by_a_run_that_was_killed
     average_anew();
     assert!(fs::read(&average).unwrap() == first, "the same mean again");
     assert!(fs::read_to_string(run.join("report.html")).unwrap().contains("Tested was the mean of the weights"));
+
+    // Trained on for an epoch, the run is tested with its best epoch again; the average is one of before.
+    succeed(resume(&run).args(["--set", "training.epochs=4"]));
+    let tested = |run: &Path| StoredCheckpoint::of_run(run).map(|stored| stored.folder);
+    assert_eq!(tested(&run).unwrap(), checkpoints.join("best"));
+
+    // A copy may have the best epoch alone. Nothing else stands in for a last one that is damaged.
+    let copied = tempfile::tempdir().unwrap();
+    let copy = copied.path().join("checkpoints");
+    fs::create_dir(&copy).unwrap();
+    fs::rename(checkpoints.join("best").canonicalize().unwrap(), copy.join("best")).unwrap();
+    assert_eq!(tested(copied.path()).unwrap(), copy.join("best"));
+    fs::create_dir(copy.join("last")).unwrap();
+    assert!(tested(copied.path()).is_err(), "a damaged checkpoint is named, not passed over");
 }
 
 #[test]

@@ -41,8 +41,9 @@ impl StoredCheckpoint {
     /// There is none, or it cannot be read.
     pub fn of_run(run: &Path) -> Result<Self, CheckpointError> {
         let checkpoints = Checkpoints::of_run(run);
-        // A resumed run may have other settings than its best epoch had; a copied run may have its best epoch alone.
-        let newest = Self::open(&checkpoints.path("last")).or_else(|_| Self::open(&checkpoints.path("best")))?;
+        // A resumed run may have other settings than its best epoch had. A copied run may have its best epoch alone.
+        let last = checkpoints.path("last");
+        let newest = Self::open(&if last.exists() { last } else { checkpoints.path("best") })?;
         let tested = checkpoints.for_testing(&newest.checkpoint.config);
         if tested == newest.folder { Ok(newest) } else { Self::open(&tested) }
     }

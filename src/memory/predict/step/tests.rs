@@ -60,6 +60,27 @@ fn predictions_are_what_was_measured() {
     }
 }
 
+/// Evaluation of EfficientNet-Lites, measured on 2026-11-29 without the code of libraries, which the prediction includes.
+#[test]
+fn evaluation_of_lites_takes_what_was_measured_and_the_code_of_libraries() {
+    use Backbone::{EfficientnetLite0 as Lite0, EfficientnetLite1 as Lite1, EfficientnetLite2 as Lite2};
+    use Temporal::{LstmAttention, Mean};
+    for (backbone, clips, frames, side, temporal, measured_mib) in [
+        (Lite0, 16, 1, 112, Mean, 61),
+        (Lite0, 4, 8, 112, Mean, 105),
+        (Lite0, 2, 8, 224, Mean, 192),
+        (Lite2, 2, 4, 260, Mean, 141),
+        (Lite2, 2, 6, 192, LstmAttention, 192),
+        (Lite1, 2, 8, 160, LstmAttention, 182),
+    ] {
+        let mut config = config(backbone, frames, side);
+        config.model.temporal = temporal;
+        let estimate = evaluation_step(&config, clips, DeviceKind::Cpu, Format::F32);
+        let code_mib = (estimate.peak_bytes - estimate.breakdown.other) as f64 / MIB as f64 - f64::from(measured_mib);
+        assert!((20.0..30.0).contains(&code_mib), "{backbone:?}, {clips} x {frames} x {side}: {code_mib:.1}");
+    }
+}
+
 #[test]
 fn recomputing_halves_the_activations() {
     let share = |backbone| {
