@@ -85,8 +85,7 @@ impl Augmentation {
         let quality = rng.random_range(40..=95);
         let erased = geometry::Rectangle::draw(&mut rng, height, width);
         let seed = rng.random();
-        // The crop draws a varying amount of numbers; the slant after it leaves all others what they were without it.
-        let crop = geometry::Crop::draw(&mut rng, config.random_resized_crop, height, width);
+        let crop = geometry::Crop::draw(&mut rng, config.random_resized_crop);
         let shear_degrees = (config.shear * rng.random_range(-1.0..=1.0)) as f32;
         let warp = geometry::Warp { flip, degrees, shear_degrees, crop };
         Recipe {

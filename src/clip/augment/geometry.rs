@@ -32,25 +32,19 @@ pub(super) struct Rectangle {
 }
 
 impl Crop {
-    /// Like torchvision's `RandomResizedCrop`, but not rounded to whole pixels: the share of the area and the logarithm
-    /// of the aspect ratio are uniform. A rectangle that exceeds the picture is drawn again, up to ten times.
-    pub(super) fn draw(rng: &mut impl Rng, least_share: f64, height: usize, width: usize) -> Self {
-        const WHOLE: Crop = Crop { left: 0.0, top: 0.0, width: 1.0, height: 1.0 };
-        if least_share >= 1.0 {
-            return WHOLE;
-        }
-        let picture_ratio = width as f64 / height as f64;
-        let crop = (0..10).find_map(|_| {
-            let area: f64 = rng.random_range(least_share..=1.0);
-            let ratio = rng.random_range((0.75f64).ln()..=(4.0f64 / 3.0).ln()).exp() / picture_ratio;
-            let (width, height) = ((area * ratio).sqrt(), (area / ratio).sqrt());
-            let fits = width <= 1.0 && height <= 1.0;
-            fits.then(|| [rng.random::<f64>() * (1.0 - width), rng.random::<f64>() * (1.0 - height), width, height])
-        });
-        crop.map_or(WHOLE, |crop| {
-            let [left, top, width, height] = crop.map(|share| share as f32);
-            Self { left, top, width, height }
-        })
+    /// A crop of at least `least_share` of the picture's area, not rounded to whole pixels. The share of the area is
+    /// uniform, and so is the logarithm of the aspect ratio, between 3/4 and 4/3 of the picture's and within what fits.
+    ///
+    /// torchvision's `RandomResizedCrop` draws again what exceeds the picture, which prefers small crops: near the whole
+    /// picture hardly any ratio fits.
+    pub(super) fn draw(rng: &mut impl Rng, least_share: f64) -> Self {
+        let area: f64 = rng.random_range(least_share..=1.0);
+        let reach = (4.0f64 / 3.0).ln().min(-area.ln());
+        let ratio = rng.random_range(-reach..=reach).exp();
+        let [width, height] = [area * ratio, area / ratio].map(|square| square.sqrt().min(1.0));
+        let [left, top] = [width, height].map(|side| rng.random::<f64>() * (1.0 - side));
+        let [left, top, width, height] = [left, top, width, height].map(|share| share as f32);
+        Self { left, top, width, height }
     }
 }
 
@@ -174,19 +168,21 @@ mod tests {
     }
 
     #[test]
-    fn crops_lie_within_the_picture_and_have_the_share_and_ratio_asked_for() {
+    fn crops_lie_within_the_picture_and_their_area_is_uniform() {
         let mut rng = ChaCha8Rng::seed_from_u64(3);
-        let mut mean = 0.0;
-        for _ in 0..2000 {
-            let Crop { left, top, width, height } = Crop::draw(&mut rng, 0.5, 100, 200);
-            assert!(left >= 0.0 && top >= 0.0 && left + width < 1.0 + 1e-6 && top + height < 1.0 + 1e-6);
-            // After ten draws that do not fit, the result is the whole picture.
-            let ratio = 2.0 * width / height;
-            assert!((0.749..1.335).contains(&ratio) || width == 1.0, "{ratio}");
-            assert!(width * height > 0.499);
-            mean += width * height / 2000.0;
+        for least_share in [0.1, 0.8] {
+            let mut smaller_half = 0;
+            for _ in 0..4000 {
+                let Crop { left, top, width, height } = Crop::draw(&mut rng, least_share);
+                assert!(left >= 0.0 && top >= 0.0 && left + width < 1.0 + 1e-6 && top + height < 1.0 + 1e-6);
+                assert!((0.749..1.335).contains(&(width / height)), "{width} x {height}");
+                let area = f64::from(width * height);
+                assert!(area > least_share - 1e-6);
+                smaller_half += usize::from(area < f64::midpoint(least_share, 1.0));
+            }
+            // Six standard deviations of 32 to either side.
+            assert!((1810..2190).contains(&smaller_half), "{least_share}: {smaller_half}");
         }
-        assert!((0.5..0.75).contains(&mean), "{mean}");
-        assert_eq!(Crop::draw(&mut rng, 1.0, 100, 200), WHOLE);
+        assert_eq!(Crop::draw(&mut rng, 1.0), WHOLE);
     }
 }
