@@ -302,6 +302,84 @@ fn deepfakebench_finds_its_frames_wherever_they_came_from() {
 }
 
 #[test]
+fn labels_of_deepfakebench_and_df40_are_told_by_their_last_part() {
+    let root = tree(["a/1.png", "b/1.png", "c/1.png", "d/1.png", "e/1.png"]);
+    let entry = |folder: &str| serde_json::json!({ folder: { "frames": [format!("{folder}/1.png")] } });
+    let list = |labels: serde_json::Value| put(&root, "list.json", &serde_json::json!({ "X": labels }).to_string());
+    list(serde_json::json!({
+        "whichisreal_Fake": { "test": entry("a") },
+        "whichisreal_Real": { "test": entry("b") },
+        "DFDCP_FakeB": { "test": entry("c") },
+        "FF-NT": { "test": entry("d") },
+        "CelebDFv2_real": { "test": entry("e") },
+    }));
+    let labels: Vec<_> = scan(&root).videos.iter().map(|video| video.label).collect();
+    assert_eq!(labels, [Label::Fake, Label::Real, Label::Fake, Label::Fake, Label::Real]);
+
+    list(serde_json::json!({ "surreal": { "test": entry("a") }, "x_real": { "test": entry("b") } }));
+    refused(
+        dataset::scan(&config(root.path())),
+        &["list.json: X/surreal/test/a", "`surreal` is neither real nor fake"],
+    );
+    list(serde_json::json!({ "x_fake": { "test": entry("a") }, "x_real": { "val": entry("a") } }));
+    refused(dataset::scan(&config(root.path())), &["X/x_real/val/a", "as real and as fake"]);
+    list(serde_json::json!({ "x_fake": { "test": { "a": 1 }, "val": entry("a") } }));
+    refused(dataset::scan(&config(root.path())), &["X/x_fake/test/a", "no list of `frames`"]);
+}
+
+#[test]
+fn frames_of_deepfakebench_are_put_in_order_and_pictures_in_one_folder_are_not_one_video() {
+    let root = tree([
+        "real/v/2.png",
+        "real/v/10.png",
+        "real/v/1.png",
+        "fake/x.png",
+        "fake/y.png",
+        "both/1_a.png",
+        "both/1_b.png",
+        "both/2_a.png",
+    ]);
+    let video = |frames: &[&str]| serde_json::json!({ "label": "X_fake", "frames": frames });
+    let json = serde_json::json!({ "X": {
+        "X_real": { "train": { "v": video(&["real/v/10.png", "real/v/1.png", "real/v/2.png"]) } },
+        "X_fake": { "train": { "x": video(&["fake/x.png"]), "y": video(&["fake/y.png"]),
+            "1": video(&["both/1_b.png", "both/1_a.png"]), "2": video(&["both/2_a.png", "both/gone.png"]) } },
+    } });
+    put(&root, "list.json", &json.to_string());
+    let manifest = scan(&root);
+    assert_eq!(paths(&manifest), ["both/1_a.png", "both/2_a.png", "fake/x.png", "fake/y.png", "real/v"]);
+    let frames = |names: &[&str]| Media::Frames(names.iter().map(Into::into).collect());
+    let media: Vec<_> = manifest.videos.iter().map(|video| video.media.clone()).collect();
+    let shared = [frames(&["both/1_a.png", "both/1_b.png"]), frames(&["both/2_a.png"]), Media::Picture, Media::Picture];
+    assert_eq!(media[..4], shared);
+    assert_eq!(media[4], frames(&["real/v/1.png", "real/v/2.png", "real/v/10.png"]));
+}
+
+#[test]
+fn deepfakebench_writes_the_last_video_of_dfdc_without_a_name() {
+    let root = tree(["test/frames/aa/0.png", "test/frames/bb/0.png", "train/frames/cc/0.png"]);
+    let frames = |at: &str| serde_json::json!([format!("/datasets/DFDC/{at}/0.png")]);
+    // As preprocessing/rearrange.py leaves it: `val` has the fields of one video, and videos.
+    let json = serde_json::json!({ "DFDC": {
+        "DFDC_Real": { "train": { "cc": { "label": "DFDC_Real", "frames": frames("train/frames/cc") } }, "test": {},
+            "val": { "cc": { "label": "DFDC_Real", "frames": frames("train/frames/cc") } } },
+        "DFDC_Fake": { "train": {},
+            "test": { "aa": { "label": "DFDC_Fake", "frames": frames("test/frames/aa") },
+                "bb": { "label": "DFDC_Fake", "frames": frames("test/frames/bb") } },
+            "val": { "label": "DFDC_Fake", "frames": frames("test/frames/bb") } },
+    } });
+    put(&root, "DFDC.json", &json.to_string());
+    let manifest = scan(&root);
+    let sides: Vec<_> = paths(&manifest).into_iter().map(|path| (path, official(&manifest, path).unwrap())).collect();
+    let expected = [
+        ("test/frames/aa/0.png", Split::Test),
+        ("test/frames/bb/0.png", Split::Test),
+        ("train/frames/cc/0.png", Split::Val),
+    ];
+    assert_eq!(sides, expected);
+}
+
+#[test]
 fn csv_has_optional_columns_and_stays_below_its_folder() {
     let root = tree(["v/a.mp4", "v/b.mp4", "v/c.png", "v/d/1.jpg"]);
     let text = "\u{feff}Path,LABEL,split,group,method\nv/a.mp4,real,train,anna;bob,\n./v/b.mp4,1,,,x\nv/c.png,FAKE,Test,,\n\
@@ -440,8 +518,9 @@ impl RandomSet {
                     let at = |method: &str, name: &str| format!("FaceForensics++/{method}/c23/frames/{name}");
                     let (real, fake) = (at("youtube", &format!("{a:03}")), at(method, &format!("{a:03}_{b:03}")));
                     for (label, path) in [("FF-real", &real), (method, &fake)] {
+                        let frames = [0, 1].map(|number| format!("/elsewhere/{path}/{number:03}.png"));
                         benchmark[label]["all"]["c23"][path.rsplit('/').next().unwrap()] =
-                            serde_json::json!({ "label": label, "frames": [format!("/elsewhere/{path}/000.png")] });
+                            serde_json::json!({ "label": label, "frames": frames });
                     }
                     (real, fake)
                 }
@@ -467,8 +546,10 @@ impl RandomSet {
 
     fn write(&self) -> TempDir {
         // A video of DeepfakeBench is a folder of frames.
-        let frame = if self.layout == LayoutChoice::Deepfakebench { "/000.png" } else { "" };
-        let root = tree(self.people_of.keys().map(|video| format!("{video}{frame}")));
+        let frames =
+            if self.layout == LayoutChoice::Deepfakebench { ["/000.png", "/001.png"].as_slice() } else { &[""] };
+        let files = self.people_of.keys().flat_map(|video| frames.iter().map(move |frame| format!("{video}{frame}")));
+        let root = tree(files);
         self.lists.iter().for_each(|(name, text)| put(&root, name, text));
         root
     }

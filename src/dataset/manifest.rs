@@ -1,7 +1,7 @@
 //! The manifest: the index of the videos of all data sets, and its JSON file. Opens no video. `layouts` finds the
 //! videos, and `split` divides them.
 
-use std::collections::HashSet;
+use std::collections::{HashMap, HashSet};
 use std::fs;
 use std::io;
 use std::path::{Path, PathBuf};
@@ -107,8 +107,8 @@ impl Manifest {
     /// The indices of the usable videos on one side of the split, ascending.
     #[must_use]
     pub fn indices(&self, split: Split) -> Vec<usize> {
-        let skipped: HashSet<_> = self.skipped.iter().map(|skipped| (skipped.set, &skipped.path)).collect();
-        let usable = |video: &VideoRecord| video.split == split && !skipped.contains(&(video.set, &video.path));
+        let skips = self.skips();
+        let usable = |video: &VideoRecord| video.split == split && skips.of(video).is_none();
         self.videos.iter().enumerate().filter(|(_, video)| usable(video)).map(|(index, _)| index).collect()
     }
 
@@ -118,15 +118,25 @@ impl Manifest {
         self.indices(split).into_iter().filter(|index| self.videos[*index].label == label).count()
     }
 
-    /// Adds videos that cannot be used, with the reasons. A video that is already known is not added again.
+    /// What is known of videos that cannot be used.
+    #[must_use]
+    pub fn skips(&self) -> Skips<'_> {
+        Skips(self.skipped.iter().map(|video| ((video.set, video.path.as_path(), video.self_blend), video)).collect())
+    }
+
+    /// Adds videos that cannot be used, with the reasons. A video that is already known is not added again, and neither
+    /// is the self-blended fake of such a video.
     pub fn mark_unusable(&mut self, unusable: impl IntoIterator<Item = (usize, String)>) {
-        let mut known: HashSet<_> = self.skipped.iter().map(|skipped| (skipped.set, &skipped.path)).collect();
+        let mut known: HashSet<_> =
+            self.skipped.iter().map(|video| (video.set, video.path.as_path(), video.self_blend)).collect();
         let mut new = Vec::new();
         for (video, reason) in unusable {
             // The index may come from a checkpoint with another manifest.
-            let Some(VideoRecord { set, path, .. }) = self.videos.get(video) else { continue };
-            if known.insert((*set, path)) {
-                new.push(SkippedVideo { set: *set, path: path.clone(), reason });
+            let Some(record @ VideoRecord { set, path, .. }) = self.videos.get(video) else { continue };
+            let self_blend = record.is_self_blend();
+            if !known.contains(&(*set, path.as_path(), false)) && known.insert((*set, path, self_blend)) {
+                let reason = if self_blend { format!("its self-blend: {reason}") } else { reason };
+                new.push(SkippedVideo { set: *set, path: path.clone(), self_blend, reason });
             }
         }
         self.skipped.extend(new);
@@ -162,6 +172,19 @@ impl Manifest {
     }
 }
 
+/// The videos that cannot be used, by data set, path, and whether they are self-blended fakes.
+pub struct Skips<'a>(HashMap<(usize, &'a Path, bool), &'a SkippedVideo>);
+
+impl<'a> Skips<'a> {
+    /// Why the video cannot be used; `None` if it can. A self-blended fake cannot without the video that it is made from.
+    #[must_use]
+    pub fn of(&self, video: &VideoRecord) -> Option<&'a SkippedVideo> {
+        let key = |self_blend| (video.set, video.path.as_path(), self_blend);
+        let own = video.is_self_blend().then(|| self.0.get(&key(true))).flatten();
+        own.or_else(|| self.0.get(&key(false))).copied()
+    }
+}
+
 fn failure(path: &Path, reason: String, hint: &'static str) -> DataError {
     DataError::Manifest { path: path.to_owned(), reason, hint }
 }
@@ -173,6 +196,10 @@ mod tests {
 
     fn video(path: &str, label: Label, split: Split) -> VideoRecord {
         VideoRecord { split, ..VideoRecord::new(path, label, vec![path.into()]) }
+    }
+
+    fn skipped(path: &str, self_blend: bool, reason: &str) -> SkippedVideo {
+        SkippedVideo { set: 0, path: path.into(), self_blend, reason: reason.into() }
     }
 
     fn sets() -> Vec<DataSet> {
@@ -191,7 +218,7 @@ mod tests {
                 video("real/ü.mp4", Label::Real, Split::Train),
                 video("real/z.mp4", Label::Real, Split::Train),
             ],
-            skipped: vec![SkippedVideo { set: 0, path: "real/x.mp4".into(), reason: "the file is empty".into() }],
+            skipped: vec![skipped("real/x.mp4", false, "the file is empty")],
         };
         manifest.save(&path).unwrap();
         assert_eq!(Manifest::load(&path).unwrap(), manifest);
@@ -208,7 +235,22 @@ mod tests {
         manifest.mark_unusable([(1, "of another manifest".into())]);
         manifest.mark_unusable([(0, "empty".into()), (0, "said twice".into())]);
         manifest.mark_unusable([(0, "said again".into())]);
-        assert_eq!(manifest.skipped, [SkippedVideo { set: 0, path: "real/a.mp4".into(), reason: "empty".into() }]);
+        assert_eq!(manifest.skipped, [skipped("real/a.mp4", false, "empty")]);
+    }
+
+    #[test]
+    fn a_self_blend_that_fails_leaves_its_real_video_and_a_real_takes_its_self_blend_along() {
+        let real = |path| video(path, Label::Real, Split::Train);
+        let blend = |path: &str| VideoRecord { original: Some(path.into()), ..video(path, Label::Fake, Split::Train) };
+        let videos = vec![real("a"), real("b"), real("c"), blend("a"), blend("b"), blend("c")];
+        let mut manifest = Manifest { sets: sets(), videos, skipped: Vec::new() };
+        manifest.mark_unusable([(3, "no face".into()), (1, "empty".into()), (4, "empty".into())]);
+        assert_eq!(manifest.skipped, [skipped("a", true, "its self-blend: no face"), skipped("b", false, "empty")]);
+        assert_eq!(manifest.indices(Split::Train), [0, 2, 5]);
+        let folder = tempfile::tempdir().unwrap();
+        let path = folder.path().join("manifest.json");
+        manifest.save(&path).unwrap();
+        assert_eq!(Manifest::load(&path).unwrap(), manifest, "also after a resume");
     }
 
     #[test]

@@ -18,7 +18,7 @@ mod split;
 pub use batches::{sequential_plan, shard};
 pub use error::DataError;
 pub use layouts::{named_videos, scan, scan_for, scan_to_measure};
-pub use manifest::Manifest;
+pub use manifest::{Manifest, Skips};
 pub use people::people_of;
 pub use record::{DataSet, Footage, Label, Media, SkippedVideo, Split, VideoRecord};
 pub use sample::sample;

@@ -169,6 +169,9 @@ pub struct SkippedVideo {
     pub set: usize,
     /// The path below the root of the data set.
     pub path: PathBuf,
+    /// Whether this is the self-blended fake of the video at that path, which itself may be usable.
+    #[serde(default, skip_serializing_if = "is_default")]
+    pub self_blend: bool,
     /// The reason, in one line.
     pub reason: String,
 }

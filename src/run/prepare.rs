@@ -50,8 +50,8 @@ pub struct EpochPlan {
 pub fn prepare(mut config: Config) -> Result<PreparedRun, RunError> {
     // A run may be resumed from another working directory.
     make_absolute(&mut config.data);
-    if let Some(run) = &mut config.model.init_from {
-        *run = std::path::absolute(&*run).unwrap_or_default();
+    for path in config.model.init_from.iter_mut().chain([&mut config.cache.directory]) {
+        *path = std::path::absolute(&*path).unwrap_or_default();
     }
     let mut manifest = scan_for(&config.data, config.augmentation.self_blend)?;
     assign_splits(&mut manifest, &config.data, config.seed)?;

@@ -1,8 +1,6 @@
 //! Sets of videos that are scored together, each with its name, and the test sets of a run. Assigns no split and scores
 //! nothing.
 
-use std::collections::HashMap;
-
 use crate::dataset::{Manifest, SkippedVideo, Split, VideoRecord};
 use crate::report::TEST_SET;
 
@@ -20,12 +18,12 @@ pub struct VideoSet {
 impl VideoSet {
     /// The videos for which `is_in` holds.
     pub fn of(name: String, manifest: &Manifest, is_in: impl Fn(&VideoRecord) -> bool) -> Self {
-        let skipped: HashMap<_, _> = manifest.skipped.iter().map(|video| ((video.set, &video.path), video)).collect();
+        let skips = manifest.skips();
         let (mut videos, mut unusable) = (Vec::new(), Vec::new());
         for (index, video) in manifest.videos.iter().enumerate().filter(|(_, video)| is_in(video)) {
-            match skipped.get(&(video.set, &video.path)) {
+            match skips.of(video) {
                 None => videos.push(index),
-                Some(video) => unusable.push((*video).clone()),
+                Some(video) => unusable.push(video.clone()),
             }
         }
         Self { name, videos, unusable }

@@ -13,6 +13,7 @@ use super::limits::{Deadline, MAX_PIXELS, check_frames};
 use super::picks;
 use super::resize::{resize, whole};
 use super::spec::{ClipSpec, FrameSize};
+use crate::files::natural_key;
 
 const EXTENSIONS: [&str; 3] = ["jpg", "jpeg", "png"];
 /// The largest number of pictures that is listed.
@@ -38,20 +39,6 @@ pub(super) fn in_folder(folder: &Path) -> Result<Vec<PathBuf>, String> {
     }
     paths.sort_by_cached_key(|path| natural_key(path));
     Ok(paths)
-}
-
-/// The key of the natural order: runs of digits compare as numbers.
-fn natural_key(path: &Path) -> (Vec<(u8, usize, Vec<u8>)>, PathBuf) {
-    let name = path.file_name().unwrap_or_default().as_encoded_bytes();
-    let parts = name.chunk_by(|a, b| a.is_ascii_digit() == b.is_ascii_digit()).map(|part| {
-        if part[0].is_ascii_digit() {
-            let zeros = part.iter().take_while(|digit| **digit == b'0').count();
-            (0, part.len() - zeros, part[zeros..].to_vec())
-        } else {
-            (1, 0, part.to_vec())
-        }
-    });
-    (parts.collect(), path.to_owned())
 }
 
 /// The number of pictures, and the size of the first one.
@@ -119,18 +106,4 @@ fn check_size(path: &Path, width: u32, height: u32) -> Result<(), String> {
         return Err(in_words(path, &format!("it is {width}x{height} pixels, allowed are {allowed} megapixels")));
     }
     Ok(())
-}
-
-#[cfg(test)]
-mod tests {
-    use super::*;
-
-    #[test]
-    fn names_are_in_natural_order() {
-        let mut names =
-            ["f10.png", "f2.png", "f2b.png", "f02.png", "f1.png", "10.png", "9.png", "e.png"].map(PathBuf::from);
-        names.sort_by_cached_key(|path| natural_key(path));
-        let names: Vec<_> = names.iter().map(|path| path.to_str().unwrap()).collect();
-        assert_eq!(names, ["9.png", "10.png", "e.png", "f1.png", "f02.png", "f2.png", "f2b.png", "f10.png"]);
-    }
 }

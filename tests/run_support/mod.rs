@@ -127,7 +127,12 @@ fn manifest() -> Manifest {
         let split = [Split::Train, Split::Train, Split::Val, Split::Test][number / 2 % 4];
         VideoRecord { split, ..VideoRecord::new(format!("{label:?}/{number}.mp4"), label, vec![number.to_string()]) }
     };
-    let skipped = SkippedVideo { set: 0, path: HOSTILE.into(), reason: format!("cannot be decoded: {HOSTILE}") };
+    let skipped = SkippedVideo {
+        set: 0,
+        path: HOSTILE.into(),
+        self_blend: false,
+        reason: format!("cannot be decoded: {HOSTILE}"),
+    };
     Manifest { sets: vec![root], videos: (0..160).map(video).collect(), skipped: vec![skipped] }
 }
 
@@ -199,7 +204,7 @@ pub fn assess(run: &Path) {
             mistake(HOSTILE, Label::Fake, 0.04, Some("mistakes/01.jpg")),
             mistake("real/7.mp4", Label::Real, 0.83, Some("../outside.jpg")),
         ],
-        unreadable: vec![SkippedVideo { set: 0, path: HOSTILE.into(), reason: HOSTILE.into() }],
+        unreadable: vec![SkippedVideo { set: 0, path: HOSTILE.into(), self_blend: false, reason: HOSTILE.into() }],
     };
     fs::create_dir(run.join("mistakes")).unwrap();
     let picture = image::RgbImage::from_fn(320, 240, |x, y| image::Rgb([x as u8, y as u8, 120]));

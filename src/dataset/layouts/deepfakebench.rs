@@ -1,5 +1,5 @@
 //! DeepfakeBench's JSON, `{dataset: {label: {split: [compression:] {video: {label, frames}}}}}`, whose frames are
-//! picture files.
+//! picture files; DF40's has the same form.
 //!
 //! The paths in it come from another machine: they may start with folders that do not exist here, or contain
 //! backslashes. Each path is shortened from the front until it exists below the folder of the JSON. This file opens no
@@ -9,6 +9,7 @@ use std::collections::{BTreeMap, BTreeSet, HashMap};
 use std::path::{Path, PathBuf};
 
 use serde::Deserialize;
+use serde_json::{Map, Value};
 
 use super::layout::{Found, Layout, split_named};
 use super::tree::Root;
@@ -16,30 +17,26 @@ use crate::config::{DataConfig, LayoutChoice};
 use crate::dataset::error::DataError;
 use crate::dataset::people::people_of;
 use crate::dataset::record::{Label, Media, Split, VideoRecord};
+use crate::files::natural_key;
 
-const METHODS: [(&str, &str); 5] = [
+const METHODS: [(&str, &str); 6] = [
     ("FF-DF", "Deepfakes"),
     ("FF-F2F", "Face2Face"),
     ("FF-FS", "FaceSwap"),
     ("FF-NT", "NeuralTextures"),
     ("FF-FH", "FaceShifter"),
+    ("FF-SH", "FaceShifter"),
 ];
 const HINT: &str = "take the JSON from DeepfakeBench, and name the folder that its frames lie below";
 
-type Videos = BTreeMap<String, Video>;
-type Datasets = BTreeMap<String, BTreeMap<String, BTreeMap<String, Node>>>;
+type Splits = BTreeMap<String, Map<String, Value>>;
+type Datasets = BTreeMap<String, BTreeMap<String, Splits>>;
 
 #[derive(Deserialize)]
 struct Video {
+    #[serde(default)]
+    label: String,
     frames: Vec<String>,
-}
-
-/// What a split contains: compressions, or videos.
-#[derive(Deserialize)]
-#[serde(untagged)]
-enum Node {
-    Videos(Videos),
-    Compressions(BTreeMap<String, Videos>),
 }
 
 pub(super) struct Deepfakebench;
@@ -59,35 +56,27 @@ impl Layout for Deepfakebench {
     }
 
     fn read(&self, root: &Root, data: &DataConfig) -> Result<Found, DataError> {
-        let mut reading = Reading { root, prefix: 0, videos: BTreeMap::new(), found: Found::default(), missing: 0 };
-        let mut compressions = BTreeSet::new();
+        let mut reading = Reading {
+            root,
+            data,
+            prefix: 0,
+            compressions: BTreeSet::new(),
+            listed: BTreeMap::new(),
+            found: Found::default(),
+            missing: 0,
+        };
         for list in lists(root) {
             let datasets: Datasets = serde_json::from_str(&root.read(Path::new(list))?)
                 .map_err(|error| root.unusable(format!("{list}: {error}"), HINT))?;
-            for (dataset, labels) in datasets {
+            for (dataset, labels) in &datasets {
                 for (label, splits) in labels {
-                    for (split, node) in splits {
-                        let side = split_named(&split);
-                        match node {
-                            Node::Videos(videos) => reading.add(&dataset, &label, side, None, videos),
-                            Node::Compressions(mut by_level) => {
-                                compressions.extend(by_level.keys().cloned());
-                                by_level.retain(|level, _| data.has_compression(level));
-                                for (level, videos) in by_level {
-                                    reading.add(&dataset, &label, side, Some(&level), videos);
-                                }
-                            }
-                        }
+                    for (split, videos) in splits {
+                        reading.add_split(Place { list, dataset, label, split, compression: None }, videos)?;
                     }
                 }
             }
         }
-        if !compressions.is_empty() && !compressions.iter().any(|level| data.has_compression(level)) {
-            let there: Vec<_> = compressions.into_iter().collect();
-            let problem = format!("there are no videos with the compression {}", data.compression);
-            return Err(root.unusable(problem, format!("set data.compression to one of {}", there.join(", "))));
-        }
-        Ok(reading.finish())
+        reading.finish()
     }
 }
 
@@ -99,46 +88,127 @@ fn lists(root: &Root) -> Vec<&str> {
     root.lists("json").into_iter().filter(is_list).collect()
 }
 
+/// The class that a label tells by its last part (`FF-real`, `whichisreal_Fake`, `DFDCP_FakeB`), or as the name of a
+/// method of FaceForensics++.
+fn class_of(label: &str) -> Option<Label> {
+    let last = label.rsplit(['_', '-']).next().unwrap_or(label).to_ascii_lowercase();
+    match last.as_str() {
+        "real" => Some(Label::Real),
+        "fake" | "fakea" | "fakeb" => Some(Label::Fake),
+        _ => METHODS.iter().any(|(short, long)| [short, long].contains(&&label)).then_some(Label::Fake),
+    }
+}
+
+/// The place of a video in a list.
+#[derive(Clone, Copy)]
+struct Place<'a> {
+    list: &'a str,
+    dataset: &'a str,
+    label: &'a str,
+    split: &'a str,
+    compression: Option<&'a str>,
+}
+
+impl Place<'_> {
+    fn name(&self, video: &str) -> String {
+        let Self { dataset, label, split, compression, .. } = self;
+        [Some(*dataset), Some(*label), Some(*split), *compression, Some(video)]
+            .into_iter()
+            .flatten()
+            .collect::<Vec<_>>()
+            .join("/")
+    }
+}
+
+/// A video that a list names, before it is known which others lie in the same folder.
+struct Listed {
+    name: String,
+    record: VideoRecord,
+}
+
 struct Reading<'a> {
     root: &'a Root,
+    data: &'a DataConfig,
     /// The number of leading folders to remove from paths. It is the same for most paths, so the last one is tried
     /// first.
     prefix: usize,
-    videos: BTreeMap<PathBuf, VideoRecord>,
+    /// All compressions that the lists have, selected or not.
+    compressions: BTreeSet<String>,
+    /// By the path of the first frame.
+    listed: BTreeMap<PathBuf, Listed>,
     found: Found,
     missing: usize,
 }
 
 impl Reading<'_> {
-    fn add(&mut self, dataset: &str, label: &str, side: Option<Split>, compression: Option<&str>, videos: Videos) {
-        let is_real = label.to_ascii_lowercase().contains("real");
+    fn add_split(&mut self, place: Place, videos: &Map<String, Value>) -> Result<(), DataError> {
+        // DeepfakeBench's own script writes the last video of DFDC's test part directly under `val`.
+        let is_video = |fields: &Map<String, Value>| fields.contains_key("frames");
+        if is_video(videos) {
+            self.add(place, None, &Value::Object(videos.clone()))?;
+        }
+        for (name, value) in videos {
+            match value {
+                Value::Object(fields) if is_video(fields) => self.add(place, Some(name), value)?,
+                Value::Object(of_level) if place.compression.is_none() => {
+                    self.compressions.insert(name.clone());
+                    if self.data.has_compression(name) {
+                        self.add_split(Place { compression: Some(name), ..place }, of_level)?;
+                    }
+                }
+                _ if is_video(videos) => {}
+                _ => return Err(self.refuse(place, name, "it has no list of `frames`")),
+            }
+        }
+        Ok(())
+    }
+
+    fn refuse(&self, place: Place, name: &str, problem: &str) -> DataError {
+        self.root.unusable(format!("{}: {}: {problem}", place.list, place.name(name)), HINT)
+    }
+
+    fn add(&mut self, place: Place, name: Option<&str>, video: &Value) -> Result<(), DataError> {
+        let shown = name.unwrap_or("(without a name)");
+        let Video { label, frames } =
+            Video::deserialize(video).map_err(|error| self.refuse(place, shown, &error.to_string()))?;
+        let named = [place.label, label.as_str()].into_iter().find_map(|label| Some((label, class_of(label)?)));
+        let Some((label, class)) = named else {
+            let problem =
+                format!("the label `{}` is neither real nor fake: labels end in `real` or `fake`", place.label);
+            return Err(self.refuse(place, shown, &problem));
+        };
+        let count = frames.len();
+        let mut frames: Vec<PathBuf> = frames.iter().filter_map(|frame| self.locate(frame)).collect();
+        // The published lists come from an unsorted listing of the folder.
+        frames.sort_by_cached_key(|frame| natural_key(frame));
+        let Some(first) = frames.first().cloned() else {
+            self.found.skip(place.name(shown), format!("none of its {count} frames is there"));
+            return Ok(());
+        };
+        self.missing += count - frames.len();
+        let folder = first.parent().and_then(Path::file_name).unwrap_or_default().to_string_lossy();
+        let name = name.unwrap_or(&folder).to_owned();
+        let people = people_of(&name).into_iter().map(|person| format!("{}/{person}", place.dataset)).collect();
         let method = METHODS.iter().find(|(short, _)| *short == label).map_or(label, |(_, method)| method);
-        for (name, Video { frames }) in videos {
-            let listed = frames.len();
-            let frames: Vec<PathBuf> = frames.iter().filter_map(|frame| self.locate(frame)).collect();
-            let place = Path::new(dataset).join(label).join(&name);
-            let Some(first) = frames.first() else {
-                self.found.skip(place, format!("none of its {listed} frames is there"));
-                continue;
-            };
-            self.missing += listed - frames.len();
-            let folder = first.parent().unwrap_or(first).to_owned();
-            let path = if frames.iter().all(|frame| frame.parent() == Some(&folder)) { folder } else { first.clone() };
-            let people = people_of(&name).into_iter().map(|person| format!("{dataset}/{person}")).collect();
-            let label = if is_real { Label::Real } else { Label::Fake };
-            let video = VideoRecord {
-                media: Media::Frames(frames),
-                method: (!is_real).then(|| method.to_owned()),
-                compression: compression.map(str::to_owned),
-                split: side.unwrap_or(Split::Train),
-                official: side.is_some(),
-                ..VideoRecord::new(&path, label, people)
-            };
-            // Some sets list the same videos as `val` and as `test`. They become test videos, so that they do not
-            // choose the best epoch.
-            let better = self.videos.get(&path).is_none_or(|before| before.split < video.split);
-            if better {
-                self.videos.insert(path, video);
+        let side = split_named(place.split);
+        let record = VideoRecord {
+            media: if count == 1 { Media::Picture } else { Media::Frames(frames) },
+            method: (class == Label::Fake).then(|| method.to_owned()),
+            compression: place.compression.map(str::to_owned),
+            split: side.unwrap_or(Split::Train),
+            official: side.is_some(),
+            ..VideoRecord::new(&first, class, people)
+        };
+        // Some sets list the same videos as `val` and as `test`. They become test videos, so that they do not choose the
+        // best epoch.
+        match self.listed.get(&first) {
+            Some(before) if before.record.label != class => {
+                Err(self.refuse(place, &name, "its frames are listed as real and as fake"))
+            }
+            Some(before) if before.record.split >= record.split => Ok(()),
+            _ => {
+                self.listed.insert(first, Listed { name, record });
+                Ok(())
             }
         }
     }
@@ -160,27 +230,58 @@ impl Reading<'_> {
         None
     }
 
-    fn finish(mut self) -> Found {
+    fn finish(mut self) -> Result<Found, DataError> {
+        if !self.compressions.is_empty() && !self.compressions.iter().any(|level| self.data.has_compression(level)) {
+            let there: Vec<_> = self.compressions.into_iter().collect();
+            let problem = format!("there are no videos with the compression {}", self.data.compression);
+            return Err(self.root.unusable(problem, format!("set data.compression to one of {}", there.join(", "))));
+        }
         if self.missing > 0 {
             tracing::warn!("{} frames that the list names are not there: the others are used", self.missing);
         }
-        let name = |video: &VideoRecord| video.path.file_name().map(|name| name.to_string_lossy().into_owned());
+        self.name_by_folder();
+        self.set_originals();
+        self.found.videos = self.listed.into_values().map(|listed| listed.record).collect();
+        Ok(self.found)
+    }
+
+    /// Names videos by the folder of their frames where no other video has frames in it, else by the first frame.
+    fn name_by_folder(&mut self) {
+        let mut videos_in: HashMap<PathBuf, usize> = HashMap::new();
+        for Listed { record, .. } in self.listed.values() {
+            let folders: BTreeSet<_> = frames_of(record).iter().filter_map(|frame| frame.parent()).collect();
+            folders.into_iter().for_each(|folder| *videos_in.entry(folder.to_owned()).or_default() += 1);
+        }
+        for Listed { record, .. } in self.listed.values_mut().filter(|listed| listed.record.media != Media::Picture) {
+            let Some(folder) = record.path.parent().map(Path::to_owned) else { continue };
+            let is_own = videos_in.get(&folder) == Some(&1);
+            if is_own && frames_of(record).iter().all(|frame| frame.parent() == Some(&folder)) {
+                record.path = folder;
+            }
+        }
+    }
+
+    fn set_originals(&mut self) {
         let reals: HashMap<_, _> = self
-            .videos
+            .listed
             .values()
-            .filter(|video| video.label == Label::Real)
-            .filter_map(|video| Some((name(video)?, video.path.clone())))
+            .filter(|listed| listed.record.label == Label::Real)
+            .map(|Listed { name, record }| ((name.clone(), record.compression.clone()), record.path.clone()))
             .collect();
-        for video in self.videos.values_mut().filter(|video| video.label == Label::Fake) {
-            let stem = name(video).unwrap_or_default();
-            let original = match stem.split('_').collect::<Vec<_>>().as_slice() {
+        for Listed { name, record } in self.listed.values_mut().filter(|listed| listed.record.label == Label::Fake) {
+            let original = match name.split('_').collect::<Vec<_>>().as_slice() {
                 [target, _] => (*target).to_owned(),
                 [target, _, number] => format!("{target}_{number}"),
                 _ => continue,
             };
-            video.original = reals.get(&original).cloned();
+            record.original = reals.get(&(original, record.compression.clone())).cloned();
         }
-        self.found.videos = self.videos.into_values().collect();
-        self.found
+    }
+}
+
+fn frames_of(record: &VideoRecord) -> &[PathBuf] {
+    match &record.media {
+        Media::Frames(frames) => frames,
+        _ => std::slice::from_ref(&record.path),
     }
 }

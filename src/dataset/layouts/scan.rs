@@ -93,8 +93,11 @@ fn add(manifest: &mut Manifest, set: usize, found: Found) {
     let mut videos = found.videos;
     videos.iter_mut().for_each(|video| video.set = set);
     videos.sort_by(|a, b| bytes(&a.path).cmp(bytes(&b.path)));
-    let mut skipped: Vec<SkippedVideo> =
-        found.unusable.into_iter().map(|(path, reason)| SkippedVideo { set, path, reason }).collect();
+    let mut skipped: Vec<SkippedVideo> = found
+        .unusable
+        .into_iter()
+        .map(|(path, reason)| SkippedVideo { set, path, self_blend: false, reason })
+        .collect();
     skipped.sort_by(|a, b| bytes(&a.path).cmp(bytes(&b.path)));
     manifest.videos.extend(videos);
     manifest.skipped.extend(skipped);
