@@ -87,7 +87,7 @@ def losses():
 
 
 def schedules():
-    peak, minimum, warmup, total = 0.01, 1e-4, 10, 60
+    peak, minimum, warmup, total, restart = 0.01, 1e-4, 10, 60, 20
 
     def rates(make, steps=total, metric=None):
         opt = torch.optim.SGD([torch.nn.Parameter(torch.zeros(1))], lr=peak)
@@ -104,6 +104,8 @@ def schedules():
     return {
         "peak": peak, "minimum": minimum, "warmup_steps": warmup, "total_steps": total,
         "cosine": rates(lambda o: then(o, lr_scheduler.CosineAnnealingLR(o, total - warmup, minimum))),
+        "restart_steps": restart,
+        "cosine_with_restarts": rates(lambda o: then(o, lr_scheduler.CosineAnnealingWarmRestarts(o, restart, 1, minimum))),
         "constant": rates(lambda o: then(o, lr_scheduler.ConstantLR(o, 1.0, 1))),
         "one_cycle": rates(lambda o: lr_scheduler.OneCycleLR(
             o, peak, total_steps=total, pct_start=warmup / total, div_factor=25, final_div_factor=peak / 25 / minimum,

@@ -82,7 +82,14 @@ fn a_hundred_losses_equal_pytorchs() {
     let expected: Fixture = serde_json::from_str(include_str!("fixtures/curve.json")).unwrap();
     let config = config();
     let mut stepper = stepper(&config);
-    let schedule = Schedule { kind: Scheduler::Cosine, peak: 5e-5, minimum: 1e-6, warmup_steps: 10, total_steps: 100 };
+    let schedule = Schedule {
+        kind: Scheduler::Cosine,
+        peak: 5e-5,
+        minimum: 1e-6,
+        warmup_steps: 10,
+        total_steps: 100,
+        restart_steps: 0,
+    };
     let mut farthest = 0.0_f64;
     for (step, expected) in expected.losses.iter().enumerate() {
         let rate = schedule.at(step as u64, 1.0);

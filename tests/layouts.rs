@@ -99,6 +99,7 @@ fn ffpp_keeps_videos_of_one_name_apart_and_takes_the_official_pairs() {
     let root = ffpp();
     let manifest = scan(&root);
     recognised(&manifest, LayoutChoice::Ffpp, "manipulated_sequences/, with its official split");
+    assert!(manifest.sets[0].caveats[0].contains("validates on videos much like"));
     assert_eq!(manifest.videos.len(), 6 + 1 + 16 + 1, "{:?}", paths(&manifest));
     for method in FFPP_METHODS {
         let path = format!("manipulated_sequences/{method}/c23/videos/054_071.mp4");
@@ -176,6 +177,7 @@ fn celebdf_inverts_its_list_and_keeps_the_first_line() {
         put(&root, "List_of_testing_videos.txt", list);
         let manifest = scan(&root);
         recognised(&manifest, LayoutChoice::Celebdf, "with the list of official test videos");
+        assert!(manifest.sets[0].caveats[0].contains("on its own test videos"));
         assert_eq!(official(&manifest, &format!("{youtube}/00170.mp4")), Some(Split::Test), "the first line");
         assert_eq!(official(&manifest, &format!("{youtube}/00171.mp4")), None);
         assert_eq!(video(&manifest, "Celeb-synthesis/id1_id0_0001.mp4").label, Label::Fake);
@@ -226,6 +228,7 @@ fn dfdc_groups_by_original_and_splits_by_folder() {
     part(&root, 0);
     let manifest = scan(&root);
     recognised(&manifest, LayoutChoice::Dfdc, "dfdc_train_part_0/metadata.json");
+    assert!(manifest.sets[0].caveats[0].contains("somebody may be on two sides"));
     assert_eq!(video(&manifest, "dfdc_train_part_0/b.mp4").source_ids, ["a"]);
     assert_eq!(video(&manifest, "dfdc_train_part_0/c.mp4").source_ids, ["c"]);
     assert_eq!(original(&manifest, "dfdc_train_part_0/b.mp4"), Some("dfdc_train_part_0/a.mp4"));
@@ -254,6 +257,7 @@ fn dfdc_has_a_test_set_and_a_preview() {
     put(&root, "dataset.json", list);
     let manifest = scan(&root);
     recognised(&manifest, LayoutChoice::Dfdc, "dataset.json");
+    assert!(manifest.sets[0].caveats.is_empty(), "the preview names its actors");
     assert_eq!(video(&manifest, "method_A/1/2/f.mp4").source_ids, ["1", "2"]);
     assert_eq!(video(&manifest, "method_A/1/2/f.mp4").method.as_deref(), Some("method_A"));
     assert_eq!(official(&manifest, "method_A/1/2/f.mp4"), Some(Split::Test));
@@ -397,6 +401,15 @@ fn csv_has_optional_columns_and_stays_below_its_folder() {
         assert_eq!(official(&manifest, "v/b.mp4"), None);
         assert_eq!(manifest.skipped.len(), 1);
     }
+    put(&root, "list.csv", "Filename,ground_truth,who\nv/a.mp4,genuine,anna\nv/b.mp4,Deepfake,bob\n");
+    let mut renamed = config(root.path());
+    (renamed.columns.path, renamed.columns.label) = ("filename".into(), "Ground_Truth".into());
+    renamed.columns.group = "who".into();
+    let manifest = dataset::scan(&renamed).unwrap();
+    recognised(&manifest, LayoutChoice::Csv, "columns filename and Ground_Truth");
+    let labels: Vec<_> = manifest.videos.iter().map(|video| video.label).collect();
+    assert_eq!((labels, manifest.videos[1].source_ids[0].as_str()), (vec![Label::Real, Label::Fake], "bob"));
+
     for (row, part) in [
         ("/etc/passwd,real", "`/etc/passwd` is absolute"),
         ("v/../../x.mp4,real", "leads out of the folder"),

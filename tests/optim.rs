@@ -58,6 +58,8 @@ struct Schedules {
     warmup_steps: u64,
     total_steps: u64,
     cosine: Vec<f64>,
+    cosine_with_restarts: Vec<f64>,
+    restart_steps: u64,
     constant: Vec<f64>,
     one_cycle: Vec<f64>,
     plateau_values: Vec<f64>,
@@ -201,18 +203,22 @@ fn balanced_weights_make_both_classes_count_the_same() {
 #[test]
 fn schedules_equal_pytorchs() {
     let expected = fixture().schedules;
-    let Schedules { peak, minimum, warmup_steps, total_steps, .. } = expected;
+    let Schedules { peak, minimum, warmup_steps, total_steps, restart_steps, .. } = expected;
+    let schedule_of = |kind| Schedule { kind, peak, minimum, warmup_steps, total_steps, restart_steps };
     for (kind, expected) in [
         (Scheduler::Cosine, &expected.cosine),
         (Scheduler::Constant, &expected.constant),
         (Scheduler::OneCycle, &expected.one_cycle),
     ] {
-        let schedule = Schedule { kind, peak, minimum, warmup_steps, total_steps };
+        let schedule = schedule_of(kind);
         let found: Vec<_> = (0..total_steps).map(|step| schedule.at(step, 1.0)).collect();
         assert_close(&format!("{kind:?}"), &found, expected, 1e-9);
         assert_eq!(schedule.at(total_steps + 100, 1.0), schedule.at(total_steps, 1.0), "{kind:?}");
     }
-    let schedule = Schedule { kind: Scheduler::Plateau, peak, minimum, warmup_steps, total_steps };
+    let schedule = schedule_of(Scheduler::CosineWithRestarts);
+    let found: Vec<_> = (0..total_steps).map(|step| schedule.at(step, 1.0)).collect();
+    assert_close("CosineWithRestarts", &found, &expected.cosine_with_restarts, 1e-9);
+    let schedule = schedule_of(Scheduler::Plateau);
     let mut state = PlateauState::default();
     let mut found = Vec::new();
     for value in &expected.plateau_values {

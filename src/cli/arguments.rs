@@ -26,6 +26,9 @@ pub(super) fn quoted_list(paths: &[PathBuf]) -> Option<String> {
 pub(super) fn load_config(file: &Path, overrides: &[String]) -> Result<Config, ConfigError> {
     let loaded = config::load(file, overrides)?;
     loaded.warnings.iter().for_each(|warning| tracing::warn!("{}: {warning}", file.display()));
+    if !loaded.warnings.is_empty() {
+        tracing::info!("`dfdetect config convert {} NEW.yaml` writes it without old keys", file.display());
+    }
     Ok(loaded.config)
 }
 
@@ -35,4 +38,17 @@ pub(super) fn load_config_or_defaults(file: Option<&Path>, overrides: &[String])
         Some(file) => load_config(file, overrides),
         None => config::resolve(&Config::default(), overrides),
     }
+}
+
+/// Refuses to replace a file of the user's, unless `force`.
+pub(super) fn check_target(out: &Path, force: bool) -> Result<(), ConfigError> {
+    if force || !out.exists() {
+        return Ok(());
+    }
+    Err(ConfigError {
+        place: out.display().to_string(),
+        key: String::new(),
+        problem: "there is such a file already, and nothing was written".into(),
+        hint: Some("choose another name, or replace it with --force".into()),
+    })
 }

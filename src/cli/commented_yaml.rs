@@ -1,15 +1,25 @@
 //! A configuration as a YAML file for people: what differs from the defaults, with a comment on each suggested
-//! change. Makes no suggestions; `memory` does. Writes no file.
+//! change. Makes no suggestions; `memory` does.
 
+use std::path::Path;
+
+use anyhow::{Context, Result};
 use serde_json::Value;
 
 use crate::config::Config;
+use crate::files;
 use crate::memory::Suggestion;
+
+/// Writes the text of a configuration file, whole or not at all.
+pub(super) fn write_file(out: &Path, text: &str) -> Result<()> {
+    files::write_whole(out, text.as_bytes())
+        .with_context(|| format!("{}: cannot be written\n  hint: choose another place", out.display()))
+}
 
 /// `config` as YAML that `train` accepts, below the lines of `header`. `config` has the suggested `changes` already; each
 /// has a comment with the earlier value and the reason.
 pub(super) fn commented_yaml(config: &Config, changes: &[Suggestion], header: &[String]) -> serde_json::Result<String> {
-    let mut text: String = header.iter().map(|line| format!("# {line}\n")).collect();
+    let mut text: String = header.iter().map(|line| format!("{}\n", format!("# {line}").trim_end())).collect();
     let (values, mut defaults) = (serde_json::to_value(config)?, serde_json::to_value(Config::default())?);
     // Where it is not given, it is the backbone's.
     let side = config.model.backbone.description().input_side;

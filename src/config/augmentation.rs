@@ -27,6 +27,8 @@ pub struct AugmentationConfig {
     pub self_blend: SelfBlend,
     /// Probability of a mirror image.
     pub horizontal_flip: f64,
+    /// Probability that the picture is upside down.
+    pub vertical_flip: f64,
     /// Largest turn in degrees, either way.
     pub rotation: f64,
     /// Largest slant in degrees, either way: rows are shifted against each other.
@@ -41,6 +43,8 @@ pub struct AugmentationConfig {
     pub hue: f64,
     /// Probability of a Gaussian blur.
     pub gaussian_blur: f64,
+    /// Probability of a blur along a line, as of a moving camera.
+    pub motion_blur: f64,
     /// Probability of JPEG compression, quality 40 to 95.
     pub jpeg: f64,
     /// Probability of Gaussian noise.
@@ -57,6 +61,7 @@ impl Default for AugmentationConfig {
             enabled: true,
             self_blend: SelfBlend::Off,
             horizontal_flip: 0.5,
+            vertical_flip: 0.0,
             rotation: 5.0,
             shear: 0.0,
             brightness: 0.1,
@@ -64,6 +69,7 @@ impl Default for AugmentationConfig {
             saturation: 0.1,
             hue: 0.02,
             gaussian_blur: 0.1,
+            motion_blur: 0.0,
             jpeg: 0.2,
             noise: 0.1,
             random_erasing: 0.0,

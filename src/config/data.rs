@@ -19,6 +19,8 @@ pub struct DataConfig {
     pub test_roots: Roots,
     /// How the folders are laid out; `auto` recognises it and says what it recognised.
     pub layout: LayoutChoice,
+    /// Names of the columns of a CSV, where they are others.
+    pub columns: ColumnNames,
     /// Forgery methods to use: `all`, or a list such as `[Deepfakes, FaceSwap]`.
     pub methods: Methods,
     /// Which of several compressions to use, where the layout has them: `raw`, `c23`, `c40`, or `all`.
@@ -31,6 +33,8 @@ pub struct DataConfig {
     pub frame_size: [usize; 2],
     /// Which frames of a video make a clip.
     pub sampling: Sampling,
+    /// Only every so many-th frame of a video is looked at; 1 = all.
+    pub skip_frames: usize,
     /// A video with fewer usable frames than this is skipped and reported.
     pub min_frames: usize,
     /// Frames whose variance of the Laplacian (grey levels 0 to 255) is lower are blurred and left out; 0 = off.
@@ -75,12 +79,14 @@ impl Default for DataConfig {
             root: Roots::one("data"),
             test_roots: Roots::default(),
             layout: LayoutChoice::Auto,
+            columns: ColumnNames::default(),
             methods: Methods::All,
             compression: "c23".into(),
             max_videos_per_class: None,
             max_frames: 32,
             frame_size: [224, 224],
             sampling: Sampling::Uniform,
+            skip_frames: 1,
             min_frames: 8,
             quality_threshold: 0.0,
             duplicate_threshold: 0.0,
@@ -93,6 +99,29 @@ impl Default for DataConfig {
             sampler: SamplerChoice::Shuffled,
             frames_per_epoch: None,
         }
+    }
+}
+
+/// Names of the columns of a CSV. Only those of paths and labels must be there.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
+#[serde(default, deny_unknown_fields)]
+pub struct ColumnNames {
+    /// Paths of videos, below the folder of the CSV.
+    pub path: String,
+    /// `real` or `fake`, 0 or 1 (1 is fake).
+    pub label: String,
+    /// `train`, `val` or `test`.
+    pub split: String,
+    /// Who is in it, several with `;`.
+    pub group: String,
+    /// How a fake was made.
+    pub method: String,
+}
+
+impl Default for ColumnNames {
+    fn default() -> Self {
+        let [path, label, split, group, method] = ["path", "label", "split", "group", "method"].map(str::to_owned);
+        Self { path, label, split, group, method }
     }
 }
 

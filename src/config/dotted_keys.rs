@@ -14,11 +14,10 @@ pub(super) fn get<'v>(root: &'v Value, key: &str) -> Option<&'v Value> {
 
 /// Takes the value at the dotted `key` out of the mapping it is in.
 pub(super) fn remove(root: &mut Value, key: &str) -> Option<Value> {
-    let (section, name) = match key.rsplit_once('.') {
-        Some((section, name)) => (root.as_mapping_mut()?.get_mut(section)?, name),
-        None => (root, key),
-    };
-    section.as_mapping_mut()?.remove(name)
+    match key.split_once('.') {
+        Some((section, rest)) => remove(root.as_mapping_mut()?.get_mut(section)?, rest),
+        None => root.as_mapping_mut()?.remove(key),
+    }
 }
 
 /// Puts `value` at the dotted `key` and creates missing sections. The error is the part of the key that is no section.

@@ -1,7 +1,8 @@
 //! From YAML text to a validated [`Config`], with errors that say file, line, key, what was found and what is allowed.
 //! Keys and defaults are in `schema.rs`, limits in `validate.rs`.
 //!
-//! Precedence: `--set key=value`, then the file, then the defaults. Keys of older files are renamed, with a warning.
+//! Precedence: `--set key=value`, then the file, then the defaults. Keys of the older system are renamed or left
+//! aside, with a warning.
 
 use std::path::Path;
 
@@ -10,7 +11,7 @@ use serde_yaml::{Mapping, Value};
 use super::dotted_keys::{insert, known_keys};
 use super::error::ConfigError;
 use super::schema::Config;
-use super::{legacy, validate};
+use super::{older, validate};
 
 const HINT_KEYS: &str = "`dfdetect config show` prints every key with its default";
 const HINT_VALUES: &str = "`dfdetect config show` prints the defaults, `dfdetect config schema` what is allowed";
@@ -44,7 +45,7 @@ pub fn load(file: &Path, overrides: &[String]) -> Result<Loaded, ConfigError> {
 /// # Errors
 /// As [`load`].
 pub fn parse(name: &str, text: &str, overrides: &[String]) -> Result<Loaded, ConfigError> {
-    let source = Source { name, text, overrides };
+    let mut source = Source { name, text, overrides, came_from: Vec::new() };
     let mut root: Value = serde_yaml::from_str(text).map_err(|error| ConfigError {
         place: match error.location() {
             Some(at) => format!("{name}:{}:{}", at.line(), at.column()),
@@ -60,7 +61,9 @@ pub fn parse(name: &str, text: &str, overrides: &[String]) -> Result<Loaded, Con
         Value::Mapping(sections) => sections.retain(|_, section| !section.is_null()),
         _ => {}
     }
-    let warnings = legacy::upgrade(&mut root);
+    let older::Upgrade { lines: warnings, came_from } =
+        older::upgrade(&mut root).map_err(|wrong| source.error(wrong.key, wrong.problem, Some(HINT_VALUES.into())))?;
+    source.came_from = came_from;
     for text in overrides {
         apply_override(&mut root, text)?;
     }
@@ -154,6 +157,8 @@ struct Source<'a> {
     name: &'a str,
     text: &'a str,
     overrides: &'a [String],
+    /// New keys, and the old ones of the file that their values came from.
+    came_from: Vec<(&'static str, &'static str)>,
 }
 
 impl Source<'_> {
@@ -174,7 +179,8 @@ impl Source<'_> {
         if let Some(text) = self.overrides.iter().rev().find(sets_key) {
             return format!("--set {text}");
         }
-        match line_of(self.text, key) {
+        let old = self.came_from.iter().find(|(new, _)| within(key, new)).map(|(_, old)| *old);
+        match line_of(self.text, old.unwrap_or(key)) {
             Some(line) => format!("{}:{line}", self.name),
             None => self.name.to_owned(),
         }

@@ -9,8 +9,8 @@ mod data;
 mod dotted_keys;
 mod error;
 mod freeze;
-mod legacy;
 mod load;
+mod older;
 mod pretrained;
 mod scalars;
 mod schema;
@@ -19,7 +19,8 @@ mod validate;
 
 pub use augmentation::{AugmentationConfig, SelfBlend};
 pub use data::{
-    CacheConfig, DataConfig, FaceConfig, FaceMode, GroupBy, LayoutChoice, LoaderConfig, OnMiss, SamplerChoice, Sampling,
+    CacheConfig, ColumnNames, DataConfig, FaceConfig, FaceMode, GroupBy, LayoutChoice, LoaderConfig, OnMiss,
+    SamplerChoice, Sampling,
 };
 pub use dotted_keys::differences;
 pub use error::ConfigError;

@@ -104,8 +104,12 @@ pub struct ModelConfig {
     pub hidden_dim: usize,
     /// Layers of the LSTM (`lstm_attention` only).
     pub num_layers: usize,
-    /// Dropout between LSTM layers, in attention and in the classifier, 0 to 1.
+    /// Dropout between LSTM layers, in attention and in the classifier, 0 to 1 (`lstm_attention` only).
     pub dropout: f64,
+    /// Widths of the classifier's layers, the last of them 1 (`lstm_attention` only); null = `[hidden_dim, 1]`.
+    pub classifier_layers: Option<Vec<usize>>,
+    /// Dropout behind each layer of the classifier but the last, 0 to 1 (`lstm_attention` only); null = `dropout`.
+    pub classifier_dropout: Option<f64>,
     /// Self-attention over the frames after the LSTM (`lstm_attention` only).
     pub use_attention: bool,
     /// Heads of that attention; must divide 2 x `hidden_dim`.
@@ -114,6 +118,14 @@ pub struct ModelConfig {
     pub mirror_at_test: bool,
     /// Keep only what enters each part of the backbone, and compute the rest again in backward: less memory, a third more time.
     pub activation_checkpointing: bool,
+}
+
+impl ModelConfig {
+    /// Widths of the classifier's layers behind an LSTM; the last is 1.
+    #[must_use]
+    pub fn classifier_widths(&self) -> Vec<usize> {
+        self.classifier_layers.clone().unwrap_or_else(|| vec![self.hidden_dim, 1])
+    }
 }
 
 impl Default for ModelConfig {
@@ -128,6 +140,8 @@ impl Default for ModelConfig {
             hidden_dim: 512,
             num_layers: 2,
             dropout: 0.3,
+            classifier_layers: None,
+            classifier_dropout: None,
             use_attention: true,
             attention_heads: 8,
             mirror_at_test: false,

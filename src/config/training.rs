@@ -30,6 +30,8 @@ pub struct TrainingConfig {
     pub scheduler: Scheduler,
     /// Epochs over which the learning rate rises; fractions are allowed.
     pub warmup_epochs: f64,
+    /// Epochs from one restart to the next (`cosine_with_restarts` only); fractions are allowed.
+    pub restart_period: f64,
     /// Lowest learning rate after the warm-up (not for `constant`).
     pub min_lr: f64,
     /// Gradients are scaled down to this global L2 norm; 0 = never.
@@ -65,6 +67,7 @@ impl Default for TrainingConfig {
             weight_decay: 1e-4,
             scheduler: Scheduler::Cosine,
             warmup_epochs: 2.0,
+            restart_period: 10.0,
             min_lr: 1e-6,
             gradient_clip_norm: 1.0,
             ema_decay: None,
@@ -93,6 +96,8 @@ pub enum OptimizerChoice {
 pub enum Scheduler {
     /// Linear warm-up, then half a cosine down to `min_lr`.
     Cosine,
+    /// Linear warm-up, then half a cosine down to `min_lr` again and again, each `restart_period` epochs long.
+    CosineWithRestarts,
     /// Linear warm-up, then halved after more than 3 epochs in which `early_stopping.monitor` gained less than `min_delta`.
     Plateau,
     /// From a 25th up along half a cosine (the warm-up), then down to `min_lr` along another.

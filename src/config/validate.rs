@@ -64,6 +64,7 @@ fn check_data(config: &Config) -> Result<(), Invalid> {
     let data = &config.data;
     let has_one_cell = config.model.backbone.description().has_one_cell(data.frame_size);
     within("data.max_frames", data.max_frames, 1, 1024)?;
+    within("data.skip_frames", data.skip_frames, 1, 1000)?;
     within("data.min_frames", data.min_frames, 1, 100_000)?;
     for side in data.frame_size {
         within("data.frame_size", side, 32, 4096)?;
@@ -111,6 +112,7 @@ fn check_augmentation(config: &Config) -> Result<(), Invalid> {
     let augmentation = &config.augmentation;
     for (key, value, high) in [
         ("horizontal_flip", augmentation.horizontal_flip, 1.0),
+        ("vertical_flip", augmentation.vertical_flip, 1.0),
         ("rotation", augmentation.rotation, 180.0),
         ("shear", augmentation.shear, 45.0),
         ("brightness", augmentation.brightness, 1.0),
@@ -118,6 +120,7 @@ fn check_augmentation(config: &Config) -> Result<(), Invalid> {
         ("saturation", augmentation.saturation, 1.0),
         ("hue", augmentation.hue, 0.5),
         ("gaussian_blur", augmentation.gaussian_blur, 1.0),
+        ("motion_blur", augmentation.motion_blur, 1.0),
         ("jpeg", augmentation.jpeg, 1.0),
         ("noise", augmentation.noise, 1.0),
         ("random_erasing", augmentation.random_erasing, 1.0),
@@ -142,6 +145,17 @@ fn check_model(config: &Config) -> Result<(), Invalid> {
     within("model.hidden_dim", model.hidden_dim, 1, 8192)?;
     within("model.num_layers", model.num_layers, 1, 8)?;
     within("model.dropout", model.dropout, 0.0, 0.95)?;
+    within("model.classifier_dropout", model.classifier_dropout.unwrap_or(0.0), 0.0, 0.95)?;
+    let widths = model.classifier_widths();
+    require(
+        widths.last() == Some(&1) && widths.len() <= 8,
+        "model.classifier_layers",
+        format!("found {widths:?}, allowed are up to 8 widths, the last of them 1"),
+        "[512, 256, 1] is two hidden layers and the logit",
+    )?;
+    for width in widths {
+        within("model.classifier_layers", width, 1, 8192)?;
+    }
     if let Err(problem) = model.freeze.check(model.backbone) {
         let hint = "allowed are none, backbone, batch_norm, all_but_norms, a number of first parts, or a list of names";
         require(false, "model.freeze", problem, hint)?;
@@ -175,6 +189,7 @@ fn check_training(config: &Config) -> Result<(), Invalid> {
     within("training.layer_decay", training.layer_decay, 0.01, 1.0)?;
     within("training.weight_decay", training.weight_decay, 0.0, 1.0)?;
     within("training.warmup_epochs", training.warmup_epochs, 0.0, 100_000.0)?;
+    within("training.restart_period", training.restart_period, 0.01, 100_000.0)?;
     within("training.min_lr", training.min_lr, 0.0, training.learning_rate)?;
     within("training.gradient_clip_norm", training.gradient_clip_norm, 0.0, 1e6)?;
     within("training.average_best", training.average_best, 0, 100)?;

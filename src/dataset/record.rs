@@ -66,6 +66,9 @@ pub struct DataSet {
     /// How the layout was recognised.
     #[serde(default)]
     pub recognised: String,
+    /// What is known to make results on it mean less than they seem to.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub caveats: Vec<String>,
     /// Whether faces are cropped from its frames.
     #[serde(default)]
     pub crop_faces: bool,
@@ -78,7 +81,8 @@ impl DataSet {
     /// The data set in the folder `root`; what else is known of it is filled in.
     #[must_use]
     pub fn new(root: impl Into<PathBuf>, layout: LayoutChoice) -> Self {
-        Self { root: root.into(), layout, recognised: String::new(), crop_faces: false, shows_faces: None }
+        let root = root.into();
+        Self { root, layout, recognised: String::new(), caveats: Vec::new(), crop_faces: false, shows_faces: None }
     }
 
     /// The last part of its path, for output.

@@ -77,9 +77,8 @@ pub(super) enum TemporalHead {
 pub(super) struct LstmAttention {
     lstm: BiLstm,
     attention: Option<Attention>,
-    hidden: Linear,
-    output: Linear,
-    dropout: f64,
+    classifier: Vec<Linear>,
+    classifier_dropout: f64,
 }
 
 impl TemporalHead {
@@ -94,15 +93,15 @@ impl TemporalHead {
             true => Some(Attention::new(scope, width, config.attention_heads as i64, dropout)?),
             false => None,
         };
-        // Named as in PyTorch's Sequential(Linear, ReLU, Dropout, Linear).
+        // Named as in PyTorch's Sequential(Linear, ReLU, Dropout, Linear, ...).
         let mut scope = scope.part("classifier");
-        Ok(Self::LstmAttention(Box::new(LstmAttention {
-            lstm,
-            attention,
-            hidden: Linear::new(&mut scope, "0", width, hidden)?,
-            output: Linear::new(&mut scope, "3", hidden, 1)?,
-            dropout,
-        })))
+        let (mut classifier, mut inputs) = (Vec::new(), width);
+        for (layer, outputs) in config.classifier_widths().into_iter().enumerate() {
+            classifier.push(Linear::new(&mut scope, &(3 * layer).to_string(), inputs, outputs as i64)?);
+            inputs = outputs as i64;
+        }
+        let classifier_dropout = config.classifier_dropout.unwrap_or(dropout);
+        Ok(Self::LstmAttention(Box::new(LstmAttention { lstm, attention, classifier, classifier_dropout })))
     }
 
     /// Logits of float32 features `[B, T, F]`.
@@ -145,7 +144,13 @@ impl LstmAttention {
     }
 
     fn classify(&self, x: &Tensor, mode: Mode) -> Result<Tensor> {
-        let hidden = self.hidden.forward(x)?.f_relu_()?.f_dropout(self.dropout, mode.is_training())?;
-        self.output.forward(&hidden)?.f_squeeze_dim(-1)
+        let mut x = x.shallow_clone();
+        for (number, layer) in self.classifier.iter().enumerate() {
+            if number > 0 {
+                x = x.f_relu_()?.f_dropout(self.classifier_dropout, mode.is_training())?;
+            }
+            x = layer.forward(&x)?;
+        }
+        x.f_squeeze_dim(-1)
     }
 }

@@ -26,6 +26,8 @@ pub struct Schedule {
     pub warmup_steps: u64,
     /// All steps of the run, the warm-up included.
     pub total_steps: u64,
+    /// Steps from one restart to the next (`cosine_with_restarts` only).
+    pub restart_steps: u64,
 }
 
 impl Schedule {
@@ -43,6 +45,11 @@ impl Schedule {
             Scheduler::Cosine => {
                 let length = self.total_steps.saturating_sub(self.warmup_steps).max(1);
                 let done = (step - self.warmup_steps).min(length) as f64 / length as f64;
+                cosine(self.peak, self.minimum, done)
+            }
+            Scheduler::CosineWithRestarts => {
+                let length = self.restart_steps.max(1);
+                let done = ((step - self.warmup_steps) % length) as f64 / length as f64;
                 cosine(self.peak, self.minimum, done)
             }
             Scheduler::Constant | Scheduler::OneCycle => self.peak,
@@ -104,9 +111,11 @@ mod tests {
 
     #[test]
     fn runs_shorter_than_their_warm_up_or_without_one_are_fine() {
-        for kind in [Scheduler::Cosine, Scheduler::OneCycle, Scheduler::Plateau, Scheduler::Constant] {
+        use Scheduler::{Constant, Cosine, CosineWithRestarts, OneCycle, Plateau};
+        for kind in [Cosine, CosineWithRestarts, OneCycle, Plateau, Constant] {
             for (warmup_steps, total_steps) in [(0, 1), (1, 1), (0, 2), (1, 2), (5, 3), (0, 0)] {
-                let schedule = Schedule { kind, peak: 1.0, minimum: 0.1, warmup_steps, total_steps };
+                let schedule =
+                    Schedule { kind, peak: 1.0, minimum: 0.1, warmup_steps, total_steps, restart_steps: warmup_steps };
                 let rates: Vec<_> = (0..8).map(|step| schedule.at(step, 1.0)).collect();
                 assert!(rates.iter().all(|rate| (0.03..=1.0).contains(rate)), "{schedule:?}: {rates:?}");
             }

@@ -303,14 +303,7 @@ mod tests {
             }
             videos.push(VideoRecord::new(format!("{i}.mp4"), [Label::Real, Label::Fake][i % 2], vec![]));
         }
-        let root = folder.to_owned();
-        let set = DataSet {
-            root,
-            layout: LayoutChoice::Folders,
-            recognised: String::new(),
-            crop_faces: true,
-            shows_faces: None,
-        };
+        let set = DataSet { crop_faces: true, ..DataSet::new(folder, LayoutChoice::Folders) };
         Manifest { sets: vec![set], videos, skipped: Vec::new() }
     }
 

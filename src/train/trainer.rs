@@ -265,12 +265,14 @@ impl<'a> Trainer<'a> {
     fn schedule(&self) -> Schedule {
         let training = &self.config.training;
         let steps_per_epoch = self.data.steps_per_epoch();
+        let steps = |epochs: f64| (epochs * steps_per_epoch as f64).round() as u64;
         Schedule {
             kind: training.scheduler,
             peak: training.learning_rate,
             minimum: training.min_lr,
-            warmup_steps: (training.warmup_epochs * steps_per_epoch as f64).round() as u64,
+            warmup_steps: steps(training.warmup_epochs),
             total_steps: steps_per_epoch * u64::from(training.epochs),
+            restart_steps: steps(training.restart_period),
         }
     }
 

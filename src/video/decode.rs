@@ -31,7 +31,7 @@ pub(super) fn read(path: &Path, spec: &ClipSpec, draw: Option<u64>, size: FrameS
     let video = Video { path, spec, size, deadline, packets };
     if let Some(shown) = video.shown() {
         let is_anchor = |frame: usize| video.packets.infos[shown[frame]].is_anchor();
-        let picks = picks::choose(spec.sampling, shown.len(), spec.frames, draw, is_anchor);
+        let picks = picks::choose(spec, shown.len(), draw, is_anchor);
         let wanted: Vec<_> = picks.iter().map(|frame| shown[*frame]).collect();
         // The CPU may decode what the GPU cannot.
         let on_gpu = hardware::available(spec.hw_decode).then_some(spec.hw_decode);
@@ -148,7 +148,7 @@ impl Video<'_> {
         let announced = self.packets.frames();
         let mut frames = announced;
         loop {
-            let picks = picks::choose(self.spec.sampling, frames, self.spec.frames, draw, |_| true);
+            let picks = picks::choose(self.spec, frames, draw, |_| true);
             let wanted = picks.iter().copied().collect();
             let converter = Converter::new(*self.spec, self.size, file.orientation);
             let mut pass = Counting::new(file.parameters(), converter, &wanted)?;

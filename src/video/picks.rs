@@ -3,14 +3,28 @@
 use rand::{Rng, SeedableRng};
 use rand_chacha::ChaCha8Rng;
 
+use super::spec::ClipSpec;
 use crate::config::Sampling;
 
-/// The numbers of `wanted` frames out of `frames` (at least one), ascending. A short video repeats some.
+/// The numbers of the clip's frames out of `frames` (at least one), ascending. A short video repeats some.
 ///
 /// `draw` seeds a random choice; without it, `random_segment` is the same as `uniform`. `reference_frames` moves each
 /// pick to the nearest frame for which `is_reference` is true, the earlier one of two; if there is none, it is the same
 /// as `uniform`.
 pub(super) fn choose(
+    spec: &ClipSpec,
+    frames: usize,
+    draw: Option<u64>,
+    is_reference: impl Fn(usize) -> bool,
+) -> Vec<usize> {
+    let step = spec.skip_frames;
+    let mut picks =
+        choose_of_all(spec.sampling, frames.div_ceil(step), spec.frames, draw, |at| is_reference(at * step));
+    picks.iter_mut().for_each(|pick| *pick *= step);
+    picks
+}
+
+fn choose_of_all(
     sampling: Sampling,
     frames: usize,
     wanted: usize,
@@ -51,7 +65,12 @@ mod tests {
     use super::*;
 
     fn picks(sampling: Sampling, frames: usize, wanted: usize, draw: Option<u64>) -> Vec<usize> {
-        choose(sampling, frames, wanted, draw, |frame| frame % 10 == 0)
+        every(1, sampling, frames, wanted, draw)
+    }
+
+    fn every(skip_frames: usize, sampling: Sampling, frames: usize, wanted: usize, draw: Option<u64>) -> Vec<usize> {
+        let spec = ClipSpec { sampling, skip_frames, ..ClipSpec::uniform(wanted, 32, 32, 1) };
+        choose(&spec, frames, draw, |frame| frame % 10 == 0)
     }
 
     #[test]
@@ -90,6 +109,17 @@ mod tests {
     fn reference_picks_move_to_the_nearest() {
         assert_eq!(picks(Sampling::ReferenceFrames, 100, 4, None), [10, 40, 60, 90]);
         assert_eq!(picks(Sampling::ReferenceFrames, 31, 1, None), [10], "15 lies as near to 20");
-        assert_eq!(choose(Sampling::ReferenceFrames, 100, 4, None, |_| false), [12, 37, 62, 87]);
+        let spec = ClipSpec { sampling: Sampling::ReferenceFrames, ..ClipSpec::uniform(4, 32, 32, 1) };
+        assert_eq!(choose(&spec, 100, None, |_| false), [12, 37, 62, 87]);
+    }
+
+    #[test]
+    fn skipped_frames_are_never_picked() {
+        assert_eq!(every(2, Sampling::Consecutive, 11, 4, None), [2, 4, 6, 8], "the middle of 0, 2, 4, 6, 8, 10");
+        assert_eq!(every(3, Sampling::Uniform, 100, 4, None), [12, 36, 63, 87]);
+        assert_eq!(every(4, Sampling::ReferenceFrames, 100, 2, None), [20, 80], "20 and 80 are among 0, 4, 8");
+        assert_eq!(every(100, Sampling::Uniform, 3, 2, None), [0, 0]);
+        let random = every(7, Sampling::RandomSegment, 100, 5, Some(1));
+        assert!(random.iter().all(|frame| frame % 7 == 0 && *frame < 100), "{random:?}");
     }
 }

@@ -65,7 +65,7 @@ pub(super) fn read(
 ) -> Result<DecodedClip, String> {
     let deadline = Deadline::after(spec.deadline_secs);
     check_frames(paths.len(), min_frames)?;
-    let picks = picks::choose(spec.sampling, paths.len(), spec.frames, draw, |_| true);
+    let picks = picks::choose(spec, paths.len(), draw, |_| true);
     let mut frames = BTreeMap::new();
     for pick in picks.iter().copied().collect::<BTreeSet<_>>() {
         deadline.check()?;

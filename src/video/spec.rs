@@ -17,6 +17,8 @@ pub struct ClipSpec {
     pub min_frames: usize,
     /// How frames are chosen.
     pub sampling: Sampling,
+    /// Only frames 0, n, 2n and so on are chosen from.
+    pub skip_frames: usize,
     /// The smallest variance of the Laplacian of a usable frame; 0 = off.
     pub quality_threshold: f64,
     /// The smallest difference from the frame before; 0 = off.
@@ -95,6 +97,7 @@ impl ClipSpec {
             width,
             min_frames: data.min_frames,
             sampling: data.sampling,
+            skip_frames: data.skip_frames,
             quality_threshold: data.quality_threshold,
             duplicate_threshold: data.duplicate_threshold,
             deadline_secs: data.deadline_secs,

@@ -115,13 +115,7 @@ fn end_of_epoch(epoch: u32, speed: f64) -> Value {
 }
 
 fn manifest() -> Manifest {
-    let root = DataSet {
-        root: "/videos".into(),
-        layout: LayoutChoice::Folders,
-        recognised: String::new(),
-        crop_faces: false,
-        shows_faces: None,
-    };
+    let root = DataSet::new("/videos", LayoutChoice::Folders);
     let video = |number: usize| {
         let label = if number.is_multiple_of(2) { Label::Real } else { Label::Fake };
         let split = [Split::Train, Split::Train, Split::Val, Split::Test][number / 2 % 4];

@@ -4,17 +4,16 @@
 use std::io::{self, Write as _};
 use std::path::Path;
 
-use anyhow::{Context, Result};
+use anyhow::Result;
 use serde::Serialize;
 
 use super::args::SuggestArgs;
 use super::gpu_names;
 use super::text::render;
-use crate::cli::arguments::load_config;
-use crate::cli::commented_yaml::commented_yaml;
+use crate::cli::arguments::{check_target, load_config};
+use crate::cli::commented_yaml::{commented_yaml, write_file};
 use crate::cli::text::size;
 use crate::config::{Config, ConfigError};
-use crate::files;
 use crate::memory::{Advice, DeviceFacts, DeviceSource, Snapshot, advise};
 use crate::run::{MeasuredBatchSize, allowed_bytes, detected_device, host_facts, measure_advice};
 use crate::torch;
@@ -30,6 +29,7 @@ struct Report<'a> {
 pub(in crate::cli) fn run(args: &SuggestArgs) -> Result<()> {
     let config = load_config(&args.config, &args.set)?;
     if let Some(out) = &args.write {
+        // Before the trial steps, which take minutes.
         check_target(out, args.force)?;
     }
     let given = given_device(args, &config)?;
@@ -53,19 +53,6 @@ pub(in crate::cli) fn run(args: &SuggestArgs) -> Result<()> {
     }
 }
 
-/// Called before the trial steps, which take minutes.
-fn check_target(out: &Path, force: bool) -> Result<(), ConfigError> {
-    if force || !out.exists() {
-        return Ok(());
-    }
-    Err(ConfigError {
-        place: out.display().to_string(),
-        key: String::new(),
-        problem: "there is such a file already, and nothing was written".into(),
-        hint: Some("choose another name, or replace it with --force".into()),
-    })
-}
-
 fn write(args: &SuggestArgs, out: &Path, advice: &Advice) -> Result<()> {
     if !advice.recommended_fits {
         return Err(ConfigError {
@@ -83,8 +70,7 @@ fn write(args: &SuggestArgs, out: &Path, advice: &Advice) -> Result<()> {
     ];
     let text = commented_yaml(&advice.best, &advice.suggestions, &header)?;
     let replaced = if out.exists() { ", in place of what was there" } else { "" };
-    files::write_whole(out, text.as_bytes())
-        .with_context(|| format!("{}: cannot be written\n  hint: choose another place", out.display()))?;
+    write_file(out, &text)?;
     tracing::info!("{} is written{replaced}: dfdetect train --config {}", out.display(), out.display());
     Ok(())
 }

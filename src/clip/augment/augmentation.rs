@@ -23,6 +23,7 @@ struct Recipe {
     warp: Option<geometry::Warp>,
     colour: colour::Colour,
     blur_sigma: Option<f32>,
+    motion: Option<filter::Motion>,
     noise_sigma: Option<f32>,
     jpeg_quality: Option<u8>,
     erased: Option<geometry::Rectangle>,
@@ -50,6 +51,9 @@ impl Augmentation {
             recipe.colour.apply(frame_hwc);
             if let Some(sigma) = recipe.blur_sigma {
                 filter::blur(frame_hwc, height, width, sigma);
+            }
+            if let Some(motion) = recipe.motion {
+                motion.blur(frame_hwc, height, width);
             }
             if let Some(sigma) = recipe.noise_sigma {
                 filter::add_noise(frame_hwc, sigma, &mut rng);
@@ -87,11 +91,15 @@ impl Augmentation {
         let seed = rng.random();
         let crop = geometry::Crop::draw(&mut rng, config.random_resized_crop);
         let shear_degrees = (config.shear * rng.random_range(-1.0..=1.0)) as f32;
-        let warp = geometry::Warp { flip, degrees, shear_degrees, crop };
+        let [upside_down, moved] =
+            [config.vertical_flip, config.motion_blur].map(|probability| rng.random::<f64>() < probability);
+        let motion = filter::Motion { reach: rng.random_range(1..=3), degrees: rng.random_range(0.0..180.0) };
+        let warp = geometry::Warp { flip, upside_down, degrees, shear_degrees, crop };
         Recipe {
             warp: (!warp.is_identity()).then_some(warp),
             colour,
             blur_sigma: blur.then_some(blur_sigma),
+            motion: moved.then_some(motion),
             noise_sigma: noise.then_some(noise_sigma),
             jpeg_quality: jpeg.then_some(quality),
             erased: erase.then_some(erased),
@@ -109,6 +117,7 @@ mod tests {
             enabled: true,
             self_blend: crate::config::SelfBlend::Off,
             horizontal_flip: 0.0,
+            vertical_flip: 0.0,
             rotation: 0.0,
             shear: 0.0,
             brightness: 0.0,
@@ -116,6 +125,7 @@ mod tests {
             saturation: 0.0,
             hue: 0.0,
             gaussian_blur: 0.0,
+            motion_blur: 0.0,
             jpeg: 0.0,
             noise: 0.0,
             random_erasing: 0.0,
@@ -146,6 +156,7 @@ mod tests {
     fn equal_frames_stay_equal() {
         let config = AugmentationConfig {
             gaussian_blur: 1.0,
+            motion_blur: 1.0,
             jpeg: 1.0,
             random_erasing: 1.0,
             noise: 0.0,

@@ -29,6 +29,37 @@ pub(super) fn blur(frame_hwc: &mut [u8], height: usize, width: usize, sigma: f32
     }
 }
 
+/// The movement of a camera while a frame is taken.
+#[derive(Debug, Clone, Copy, PartialEq)]
+pub(super) struct Motion {
+    /// Pixels to either side along the line.
+    pub reach: i32,
+    /// Angle of the line against the rows.
+    pub degrees: f32,
+}
+
+impl Motion {
+    /// The mean along a line through each pixel; edge pixels are repeated.
+    pub(super) fn blur(self, frame_hwc: &mut [u8], height: usize, width: usize) {
+        let original = frame_hwc.to_vec();
+        let (sin, cos) = self.degrees.to_radians().sin_cos();
+        let mut offsets: Vec<[isize; 2]> =
+            (-self.reach..=self.reach).map(|at| [sin, cos].map(|part| (at as f32 * part).round() as isize)).collect();
+        offsets.dedup();
+        let count = offsets.len() as u32;
+        for (at, pixel) in frame_hwc.as_chunks_mut::<3>().0.iter_mut().enumerate() {
+            let (row, column) = (at / width, at % width);
+            let mut sums = [count / 2; 3];
+            for [down, right] in &offsets {
+                let from_row = row.saturating_add_signed(*down).min(height - 1);
+                let from = (from_row * width + column.saturating_add_signed(*right).min(width - 1)) * 3;
+                sums.iter_mut().zip(&original[from..]).for_each(|(sum, level)| *sum += u32::from(*level));
+            }
+            *pixel = sums.map(|sum| (sum / count) as u8);
+        }
+    }
+}
+
 fn weigh(out: &mut [u8], taps: &[&[u8]], weights: &[u32]) {
     let mut sums = vec![1 << 15; out.len()];
     for (tap, weight) in taps.iter().zip(weights) {
@@ -105,6 +136,23 @@ mod tests {
         let red = |row: usize, column: usize| point[(row * 9 + column) * 3];
         assert_eq!([red(4, 4), red(4, 5), red(3, 4), red(5, 5)], [41, 25, 25, 15]);
         assert!(point.iter().skip(1).step_by(3).all(|green| *green == 0));
+    }
+
+    #[test]
+    fn a_point_that_moves_becomes_a_line_and_a_flat_picture_stays() {
+        let mut flat = vec![201; 8 * 8 * 3];
+        Motion { reach: 3, degrees: 30.0 }.blur(&mut flat, 8, 8);
+        assert!(flat.iter().all(|level| *level == 201));
+        for (degrees, step) in [(0.0, 1), (90.0, 9), (45.0, 10)] {
+            let mut point = vec![0; 9 * 9 * 3];
+            point[(4 * 9 + 4) * 3] = 250;
+            Motion { reach: 2, degrees }.blur(&mut point, 9, 9);
+            let red: Vec<_> = (0..81_i32).filter(|at| point[*at as usize * 3] > 0).collect();
+            // Two steps along a diagonal are 1.4 pixels to the side.
+            let (reach, mean) = if step == 10 { (1, 83) } else { (2, 50) };
+            assert_eq!(red, (-reach..=reach).map(|at| 40 + at * step).collect::<Vec<_>>(), "{degrees}");
+            assert_eq!(point[40 * 3], mean, "{degrees}");
+        }
     }
 
     #[test]

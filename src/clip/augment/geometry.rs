@@ -3,10 +3,13 @@
 
 use rand::Rng;
 
-/// Crop, then shear, then rotation, then flip.
+/// Crop, then shear, then rotation, then flips.
 #[derive(Debug, Clone, Copy, PartialEq)]
 pub(super) struct Warp {
+    /// Whether left and right are swapped.
     pub flip: bool,
+    /// Whether above and below are swapped.
+    pub upside_down: bool,
     pub degrees: f32,
     /// Slant of columns in degrees.
     pub shear_degrees: f32,
@@ -69,7 +72,7 @@ struct Origin {
 
 impl Warp {
     pub(super) fn is_identity(&self) -> bool {
-        !self.flip
+        !(self.flip || self.upside_down)
             && (self.degrees, self.shear_degrees) == (0.0, 0.0)
             && (self.crop.width, self.crop.height) == (1.0, 1.0)
     }
@@ -107,7 +110,7 @@ impl Warp {
             for column in 0..width {
                 // Offset from the centre of the result, in pixels of the source.
                 let dx = (column as f32 + 0.5 - w / 2.0) * share_w * if self.flip { -1.0 } else { 1.0 };
-                let dy = (row as f32 + 0.5 - h / 2.0) * share_h;
+                let dy = (row as f32 + 0.5 - h / 2.0) * share_h * if self.upside_down { -1.0 } else { 1.0 };
                 let dx = dx + slant * dy;
                 let x = (middle[0] + cos * dx - sin * dy - 0.5).clamp(0.0, w - 1.0);
                 let y = (middle[1] + sin * dx + cos * dy - 0.5).clamp(0.0, h - 1.0);
@@ -131,29 +134,31 @@ mod tests {
     use super::*;
 
     const WHOLE: Crop = Crop { left: 0.0, top: 0.0, width: 1.0, height: 1.0 };
+    const STRAIGHT: Warp = Warp { flip: false, upside_down: false, degrees: 0.0, shear_degrees: 0.0, crop: WHOLE };
 
     fn grey(levels: &[u8]) -> Vec<u8> {
         levels.iter().flat_map(|level| [*level; 3]).collect()
     }
 
     #[test]
-    fn a_flip_is_the_exact_mirror_image() {
-        let warp = Warp { flip: true, degrees: 0.0, shear_degrees: 0.0, crop: WHOLE };
-        assert_eq!(warp.apply(&grey(&[1, 2, 3, 4, 5, 6]), 1, 2, 3), grey(&[3, 2, 1, 6, 5, 4]));
+    fn flips_are_exact_mirror_images() {
+        let picture = grey(&[1, 2, 3, 4, 5, 6]);
+        let flipped = |flip, upside_down| Warp { flip, upside_down, ..STRAIGHT }.apply(&picture, 1, 2, 3);
+        assert_eq!(flipped(true, false), grey(&[3, 2, 1, 6, 5, 4]));
+        assert_eq!(flipped(false, true), grey(&[4, 5, 6, 1, 2, 3]));
+        assert_eq!(flipped(true, true), grey(&[6, 5, 4, 3, 2, 1]));
     }
 
     #[test]
     fn a_half_turn_is_exact_and_a_quarter_turn_moves_the_corner() {
-        let turn = |degrees| {
-            Warp { flip: false, degrees, shear_degrees: 0.0, crop: WHOLE }.apply(&grey(&[1, 2, 3, 4]), 1, 2, 2)
-        };
+        let turn = |degrees| Warp { degrees, ..STRAIGHT }.apply(&grey(&[1, 2, 3, 4]), 1, 2, 2);
         assert_eq!(turn(180.0), grey(&[4, 3, 2, 1]));
         assert_eq!(turn(90.0), grey(&[2, 4, 1, 3]), "counter-clockwise");
     }
 
     #[test]
     fn a_slant_shifts_rows_against_each_other_about_the_middle() {
-        let warp = Warp { flip: false, degrees: 0.0, shear_degrees: 45.0, crop: WHOLE };
+        let warp = Warp { shear_degrees: 45.0, ..STRAIGHT };
         // Three rows of five, shifted by -1, 0 and 1 pixels.
         let picture = grey(&[1, 2, 3, 4, 5, 1, 2, 3, 4, 5, 1, 2, 3, 4, 5]);
         assert_eq!(warp.apply(&picture, 1, 3, 5), grey(&[1, 1, 2, 3, 4, 1, 2, 3, 4, 5, 2, 3, 4, 5, 5]));
@@ -163,7 +168,7 @@ mod tests {
     fn a_crop_is_stretched_over_the_picture() {
         // The right half of a row of four: the pixel centres are at a quarter and three quarters.
         let crop = Crop { left: 0.5, top: 0.0, width: 0.5, height: 1.0 };
-        let warp = Warp { flip: false, degrees: 0.0, shear_degrees: 0.0, crop };
+        let warp = Warp { crop, ..STRAIGHT };
         assert_eq!(warp.apply(&grey(&[0, 0, 100, 200]), 1, 1, 4), grey(&[75, 125, 175, 200]));
     }
 

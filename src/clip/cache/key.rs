@@ -15,7 +15,7 @@ use crate::dataset::{Footage, Media};
 use crate::video::{self, ClipSpec};
 
 /// The version of the file format and of the computation of pixels. Increase it when either changes.
-pub(super) const FORMAT_VERSION: u32 = 1;
+pub(super) const FORMAT_VERSION: u32 = 2;
 /// The number of bytes that are hashed at each end of a file.
 const SAMPLED_BYTES: usize = 64 << 10;
 
@@ -31,7 +31,8 @@ impl ClipKey {
     /// The key of a clip of a video with this content.
     pub(super) fn new(content: u128, spec: &ClipSpec, crop: &str) -> Self {
         // The deadline decides whether there is a clip, but not its pixels.
-        let sampling = (spec.min_frames, spec.sampling, spec.quality_threshold, spec.duplicate_threshold);
+        let sampling =
+            (spec.min_frames, spec.sampling, spec.skip_frames, spec.quality_threshold, spec.duplicate_threshold);
         let made = format!(
             "{FORMAT_VERSION} {} {:?} {sampling:?} {:?} {crop}",
             video::libavcodec_version(),

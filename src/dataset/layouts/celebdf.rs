@@ -14,6 +14,9 @@ const FOLDERS: [(&str, Label); 3] =
     [("Celeb-real", Label::Real), ("YouTube-real", Label::Real), ("Celeb-synthesis", Label::Fake)];
 const LIST: &str = "List_of_testing_videos.txt";
 
+const CAVEAT: &str = "lists in circulation validate Celeb-DF on its own test videos, which is not done here: published numbers may \
+                      have chosen their epoch on them";
+
 pub(super) struct Celebdf;
 
 impl Layout for Celebdf {
@@ -25,14 +28,14 @@ impl Layout for Celebdf {
         "the folders `Celeb-real` and `Celeb-synthesis`"
     }
 
-    fn recognise(&self, root: &Root) -> Option<String> {
+    fn recognise(&self, root: &Root, _: &DataConfig) -> Option<String> {
         let (real, fake) = (root.folder_named("Celeb-real")?, root.folder_named("Celeb-synthesis")?);
         let list = if root.file_named(LIST).is_some() { "with" } else { "without" };
         root.list.is_none().then(|| format!("found {real}/ and {fake}/, {list} the list of official test videos"))
     }
 
     fn read(&self, root: &Root, _: &DataConfig) -> Result<Found, DataError> {
-        let mut found = Found::default();
+        let mut found = Found { caveats: vec![CAVEAT.into()], ..Found::default() };
         for (name, label) in FOLDERS {
             let Some(folder) = root.folder_named(name) else { continue };
             found.add_items(root, Path::new(folder), |item| {

@@ -5,12 +5,15 @@ use std::path::{Path, PathBuf};
 
 use super::layout::{Found, Layout, record, split_named};
 use super::tree::{Item, Root, confined, media_at};
-use crate::config::{DataConfig, LayoutChoice};
+use crate::config::{ColumnNames, DataConfig, LayoutChoice};
 use crate::dataset::error::DataError;
 use crate::dataset::record::Label;
 
-const HINT: &str = "the columns are path,label[,split][,group][,method]; labels are real or 0, fake or 1; paths are \
-                    below the folder of the CSV";
+const HINT: &str = "the columns are path,label[,split][,group][,method], or named by data.columns; labels are real or 0, \
+                    fake or 1; paths are below the folder of the CSV";
+/// Words for the classes in lists in circulation.
+const REAL: [&str; 6] = ["real", "0", "genuine", "original", "authentic", "pristine"];
+const FAKE: [&str; 7] = ["fake", "1", "deepfake", "manipulated", "forged", "synthetic", "generated"];
 
 pub(super) struct Csv;
 
@@ -23,14 +26,14 @@ impl Layout for Csv {
         "a CSV file with the columns `path` and `label`"
     }
 
-    fn recognise(&self, root: &Root) -> Option<String> {
-        let list = *lists(root).first()?;
-        Some(format!("found {list} with the columns path and label"))
+    fn recognise(&self, root: &Root, data: &DataConfig) -> Option<String> {
+        let list = *lists(root, &data.columns).first()?;
+        Some(format!("found {list} with the columns {} and {}", data.columns.path, data.columns.label))
     }
 
-    fn read(&self, root: &Root, _: &DataConfig) -> Result<Found, DataError> {
-        match lists(root).as_slice() {
-            [list] => Table::read(root, list),
+    fn read(&self, root: &Root, data: &DataConfig) -> Result<Found, DataError> {
+        match lists(root, &data.columns).as_slice() {
+            [list] => Table::read(root, list, &data.columns),
             lists => {
                 let problem = format!("there are several lists in it: {}", lists.join(", "));
                 Err(root.unusable(problem, "name one of the files instead of the folder"))
@@ -39,11 +42,11 @@ impl Layout for Csv {
     }
 }
 
-fn lists(root: &Root) -> Vec<&str> {
+fn lists<'a>(root: &'a Root, names: &ColumnNames) -> Vec<&'a str> {
     let is_list = |name: &&str| {
         let head = root.peek(Path::new(name));
         let header: Vec<_> = head.lines().next().unwrap_or_default().split(',').map(column_name).collect();
-        ["path", "label"].iter().all(|column| header.iter().any(|name| name == column))
+        [&names.path, &names.label].iter().all(|column| header.contains(&column_name(column)))
     };
     root.lists("csv").into_iter().filter(is_list).collect()
 }
@@ -56,19 +59,20 @@ fn column_name(name: &str) -> String {
 struct Table<'a> {
     root: &'a Root,
     list: &'a str,
+    names: &'a ColumnNames,
     columns: HashMap<String, usize>,
     seen: HashMap<PathBuf, Label>,
     found: Found,
 }
 
 impl<'a> Table<'a> {
-    fn read(root: &'a Root, list: &'a str) -> Result<Found, DataError> {
+    fn read(root: &'a Root, list: &'a str, names: &'a ColumnNames) -> Result<Found, DataError> {
         let text = root.read(Path::new(list))?;
         let mut reader = ::csv::ReaderBuilder::new().flexible(true).trim(::csv::Trim::All).from_reader(text.as_bytes());
         let broken = |error: ::csv::Error| root.unusable(format!("{list}: {error}"), HINT);
         let header = reader.headers().map_err(broken)?;
         let columns = header.iter().enumerate().map(|(at, name)| (column_name(name), at)).collect();
-        let mut table = Self { root, list, columns, seen: HashMap::new(), found: Found::default() };
+        let mut table = Self { root, list, names, columns, seen: HashMap::new(), found: Found::default() };
         for (row, cells) in reader.records().enumerate() {
             // Line 1 is the header.
             table.add(row + 2, &cells.map_err(broken)?)?;
@@ -77,15 +81,16 @@ impl<'a> Table<'a> {
     }
 
     fn add(&mut self, row: usize, cells: &::csv::StringRecord) -> Result<(), DataError> {
-        let cell =
-            |column: &str| self.columns.get(column).and_then(|at| cells.get(*at)).filter(|text| !text.is_empty());
+        let cell = |column: &str| {
+            self.columns.get(&column_name(column)).and_then(|at| cells.get(*at)).filter(|text| !text.is_empty())
+        };
         let refuse = |problem: String| self.root.unusable(format!("{}, row {row}: {problem}", self.list), HINT);
-        let name = cell("path").ok_or_else(|| refuse("the path is missing".into()))?;
+        let name = cell(&self.names.path).ok_or_else(|| refuse("the path is missing".into()))?;
         let path = confined(name)
             .ok_or_else(|| refuse(format!("`{name}` is absolute or leads out of the folder, which is refused")))?;
-        let label = match cell("label").unwrap_or_default().to_ascii_lowercase().as_str() {
-            "real" | "0" => Label::Real,
-            "fake" | "1" => Label::Fake,
+        let label = match cell(&self.names.label).unwrap_or_default().to_ascii_lowercase().as_str() {
+            word if REAL.contains(&word) => Label::Real,
+            word if FAKE.contains(&word) => Label::Fake,
             other => return Err(refuse(format!("found the label `{other}`, expected real, fake, 0 or 1"))),
         };
         match self.seen.get(&path) {
@@ -96,7 +101,7 @@ impl<'a> Table<'a> {
             }
             None => {}
         }
-        let side = match cell("split") {
+        let side = match cell(&self.names.split) {
             None => None,
             Some(name) => Some(
                 split_named(name)
@@ -109,10 +114,10 @@ impl<'a> Table<'a> {
             return Ok(());
         };
         let mut video = record(&Item { path, media }, label);
-        if let Some(group) = cell("group") {
+        if let Some(group) = cell(&self.names.group) {
             video.source_ids = group.split(';').map(|person| person.trim().to_owned()).collect();
         }
-        video.method = cell("method").filter(|_| label == Label::Fake).map(str::to_owned);
+        video.method = cell(&self.names.method).filter(|_| label == Label::Fake).map(str::to_owned);
         if let Some(side) = side {
             (video.split, video.official) = (side, true);
         }

@@ -50,7 +50,7 @@ impl Layout for Deepfakebench {
         "a JSON file of DeepfakeBench, with lists of `frames`"
     }
 
-    fn recognise(&self, root: &Root) -> Option<String> {
+    fn recognise(&self, root: &Root, _: &DataConfig) -> Option<String> {
         let lists = lists(root);
         (!lists.is_empty()).then(|| format!("found {} with lists of frames", lists.join(", ")))
     }

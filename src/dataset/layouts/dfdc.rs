@@ -20,6 +20,9 @@ const PREVIEW: &str = "dataset.json";
 const METADATA: &str = "metadata.json";
 const LABELS: &str = "labels.csv";
 
+const CAVEAT: &str = "actors of DFDC are in several originals, and its lists do not say who: somebody may be on two sides of \
+                      the split";
+
 pub(super) struct Dfdc;
 
 /// An entry of a list: one video.
@@ -41,7 +44,7 @@ impl Layout for Dfdc {
         "`dfdc_train_part_K/metadata.json`, `labels.csv` (filename,label) or the preview's `dataset.json`"
     }
 
-    fn recognise(&self, root: &Root) -> Option<String> {
+    fn recognise(&self, root: &Root, _: &DataConfig) -> Option<String> {
         let lists = if root.list.is_none() { lists(root) } else { Vec::new() };
         let first = lists.first()?;
         let more = if lists.len() > 1 { format!(" and {} more lists", lists.len() - 1) } else { String::new() };
@@ -62,6 +65,9 @@ impl Layout for Dfdc {
                 read_json(root, list, side, &mut found)?;
             }
             report_unlisted(root, list, before, &mut found);
+        }
+        if has_parts {
+            found.caveats.push(CAVEAT.into());
         }
         Ok(found)
     }

@@ -19,6 +19,9 @@ pub(super) const ACTORS_METHOD: &str = "DeepFakeDetection";
 const ORIGINALS: &str = "original_sequences";
 const FORGERIES: &str = "manipulated_sequences";
 
+pub(super) const CAVEAT: &str = "FaceForensics++ validates on videos much like those it trains on: set data.test_roots to \
+                                 see how a detector does elsewhere";
+
 pub(super) struct Ffpp;
 
 impl Layout for Ffpp {
@@ -30,7 +33,7 @@ impl Layout for Ffpp {
         "the folders `original_sequences` and `manipulated_sequences`"
     }
 
-    fn recognise(&self, root: &Root) -> Option<String> {
+    fn recognise(&self, root: &Root, _: &DataConfig) -> Option<String> {
         let (originals, forgeries) = (root.folder_named(ORIGINALS)?, root.folder_named(FORGERIES)?);
         let split = OfficialSplit::read(root).map_or("with a damaged split", |split| split.describe());
         root.list.is_none().then(|| format!("found {originals}/ and {forgeries}/, {split}"))
@@ -38,7 +41,7 @@ impl Layout for Ffpp {
 
     fn read(&self, root: &Root, data: &DataConfig) -> Result<Found, DataError> {
         let official = OfficialSplit::read(root)?;
-        let mut found = Found::default();
+        let mut found = Found { caveats: vec![CAVEAT.into()], ..Found::default() };
         let mut compressions = BTreeSet::new();
         for (top, label) in [(ORIGINALS, Label::Real), (FORGERIES, Label::Fake)] {
             let top = Path::new(root.folder_named(top).unwrap_or(top));

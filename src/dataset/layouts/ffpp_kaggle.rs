@@ -3,7 +3,7 @@
 
 use std::path::Path;
 
-use super::ffpp::{ACTORS_METHOD, actors, finish};
+use super::ffpp::{ACTORS_METHOD, CAVEAT, actors, finish};
 use super::layout::{Found, Layout, record};
 use super::official::OfficialSplit;
 use super::tree::Root;
@@ -25,7 +25,7 @@ impl Layout for FfppKaggle {
         "the folder `original` beside `Deepfakes`, `FaceSwap`, ..."
     }
 
-    fn recognise(&self, root: &Root) -> Option<String> {
+    fn recognise(&self, root: &Root, _: &DataConfig) -> Option<String> {
         let original = root.folder_named("original")?;
         let methods: Vec<_> = METHODS.into_iter().filter_map(|method| root.folder_named(method)).collect();
         let recognised = root.list.is_none() && !methods.is_empty();
@@ -37,7 +37,7 @@ impl Layout for FfppKaggle {
         if !data.has_compression(COMPRESSION) {
             tracing::warn!("this copy has {COMPRESSION} only: data.compression {} does not apply", data.compression);
         }
-        let mut found = Found::default();
+        let mut found = Found { caveats: vec![CAVEAT.into()], ..Found::default() };
         let reals = root.folder_named("original").map(|name| (name, Label::Real));
         let fakes = METHODS.into_iter().filter_map(|method| Some((root.folder_named(method)?, Label::Fake)));
         for (folder, label) in reals.into_iter().chain(fakes) {

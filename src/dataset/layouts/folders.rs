@@ -23,7 +23,7 @@ impl Layout for Folders {
         "the folders `real` and `fake`"
     }
 
-    fn recognise(&self, root: &Root) -> Option<String> {
+    fn recognise(&self, root: &Root, _: &DataConfig) -> Option<String> {
         let classes = class_folders(root);
         let names: Vec<_> = classes.iter().map(|class| format!("{}/", class.path.display())).collect();
         (root.list.is_none() && !names.is_empty()).then(|| format!("found {}", names.join(", ")))

@@ -18,7 +18,7 @@ pub(super) trait Layout: Sync {
     fn expects(&self) -> &'static str;
 
     /// The reason why the folder has this layout; `None` if it has not.
-    fn recognise(&self, root: &Root) -> Option<String>;
+    fn recognise(&self, root: &Root, data: &DataConfig) -> Option<String>;
 
     /// Finds all videos. A video has a side of the split if the data set has an official split.
     fn read(&self, root: &Root, data: &DataConfig) -> Result<Found, DataError>;
@@ -31,6 +31,8 @@ pub(super) struct Found {
     pub(super) unusable: Vec<Unusable>,
     /// Why there are no videos of a class, if the layout knows.
     pub(super) lacking: Option<String>,
+    /// What is known to make results on this data set mean less than they seem to.
+    pub(super) caveats: Vec<String>,
 }
 
 impl Found {

@@ -67,9 +67,13 @@ fn scan_with(data: &DataConfig, self_blend: SelfBlend, one_class_will_do: bool) 
         if !seen.insert((root.folder.canonicalize().unwrap_or_else(|_| root.folder.clone()), root.list.clone())) {
             return Err(root.unusable("this data set is named twice", "name it once, in data.root or test_roots"));
         }
-        let (layout, why) = layout_of(&root, data.layout)?;
+        let (layout, why) = layout_of(&root, data)?;
         tracing::info!("{}: {} ({why})", path.display(), name(layout.choice()));
         let mut found = layout.read(&root, data)?;
+        if cross {
+            found.caveats.clear();
+        }
+        found.caveats.iter().for_each(|caveat| tracing::warn!("{}: {caveat}", path.display()));
         check_classes(&root, &found, cross || one_class_will_do, self_blend)?;
         methods.apply(&mut found.videos, path);
         if cross {
@@ -78,9 +82,9 @@ fn scan_with(data: &DataConfig, self_blend: SelfBlend, one_class_will_do: bool) 
         if let Some(limit) = data.max_videos_per_class {
             select::limit(&mut found.videos, limit);
         }
-        let set = manifest.sets.len();
+        let (set, caveats) = (manifest.sets.len(), std::mem::take(&mut found.caveats));
         add(&mut manifest, set, found);
-        manifest.sets.push(DataSet { recognised: why, ..DataSet::new(root.folder, layout.choice()) });
+        manifest.sets.push(DataSet { recognised: why, caveats, ..DataSet::new(root.folder, layout.choice()) });
     }
     methods.check(manifest.root())?;
     if self_blend != SelfBlend::Off {
@@ -104,9 +108,10 @@ fn add(manifest: &mut Manifest, set: usize, found: Found) {
 }
 
 /// The configured layout, or the one that is recognised, and why it is recognised.
-fn layout_of(root: &Root, asked: LayoutChoice) -> Result<(&'static dyn Layout, String), DataError> {
+fn layout_of(root: &Root, data: &DataConfig) -> Result<(&'static dyn Layout, String), DataError> {
+    let asked = data.layout;
     let candidates = LAYOUTS.into_iter().filter(|layout| asked == LayoutChoice::Auto || layout.choice() == asked);
-    if let Some(found) = candidates.into_iter().find_map(|layout| Some((layout, layout.recognise(root)?))) {
+    if let Some(found) = candidates.into_iter().find_map(|layout| Some((layout, layout.recognise(root, data)?))) {
         return Ok(found);
     }
     let found = root.describe();

@@ -6,7 +6,7 @@
 //! of both classes closer to the configured ones. The result depends on labels, people and paths, and not on the order
 //! of the list. This file opens no video.
 
-use std::collections::{BTreeSet, HashMap};
+use std::collections::{BTreeSet, HashMap, HashSet};
 
 use super::balance::{Counts, Shares, Side, count, fill};
 use super::groups::{self, Grouping, by_namespace};
@@ -26,11 +26,11 @@ const PEOPLE_ON_TWO_SIDES: &str = "its people are on two sides of the official s
 /// side gets at least one real and one fake.
 ///
 /// If the official sides cover only some of the configured ones (often only a test list), all other videos are divided
-/// between training and the missing sides, including those that the data set assigns to training. An official list may
-/// connect people: all of Celeb-DF is one group, and part of it is in the test list. If the rest cannot be divided by
-/// all of its people, it is divided by the first person (the target, whose head and room are seen), and one warning
-/// says how many people are on two sides. If all sides are official, a video that would connect two of them is not
-/// used.
+/// between training and the missing sides, including those that the data set assigns to training. An unlisted video of a
+/// person who is on an official side goes to that side, and one that would connect two of them is not used. An official
+/// list may connect everybody, though: all of Celeb-DF is one group, and part of it is in the test list. Where nothing
+/// could be divided otherwise, videos are divided by the first person (the target, whose head and room are seen), and one
+/// warning says how many people are on two sides.
 ///
 /// Unusable videos are not counted and keep their side.
 ///
@@ -84,6 +84,7 @@ fn split_family(manifest: &mut Manifest, members: &[usize], shares: &Shares, gro
         .map(|video| video.split)
         .collect();
     let complete = shares.iter().all(|(side, _)| official.contains(side));
+    let listed: HashSet<usize> = members.iter().copied().filter(|video| manifest.videos[*video].official).collect();
     if !complete {
         // Some of the official training videos must become validation or test videos.
         for video in members {
@@ -102,13 +103,17 @@ fn split_family(manifest: &mut Manifest, members: &[usize], shares: &Shares, gro
         (GroupBy::Identity, true) => &[Grouping::Person],
         (GroupBy::Identity, false) => &[Grouping::Person, Grouping::Target],
     };
-    let mut groups = groups::groups(&manifest.videos, &rest, groupings[0]);
-    if complete && group_by == GroupBy::Identity {
-        groups = join_official(manifest, members, groups);
-    }
-    let number = groups.len();
-    let mut sides = fill(&manifest.videos, &groups, &open, seed);
     let is_divided = |sides: &[Side]| sides.iter().all(|side| !side.held.contains(&0));
+    let mut groups = groups::groups(&manifest.videos, &rest, groupings[0]);
+    let number = groups.len();
+    if !official.is_empty() && group_by == GroupBy::Identity {
+        let mut joined = manifest.clone();
+        let free = join_official(&mut joined, members, groups.clone(), &listed);
+        if complete || is_divided(&fill(&joined.videos, &free, &open, seed)) {
+            (*manifest, groups) = (joined, free);
+        }
+    }
+    let mut sides = fill(&manifest.videos, &groups, &open, seed);
     if let (false, false, Some(finer)) = (complete, is_divided(&sides), groupings.get(1)) {
         let finer = groups::groups(&manifest.videos, &rest, *finer);
         let finer_sides = fill(&manifest.videos, &finer, &open, seed);
@@ -124,8 +129,13 @@ fn split_family(manifest: &mut Manifest, members: &[usize], shares: &Shares, gro
     number
 }
 
-/// Assigns groups to the official side of their people. Returns the groups that are free.
-fn join_official(manifest: &mut Manifest, members: &[usize], groups: Vec<Vec<usize>>) -> Vec<Vec<usize>> {
+/// Assigns groups of unlisted videos to the official side of their people. Returns the groups that are free.
+fn join_official(
+    manifest: &mut Manifest,
+    members: &[usize],
+    groups: Vec<Vec<usize>>,
+    listed: &HashSet<usize>,
+) -> Vec<Vec<usize>> {
     let mut side_of: HashMap<String, Split> = HashMap::new();
     for video in members.iter().map(|video| &manifest.videos[*video]).filter(|video| video.official) {
         side_of.extend(video.source_ids.iter().map(|person| (person.clone(), video.split)));
@@ -134,7 +144,10 @@ fn join_official(manifest: &mut Manifest, members: &[usize], groups: Vec<Vec<usi
     for group in groups {
         let people = group.iter().flat_map(|video| &manifest.videos[*video].source_ids);
         let touched: BTreeSet<Split> = people.filter_map(|person| side_of.get(person).copied()).collect();
+        let is_listed = group.iter().any(|video| listed.contains(video));
         match (touched.len(), touched.first()) {
+            // The data set itself has it in training, or such a video is in the group.
+            _ if is_listed => free.push(group),
             (1, Some(side)) => group.iter().for_each(|video| manifest.videos[*video].split = *side),
             (0, _) => free.push(group),
             _ => on_two_sides.extend(group.into_iter().map(|video| (video, PEOPLE_ON_TWO_SIDES.to_owned()))),

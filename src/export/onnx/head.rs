@@ -28,9 +28,13 @@ pub(super) fn head(graph: &mut GraphBuilder, features_nf: &str, model: &ModelCon
     }
     let states_nd = rows(graph, &states_btd);
     let pooled_bd = graph.node("ReduceMean", &[&states_btd], vec![ints("axes", &[1]), int("keepdims", 0)]);
-    let parts = ["0.weight", "0.bias", "3.weight", "3.bias"];
-    let weights = parts.map(|part| graph.weight(&format!("head.classifier.{part}")));
-    let weights = weights.into_iter().collect::<Result<Vec<_>, _>>()?;
+    let mut weights = Vec::new();
+    for layer in (0..).map(|number| format!("head.classifier.{}", 3 * number)) {
+        if !graph.has(&format!("{layer}.weight")) {
+            break;
+        }
+        weights.push([graph.weight(&format!("{layer}.weight"))?, graph.weight(&format!("{layer}.bias"))?]);
+    }
     let frame_logits = classify(graph, &states_nd, &weights);
     let shape = clips_and_frames(graph, &[]);
     graph.named_node("Reshape", &[&frame_logits, &shape], FRAME_LOGITS, vec![]);
@@ -70,10 +74,15 @@ fn linear(graph: &mut GraphBuilder, x: &str, weight: &str, bias: &str) -> Result
 }
 
 /// The classifier. It is used twice with the same weights: for frames, and for their mean.
-fn classify(graph: &mut GraphBuilder, x: &str, weights: &[String]) -> String {
-    let hidden = graph.node("Gemm", &[x, &weights[0], &weights[1]], vec![int("transB", 1)]);
-    let hidden = graph.node("Relu", &[&hidden], vec![]);
-    graph.node("Gemm", &[&hidden, &weights[2], &weights[3]], vec![int("transB", 1)])
+fn classify(graph: &mut GraphBuilder, x: &str, layers: &[[String; 2]]) -> String {
+    let mut x = x.to_owned();
+    for (number, [weight, bias]) in layers.iter().enumerate() {
+        if number > 0 {
+            x = graph.node("Relu", &[&x], vec![]);
+        }
+        x = graph.node("Gemm", &[&x, weight, bias], vec![int("transB", 1)]);
+    }
+    x
 }
 
 /// All layers of the bidirectional LSTM: `[B, T, F]` to `[B, T, 2 x hidden]`.

@@ -169,8 +169,14 @@ impl Head {
             // dropout.
             kept_elements += frames * 6 * width + 3 * model.attention_heads as u64 * frames * frames;
         }
-        parameters += hidden * (width + 1) + hidden + 1;
-        kept_elements += width + 3 * hidden;
+        input = width;
+        kept_elements += width;
+        for output in model.classifier_widths().into_iter().map(|output| output as u64) {
+            parameters += output * (input + 1);
+            // What the ReLU makes, and dropout's mask and product.
+            kept_elements += if output > 1 { 3 * output } else { 0 };
+            input = output;
+        }
         Self { parameters, lstm_parameters, kept_elements }
     }
 }
@@ -252,6 +258,9 @@ mod tests {
         assert_eq!(parameter_count(&model(Backbone::Resnet50, Temporal::LstmAttention)), 45_027_393);
         let plain = ModelConfig { use_attention: false, num_layers: 1, ..small };
         assert_eq!(parameter_count(&plain), 12_885_057);
+        // Of Linear(512, 256), Linear(256, 1): 131,585. Of Linear(512, 64), Linear(64, 8), Linear(8, 1): 33,361.
+        let deeper = ModelConfig { classifier_layers: Some(vec![64, 8, 1]), ..plain };
+        assert_eq!(parameter_count(&deeper), 12_885_057 - 131_585 + 33_361);
     }
 
     #[test]

@@ -197,3 +197,23 @@ fn a_set_of_a_hundred_thousand_is_split_as_well() {
     assign_splits(&mut split, &asked(0.15, 0.15, GroupBy::Identity), 3).unwrap();
     assert!(worst_deviation(&split, 0.15, 0.15) <= 2.0);
 }
+
+#[test]
+fn an_unlisted_video_of_somebody_in_the_official_test_goes_with_the_test() {
+    // People 0 and 1 are in the official test; two more videos of person 0 are in no list.
+    let mut videos: Vec<_> = (0..12).flat_map(|person| [(false, vec![person]), (true, vec![person])]).collect();
+    videos.extend([(false, vec![0]), (true, vec![0, 20])]);
+    let mut listed = manifest(&videos);
+    listed.videos[..4].iter_mut().for_each(|video| (video.split, video.official) = (Split::Test, true));
+    for seed in 0..8 {
+        let mut split = listed.clone();
+        assign_splits(&mut split, &asked(0.15, 0.15, GroupBy::Identity), seed).unwrap();
+        let with_test: Vec<_> = split.members(Split::Test);
+        assert_eq!(with_test, [0, 1, 2, 3, 24, 25], "seed {seed}");
+    }
+    // What the data set itself trains on stays where it is.
+    let mut trained = listed;
+    trained.videos[24..].iter_mut().for_each(|video| (video.split, video.official) = (Split::Train, true));
+    assign_splits(&mut trained, &asked(0.15, 0.15, GroupBy::Identity), 1).unwrap();
+    assert_eq!(trained.members(Split::Test), [0, 1, 2, 3]);
+}

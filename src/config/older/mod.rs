@@ -1,0 +1,93 @@
+//! Configuration files of the older system whose memory guide this program follows: their keys are renamed, translated
+//! or left aside while a file is read, each with one line. Nothing here reads a file or knows what a key does.
+//!
+//! A few old names are taken everywhere. All others are taken only in a file of that system, which is told by keys and
+//! sections that only it has; elsewhere unknown keys stay errors. `keys.rs` is the table, `values.rs` what takes more
+//! than a new name.
+
+mod keys;
+mod values;
+
+use serde_yaml::{Mapping, Value};
+
+use super::dotted_keys::{get, insert, remove};
+use keys::{KEYS, MARKS, Now, OWN_SECTIONS, RENAMED};
+
+/// What became of old keys.
+#[derive(Debug, Default)]
+pub(super) struct Upgrade {
+    /// One line for each key.
+    pub lines: Vec<String>,
+    /// New keys and the old ones that their values came from.
+    pub came_from: Vec<(&'static str, &'static str)>,
+}
+
+/// A value of an old key that means nothing.
+#[derive(Debug, PartialEq, Eq)]
+pub(super) struct WrongValue {
+    pub key: &'static str,
+    pub problem: String,
+}
+
+/// Rewrites old keys in place.
+pub(super) fn upgrade(root: &mut Value) -> Result<Upgrade, WrongValue> {
+    let is_older = MARKS.iter().any(|mark| get(root, mark).is_some());
+    let mut upgrade = Upgrade::default();
+    for (old, new) in RENAMED {
+        if let Some(value) = remove(root, old) {
+            upgrade.rename(root, old, new, value);
+        }
+    }
+    if is_older {
+        values::translate(root, &mut upgrade)?;
+        for (old, now) in KEYS {
+            let Some(value) = remove(root, old) else { continue };
+            match now {
+                Now::Key(new) => upgrade.rename(root, old, new, value),
+                Now::Nothing(why) => upgrade.leave_aside(old, why),
+            }
+        }
+        upgrade.leave_rest_aside(root);
+        for section in ["augmentation.train", "augmentation.val"] {
+            // What is left in it is an unknown key.
+            if get(root, section).and_then(Value::as_mapping).is_some_and(Mapping::is_empty) {
+                remove(root, section);
+            }
+        }
+    }
+    Ok(upgrade)
+}
+
+impl Upgrade {
+    /// Gives a value its new name, unless that is set already.
+    fn rename(&mut self, root: &mut Value, old: &'static str, new: &'static str, value: Value) {
+        if get(root, new).is_some() {
+            self.lines.push(format!("`{old}` is ignored: `{new}`, which it is called now, is set too"));
+        } else if insert(root, new, value).is_ok() {
+            self.lines.push(format!("`{old}` is now called `{new}`"));
+            self.came_from.push((new, old));
+        }
+    }
+
+    fn leave_aside(&mut self, old: &str, why: &str) {
+        self.lines.push(format!("`{old}` is left aside: {why}"));
+    }
+
+    /// Names what else is in sections that only the older system has, and removes them.
+    fn leave_rest_aside(&mut self, root: &mut Value) {
+        for section in OWN_SECTIONS {
+            match remove(root, section) {
+                Some(Value::Mapping(rest)) => {
+                    for name in rest.keys().filter_map(Value::as_str) {
+                        self.leave_aside(&format!("{section}.{name}"), "nothing here goes by it");
+                    }
+                }
+                Some(_) => self.leave_aside(section, "nothing here goes by it"),
+                None => {}
+            }
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests;
