@@ -19,7 +19,7 @@ MAX_FRAMES = 300
 def frames(path, blur):
     """Grey levels, frames x height x width."""
     # The blur acts on the video as it is, the thresholds on the clip.
-    filters = ([f"gblur=sigma={blur}"] if blur else []) + [f"scale={SIDE}:{SIDE}:flags=bilinear", "format=gray"]
+    filters = ([f"gblur=sigma={blur}"] if blur else []) + [f"scale={SIDE}:{SIDE}:flags=area", "format=gray"]
     command = ["ffmpeg", "-v", "error", "-nostdin", "-i", str(path), "-vf", ",".join(filters), "-fps_mode", "passthrough"]
     command += ["-frames:v", str(MAX_FRAMES), "-color_range", "pc", "-f", "rawvideo", "-"]
     grey = np.frombuffer(subprocess.run(command, check=True, capture_output=True).stdout, np.uint8)

@@ -51,7 +51,7 @@ pub fn full_decode(path: &Path, width: u32, height: u32) -> Option<Decoded> {
 
 fn resized(frame: &ffmpeg::frame::Video, width: u32, height: u32) -> Vec<u8> {
     let (format, from_width, from_height) = (frame.format(), frame.width(), frame.height());
-    let flags = scaling::Flags::BILINEAR;
+    let flags = scaling::Flags::AREA;
     let scaler = scaling::Context::get(format, from_width, from_height, Pixel::RGB24, width, height, flags);
     let mut rgb = ffmpeg::frame::Video::empty();
     scaler.expect("a format that can be scaled").run(frame, &mut rgb).expect("a frame that can be scaled");
