@@ -337,6 +337,8 @@ fn pictures_stand_for_videos() {
 
     let few = of(folder.path(), Media::Frames(paths[..3].to_vec()));
     assert_eq!(reason(&few, &ClipSpec { min_frames: 4, ..spec(4) }), "it has 3 frames where 4 are needed");
+    let every_third = ClipSpec { min_frames: 2, skip_frames: 3, ..spec(4) };
+    assert_eq!(reason(&few, &every_third), "it has 3 frames where 4 are needed", "frames 0 and 3");
     let broken = folder.path().join("broken.png");
     fs::write(&broken, &fs::read(&paths[0]).unwrap()[..60]).unwrap();
     assert!(reason(&of(&broken, Media::Picture), &spec(2)).starts_with("its picture broken.png cannot be read"));

@@ -327,8 +327,10 @@ fn labels_of_deepfakebench_and_df40_are_told_by_their_last_part() {
     );
     list(serde_json::json!({ "x_fake": { "test": entry("a") }, "x_real": { "val": entry("a") } }));
     refused(dataset::scan(&config(root.path())), &["X/x_real/val/a", "as real and as fake"]);
-    list(serde_json::json!({ "x_fake": { "test": { "a": 1 }, "val": entry("a") } }));
-    refused(dataset::scan(&config(root.path())), &["X/x_fake/test/a", "no list of `frames`"]);
+    for broken in [serde_json::json!(1), serde_json::json!({ "label": "x_fake" })] {
+        list(serde_json::json!({ "x_fake": { "test": { "a": broken }, "val": entry("a") } }));
+        refused(dataset::scan(&config(root.path())), &["X/x_fake/test/a", "no list of `frames`"]);
+    }
 }
 
 #[test]
@@ -384,6 +386,37 @@ fn deepfakebench_writes_the_last_video_of_dfdc_without_a_name() {
 }
 
 #[test]
+fn fakeavceleb_knows_its_people_methods_and_originals_and_leaves_forged_sound_out() {
+    let files = [
+        "RealVideo-RealAudio/African/men/id00076/00109.mp4",
+        "FakeVideo-RealAudio/African/men/id00076/00109_1.mp4",
+        "FakeVideo-FakeAudio/African/men/id00076/00109_10_id00476_wavtolip.mp4",
+        "FakeVideo-FakeAudio/African/men/id01170/00021_id01933_I5XXxgK7QpE_id00781_wavtolip.mp4",
+        "RealVideo-FakeAudio/African/men/id00076/00109_fake.mp4",
+    ];
+    let root = tree(files);
+    let list = "source,target1,target2,method,category,type,race,gender,path,\n\
+                id00076,id00476,-,faceswap-wav2lip,D,FakeVideo-FakeAudio,African,men,00109_10_id00476_wavtolip.mp4,\
+                FakeAVCeleb/FakeVideo-FakeAudio/African/men/id00076\n";
+    put(&root, "meta_data.csv", list);
+    let manifest = scan(&root);
+    recognised(&manifest, LayoutChoice::Fakeavceleb, "found RealVideo-RealAudio/ and FakeVideo-RealAudio/");
+    assert_eq!(manifest.videos.len(), 4);
+    assert_eq!((video(&manifest, files[0]).label, official(&manifest, files[0])), (Label::Real, None));
+    assert_eq!(video(&manifest, files[0]).source_ids, ["id00076"]);
+    assert_eq!(original(&manifest, files[1]), Some(files[0]));
+    assert_eq!(video(&manifest, files[1]).method.as_deref(), Some("FakeVideo-RealAudio"));
+    assert_eq!(video(&manifest, files[2]).source_ids, ["id00076", "id00476"]);
+    assert_eq!(video(&manifest, files[2]).method.as_deref(), Some("faceswap-wav2lip"));
+    assert_eq!(original(&manifest, files[2]), Some(files[0]));
+    assert_eq!(video(&manifest, files[3]).source_ids, ["id01170", "id01933", "id00781"]);
+    assert_eq!(original(&manifest, files[3]), None);
+    assert_eq!(manifest.skipped[0].reason, "1 videos whose pictures are real and whose sound is forged");
+    put(&root, "meta_data.csv", "a,b\n");
+    refused(dataset::scan(&config(root.path())), &["meta_data.csv lacks the columns method and path"]);
+}
+
+#[test]
 fn csv_has_optional_columns_and_stays_below_its_folder() {
     let root = tree(["v/a.mp4", "v/b.mp4", "v/c.png", "v/d/1.jpg"]);
     let text = "\u{feff}Path,LABEL,split,group,method\nv/a.mp4,real,train,anna;bob,\n./v/b.mp4,1,,,x\nv/c.png,FAKE,Test,,\n\
@@ -407,6 +440,11 @@ fn csv_has_optional_columns_and_stays_below_its_folder() {
     renamed.columns.group = "who".into();
     let manifest = dataset::scan(&renamed).unwrap();
     recognised(&manifest, LayoutChoice::Csv, "columns filename and Ground_Truth");
+    let misspelt = DataConfig {
+        columns: dfdetect::config::ColumnNames { split: "subest".into(), ..renamed.columns.clone() },
+        ..renamed.clone()
+    };
+    refused(dataset::scan(&misspelt), &["list.csv lacks the column subest"]);
     let labels: Vec<_> = manifest.videos.iter().map(|video| video.label).collect();
     assert_eq!((labels, manifest.videos[1].source_ids[0].as_str()), (vec![Label::Real, Label::Fake], "bob"));
 

@@ -141,6 +141,8 @@ pub enum LayoutChoice {
     Celebdf,
     /// DFDC and its preview.
     Dfdc,
+    /// FakeAVCeleb, without videos whose sound alone is forged.
+    Fakeavceleb,
     /// DeepfakeBench's JSON, with frames on disk.
     Deepfakebench,
     /// A CSV file `path,label[,split][,group][,method]`.

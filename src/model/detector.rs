@@ -246,6 +246,24 @@ mod tests {
     }
 
     #[test]
+    fn the_classifier_has_a_dropout_of_its_own() {
+        let _alone = generator_lock();
+        let two_passes_differ = |dropout, classifier_dropout| {
+            let mut config = Config::default().model;
+            (config.backbone, config.hidden_dim, config.dropout) = (Backbone::Resnet18, 16, dropout);
+            (config.classifier_layers, config.classifier_dropout) = (Some(vec![32, 8, 1]), classifier_dropout);
+            tch::manual_seed(5);
+            let network = Detector::new(&config, Device::Cpu, Format::F32, true).unwrap();
+            let [a, b] = [0, 1].map(|_| network.forward(&clips(), Mode::Train(Draws::default())).unwrap().clips_b);
+            (a - b).abs().max().double_value(&[]) > 1e-6
+        };
+        assert!(!two_passes_differ(0.0, None));
+        assert!(!two_passes_differ(0.0, Some(0.0)));
+        assert!(two_passes_differ(0.0, Some(0.5)));
+        assert!(two_passes_differ(0.5, Some(0.0)), "attention and LSTM");
+    }
+
+    #[test]
     fn memory_order_changes_nothing_but_rounding() {
         let _alone = generator_lock();
         let [a, b] = [true, false]

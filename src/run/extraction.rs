@@ -5,7 +5,7 @@ use std::sync::atomic::AtomicBool;
 use super::clips::{Clips, fill_cache};
 use super::error::RunError;
 use super::face_decision::decide_faces;
-use super::prepare::make_absolute;
+use super::prepare::{make_absolute, take_pictures_as_they_are};
 use crate::clip::{CacheStats, Prepared};
 use crate::config::{Config, ConfigError, Sampling};
 use crate::dataset::{Manifest, assign_splits, scan_for, shard};
@@ -43,6 +43,7 @@ impl Extraction {
     pub fn prepare(mut config: Config) -> Result<Self, RunError> {
         make_absolute(&mut config.data);
         let mut manifest = scan_for(&config.data, config.augmentation.self_blend)?;
+        take_pictures_as_they_are(&mut config, &manifest);
         // Random frames of training videos are not cached, so the split must be known.
         if config.data.sampling == Sampling::RandomSegment {
             assign_splits(&mut manifest, &config.data, config.seed)?;

@@ -7,7 +7,7 @@ use super::batch_size::{self, BatchSizeCheck};
 use super::error::RunError;
 use super::network::{build_network, load_first_weights};
 use crate::config::{BatchSize, Config, DataConfig, Pretrained, SamplerChoice};
-use crate::dataset::{Manifest, Sampler, Split, assign_splits, place_self_blends, scan_for};
+use crate::dataset::{Manifest, Media, Sampler, Split, assign_splits, place_self_blends, scan_for};
 use crate::model::Placement;
 use crate::report::RunFolder;
 use crate::train::Checkpoint;
@@ -54,10 +54,26 @@ pub fn prepare(mut config: Config) -> Result<PreparedRun, RunError> {
         *path = std::path::absolute(&*path).unwrap_or_default();
     }
     let mut manifest = scan_for(&config.data, config.augmentation.self_blend)?;
+    take_pictures_as_they_are(&mut config, &manifest);
     assign_splits(&mut manifest, &config.data, config.seed)?;
     place_self_blends(&mut manifest, config.augmentation.self_blend);
     let placement = Placement::decide(&config.gpu)?;
     Ok(PreparedRun { config, manifest, placement, resumed: None })
+}
+
+/// A clip of a single picture is that picture again and again, so that clips of pictures alone need one frame.
+pub(super) fn take_pictures_as_they_are(config: &mut Config, manifest: &Manifest) {
+    let own = manifest.videos.iter().filter(|video| video.split != Split::CrossTest);
+    let all_are_pictures = own.clone().count() > 0 && own.clone().all(|video| video.media == Media::Picture);
+    // Batch norm needs more than one value of a micro-batch of one clip.
+    let has_one_cell = config.model.backbone.description().has_one_cell(config.data.frame_size);
+    if all_are_pictures && config.data.max_frames > 1 && !has_one_cell {
+        tracing::info!(
+            "data.max_frames is 1 instead of {}: all that is trained on are single pictures",
+            config.data.max_frames
+        );
+        (config.data.max_frames, config.data.frames_per_epoch) = (1, None);
+    }
 }
 
 impl PreparedRun {
@@ -123,5 +139,34 @@ impl PreparedRun {
 pub(super) fn make_absolute(data: &mut DataConfig) {
     for root in data.root.0.iter_mut().chain(&mut data.test_roots.0) {
         *root = std::path::absolute(&*root).unwrap_or_default();
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use std::fs;
+
+    use super::*;
+    use crate::config::Roots;
+
+    #[test]
+    fn a_set_of_pictures_alone_has_clips_of_one_frame() {
+        let folder = tempfile::tempdir().unwrap();
+        for class in ["real", "fake"] {
+            fs::create_dir(folder.path().join(class)).unwrap();
+            (0..8).for_each(|number| fs::write(folder.path().join(format!("{class}/{number}.png")), "").unwrap());
+        }
+        let mut config = Config::default();
+        (config.data.root, config.data.frames_per_epoch) = (Roots::one(folder.path()), Some(4));
+        let frames = |config: &Config| {
+            let prepared = prepare(config.clone()).unwrap().config;
+            (prepared.data.max_frames, prepared.data.frames_per_epoch)
+        };
+        assert_eq!(frames(&config), (1, None));
+        let tiny = DataConfig { frame_size: [32, 32], ..config.data.clone() };
+        assert_eq!(frames(&Config { data: tiny, ..config.clone() }), (32, Some(4)), "batch norm needs two values");
+        fs::create_dir(folder.path().join("real/more")).unwrap();
+        fs::write(folder.path().join("real/more/a.mp4"), "").unwrap();
+        assert_eq!(frames(&config), (32, Some(4)), "a video among them");
     }
 }

@@ -27,7 +27,7 @@ type Selected = (BTreeMap<usize, DecodedFrame>, usize);
 pub(super) fn read(path: &Path, spec: &ClipSpec, draw: Option<u64>, size: FrameSize) -> Result<DecodedClip, String> {
     let deadline = Deadline::after(spec.deadline_secs);
     let mut file = VideoFile::open(path, deadline, Probing::Headers)?;
-    let packets = file.packets(true, spec.min_frames)?;
+    let packets = file.packets(true, spec.least_frames())?;
     let video = Video { path, spec, size, deadline, packets };
     if let Some(shown) = video.shown() {
         let is_anchor = |frame: usize| video.packets.infos[shown[frame]].is_anchor();
@@ -160,7 +160,7 @@ impl Video<'_> {
             }
             pass.drain()?;
             pass.check(announced)?;
-            limits::check_frames(pass.frames, self.spec.min_frames)?;
+            limits::check_frames(pass.frames, self.spec.least_frames())?;
             if pass.frames == frames {
                 return Ok(DecodedClip::new(&picks, pass.found, pass.frames));
             }

@@ -21,6 +21,15 @@ pub struct VideoInfo {
 /// The version of libavcodec.
 #[must_use]
 pub fn libavcodec_version() -> String {
-    let version = ffmpeg::codec::version();
-    format!("libavcodec {}.{}.{}", version >> 16, version >> 8 & 0xff, version & 0xff)
+    format!("libavcodec {}", dotted(ffmpeg::codec::version()))
+}
+
+/// The versions of the libraries that decide what a clip's pixels are.
+#[must_use]
+pub fn pixel_versions() -> String {
+    format!("{}, libswscale {}", libavcodec_version(), dotted(ffmpeg::software::scaling::version()))
+}
+
+fn dotted(version: u32) -> String {
+    format!("{}.{}.{}", version >> 16, version >> 8 & 0xff, version & 0xff)
 }

@@ -27,7 +27,7 @@ mod resize;
 mod role;
 mod spec;
 
-pub use info::{VideoInfo, libavcodec_version};
+pub use info::{VideoInfo, libavcodec_version, pixel_versions};
 pub use read::{frames_of, probe, read_clip, read_frames, reserve_clip};
 pub use resize::crop_resize;
 pub use spec::{ClipSpec, CropResize, FrameSize, Square};

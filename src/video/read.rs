@@ -19,7 +19,7 @@ use crate::dataset::{DataError, Footage, Media};
 pub fn probe(footage: &Footage, spec: &ClipSpec) -> Result<VideoInfo, DataError> {
     let video = || {
         let mut file = VideoFile::open(&footage.path, Deadline::after(spec.deadline_secs), Probing::Headers)?;
-        let frames = file.packets(false, spec.min_frames)?.frames();
+        let frames = file.packets(false, spec.least_frames())?.frames();
         let bytes = std::fs::metadata(&footage.path).map_or(0, |metadata| metadata.len());
         let (width, height) = file.shown_size();
         Ok(VideoInfo { frames, width, height, bytes, duration_secs: file.duration_secs() })
@@ -27,8 +27,10 @@ pub fn probe(footage: &Footage, spec: &ClipSpec) -> Result<VideoInfo, DataError>
     let info = match &footage.media {
         Media::Video => video(),
         Media::Picture => pictures::probe(std::slice::from_ref(&footage.path), 1),
-        Media::Folder => pictures::in_folder(&footage.path).and_then(|paths| pictures::probe(&paths, spec.min_frames)),
-        Media::Frames(paths) => pictures::probe(paths, spec.min_frames),
+        Media::Folder => {
+            pictures::in_folder(&footage.path).and_then(|paths| pictures::probe(&paths, spec.least_frames()))
+        }
+        Media::Frames(paths) => pictures::probe(paths, spec.least_frames()),
     };
     info.map_err(video_error(&footage.path))
 }
@@ -76,9 +78,9 @@ pub fn read_frames(
         Media::Picture => (pictures(std::slice::from_ref(&footage.path), 1), 1),
         Media::Folder => {
             let paths = pictures::in_folder(&footage.path);
-            (paths.and_then(|paths| pictures(&paths, spec.min_frames)), spec.min_frames)
+            (paths.and_then(|paths| pictures(&paths, spec.least_frames())), spec.min_frames)
         }
-        Media::Frames(paths) => (pictures(paths, spec.min_frames), spec.min_frames),
+        Media::Frames(paths) => (pictures(paths, spec.least_frames()), spec.min_frames),
     };
     let clip = clip.and_then(|clip| quality::filter(clip, spec, min_frames)).map_err(video_error(&footage.path))?;
     Ok(clip.hand_over(take))

@@ -13,7 +13,7 @@ pub struct ClipSpec {
     pub height: usize,
     /// The width to which frames are resized, pixels.
     pub width: usize,
-    /// The smallest number of frames of a usable video. A video with fewer than `frames` repeats some.
+    /// The smallest number of frames to choose from of a usable video. A video with fewer than `frames` repeats some.
     pub min_frames: usize,
     /// How frames are chosen.
     pub sampling: Sampling,
@@ -116,6 +116,11 @@ impl ClipSpec {
     pub fn uniform(frames: usize, height: usize, width: usize, min_frames: usize) -> Self {
         let data = DataConfig { max_frames: frames, frame_size: [height, width], min_frames, ..DataConfig::default() };
         Self::of(&data)
+    }
+
+    /// The number of frames of a video of which at least `min_frames` are looked at.
+    pub(super) fn least_frames(&self) -> usize {
+        self.min_frames.saturating_sub(1).saturating_mul(self.skip_frames) + 1
     }
 
     pub(super) fn looks_at_quality(&self) -> bool {

@@ -35,7 +35,7 @@ impl ClipKey {
             (spec.min_frames, spec.sampling, spec.skip_frames, spec.quality_threshold, spec.duplicate_threshold);
         let made = format!(
             "{FORMAT_VERSION} {} {:?} {sampling:?} {:?} {crop}",
-            video::libavcodec_version(),
+            video::pixel_versions(),
             (spec.frames, spec.height, spec.width),
             spec.hw_decode
         );

@@ -37,27 +37,10 @@ pub(super) const OWN_SECTIONS: [&str; 12] = [
     "validation",
 ];
 
-/// Each of these makes a file one of the older system.
-pub(super) const MARKS: [&str; 18] = [
-    "BASE_PATH",
-    "DATA_PATH",
-    "OUTPUT_PATH",
-    "augmentation.train",
-    "augmentation.val",
-    "data.data_dir",
-    "debug",
-    "device",
-    "distributed",
-    "evaluation",
-    "hardware",
-    "memory",
-    "optimization",
-    "output.save_dir",
-    "performance",
-    "resume",
-    "troubleshooting",
-    "validation",
-];
+/// Keys that only the older system has, besides its sections.
+pub(super) const MARKS: [&str; 5] = ["BASE_PATH", "DATA_PATH", "OUTPUT_PATH", "data.data_dir", "output.save_dir"];
+/// Sections within others that only the older system has.
+pub(super) const OWN_INNER_SECTIONS: [&str; 2] = ["augmentation.train", "augmentation.val"];
 
 const ALBUMENTATIONS: &str = "augmentations are this program's own, on CPU threads";
 const IN_RUN_FOLDER: &str = "logs and checkpoints are in the run's folder";
@@ -156,7 +139,10 @@ pub(super) const KEYS: &[(&str, Now)] = &[
     ("resume.reset_scheduler", Nothing("`train --init-from RUN` starts with a new schedule")),
     ("resume.resume_path", Nothing(RESUMED)),
     ("training.use_mixed_precision", Key("gpu.mixed_precision")),
-    ("troubleshooting.auto_batch_size", Key("gpu.memory_management.oom_retry")),
+    (
+        "troubleshooting.auto_batch_size",
+        Nothing("batches are cut when memory is short (gpu.memory_management.oom_retry)"),
+    ),
     ("troubleshooting.fallback_cpu", Key("gpu.fallback_cpu")),
     ("troubleshooting.memory_profiling", Nothing("memory is always watched")),
     ("troubleshooting.oom_recovery", Key("gpu.memory_management.oom_retry")),

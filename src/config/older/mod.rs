@@ -11,7 +11,7 @@ mod values;
 use serde_yaml::{Mapping, Value};
 
 use super::dotted_keys::{get, insert, remove};
-use keys::{KEYS, MARKS, Now, OWN_SECTIONS, RENAMED};
+use keys::{KEYS, MARKS, Now, OWN_INNER_SECTIONS, OWN_SECTIONS, RENAMED};
 
 /// What became of old keys.
 #[derive(Debug, Default)]
@@ -31,7 +31,9 @@ pub(super) struct WrongValue {
 
 /// Rewrites old keys in place.
 pub(super) fn upgrade(root: &mut Value) -> Result<Upgrade, WrongValue> {
-    let is_older = MARKS.iter().any(|mark| get(root, mark).is_some());
+    let is_section = |key: &&str| get(root, key).is_some_and(Value::is_mapping);
+    let is_older = MARKS.iter().any(|mark| get(root, mark).is_some())
+        || OWN_SECTIONS.iter().chain(&OWN_INNER_SECTIONS).any(is_section);
     let mut upgrade = Upgrade::default();
     for (old, new) in RENAMED {
         if let Some(value) = remove(root, old) {
@@ -48,9 +50,10 @@ pub(super) fn upgrade(root: &mut Value) -> Result<Upgrade, WrongValue> {
             }
         }
         upgrade.leave_rest_aside(root);
-        for section in ["augmentation.train", "augmentation.val"] {
+        for section in OWN_INNER_SECTIONS {
             // What is left in it is an unknown key.
-            if get(root, section).and_then(Value::as_mapping).is_some_and(Mapping::is_empty) {
+            if get(root, section).is_some_and(|rest| rest.is_null() || rest.as_mapping().is_some_and(Mapping::is_empty))
+            {
                 remove(root, section);
             }
         }
@@ -76,14 +79,13 @@ impl Upgrade {
     /// Names what else is in sections that only the older system has, and removes them.
     fn leave_rest_aside(&mut self, root: &mut Value) {
         for section in OWN_SECTIONS {
-            match remove(root, section) {
-                Some(Value::Mapping(rest)) => {
-                    for name in rest.keys().filter_map(Value::as_str) {
-                        self.leave_aside(&format!("{section}.{name}"), "nothing here goes by it");
-                    }
-                }
-                Some(_) => self.leave_aside(section, "nothing here goes by it"),
-                None => {}
+            // Anything but a section is an unknown key.
+            if !get(root, section).is_some_and(Value::is_mapping) {
+                continue;
+            }
+            let rest = remove(root, section);
+            for name in rest.iter().filter_map(Value::as_mapping).flat_map(Mapping::keys).filter_map(Value::as_str) {
+                self.leave_aside(&format!("{section}.{name}"), "nothing here goes by it");
             }
         }
     }

@@ -102,6 +102,17 @@ fn a_gpu_is_named_by_its_number() {
 }
 
 #[test]
+fn what_was_off_stays_off() {
+    let config = |text: &str| parse("f.yaml", text, &[]).unwrap().config;
+    assert_eq!(config("debug: { enabled: false, max_batches_per_epoch: 5 }\n").training.limit_batches, None);
+    assert_eq!(config("debug: { max_batches_per_epoch: 5 }\n").training.limit_batches, Some(5));
+    let recovery = config("troubleshooting: { auto_batch_size: false, oom_recovery: true }\n");
+    assert!(recovery.gpu.memory_management.oom_retry);
+    let recovery = config("troubleshooting: { auto_batch_size: true, oom_recovery: false }\n");
+    assert!(!recovery.gpu.memory_management.oom_retry);
+}
+
+#[test]
 fn old_names_move_and_the_new_name_wins() {
     let loaded = parse("f.yaml", "gpu: { use_mixed_precision: false }\ntraining: { gradient_clipping: 2 }\n", &[]);
     let Loaded { config, warnings } = loaded.unwrap();
@@ -125,6 +136,11 @@ fn unknown_keys_stay_errors_elsewhere_and_wrong_values_everywhere() {
     // The line is that of the old name.
     let error = refused("memory:\n  cache_size: 3\n  max_memory_usage: 90\n");
     assert_eq!((error.place.as_str(), error.key.as_str()), ("f.yaml:3", "gpu.memory_fraction"));
+    // A word is no section.
+    let error = refused("device: cpu\naugmentation:\n  rotation: 3\n");
+    assert_eq!((error.place.as_str(), error.key.as_str()), ("f.yaml:1", "device"));
+    let rest = parse("f.yaml", "debug: { colour: red }\naugmentation:\n  train:\n", &[]).unwrap().warnings;
+    assert_eq!(rest[0], "`augmentation`: what it does not name is off");
     let rest = parse("f.yaml", "debug: { colour: red }\n", &[]).unwrap().warnings;
     assert_eq!(rest, ["`debug.colour` is left aside: nothing here goes by it"]);
 }

@@ -33,6 +33,7 @@ pub(super) fn translate(root: &mut Value, upgrade: &mut Upgrade) -> Result<(), W
     folders(root, upgrade);
     device(root, upgrade)?;
     words(root, upgrade);
+    debug(root, upgrade);
     augmentation(root, upgrade);
     Ok(())
 }
@@ -104,6 +105,16 @@ fn words(root: &mut Value, upgrade: &mut Upgrade) {
     if let Some(level) = get(root, "logging.level").and_then(Value::as_str).map(str::to_ascii_lowercase) {
         let level = if level == "warning" { "warn".to_owned() } else { level };
         let _ = insert(root, "logging.level", level.into());
+    }
+}
+
+/// A limit for debugging counts while debugging is on.
+fn debug(root: &mut Value, upgrade: &mut Upgrade) {
+    let limit = "debug.max_batches_per_epoch";
+    let is_off = get(root, "debug.enabled").and_then(Value::as_bool) == Some(false);
+    if is_off && get(root, limit).is_some_and(|value| !value.is_null()) {
+        remove(root, limit);
+        upgrade.leave_aside(limit, "debug.enabled is false");
     }
 }
 

@@ -27,14 +27,15 @@ impl Layout for Csv {
     }
 
     fn recognise(&self, root: &Root, data: &DataConfig) -> Option<String> {
-        let list = *lists(root, &data.columns).first()?;
-        Some(format!("found {list} with the columns {} and {}", data.columns.path, data.columns.label))
+        let (list, names) = lists(root, &data.columns).into_iter().next()?;
+        Some(format!("found {list} with the columns {} and {}", names.path, names.label))
     }
 
     fn read(&self, root: &Root, data: &DataConfig) -> Result<Found, DataError> {
         match lists(root, &data.columns).as_slice() {
-            [list] => Table::read(root, list, &data.columns),
+            [(list, names)] => Table::read(root, list, names),
             lists => {
+                let lists: Vec<_> = lists.iter().map(|(list, _)| *list).collect();
                 let problem = format!("there are several lists in it: {}", lists.join(", "));
                 Err(root.unusable(problem, "name one of the files instead of the folder"))
             }
@@ -42,13 +43,16 @@ impl Layout for Csv {
     }
 }
 
-fn lists<'a>(root: &'a Root, names: &ColumnNames) -> Vec<&'a str> {
-    let is_list = |name: &&str| {
-        let head = root.peek(Path::new(name));
+/// The lists in the folder, each with its columns: those that are configured, or else those that lists usually have.
+fn lists<'a>(root: &'a Root, configured: &ColumnNames) -> Vec<(&'a str, ColumnNames)> {
+    let with_columns = |list: &'a str| {
+        let head = root.peek(Path::new(list));
         let header: Vec<_> = head.lines().next().unwrap_or_default().split(',').map(column_name).collect();
-        [&names.path, &names.label].iter().all(|column| header.contains(&column_name(column)))
+        let fits =
+            |names: &ColumnNames| [&names.path, &names.label].iter().all(|name| header.contains(&column_name(name)));
+        Some((list, [configured.clone(), ColumnNames::default()].into_iter().find(fits)?))
     };
-    root.lists("csv").into_iter().filter(is_list).collect()
+    root.lists("csv").into_iter().filter_map(with_columns).collect()
 }
 
 fn column_name(name: &str) -> String {
@@ -71,7 +75,13 @@ impl<'a> Table<'a> {
         let mut reader = ::csv::ReaderBuilder::new().flexible(true).trim(::csv::Trim::All).from_reader(text.as_bytes());
         let broken = |error: ::csv::Error| root.unusable(format!("{list}: {error}"), HINT);
         let header = reader.headers().map_err(broken)?;
-        let columns = header.iter().enumerate().map(|(at, name)| (column_name(name), at)).collect();
+        let columns: HashMap<_, _> = header.iter().enumerate().map(|(at, name)| (column_name(name), at)).collect();
+        let usual = ColumnNames::default();
+        for (name, usual) in [(&names.split, usual.split), (&names.group, usual.group), (&names.method, usual.method)] {
+            if *name != usual && !columns.contains_key(&column_name(name)) {
+                return Err(root.unusable(format!("{list} lacks the column {name} that data.columns names"), HINT));
+            }
+        }
         let mut table = Self { root, list, names, columns, seen: HashMap::new(), found: Found::default() };
         for (row, cells) in reader.records().enumerate() {
             // Line 1 is the header.

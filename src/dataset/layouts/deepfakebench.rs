@@ -122,6 +122,7 @@ impl Place<'_> {
 
 /// A video that a list names, before it is known which others lie in the same folder.
 struct Listed {
+    dataset: String,
     name: String,
     record: VideoRecord,
 }
@@ -150,7 +151,7 @@ impl Reading<'_> {
         for (name, value) in videos {
             match value {
                 Value::Object(fields) if is_video(fields) => self.add(place, Some(name), value)?,
-                Value::Object(of_level) if place.compression.is_none() => {
+                Value::Object(of_level) if place.compression.is_none() && of_level.values().all(Value::is_object) => {
                     self.compressions.insert(name.clone());
                     if self.data.has_compression(name) {
                         self.add_split(Place { compression: Some(name), ..place }, of_level)?;
@@ -207,7 +208,7 @@ impl Reading<'_> {
             }
             Some(before) if before.record.split >= record.split => Ok(()),
             _ => {
-                self.listed.insert(first, Listed { name, record });
+                self.listed.insert(first, Listed { dataset: place.dataset.to_owned(), name, record });
                 Ok(())
             }
         }
@@ -262,19 +263,26 @@ impl Reading<'_> {
     }
 
     fn set_originals(&mut self) {
-        let reals: HashMap<_, _> = self
-            .listed
-            .values()
-            .filter(|listed| listed.record.label == Label::Real)
-            .map(|Listed { name, record }| ((name.clone(), record.compression.clone()), record.path.clone()))
-            .collect();
-        for Listed { name, record } in self.listed.values_mut().filter(|listed| listed.record.label == Label::Fake) {
+        let key = |dataset: &str, name: &str, record: &VideoRecord| {
+            (dataset.to_owned(), name.to_owned(), record.compression.clone())
+        };
+        let of_class = |label| move |listed: &&Listed| listed.record.label == label;
+        let mut reals = HashMap::new();
+        for Listed { dataset, name, record } in self.listed.values().filter(of_class(Label::Real)) {
+            reals.insert(key(dataset, name, record), record.path.clone());
+            // The same reals come with each method of FaceForensics++, and are listed once.
+            reals.entry(key("", name, record)).or_insert_with(|| record.path.clone());
+        }
+        for Listed { dataset, name, record } in self.listed.values_mut() {
             let original = match name.split('_').collect::<Vec<_>>().as_slice() {
                 [target, _] => (*target).to_owned(),
                 [target, _, number] => format!("{target}_{number}"),
                 _ => continue,
             };
-            record.original = reals.get(&(original, record.compression.clone())).cloned();
+            if record.label == Label::Fake {
+                let of_set = reals.get(&key(dataset, &original, record));
+                record.original = of_set.or_else(|| reals.get(&key("", &original, record))).cloned();
+            }
         }
     }
 }

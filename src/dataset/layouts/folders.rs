@@ -1,5 +1,5 @@
 //! Plain folders: `real/` and `fake/`, possibly below `train/`, `val/` and `test/`, with videos, folders of frames or
-//! single pictures at any depth. This file opens no video.
+//! single pictures at any depth; or `real_train/`, `fake_test/` and so on, as in WildDeepfake. This file opens no video.
 
 use std::path::{Path, PathBuf};
 
@@ -29,7 +29,8 @@ impl Layout for Folders {
         (root.list.is_none() && !names.is_empty()).then(|| format!("found {}", names.join(", ")))
     }
 
-    /// The method of a fake is the first folder below its class folder. People are taken from file names.
+    /// The method of a fake is the first folder below its class folder, except in WildDeepfake, whose folders are parts
+    /// of a download. People are taken from file names.
     fn read(&self, root: &Root, _: &DataConfig) -> Result<Found, DataError> {
         let classes = class_folders(root);
         let mut found = Found::default();
@@ -53,6 +54,8 @@ struct ClassFolder {
     path: PathBuf,
     label: Label,
     side: Option<Split>,
+    /// Whether the folders below are methods.
+    has_methods: bool,
 }
 
 impl ClassFolder {
@@ -61,7 +64,7 @@ impl ClassFolder {
         found.add_items(root, &self.path, |item| {
             let below: Vec<_> = item.path.iter().skip(depth).collect();
             let method = match (self.label, below.as_slice()) {
-                (Label::Fake, [method, _, ..]) => method.to_str().map(str::to_owned),
+                (Label::Fake, [method, _, ..]) if self.has_methods => method.to_str().map(str::to_owned),
                 _ => None,
             };
             let split = self.side.unwrap_or(Split::Train);
@@ -70,20 +73,31 @@ impl ClassFolder {
     }
 }
 
+fn class_named(name: &str) -> Option<Label> {
+    match name.to_ascii_lowercase() {
+        name if REAL.contains(&name.as_str()) => Some(Label::Real),
+        name if FAKE.contains(&name.as_str()) => Some(Label::Fake),
+        _ => None,
+    }
+}
+
 fn class_folders(root: &Root) -> Vec<ClassFolder> {
     let mut classes = Vec::new();
     let mut add = |parent: &str, name: &str, side| {
-        let label = match name.to_ascii_lowercase() {
-            name if REAL.contains(&name.as_str()) => Label::Real,
-            name if FAKE.contains(&name.as_str()) => Label::Fake,
-            _ => return,
-        };
-        classes.push(ClassFolder { path: Path::new(parent).join(name), label, side });
+        if let Some(label) = class_named(name) {
+            classes.push(ClassFolder { path: Path::new(parent).join(name), label, side, has_methods: true });
+        }
     };
     for folder in &root.folders {
         add("", folder, None);
         if let Some(side) = split_named(folder) {
             root.folders_below(Path::new(folder)).iter().for_each(|class| add(folder, class, Some(side)));
+        }
+    }
+    for folder in &root.folders {
+        let parts = folder.split_once('_').and_then(|(class, side)| Some((class_named(class)?, split_named(side)?)));
+        if let Some((label, side)) = parts {
+            classes.push(ClassFolder { path: folder.into(), label, side: Some(side), has_methods: false });
         }
     }
     classes
@@ -144,6 +158,33 @@ mod tests {
         );
         assert!(manifest.sets[0].root.is_absolute() && manifest.skipped.is_empty());
         assert_eq!(manifest.videos[0].source_ids, ["033", "097"]);
+    }
+
+    #[test]
+    fn wild_deepfake_has_class_and_side_in_one_name() {
+        let root = tree(&[
+            "real_train/1/real/0/1.png",
+            "real_train/1/real/0/2.png",
+            "fake_train/3/fake/20/1.png",
+            "real_test/700/real/1/1.png",
+            "fake_test/701/fake/1/1.png",
+        ]);
+        let manifest = scan(root.path()).unwrap();
+        let facts: Vec<_> = manifest
+            .videos
+            .iter()
+            .map(|video| (video.path.to_str().unwrap(), video.label, video.split, video.official))
+            .collect();
+        assert_eq!(
+            facts,
+            [
+                ("fake_test/701/fake/1", Label::Fake, Split::Test, true),
+                ("fake_train/3/fake/20", Label::Fake, Split::Train, true),
+                ("real_test/700/real/1", Label::Real, Split::Test, true),
+                ("real_train/1/real/0", Label::Real, Split::Train, true),
+            ]
+        );
+        assert!(manifest.videos.iter().all(|video| video.method.is_none()), "parts of a download are no methods");
     }
 
     #[test]

@@ -8,6 +8,7 @@ mod celebdf;
 mod csv;
 mod deepfakebench;
 mod dfdc;
+mod fakeavceleb;
 mod ffpp;
 mod ffpp_kaggle;
 mod folders;

@@ -9,7 +9,7 @@ use std::path::Path;
 
 use super::layout::{Found, Layout};
 use super::tree::{self, Root};
-use super::{celebdf, csv, deepfakebench, dfdc, ffpp, ffpp_kaggle, folders, select};
+use super::{celebdf, csv, deepfakebench, dfdc, fakeavceleb, ffpp, ffpp_kaggle, folders, select};
 use crate::config::{DataConfig, LayoutChoice, SelfBlend};
 use crate::dataset::error::DataError;
 use crate::dataset::manifest::Manifest;
@@ -17,10 +17,11 @@ use crate::dataset::record::{DataSet, Label, SkippedVideo, Split, VideoRecord};
 use crate::dataset::self_blends::add_self_blends;
 
 /// The order in which `auto` tries layouts. Layouts with an unmistakable sign come first.
-const LAYOUTS: [&dyn Layout; 7] = [
+const LAYOUTS: [&dyn Layout; 8] = [
     &celebdf::Celebdf,
     &ffpp::Ffpp,
     &dfdc::Dfdc,
+    &fakeavceleb::Fakeavceleb,
     &deepfakebench::Deepfakebench,
     &csv::Csv,
     &ffpp_kaggle::FfppKaggle,
@@ -70,7 +71,8 @@ fn scan_with(data: &DataConfig, self_blend: SelfBlend, one_class_will_do: bool) 
         let (layout, why) = layout_of(&root, data)?;
         tracing::info!("{}: {} ({why})", path.display(), name(layout.choice()));
         let mut found = layout.read(&root, data)?;
-        if cross {
+        if cross || one_class_will_do {
+            // They are about training.
             found.caveats.clear();
         }
         found.caveats.iter().for_each(|caveat| tracing::warn!("{}: {caveat}", path.display()));

@@ -19,6 +19,7 @@ use crate::dataset::record::Split;
 /// All sides except that of cross-tests.
 const OWN_SIDES: [Split; 3] = [Split::Train, Split::Val, Split::Test];
 const PEOPLE_ON_TWO_SIDES: &str = "its people are on two sides of the official split";
+const SHARE_PEOPLE: &str = "somebody in them is on an official side of the split";
 
 /// Assigns a side to every video. Official sides and [`Split::CrossTest`] stay. Of the other videos, the share
 /// `data.val_split` goes to [`Split::Val`], `data.test_split` to [`Split::Test`] and the rest to [`Split::Train`]. The
@@ -26,11 +27,12 @@ const PEOPLE_ON_TWO_SIDES: &str = "its people are on two sides of the official s
 /// side gets at least one real and one fake.
 ///
 /// If the official sides cover only some of the configured ones (often only a test list), all other videos are divided
-/// between training and the missing sides, including those that the data set assigns to training. An unlisted video of a
-/// person who is on an official side goes to that side, and one that would connect two of them is not used. An official
-/// list may connect everybody, though: all of Celeb-DF is one group, and part of it is in the test list. Where nothing
-/// could be divided otherwise, videos are divided by the first person (the target, whose head and room are seen), and one
-/// warning says how many people are on two sides.
+/// between training and the missing sides, including those that the data set assigns to training. Of these, a video that
+/// no list names is not used if somebody in it is on an official side, unless that takes more than half of them. An
+/// official list may connect everybody, though: all of Celeb-DF is one group, and part of it is in the test list. If the
+/// rest cannot be divided by all of its people, it is divided by the first person (the target, whose head and room are
+/// seen), and one warning says how many people are on two sides. If all sides are official, unlisted videos go to the
+/// side of their people, and a video that would connect two sides is not used.
 ///
 /// Unusable videos are not counted and keep their side.
 ///
@@ -40,12 +42,23 @@ const PEOPLE_ON_TWO_SIDES: &str = "its people are on two sides of the official s
 /// # Errors
 /// [`DataError::Unusable`] if there are too few groups. Then the splits are unchanged.
 pub fn assign_splits(manifest: &mut Manifest, data: &DataConfig, seed: u64) -> Result<(), DataError> {
+    assign(manifest, data, seed, true)
+}
+
+/// A split that was made before (`is_first` is false) does not tell any more what was unlisted.
+fn assign(manifest: &mut Manifest, data: &DataConfig, seed: u64, is_first: bool) -> Result<(), DataError> {
     let by_namespace = by_namespace(manifest, &OWN_SIDES.map(|side| manifest.indices(side)).concat());
     let shares = shares(data);
     let mut result = manifest.clone();
     let mut groups = 0;
     for members in by_namespace.values() {
-        groups += split_family(&mut result, members, &shares, data.group_by, seed);
+        if is_first && data.group_by == GroupBy::Identity {
+            leave_out_people_of_official_sides(&mut result, members, &shares);
+        }
+        let usable = result.skips();
+        let members: Vec<usize> =
+            members.iter().copied().filter(|video| usable.of(&result.videos[*video]).is_none()).collect();
+        groups += split_family(&mut result, &members, &shares, data.group_by, seed);
     }
     if shares.iter().any(|(side, _)| held(&result, *side).contains(&0)) {
         return Err(indivisible(manifest, &shares, groups, data.group_by));
@@ -65,7 +78,7 @@ pub fn mend_splits(manifest: &mut Manifest, data: &DataConfig, seed: u64) {
         named(sides.filter(|side| held(manifest, *side).contains(&0)))
     };
     let emptied = lacking(manifest);
-    if !emptied.is_empty() && assign_splits(manifest, data, seed).is_ok() {
+    if !emptied.is_empty() && assign(manifest, data, seed, false).is_ok() {
         let found = "unusable videos had left a side of the split without real or without fake ones";
         tracing::warn!("{found} ({emptied}): those that can be used are divided anew");
     }
@@ -84,7 +97,6 @@ fn split_family(manifest: &mut Manifest, members: &[usize], shares: &Shares, gro
         .map(|video| video.split)
         .collect();
     let complete = shares.iter().all(|(side, _)| official.contains(side));
-    let listed: HashSet<usize> = members.iter().copied().filter(|video| manifest.videos[*video].official).collect();
     if !complete {
         // Some of the official training videos must become validation or test videos.
         for video in members {
@@ -106,12 +118,8 @@ fn split_family(manifest: &mut Manifest, members: &[usize], shares: &Shares, gro
     let is_divided = |sides: &[Side]| sides.iter().all(|side| !side.held.contains(&0));
     let mut groups = groups::groups(&manifest.videos, &rest, groupings[0]);
     let number = groups.len();
-    if !official.is_empty() && group_by == GroupBy::Identity {
-        let mut joined = manifest.clone();
-        let free = join_official(&mut joined, members, groups.clone(), &listed);
-        if complete || is_divided(&fill(&joined.videos, &free, &open, seed)) {
-            (*manifest, groups) = (joined, free);
-        }
+    if complete && group_by == GroupBy::Identity {
+        groups = join_official(manifest, members, groups);
     }
     let mut sides = fill(&manifest.videos, &groups, &open, seed);
     if let (false, false, Some(finer)) = (complete, is_divided(&sides), groupings.get(1)) {
@@ -129,25 +137,43 @@ fn split_family(manifest: &mut Manifest, members: &[usize], shares: &Shares, gro
     number
 }
 
-/// Assigns groups of unlisted videos to the official side of their people. Returns the groups that are free.
-fn join_official(
-    manifest: &mut Manifest,
-    members: &[usize],
-    groups: Vec<Vec<usize>>,
-    listed: &HashSet<usize>,
-) -> Vec<Vec<usize>> {
-    let mut side_of: HashMap<String, Split> = HashMap::new();
+/// Marks videos that no list names as unusable if somebody in them is on an official side of an incomplete list, unless
+/// that would take more than half of those that are not on such a side.
+fn leave_out_people_of_official_sides(manifest: &mut Manifest, members: &[usize], shares: &Shares) {
+    let of_lists = |sides: &[Split]| {
+        let videos = members.iter().map(|video| &manifest.videos[*video]);
+        videos.filter(|video| video.official && sides.contains(&video.split)).collect::<Vec<_>>()
+    };
+    if shares.iter().all(|(side, _)| !of_lists(&[*side]).is_empty()) {
+        return;
+    }
+    let held_back = of_lists(&[Split::Val, Split::Test]);
+    let people: HashSet<&str> = held_back.iter().flat_map(|video| &video.source_ids).map(String::as_str).collect();
+    let is_known = |video: &&usize| {
+        let video = &manifest.videos[**video];
+        !video.official && video.source_ids.iter().any(|person| people.contains(person.as_str()))
+    };
+    let left_out: Vec<usize> = members.iter().filter(is_known).copied().collect();
+    if left_out.is_empty() || 2 * left_out.len() > members.len() - held_back.len() {
+        return;
+    }
+    tracing::warn!("{} videos are not used: {SHARE_PEOPLE}, and no list names them", left_out.len());
+    manifest.mark_unusable(left_out.into_iter().map(|video| (video, SHARE_PEOPLE.to_owned())));
+}
+
+/// Assigns groups to the official side of their people. Returns the groups that are free.
+fn join_official(manifest: &mut Manifest, members: &[usize], groups: Vec<Vec<usize>>) -> Vec<Vec<usize>> {
+    let mut sides_of: HashMap<String, BTreeSet<Split>> = HashMap::new();
     for video in members.iter().map(|video| &manifest.videos[*video]).filter(|video| video.official) {
-        side_of.extend(video.source_ids.iter().map(|person| (person.clone(), video.split)));
+        for person in &video.source_ids {
+            sides_of.entry(person.clone()).or_default().insert(video.split);
+        }
     }
     let (mut free, mut on_two_sides) = (Vec::new(), Vec::new());
     for group in groups {
         let people = group.iter().flat_map(|video| &manifest.videos[*video].source_ids);
-        let touched: BTreeSet<Split> = people.filter_map(|person| side_of.get(person).copied()).collect();
-        let is_listed = group.iter().any(|video| listed.contains(video));
+        let touched: BTreeSet<Split> = people.filter_map(|person| sides_of.get(person)).flatten().copied().collect();
         match (touched.len(), touched.first()) {
-            // The data set itself has it in training, or such a video is in the group.
-            _ if is_listed => free.push(group),
             (1, Some(side)) => group.iter().for_each(|video| manifest.videos[*video].split = *side),
             (0, _) => free.push(group),
             _ => on_two_sides.extend(group.into_iter().map(|video| (video, PEOPLE_ON_TWO_SIDES.to_owned()))),

@@ -199,21 +199,33 @@ fn a_set_of_a_hundred_thousand_is_split_as_well() {
 }
 
 #[test]
-fn an_unlisted_video_of_somebody_in_the_official_test_goes_with_the_test() {
+fn an_unlisted_video_of_somebody_in_the_official_test_is_not_used() {
     // People 0 and 1 are in the official test; two more videos of person 0 are in no list.
     let mut videos: Vec<_> = (0..12).flat_map(|person| [(false, vec![person]), (true, vec![person])]).collect();
-    videos.extend([(false, vec![0]), (true, vec![0, 20])]);
+    videos.extend([(false, vec![0]), (true, vec![0, 5])]);
     let mut listed = manifest(&videos);
     listed.videos[..4].iter_mut().for_each(|video| (video.split, video.official) = (Split::Test, true));
     for seed in 0..8 {
         let mut split = listed.clone();
         assign_splits(&mut split, &asked(0.15, 0.15, GroupBy::Identity), seed).unwrap();
-        let with_test: Vec<_> = split.members(Split::Test);
-        assert_eq!(with_test, [0, 1, 2, 3, 24, 25], "seed {seed}");
+        assert_eq!(split.indices(Split::Test), [0, 1, 2, 3], "seed {seed}");
+        let reasons: Vec<_> =
+            split.skipped.iter().map(|video| (video.path.to_str().unwrap(), video.reason.as_str())).collect();
+        assert_eq!(reasons, [("real/24.mp4", SHARE_PEOPLE), ("fake/25.mp4", SHARE_PEOPLE)]);
     }
-    // What the data set itself trains on stays where it is.
-    let mut trained = listed;
+    // What the data set itself trains on stays where it is, also when unusable videos make a second split necessary.
+    let mut trained = listed.clone();
     trained.videos[24..].iter_mut().for_each(|video| (video.split, video.official) = (Split::Train, true));
     assign_splits(&mut trained, &asked(0.15, 0.15, GroupBy::Identity), 1).unwrap();
+    let reals = trained.indices(Split::Val).into_iter().filter(|video| trained.videos[*video].label == Label::Real);
+    let reals: Vec<_> = reals.map(|video| (video, "broken".to_owned())).collect();
+    trained.mark_unusable(reals);
+    mend_splits(&mut trained, &asked(0.15, 0.15, GroupBy::Identity), 1);
+    assert!(trained.count(Split::Val, Label::Real) > 0);
     assert_eq!(trained.members(Split::Test), [0, 1, 2, 3]);
+    // Where it would take most of the videos, people on two sides are warned of instead.
+    let mut all_known = listed;
+    all_known.videos[4..].iter_mut().for_each(|video| video.source_ids.push("0".into()));
+    assign_splits(&mut all_known, &asked(0.15, 0.15, GroupBy::Identity), 1).unwrap();
+    assert!(all_known.skipped.is_empty() && all_known.count(Split::Train, Label::Real) > 5);
 }
