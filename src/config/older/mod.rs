@@ -3,31 +3,17 @@
 //!
 //! A few old names are taken everywhere. All others are taken only in a file of that system, which is told by keys and
 //! sections that only it has; elsewhere unknown keys stay errors. `keys.rs` is the table, `values.rs` what takes more
-//! than a new name.
+//! than a new name, `outcome.rs` what is said about it.
 
 mod keys;
+mod outcome;
 mod values;
 
 use serde_yaml::{Mapping, Value};
 
-use super::dotted_keys::{get, insert, remove};
+use super::dotted_keys::{get, remove};
 use keys::{KEYS, MARKS, Now, OWN_INNER_SECTIONS, OWN_SECTIONS, RENAMED};
-
-/// What became of old keys.
-#[derive(Debug, Default)]
-pub(super) struct Upgrade {
-    /// One line for each key.
-    pub lines: Vec<String>,
-    /// New keys and the old ones that their values came from.
-    pub came_from: Vec<(&'static str, &'static str)>,
-}
-
-/// A value of an old key that means nothing.
-#[derive(Debug, PartialEq, Eq)]
-pub(super) struct WrongValue {
-    pub key: &'static str,
-    pub problem: String,
-}
+pub(super) use outcome::{Upgrade, WrongValue};
 
 /// Rewrites old keys in place.
 pub(super) fn upgrade(root: &mut Value) -> Result<Upgrade, WrongValue> {
@@ -49,44 +35,27 @@ pub(super) fn upgrade(root: &mut Value) -> Result<Upgrade, WrongValue> {
                 Now::Nothing(why) => upgrade.leave_aside(old, why),
             }
         }
-        upgrade.leave_rest_aside(root);
-        for section in OWN_INNER_SECTIONS {
-            // What is left in it is an unknown key.
-            if get(root, section).is_some_and(|rest| rest.is_null() || rest.as_mapping().is_some_and(Mapping::is_empty))
-            {
-                remove(root, section);
-            }
-        }
+        leave_rest_aside(root, &mut upgrade);
     }
     Ok(upgrade)
 }
 
-impl Upgrade {
-    /// Gives a value its new name, unless that is set already.
-    fn rename(&mut self, root: &mut Value, old: &'static str, new: &'static str, value: Value) {
-        if get(root, new).is_some() {
-            self.lines.push(format!("`{old}` is ignored: `{new}`, which it is called now, is set too"));
-        } else if insert(root, new, value).is_ok() {
-            self.lines.push(format!("`{old}` is now called `{new}`"));
-            self.came_from.push((new, old));
+/// Names what else is in sections that only the older system has, and removes them.
+fn leave_rest_aside(root: &mut Value, upgrade: &mut Upgrade) {
+    for section in OWN_SECTIONS {
+        // Anything but a section is an unknown key.
+        if !get(root, section).is_some_and(Value::is_mapping) {
+            continue;
+        }
+        let rest = remove(root, section);
+        for name in rest.iter().filter_map(Value::as_mapping).flat_map(Mapping::keys).filter_map(Value::as_str) {
+            upgrade.leave_aside(&format!("{section}.{name}"), "nothing here goes by it");
         }
     }
-
-    fn leave_aside(&mut self, old: &str, why: &str) {
-        self.lines.push(format!("`{old}` is left aside: {why}"));
-    }
-
-    /// Names what else is in sections that only the older system has, and removes them.
-    fn leave_rest_aside(&mut self, root: &mut Value) {
-        for section in OWN_SECTIONS {
-            // Anything but a section is an unknown key.
-            if !get(root, section).is_some_and(Value::is_mapping) {
-                continue;
-            }
-            let rest = remove(root, section);
-            for name in rest.iter().filter_map(Value::as_mapping).flat_map(Mapping::keys).filter_map(Value::as_str) {
-                self.leave_aside(&format!("{section}.{name}"), "nothing here goes by it");
-            }
+    for section in OWN_INNER_SECTIONS {
+        // What is left in it is an unknown key.
+        if get(root, section).is_some_and(|rest| rest.is_null() || rest.as_mapping().is_some_and(Mapping::is_empty)) {
+            remove(root, section);
         }
     }
 }

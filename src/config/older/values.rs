@@ -3,7 +3,7 @@
 
 use serde_yaml::Value;
 
-use super::{Upgrade, WrongValue};
+use super::outcome::{Upgrade, WrongValue};
 use crate::config::dotted_keys::{get, insert, remove};
 
 /// Folders of the older system, the likelier ones first, and what they are now.
