@@ -63,7 +63,7 @@ fn reason(precision: Precision, format: Format) -> &'static str {
     match (precision, format) {
         (Precision::Auto, Format::Fp16) => "automatic, with loss scaling",
         (Precision::Auto, Format::Bf16) => "automatic, this CPU has bf16 instructions",
-        (Precision::Auto, Format::F32) => "automatic, this CPU has no bf16 instructions",
+        (Precision::Auto, Format::F32) => "automatic, no bf16 instructions are used on this CPU",
         (Precision::Off, _) => "mixed precision is off",
         _ => "as configured",
     }
