@@ -33,7 +33,7 @@ pub struct DataConfig {
     pub frame_size: [usize; 2],
     /// Which frames of a video make a clip.
     pub sampling: Sampling,
-    /// Only every so many-th frame of a video is looked at; 1 = all.
+    /// Only every n-th frame of a video may be chosen; 1 = all.
     pub skip_frames: usize,
     /// A video with fewer usable frames than this is skipped and reported.
     pub min_frames: usize,

@@ -37,7 +37,7 @@ impl Namespace {
 #[must_use]
 pub fn people_of(stem: &str) -> Vec<String> {
     let tokens: Vec<&str> = stem.split('_').collect();
-    let ids = tokens.iter().take_while(|token| token.strip_prefix("id").is_some_and(is_number)).count();
+    let ids = tokens.iter().take_while(|token| is_id(token)).count();
     let is_short_number = |token: &&str| (2..=4).contains(&token.len()) && is_number(token);
     let mut people: Vec<String> = if ids > 0 {
         tokens[..ids].iter().map(ToString::to_string).collect()
@@ -48,6 +48,11 @@ pub fn people_of(stem: &str) -> Vec<String> {
     };
     people.dedup();
     people
+}
+
+/// Whether a part of a name is `id` and a number, which stands for a person.
+pub(super) fn is_id(part: &str) -> bool {
+    part.strip_prefix("id").is_some_and(is_number)
 }
 
 fn is_number(text: &str) -> bool {

@@ -63,8 +63,8 @@ pub fn prepare(mut config: Config) -> Result<PreparedRun, RunError> {
 
 /// A clip of a single picture is that picture again and again, so that clips of pictures alone need one frame.
 pub(super) fn take_pictures_as_they_are(config: &mut Config, manifest: &Manifest) {
-    let own = manifest.videos.iter().filter(|video| video.split != Split::CrossTest);
-    let all_are_pictures = own.clone().count() > 0 && own.clone().all(|video| video.media == Media::Picture);
+    let mut own = manifest.videos.iter().filter(|video| video.split != Split::CrossTest);
+    let all_are_pictures = own.all(|video| video.media == Media::Picture);
     // Batch norm needs more than one value of a micro-batch of one clip.
     let has_one_cell = config.model.backbone.description().has_one_cell(config.data.frame_size);
     if all_are_pictures && config.data.max_frames > 1 && !has_one_cell {

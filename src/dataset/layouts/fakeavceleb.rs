@@ -10,6 +10,7 @@ use super::layout::{Found, Layout, record};
 use super::tree::{Item, Root};
 use crate::config::{DataConfig, LayoutChoice};
 use crate::dataset::error::DataError;
+use crate::dataset::people::is_id;
 use crate::dataset::record::{Label, VideoRecord};
 
 const REALS: &str = "RealVideo-RealAudio";
@@ -58,13 +59,9 @@ impl Layout for Fakeavceleb {
 
 /// The record of an item, with the person of its folder and those of its name.
 fn with_people(item: &Item, label: Label) -> VideoRecord {
-    let is_person = |word: &&str| {
-        word.strip_prefix("id")
-            .is_some_and(|number| !number.is_empty() && number.bytes().all(|byte| byte.is_ascii_digit()))
-    };
     let folder = item.path.parent().and_then(Path::file_name).and_then(|name| name.to_str()).unwrap_or_default();
     let mut people: Vec<String> = Vec::new();
-    for person in std::iter::once(folder).chain(item.stem().split('_')).filter(is_person) {
+    for person in std::iter::once(folder).chain(item.stem().split('_')).filter(|part| is_id(part)) {
         if people.iter().all(|known| known != person) {
             people.push(person.to_owned());
         }
