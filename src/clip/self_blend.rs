@@ -53,10 +53,9 @@ mod tests {
         let frame = RgbImage::from_fn(SIDE, SIDE, |x, y| Rgb([(3 * x) as u8, (3 * y) as u8, (x + y) as u8]));
         let landmarks = [[24.0, 26.0], [40.0, 26.0], [32.0, 34.0], [26.0, 42.0], [38.0, 42.0]];
         let facts = FaceFacts {
-            square: None,
             frame_size: [SIDE; 2],
             landmarks: seen.map(|seen| seen.then_some(landmarks)).to_vec(),
-            missed: false,
+            ..FaceFacts::default()
         };
         (ReadClip { thwc: frame.repeat(3), meta: facts.to_bytes() }, spec)
     }

@@ -171,7 +171,9 @@ pub struct FaceConfig {
     pub mode: FaceMode,
     /// Side of the square that is cut out, in sides of the face's box.
     pub margin: f64,
-    /// Look for the face in every n-th frame of a clip.
+    /// Whether the square follows the face, or is the same in all frames of a clip.
+    pub track: FaceTrack,
+    /// Look for the face in every n-th frame of a clip, and in those between where it moved far, appeared or vanished.
     pub detect_every: usize,
     /// Smaller faces, in pixels of the video, count as none.
     pub min_size: usize,
@@ -181,7 +183,14 @@ pub struct FaceConfig {
 
 impl Default for FaceConfig {
     fn default() -> Self {
-        Self { mode: FaceMode::Auto, margin: 1.3, detect_every: 1, min_size: 40, on_miss: OnMiss::Skip }
+        Self {
+            mode: FaceMode::Auto,
+            margin: 1.3,
+            track: FaceTrack::Follow,
+            detect_every: 4,
+            min_size: 40,
+            on_miss: OnMiss::Skip,
+        }
     }
 }
 
@@ -195,6 +204,16 @@ pub enum FaceMode {
     Crop,
     /// Whole frames.
     Off,
+}
+
+/// Whether the square follows the face.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
+#[serde(rename_all = "snake_case")]
+pub enum FaceTrack {
+    /// It follows, with one size for all frames of a clip. Frames that do not show the face are left out.
+    Follow,
+    /// The same square in all frames of a clip, at the median of the face's places.
+    Fixed,
 }
 
 /// What becomes of a video without a face.

@@ -19,7 +19,7 @@ mod validate;
 
 pub use augmentation::{AugmentationConfig, SelfBlend};
 pub use data::{
-    CacheConfig, ColumnNames, DataConfig, FaceConfig, FaceMode, GroupBy, LayoutChoice, LoaderConfig, OnMiss,
+    CacheConfig, ColumnNames, DataConfig, FaceConfig, FaceMode, FaceTrack, GroupBy, LayoutChoice, LoaderConfig, OnMiss,
     SamplerChoice, Sampling,
 };
 pub use dotted_keys::differences;

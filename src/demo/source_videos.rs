@@ -142,39 +142,13 @@ fn track_face(frames: &[RgbImage], detector: &dyn FaceDetector) -> Result<Option
     let Some(track) = largest_track(&found).filter(|track| 2 * track.faces.len() >= detect_at.len()) else {
         return Ok(None);
     };
-    let faces: Vec<_> = (0..frames.len()).map(|frame| interpolated(&track.faces, frame)).collect();
+    let faces: Vec<_> = (0..frames.len()).map(|frame| track.at(frame)).collect();
     let smooth = |frame: usize| {
         let reach = SMOOTH.min(frame).min(last - frame);
-        mean(&faces[frame - reach..=frame + reach])
+        let near = &faces[frame - reach..=frame + reach];
+        Face::combined(&near.iter().map(|face| (*face, 1.0 / near.len() as f32)).collect::<Vec<_>>())
     };
-    Ok(Some(((0..frames.len()).map(smooth).collect(), track.square(MARGIN, frames[0].width(), frames[0].height()))))
-}
-
-/// The face on a frame, interpolated between the nearest detections before and after it.
-fn interpolated(seen: &[(usize, Face)], frame: usize) -> Face {
-    let after = seen.partition_point(|(at, _)| *at < frame);
-    match (after.checked_sub(1).map(|before| seen[before]), seen.get(after)) {
-        (Some((start, a)), Some((end, b))) => {
-            let share = (frame - start) as f32 / (end - start) as f32;
-            combined(&[(a, 1.0 - share), (*b, share)])
-        }
-        (Some((_, face)), None) | (None, Some(&(_, face))) => face,
-        (None, None) => unreachable!("a track has faces"),
-    }
-}
-
-fn mean(faces: &[Face]) -> Face {
-    let weighted: Vec<_> = faces.iter().map(|face| (*face, 1.0 / faces.len() as f32)).collect();
-    combined(&weighted)
-}
-
-fn combined(faces: &[(Face, f32)]) -> Face {
-    let sum = |value: &dyn Fn(&Face) -> f32| faces.iter().map(|(face, weight)| value(face) * weight).sum();
-    Face {
-        corners: std::array::from_fn(|corner| sum(&|face| face.corners[corner])),
-        score: sum(&|face| face.score),
-        landmarks: std::array::from_fn(|point| std::array::from_fn(|axis| sum(&|face| face.landmarks[point][axis]))),
-    }
+    Ok(Some(((0..frames.len()).map(smooth).collect(), track.square(MARGIN, frames[0].dimensions().into()))))
 }
 
 /// Crops the same square from every frame, in whole pixels, and resizes it; returns the face in the new coordinates

@@ -1,26 +1,19 @@
 //! Reading a clip cropped to its face.
 //!
-//! The face is searched for in the frames of the clip itself (see docs/decisions/0012). Large videos do not take more
-//! memory. This file knows nothing of labels and stores nothing; the cache in `clip` stores its results.
-
-use std::borrow::Cow;
-
-use image::RgbImage;
-use serde::{Deserialize, Serialize};
+//! The face is searched for in the frames of the clip itself (see docs/decisions/0012 and 0070), which are decoded once.
+//! This file knows nothing of labels and stores nothing; the cache in `clip` stores its results.
 
 use super::centerface::LONG_SIDE;
 use super::detection::{Face, FaceDetector, Landmarks};
-use super::track::{Track, largest_track};
-use crate::config::{FaceConfig, OnMiss};
+use super::facts::FaceFacts;
+use super::path::{Path, follow};
+use super::track::{largest_track, square_around};
+use crate::config::{FaceConfig, FaceTrack, OnMiss};
 use crate::dataset::{DataError, Footage};
-use crate::video::{self, ClipSpec, CropResize, FrameSize, Square};
+use crate::video::{ClipSpec, CropResize, FrameSize, HeldClip, Square};
 
-/// The size of a clip's whole frames above which the video is read twice: with small frames to find the face, then with
-/// large ones to crop it.
-const MAX_KEPT_BYTES: u64 = 64 * 1024 * 1024;
-
-/// The memory of a thread for finding faces, in addition to decoding: the activations of the network, and whole frames.
-/// Measured with 16 and 32 frames of 720p and 1080p: 88 to 236 MiB more than without faces, mostly for the frames.
+/// The memory of a thread for finding faces, in addition to decoding: the activations of the network, and the frames.
+/// Measured with 16 and 32 frames of 720p, 1080p and 2160p: TODO.
 pub const WORKER_BYTES: u64 = 240 << 20;
 
 /// A clip with the crop of its face.
@@ -36,53 +29,19 @@ impl FaceClip {
     /// A clip in which no face was searched.
     #[must_use]
     pub fn whole_frames(thwc: Vec<u8>) -> Self {
-        Self { thwc, facts: FaceFacts { square: None, frame_size: [0; 2], landmarks: Vec::new(), missed: false } }
-    }
-}
-
-/// The result of the face search in a clip. It is cached with the clip.
-#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
-pub struct FaceFacts {
-    /// The square that was cropped from each frame; `None` if whole frames are used.
-    pub square: Option<Square>,
-    /// The width and height of the frames to which the square belongs.
-    pub frame_size: [u32; 2],
-    /// The landmarks of the face on each of the T frames, in pixels of the crop; `None` where the face was not searched
-    /// or found.
-    pub landmarks: Vec<Option<Landmarks>>,
-    /// Whether no face was found, and therefore whole frames are used.
-    pub missed: bool,
-}
-
-impl FaceFacts {
-    /// The number of frames on which the face was found.
-    #[must_use]
-    pub fn frames_with_face(&self) -> usize {
-        self.landmarks.iter().flatten().count()
-    }
-
-    /// The bytes for the cache.
-    #[must_use]
-    pub fn to_bytes(&self) -> Vec<u8> {
-        serde_json::to_vec(self).expect("numbers and lists can always be written")
-    }
-
-    /// The value of bytes from [`to_bytes`](Self::to_bytes); `None` for others, such as those of a clip of whole
-    /// frames.
-    #[must_use]
-    pub fn from_bytes(bytes: &[u8]) -> Option<Self> {
-        serde_json::from_slice(bytes).ok()
+        Self { thwc, facts: FaceFacts::default() }
     }
 }
 
 /// The settings that decide the crop, apart from the [`ClipSpec`]. They are part of the key of a cached clip.
 #[must_use]
 pub fn crop_key(faces: &FaceConfig) -> String {
-    let FaceConfig { mode: _, margin, detect_every, min_size, on_miss } = faces;
-    format!("centerface 1, margin {margin}, every {detect_every}, least {min_size}, {on_miss:?}")
+    let FaceConfig { mode: _, margin, track, detect_every, min_size, on_miss } = faces;
+    format!("centerface 1, {track:?} 1, margin {margin}, every {detect_every}, least {min_size}, {on_miss:?}")
 }
 
-/// Reads a clip like [`video::read_clip`], with every frame cropped to the same square around the face.
+/// Reads a clip like [`video::read_clip`](crate::video::read_clip), with every frame cropped to a square around the
+/// face.
 ///
 /// # Errors
 /// [`DataError::Video`] if the video cannot be read, [`DataError::NoFace`] if it has no face and such videos are
@@ -94,10 +53,38 @@ pub fn read_face_clip(
     faces: &FaceConfig,
     detector: &dyn FaceDetector,
 ) -> Result<FaceClip, DataError> {
-    read_bounded(footage, spec, draw, faces, detector, MAX_KEPT_BYTES)
+    let mut clip = HeldClip::read(footage, spec, draw, FrameSize::LongSide(LONG_SIDE as usize))?;
+    let search = Search { footage, detector, min_size: faces.min_size };
+    let size = clip.size();
+    let (cuts, looked_at) = match faces.track {
+        FaceTrack::Follow => search.following(&mut clip, faces)?,
+        FaceTrack::Fixed => search.fixed(&mut clip, faces)?,
+    };
+    let Some(cuts) = cuts else {
+        return match faces.on_miss {
+            OnMiss::Skip => Err(DataError::NoFace { path: footage.path.clone(), looked_at }),
+            OnMiss::WholeFrame => {
+                let facts = FaceFacts { frame_size: size, missed: true, ..FaceFacts::default() };
+                Ok(FaceClip { thwc: clip.clip(|_| whole(spec))?, facts })
+            }
+        };
+    };
+    let crop = |square| CropResize { square, of: size, height: spec.height, width: spec.width };
+    let thwc = clip.clip(|frame| FrameSize::Crop(crop(cuts[frame].square)))?;
+    let numbers = clip.numbers();
+    let shown = || clip.slots().iter().map(|frame| cuts[*frame]);
+    let facts = FaceFacts {
+        frame_numbers: clip.slots().iter().map(|frame| numbers[*frame]).collect(),
+        squares: shown().map(|cut| cut.square).collect(),
+        frame_size: size,
+        landmarks: shown().map(|cut| Some(landmarks_on(cut.square, cut.face?.landmarks, spec))).collect(),
+        frames_with_face: cuts.iter().filter(|cut| cut.face.is_some()).count(),
+        missed: false,
+    };
+    Ok(FaceClip { thwc, facts })
 }
 
-/// Reads a clip of whole frames like [`video::read_clip`], and finds the largest face in it.
+/// Reads a clip of whole frames like [`video::read_clip`](crate::video::read_clip), and finds the largest face in it.
 ///
 /// # Errors
 /// [`DataError::Video`] if the video cannot be read.
@@ -105,110 +92,99 @@ pub(super) fn read_with_landmarks(
     footage: &Footage,
     spec: &ClipSpec,
     draw: Option<u64>,
+    faces: &FaceConfig,
     detector: &dyn FaceDetector,
 ) -> Result<FaceClip, DataError> {
-    let thwc = video::read_clip(footage, spec, draw)?;
     // In frames of the size of the clip, the face may be too small to be found.
-    let mut frames = Vec::with_capacity(spec.frames);
-    let size = FrameSize::LongSide(LONG_SIDE as usize);
-    video::read_frames(footage, spec, draw, size, &mut |frame| frames.push(frame))?;
-    let about = |reason| DataError::Video { path: footage.path.clone(), reason };
-    let found: Vec<_> = detector.detect(&frames).map_err(about)?.into_iter().enumerate().collect();
-    let mut landmarks = vec![None; spec.frames];
-    for (at, face) in largest_track(&found).into_iter().flat_map(|track| track.faces) {
-        let scale = [spec.width as f32 / frames[at].width() as f32, spec.height as f32 / frames[at].height() as f32];
-        landmarks[at] = Some(face.scaled(scale).landmarks);
-    }
-    let facts =
-        FaceFacts { square: None, frame_size: [spec.width as u32, spec.height as u32], landmarks, missed: false };
-    Ok(FaceClip { thwc, facts })
-}
-
-fn read_bounded(
-    footage: &Footage,
-    spec: &ClipSpec,
-    draw: Option<u64>,
-    faces: &FaceConfig,
-    detector: &dyn FaceDetector,
-    max_kept_bytes: u64,
-) -> Result<FaceClip, DataError> {
-    let info = video::probe(footage, spec)?;
-    let [width, height] = [info.width, info.height];
-    let full_bytes = u64::from(width) * u64::from(height) * 3 * spec.frames as u64;
-    let size = if full_bytes <= max_kept_bytes { FrameSize::Full } else { FrameSize::LongSide(LONG_SIDE as usize) };
-    let mut frames = Vec::with_capacity(spec.frames);
-    video::read_frames(footage, spec, draw, size, &mut |frame| frames.push(frame))?;
-    let about = |reason| DataError::Video { path: footage.path.clone(), reason };
-
-    let (found, looked_at) = look(&frames, [width, height], faces, detector).map_err(about)?;
-    let Some(track) = largest_track(&found) else {
-        return match faces.on_miss {
-            OnMiss::Skip => Err(DataError::NoFace { path: footage.path.clone(), looked_at }),
-            OnMiss::WholeFrame => Ok(FaceClip {
-                thwc: video::read_clip(footage, spec, draw)?,
-                facts: FaceFacts {
-                    frame_size: [width, height],
-                    square: None,
-                    landmarks: vec![None; spec.frames],
-                    missed: true,
-                },
-            }),
-        };
+    let mut clip = HeldClip::read(footage, spec, draw, FrameSize::LongSide(LONG_SIDE as usize))?;
+    let (path, _) = Search { footage, detector, min_size: 0 }.path(&mut clip, faces.detect_every)?;
+    let seen = path.map_or_else(|| vec![None; clip.numbers().len()], |path| path.faces);
+    let [width, height] = clip.size().map(|side| side as f32);
+    let scale = [spec.width as f32 / width, spec.height as f32 / height];
+    let landmarks = |frame: &usize| seen[*frame].map(|face: Face| face.scaled(scale).landmarks);
+    let facts = FaceFacts {
+        frame_size: [spec.width as u32, spec.height as u32],
+        landmarks: clip.slots().iter().map(landmarks).collect(),
+        frames_with_face: seen.iter().flatten().count(),
+        ..FaceFacts::default()
     };
-    let square = track.square(faces.margin, width, height);
-    let crop = CropResize { square, of: [width, height], height: spec.height, width: spec.width };
-    let mut thwc = video::reserve_clip(footage, spec)?;
-    if size == FrameSize::Full {
-        for frame in &frames {
-            thwc.extend_from_slice(&video::crop_resize(&crop, frame).map_err(about)?);
-        }
-    } else {
-        drop(frames);
-        video::read_frames(footage, spec, draw, FrameSize::Crop(crop), &mut |frame| thwc.extend_from_slice(&frame))?;
-    }
-    let landmarks = landmarks_on_cuts(&track, square, spec);
-    Ok(FaceClip {
-        thwc,
-        facts: FaceFacts { frame_size: [width, height], square: Some(square), landmarks, missed: false },
-    })
+    Ok(FaceClip { thwc: clip.clip(|_| whole(spec))?, facts })
 }
 
-/// The number of a frame in the clip, with its faces.
-type FrameFaces = (usize, Vec<Face>);
-
-/// The faces on every n-th frame, in pixels of the whole frame, and the number of searched frames.
-fn look(
-    frames: &[RgbImage],
-    [width, height]: [u32; 2],
-    faces: &FaceConfig,
-    detector: &dyn FaceDetector,
-) -> Result<(Vec<FrameFaces>, usize), String> {
-    let every = faces.detect_every.max(1);
-    let sample: Cow<[RgbImage]> =
-        if every == 1 { frames.into() } else { frames.iter().step_by(every).cloned().collect() };
-    let found = detector.detect(&sample)?;
-    let large_enough = |face: &Face| f64::from(face.side()) >= faces.min_size as f64;
-    let on_frame = |(i, (frame, found)): (usize, (&RgbImage, Vec<Face>))| {
-        let scale = [width as f32 / frame.width().max(1) as f32, height as f32 / frame.height().max(1) as f32];
-        (i * every, found.iter().map(|face| face.scaled(scale)).filter(large_enough).collect())
-    };
-    let looked_at = sample.len();
-    Ok((sample.iter().zip(found).enumerate().map(on_frame).collect(), looked_at))
+fn whole(spec: &ClipSpec) -> FrameSize {
+    FrameSize::Exact { height: spec.height, width: spec.width }
 }
 
-fn landmarks_on_cuts(track: &Track, square: Square, spec: &ClipSpec) -> Vec<Option<Landmarks>> {
-    let mut landmarks = vec![None; spec.frames];
-    for (frame, face) in &track.faces {
-        let point = |[x, y]: [f32; 2]| {
-            let on_cut =
-                |at: f32, start: f64, pixels: usize| ((f64::from(at) - start) / square.side * pixels as f64) as f32;
-            [on_cut(x, square.left, spec.width), on_cut(y, square.top, spec.height)]
+/// The square that is cut from a frame, and the face on it if it is known there.
+#[derive(Clone, Copy)]
+struct Cut {
+    square: Square,
+    face: Option<Face>,
+}
+
+/// The cuts of all frames of a clip, if it shows a face, and the number of searched frames.
+type Cuts = (Option<Vec<Cut>>, usize);
+
+/// The search for faces in the frames of a clip.
+struct Search<'a> {
+    footage: &'a Footage,
+    detector: &'a dyn FaceDetector,
+    /// The smallest face, pixels of the video.
+    min_size: usize,
+}
+
+impl Search<'_> {
+    /// The faces on the frames with these indices, in pixels of the video.
+    fn faces(&self, clip: &mut HeldClip, frames: &[usize]) -> Result<Vec<Vec<Face>>, DataError> {
+        let pictures = frames.iter().map(|frame| clip.small(*frame)).collect::<Result<Vec<_>, _>>()?;
+        let failed = |reason| DataError::Video { path: self.footage.path.clone(), reason };
+        let found = self.detector.detect(&pictures).map_err(failed)?;
+        let [width, height] = clip.size().map(|side| side as f32);
+        let large_enough = |face: &Face| f64::from(face.side()) >= self.min_size as f64;
+        let in_video = |(picture, faces): (&image::RgbImage, Vec<Face>)| {
+            let scale = [width / picture.width().max(1) as f32, height / picture.height().max(1) as f32];
+            faces.iter().map(|face| face.scaled(scale)).filter(large_enough).collect()
         };
-        if let Some(landmarks) = landmarks.get_mut(*frame) {
-            *landmarks = Some(face.landmarks.map(point));
-        }
+        Ok(pictures.iter().zip(found).map(in_video).collect())
     }
-    landmarks
+
+    /// The path of the largest face, and the number of searched frames.
+    fn path(&self, clip: &mut HeldClip, every: usize) -> Result<(Option<Path>, usize), DataError> {
+        follow(clip.numbers().len(), every, |frames| self.faces(clip, frames))
+    }
+
+    /// Squares of one size that follow the face. The clip shows only frames with the face from now on.
+    fn following(&self, clip: &mut HeldClip, faces: &FaceConfig) -> Result<Cuts, DataError> {
+        let (path, looked_at) = self.path(clip, faces.detect_every)?;
+        let Some(path) = path else { return Ok((None, looked_at)) };
+        clip.use_only(&path.frames());
+        let side = path.track.side() * faces.margin;
+        let fixed = path.track.square(faces.margin, clip.size());
+        let cut = |(centre, face): (Option<[f64; 2]>, &Option<Face>)| {
+            let square = centre.map_or(fixed, |centre| square_around(centre, side, clip.size()));
+            Cut { square, face: *face }
+        };
+        let centres = path.smooth_centres(&clip.numbers());
+        Ok((Some(centres.into_iter().zip(&path.faces).map(cut).collect()), looked_at))
+    }
+
+    /// One square for all frames.
+    fn fixed(&self, clip: &mut HeldClip, faces: &FaceConfig) -> Result<Cuts, DataError> {
+        let frames = clip.numbers().len();
+        let searched: Vec<_> = (0..frames).step_by(faces.detect_every.max(1)).collect();
+        let found: Vec<_> = searched.iter().copied().zip(self.faces(clip, &searched)?).collect();
+        let Some(track) = largest_track(&found) else { return Ok((None, searched.len())) };
+        let square = track.square(faces.margin, clip.size());
+        let mut cuts = vec![Cut { square, face: None }; frames];
+        track.faces.into_iter().for_each(|(frame, face)| cuts[frame].face = Some(face));
+        Ok((Some(cuts), searched.len()))
+    }
+}
+
+/// Landmarks in pixels of the crop.
+fn landmarks_on(square: Square, landmarks: Landmarks, spec: &ClipSpec) -> Landmarks {
+    let on_cut = |at: f32, start: f64, pixels: usize| ((f64::from(at) - start) / square.side * pixels as f64) as f32;
+    landmarks.map(|[x, y]| [on_cut(x, square.left, spec.width), on_cut(y, square.top, spec.height)])
 }
 
 #[cfg(test)]
@@ -216,11 +192,12 @@ mod tests {
     use std::path::{Path, PathBuf};
     use std::sync::Mutex;
 
-    use image::imageops;
+    use image::{RgbImage, imageops};
 
     use super::*;
     use crate::demo::{VideoSettings, VideoWriter};
     use crate::face::CenterFace;
+    use crate::video;
 
     const WIDTH: u32 = 640;
     const HEIGHT: u32 = 360;
@@ -252,15 +229,17 @@ mod tests {
         }
     }
 
-    /// The astronaut before a grey wall, moved by this number of pixels a frame: a real H.264 file.
-    fn talking_head(folder: &Path, start: [i64; 2], step: [i64; 2]) -> PathBuf {
+    /// The astronaut before a coloured wall, at this place in each frame where there is one: a real H.264 file.
+    fn talking_head(folder: &Path, place: impl Fn(i64) -> Option<[i64; 2]>) -> PathBuf {
         let photograph = image::load_from_memory(include_bytes!("../../tests/fixtures/astronaut.png")).unwrap();
         let path = folder.join("head.mp4");
         let settings = VideoSettings { width: WIDTH, height: HEIGHT, ..VideoSettings::default() };
         let mut writer = VideoWriter::create(&path, &settings).unwrap();
         for i in 0..i64::from(FRAMES) {
             let mut frame = RgbImage::from_fn(WIDTH, HEIGHT, |x, y| image::Rgb([(x / 4) as u8, 110, (y / 3) as u8]));
-            imageops::replace(&mut frame, &photograph.to_rgb8(), start[0] + i * step[0], start[1] + i * step[1]);
+            if let Some([x, y]) = place(i) {
+                imageops::replace(&mut frame, &photograph.to_rgb8(), x, y);
+            }
             writer.write(&frame).unwrap();
         }
         writer.finish().unwrap();
@@ -271,70 +250,128 @@ mod tests {
         ClipSpec::uniform(6, 96, 96, 1)
     }
 
+    fn fixed(detect_every: usize) -> FaceConfig {
+        FaceConfig { track: FaceTrack::Fixed, detect_every, ..FaceConfig::default() }
+    }
+
+    fn frame(clip: &FaceClip, at: usize) -> RgbImage {
+        video::frames_of(&clip.thwc, 96, 96).swap_remove(at)
+    }
+
+    /// The left eye's x on each frame of the crop.
+    fn eyes(clip: &FaceClip) -> Vec<f32> {
+        clip.facts.landmarks.iter().map(|landmarks| landmarks.unwrap()[0][0]).collect()
+    }
+
+    /// Whether the left eye is darker than the cheek below it.
+    fn eye_is_dark(clip: &FaceClip, at: usize) -> bool {
+        let [x, y] = clip.facts.landmarks[at].unwrap()[0].map(|at| at.round() as u32);
+        let frame = frame(clip, at);
+        i32::from(frame[(x, y)].0[0]) + 30 < i32::from(frame[(x, y + 16)].0[0])
+    }
+
     #[test]
-    fn a_face_that_moves_is_cut_out_by_one_square_in_the_middle_of_its_way() {
+    fn one_square_is_in_the_middle_of_the_way_of_a_face_that_moves() {
         let folder = tempfile::tempdir().unwrap();
-        let video = Footage::video(talking_head(folder.path(), [100, 60], [6, 2]));
-        let clip = read_face_clip(&video, &spec(), None, &FaceConfig::default(), &CenterFace::load().unwrap()).unwrap();
+        let video = Footage::video(talking_head(folder.path(), |i| Some([100 + 6 * i, 60 + 2 * i])));
+        let clip = read_face_clip(&video, &spec(), None, &fixed(1), &CenterFace::load().unwrap()).unwrap();
         assert_eq!(clip.thwc.len(), spec().clip_bytes());
         assert!(!clip.facts.missed);
         // The face is at (87, 77) of the photograph and about 60 pixels high; frames 1, 3, .. 11 are searched.
-        let square = clip.facts.square.unwrap();
+        let square = clip.facts.squares[0];
+        assert_eq!(clip.facts.squares, vec![square; 6]);
+        assert_eq!(clip.facts.frame_numbers, [1, 3, 5, 7, 9, 11]);
         let centre = [square.left, square.top].map(|start| start + square.side / 2.0);
         assert!((centre[0] - (187.0 + 6.0 * 6.0)).abs() < 10.0 && (centre[1] - (137.0 + 2.0 * 6.0)).abs() < 10.0);
         assert!((1.3 * 45.0..1.3 * 85.0).contains(&square.side), "{square:?}");
         // The eyes move to the right in the crop, as the face does in the frame.
-        let eyes: Vec<f32> = clip.facts.landmarks.iter().map(|landmarks| landmarks.unwrap()[0][0]).collect();
+        let eyes = eyes(&clip);
         assert!(eyes.is_sorted() && eyes[5] - eyes[0] > 0.8 * 60.0 * 96.0 / square.side as f32, "{eyes:?}");
-        // The crop shows that place of the whole frame: the left eye is darker than the cheek below it.
-        let frame = RgbImage::from_raw(96, 96, clip.thwc[2 * 96 * 96 * 3..3 * 96 * 96 * 3].to_vec()).unwrap();
-        let [x, y] = clip.facts.landmarks[2].unwrap()[0].map(|at| at.round() as u32);
-        assert!(i32::from(frame[(x, y)].0[0]) + 30 < i32::from(frame[(x, y + 16)].0[0]));
+        assert!(eye_is_dark(&clip, 2), "the crop shows that place of the whole frame");
+    }
+
+    #[test]
+    fn squares_of_one_size_follow_a_face_that_moves() {
+        let folder = tempfile::tempdir().unwrap();
+        let video = Footage::video(talking_head(folder.path(), |i| Some([60 + 20 * i, 60 + 2 * i])));
+        let detector = CenterFace::load().unwrap();
+        let clip = read_face_clip(&video, &spec(), None, &FaceConfig::default(), &detector).unwrap();
+        let squares = &clip.facts.squares;
+        assert!(squares.iter().all(|square| square.side == squares[0].side));
+        for pair in squares.windows(2) {
+            assert!((pair[1].left - pair[0].left - 40.0).abs() < 8.0, "two frames later, it is 40 pixels on: {squares:?}");
+        }
+        let eyes = eyes(&clip);
+        assert!(eyes.iter().all(|eye| (eye - eyes[0]).abs() < 8.0), "the face stays where it is: {eyes:?}");
+        (0..6).for_each(|at| assert!(eye_is_dark(&clip, at), "frame {at}"));
+    }
+
+    #[test]
+    fn a_shot_without_the_face_is_left_out() {
+        let folder = tempfile::tempdir().unwrap();
+        let video = Footage::video(talking_head(folder.path(), |i| (i < 7).then_some([200, 80])));
+        let detector = CenterFace::load().unwrap();
+        let clip = read_face_clip(&video, &spec(), None, &FaceConfig::default(), &detector).unwrap();
+        assert_eq!(clip.facts.frame_numbers, [1, 1, 3, 3, 5, 5], "of 1, 3, 5, 7, 9, 11");
+        assert_eq!(clip.facts.frames_with_face, 3);
+        assert!(frame(&clip, 0) == frame(&clip, 1) && frame(&clip, 1) != frame(&clip, 2));
+        let always = read_face_clip(&video, &spec(), None, &fixed(1), &detector).unwrap();
+        assert_eq!((always.facts.frame_numbers.last(), always.facts.frames_with_face), (Some(&11), 3));
     }
 
     #[test]
     fn every_nth_frame_is_looked_at() {
         let folder = tempfile::tempdir().unwrap();
-        let video = Footage::video(talking_head(folder.path(), [0, 0], [0, 0]));
+        let video = Footage::video(talking_head(folder.path(), |_| Some([0, 0])));
         let detector = Fixed::new(Some([0.2, 0.1, 0.4, 0.3]));
-        let faces = FaceConfig { detect_every: 4, ..FaceConfig::default() };
-        let clip = read_face_clip(&video, &spec(), None, &faces, &detector).unwrap();
-        assert_eq!(detector.sizes.lock().unwrap().len(), 2);
+        let clip = read_face_clip(&video, &spec(), None, &fixed(4), &detector).unwrap();
+        assert_eq!(*detector.sizes.lock().unwrap(), [(480, 270); 2], "small pictures are searched");
         let seen: Vec<_> = clip.facts.landmarks.iter().map(Option::is_some).collect();
         assert_eq!(seen, [true, false, false, false, true, false]);
-        let expected =
-            ((0.2 * 640.0 - clip.facts.square.unwrap().left) / clip.facts.square.unwrap().side * 96.0) as f32;
+        let square = clip.facts.squares[0];
+        assert_eq!(square, Square { left: 108.8, top: 44.8, side: 166.4 }, "the box of 128 pixels, times 1.3");
+        let expected = ((0.2 * 640.0 - square.left) / square.side * 96.0) as f32;
         assert!((clip.facts.landmarks[0].unwrap()[0][0] - expected).abs() < 0.01);
+        detector.sizes.lock().unwrap().clear();
+        let clip = read_face_clip(&video, &spec(), None, &FaceConfig::default(), &detector).unwrap();
+        assert_eq!(detector.sizes.lock().unwrap().len(), 3, "the first, the fifth and the last");
+        let still = clip.facts.squares.iter().zip(&clip.facts.landmarks).all(|(other, landmarks)| {
+            let eye = landmarks.map_or(0.0, |landmarks| landmarks[0][0]);
+            (other.left - square.left).abs() < 1e-6 && other.side == square.side && (eye - expected).abs() < 0.01
+        });
+        assert!(still, "{:?}", clip.facts);
     }
 
     #[test]
-    fn a_large_video_is_read_twice_and_cut_the_same() {
+    fn landmarks_of_whole_frames_are_those_of_the_face_in_the_small_picture() {
         let folder = tempfile::tempdir().unwrap();
-        let video = Footage::video(talking_head(folder.path(), [200, 80], [1, 1]));
-        let detector = Fixed::new(Some([0.5, 0.25, 0.75, 0.5]));
-        let read = |max| read_bounded(&video, &spec(), None, &FaceConfig::default(), &detector, max).unwrap();
-        let once = read(MAX_KEPT_BYTES);
-        assert!(detector.sizes.lock().unwrap().iter().all(|size| *size == (640, 360)));
-        detector.sizes.lock().unwrap().clear();
-        let twice = read(1_000_000);
-        assert!(detector.sizes.lock().unwrap().iter().all(|size| *size == (480, 270)));
-        assert!(once == twice);
-        assert_eq!(once.facts.square, Some(Square { left: 296.0, top: 136.0, side: 208.0 }));
+        let video = Footage::video(talking_head(folder.path(), |_| Some([0, 0])));
+        let detector = Fixed::new(Some([0.25, 0.1, 0.4, 0.3]));
+        let clip = read_with_landmarks(&video, &spec(), None, &FaceConfig::default(), &detector).unwrap();
+        assert!(clip.thwc == video::read_clip(&video, &spec(), None).unwrap());
+        assert!(clip.facts.squares.is_empty());
+        // At a quarter of the width, and at 64 of 360 rows.
+        for landmarks in &clip.facts.landmarks {
+            let [x, y] = landmarks.unwrap()[0];
+            assert!((x - 24.0).abs() < 0.01 && (y - 64.0 / 360.0 * 96.0).abs() < 0.01, "{x} {y}");
+        }
     }
 
     #[test]
     fn a_video_without_a_face_is_skipped_with_a_reason_or_used_whole() {
         let folder = tempfile::tempdir().unwrap();
-        let video = Footage::video(talking_head(folder.path(), [0, 0], [0, 0]));
+        let video = Footage::video(talking_head(folder.path(), |_| Some([0, 0])));
         let none = Fixed::new(None);
-        let error = read_face_clip(&video, &spec(), None, &FaceConfig::default(), &none).unwrap_err();
+        let error = read_face_clip(&video, &spec(), None, &fixed(1), &none).unwrap_err();
         assert!(error.to_string().ends_with("no face was found in 6 frames"), "{error}");
         // 0.06 of 640 pixels is smaller than the limit of 40.
         let tiny = Fixed::new(Some([0.2, 0.2, 0.26, 0.26]));
-        assert!(read_face_clip(&video, &spec(), None, &FaceConfig::default(), &tiny).is_err());
-        let faces = FaceConfig { on_miss: OnMiss::WholeFrame, ..FaceConfig::default() };
-        let clip = read_face_clip(&video, &spec(), None, &faces, &none).unwrap();
-        assert!(clip.facts.missed && clip.facts.square.is_none());
-        assert!(clip.thwc == video::read_clip(&video, &spec(), None).unwrap());
+        for faces in [fixed(1), FaceConfig::default()] {
+            assert!(read_face_clip(&video, &spec(), None, &faces, &tiny).is_err());
+            let faces = FaceConfig { on_miss: OnMiss::WholeFrame, ..faces };
+            let clip = read_face_clip(&video, &spec(), None, &faces, &none).unwrap();
+            assert!(clip.facts.missed && clip.facts.squares.is_empty());
+            assert!(clip.thwc == video::read_clip(&video, &spec(), None).unwrap());
+        }
     }
 }

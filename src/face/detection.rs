@@ -47,6 +47,26 @@ impl Face {
         Self { corners, score: 1.0, landmarks }
     }
 
+    /// The middle of the box: x and y.
+    #[must_use]
+    pub fn centre(&self) -> [f32; 2] {
+        let [left, top, right, bottom] = self.corners;
+        [(left + right) / 2.0, (top + bottom) / 2.0]
+    }
+
+    /// The weighted sum of faces; weights add up to 1.
+    #[must_use]
+    pub fn combined(faces: &[(Self, f32)]) -> Self {
+        let sum = |value: &dyn Fn(&Self) -> f32| faces.iter().map(|(face, weight)| value(face) * weight).sum();
+        Self {
+            corners: std::array::from_fn(|corner| sum(&|face| face.corners[corner])),
+            score: sum(&|face| face.score),
+            landmarks: std::array::from_fn(|point| {
+                std::array::from_fn(|axis| sum(&|face| face.landmarks[point][axis]))
+            }),
+        }
+    }
+
     /// The same face on a frame that is larger by these factors in width and height.
     #[must_use]
     pub fn scaled(&self, [x, y]: [f32; 2]) -> Self {

@@ -1,4 +1,4 @@
-//! Face detection and cropping: the detector, the track over the frames, one square for the clip.
+//! Face detection and cropping: the detector, the track over the frames, the squares that follow it.
 //!
 //! This room knows nothing of labels, stores no clips and starts no threads. CenterFace is the only detector; no other
 //! file uses tensors.
@@ -6,11 +6,14 @@
 mod centerface;
 mod crop;
 mod detection;
+mod facts;
+mod path;
 mod take;
 mod track;
 
 pub use centerface::{CenterFace, LONG_SIDE};
-pub use crop::{FaceClip, FaceFacts, WORKER_BYTES, crop_key, read_face_clip};
+pub use crop::{FaceClip, WORKER_BYTES, crop_key, read_face_clip};
 pub use detection::{Face, FaceDetector, Landmarks};
+pub use facts::FaceFacts;
 pub use take::Take;
 pub use track::{Track, largest_track};

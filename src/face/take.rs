@@ -36,7 +36,7 @@ impl Take {
     pub fn key(self, faces: &FaceConfig) -> String {
         match self {
             Self::WholeFrames => String::new(),
-            Self::Landmarks => "whole frames, landmarks of centerface 1".into(),
+            Self::Landmarks => format!("whole frames, landmarks of centerface 1, every {}", faces.detect_every),
             Self::Faces => crop_key(faces),
         }
     }
@@ -56,7 +56,7 @@ impl Take {
     ) -> Result<FaceClip, DataError> {
         match self {
             Self::WholeFrames => video::read_clip(footage, spec, draw).map(FaceClip::whole_frames),
-            Self::Landmarks => read_with_landmarks(footage, spec, draw, detector),
+            Self::Landmarks => read_with_landmarks(footage, spec, draw, faces, detector),
             Self::Faces => read_face_clip(footage, spec, draw, faces, detector),
         }
     }

@@ -30,16 +30,10 @@ pub(super) fn overlap(a: &Face, b: &Face) -> f32 {
 }
 
 fn is_same_face(a: &Face, b: &Face) -> bool {
-    let [ax, ay] = centre(a);
-    let [bx, by] = centre(b);
+    let ([ax, ay], [bx, by]) = (a.centre(), b.centre());
     let (small, large) = (a.side().min(b.side()), a.side().max(b.side()));
     let near = (ax - bx).hypot(ay - by) < SAME_FACE_DISTANCE * large;
     overlap(a, b) >= SAME_FACE_OVERLAP || near && small >= MIN_SIZE_RATIO * large
-}
-
-fn centre(face: &Face) -> [f32; 2] {
-    let [left, top, right, bottom] = face.corners;
-    [(left + right) / 2.0, (top + bottom) / 2.0]
 }
 
 /// The face with the largest area over all frames, of those that were found often enough. `found` has the number of
@@ -84,15 +78,34 @@ impl Track {
         self.median(Face::side)
     }
 
+    /// The face on a frame, interpolated between the nearest detections before and after it.
+    #[must_use]
+    pub fn at(&self, frame: usize) -> Face {
+        let after = self.faces.partition_point(|(at, _)| *at < frame);
+        match (after.checked_sub(1).map(|before| self.faces[before]), self.faces.get(after)) {
+            (Some((start, a)), Some((end, b))) => {
+                let share = (frame - start) as f32 / (end - start) as f32;
+                Face::combined(&[(a, 1.0 - share), (*b, share)])
+            }
+            (Some((_, face)), None) | (None, Some(&(_, face))) => face,
+            (None, None) => unreachable!("a track has faces"),
+        }
+    }
+
     /// One square for all frames: `margin` times the box of the face, inside the frame.
     #[must_use]
-    pub fn square(&self, margin: f64, width: u32, height: u32) -> Square {
-        let (width, height) = (f64::from(width), f64::from(height));
-        let side = (self.side() * margin).min(width).min(height).max(1.0);
-        let [x, y] = [0, 1].map(|axis| self.median(|face| centre(face)[axis]));
-        let start = |centre: f64, length: f64| (centre - side / 2.0).clamp(0.0, (length - side).max(0.0));
-        Square { left: start(x, width), top: start(y, height), side }
+    pub fn square(&self, margin: f64, size: [u32; 2]) -> Square {
+        let centre = [0, 1].map(|axis| self.median(|face| face.centre()[axis]));
+        square_around(centre, self.side() * margin, size)
     }
+}
+
+/// A square with this centre and side, moved and reduced so that it is inside the frame.
+pub(super) fn square_around(centre: [f64; 2], side: f64, size: [u32; 2]) -> Square {
+    let [width, height] = size.map(f64::from);
+    let side = side.min(width).min(height).max(1.0);
+    let start = |centre: f64, length: f64| (centre - side / 2.0).clamp(0.0, (length - side).max(0.0));
+    Square { left: start(centre[0], width), top: start(centre[1], height), side }
 }
 
 #[cfg(test)]
@@ -126,7 +139,7 @@ mod tests {
         found[6].1 = vec![face(110.0, 90.0, 80.0)];
         let track = largest_track(&found).unwrap();
         assert_eq!(track.faces.len(), 8);
-        assert_eq!(track.square(2.0, 640, 360), Square { left: 75.0, top: 55.0, side: 100.0 });
+        assert_eq!(track.square(2.0, [640, 360]), Square { left: 75.0, top: 55.0, side: 100.0 });
     }
 
     #[test]
@@ -145,10 +158,10 @@ mod tests {
     #[test]
     fn the_square_stays_inside_the_frame() {
         let track = |face| largest_track(&[(0, vec![face])]).unwrap();
-        assert_eq!(track(face(0.0, 0.0, 50.0)).square(1.2, 200, 100), Square { left: 0.0, top: 0.0, side: 60.0 });
-        let at_the_end = track(face(150.0, 50.0, 50.0)).square(1.2, 200, 100);
+        assert_eq!(track(face(0.0, 0.0, 50.0)).square(1.2, [200, 100]), Square { left: 0.0, top: 0.0, side: 60.0 });
+        let at_the_end = track(face(150.0, 50.0, 50.0)).square(1.2, [200, 100]);
         assert_eq!(at_the_end, Square { left: 140.0, top: 40.0, side: 60.0 });
-        assert_eq!(track(face(50.0, 0.0, 100.0)).square(3.0, 200, 100), Square { left: 50.0, top: 0.0, side: 100.0 });
+        assert_eq!(track(face(50.0, 0.0, 100.0)).square(3.0, [200, 100]), Square { left: 50.0, top: 0.0, side: 100.0 });
         assert_eq!(largest_track(&[(0, Vec::new())]), None);
     }
 }

@@ -14,7 +14,7 @@ use crate::dataset::{DataError, DataSet, Footage, Label, Manifest, VideoRecord, 
 use crate::drawing::{FAINT, FAKE, GLYPH, INK, PAPER, REAL, fill, frame, lines, shortened, write};
 use crate::face::{FaceClip, FaceDetector, Take};
 use crate::progress::Bar;
-use crate::video::{self, ClipSpec, FrameSize, Square};
+use crate::video::{self, ClipSpec, FrameSize, HeldClip, Square};
 
 /// At most this many frames of a clip are read.
 const FRAMES: usize = 8;
@@ -134,17 +134,20 @@ struct Look {
 impl Look {
     /// Without a detector, of whole frames.
     fn at(footage: &Footage, spec: &ClipSpec, data: &DataConfig, taking: Option<(Take, &dyn FaceDetector)>) -> Self {
-        let mut frames = Vec::with_capacity(spec.frames);
-        let size = FrameSize::LongSide(2 * PICTURE as usize);
-        let read = video::read_frames(footage, spec, None, size, &mut |frame| frames.push(frame));
-        let clip = read.and_then(|_| match taking {
+        let clip = match taking {
             Some((take, detector)) => take.read(footage, spec, None, &data.faces, detector),
             None => video::read_clip(footage, spec, None).map(FaceClip::whole_frames),
+        };
+        let held = HeldClip::read(footage, spec, None, FrameSize::LongSide(2 * PICTURE as usize));
+        let middle = held.ok().and_then(|mut held| {
+            // Frames without the face are left out of the clip, so its middle may be another frame.
+            let number = clip.as_ref().ok().and_then(|clip| clip.facts.frame_numbers.get(spec.frames / 2));
+            let frame = number.and_then(|number| held.numbers().iter().position(|held| held == number));
+            held.small(frame.unwrap_or(held.slots()[spec.frames / 2])).ok()
         });
-        let middle = (!frames.is_empty()).then(|| frames.swap_remove(frames.len() / 2));
         let (clip, note) = match clip {
             Ok(clip) => {
-                let note = match (clip.facts.square, clip.facts.missed) {
+                let note = match (clip.facts.squares.first(), clip.facts.missed) {
                     (Some(square), _) => {
                         let [width, height] = clip.facts.frame_size;
                         (format!("cut: {0:.0} x {0:.0} of {width} x {height}", square.side), false)
@@ -237,17 +240,17 @@ fn annotated(frame: &RgbImage, clip: Option<&FaceClip>, spec: &ClipSpec) -> RgbI
     let [to_width, to_height] = [width, height].map(|side| (side * scale).round().max(1.0));
     let mut picture =
         imageops::resize(frame, (to_width as u32).min(PICTURE), (to_height as u32).min(ROW), FilterType::Triangle);
-    let Some((clip, square)) = clip.and_then(|clip| Some((clip, clip.facts.square?))) else {
+    let Some(facts) = clip.map(|clip| &clip.facts).filter(|facts| !facts.squares.is_empty()) else {
         return picture;
     };
     // The square is told in pixels of the video, of which this frame may be a smaller copy.
-    let scale = [to_width / f64::from(clip.facts.frame_size[0]), to_height / f64::from(clip.facts.frame_size[1])];
-    outline(&mut picture, square, scale);
-    let middle = clip.facts.landmarks.len() / 2;
-    let nearest = (0..clip.facts.landmarks.len())
-        .filter(|i| clip.facts.landmarks[*i].is_some())
-        .min_by_key(|i| i.abs_diff(middle));
-    for point in nearest.and_then(|i| clip.facts.landmarks[i]).iter().flatten() {
+    let scale = [to_width / f64::from(facts.frame_size[0]), to_height / f64::from(facts.frame_size[1])];
+    let middle = facts.squares.len() / 2;
+    outline(&mut picture, facts.squares[middle], scale);
+    let known = (0..facts.landmarks.len()).filter(|frame| facts.landmarks[*frame].is_some());
+    let Some(nearest) = known.min_by_key(|frame| frame.abs_diff(middle)) else { return picture };
+    let square = facts.squares[nearest];
+    for point in facts.landmarks[nearest].iter().flatten() {
         let x = (square.left + f64::from(point[0]) / spec.width as f64 * square.side) * scale[0];
         let y = (square.top + f64::from(point[1]) / spec.height as f64 * square.side) * scale[1];
         dot(&mut picture, x, y);

@@ -57,7 +57,7 @@ pub(super) fn face_reader(
         let take = takes[sets[video]];
         let clip = take.read(footage, &spec, draw, &faces, &detector);
         match &clip {
-            Ok(clip) if take == Take::Faces => found.note(video, clip.facts.frames_with_face()),
+            Ok(clip) if take == Take::Faces => found.note(video, clip.facts.frames_with_face),
             Err(DataError::NoFace { .. }) => found.note(video, 0),
             _ => {}
         }

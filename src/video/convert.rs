@@ -1,5 +1,6 @@
 //! The conversion of a decoded frame to an upright RGB picture of the wanted size. Knows nothing of files.
 
+use fast_image_resize::Resizer;
 use ffmpeg_next as ffmpeg;
 use ffmpeg_next::codec::packet::side_data;
 use ffmpeg_next::color::{Range, Space};
@@ -8,9 +9,9 @@ use ffmpeg_next::frame;
 use ffmpeg_next::software::scaling;
 use image::{RgbImage, imageops};
 
-use super::decoded::DecodedFrame;
-use super::hardware;
-use super::spec::{ClipSpec, FrameSize};
+use super::resize::Pixels;
+use super::spec::{FrameSize, as_u32};
+use super::{hardware, resize};
 
 /// The orientation of a stored frame: rows and columns are swapped first, then mirrored.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
@@ -46,6 +47,13 @@ impl Orientation {
     /// Whether width and height are swapped.
     pub(super) fn transposed(self) -> bool {
         self.transpose
+    }
+
+    /// The width and height to which a stored frame is resized, so that it has the wanted size when it is shown.
+    fn stored_size(self, wanted: FrameSize, [width, height]: [u32; 2]) -> [u32; 2] {
+        let (shown_width, shown_height) = if self.transpose { (height, width) } else { (width, height) };
+        let (width, height) = wanted.of(shown_width, shown_height);
+        if self.transpose { [height, width] } else { [width, height] }
     }
 
     fn apply(self, mut picture: RgbImage) -> RgbImage {
@@ -88,45 +96,136 @@ impl Source {
     }
 }
 
-/// Converts frames; it keeps the scaler while the frames have the same properties.
+/// A scaler for frames with the same properties, and the picture that it made last.
+struct Scaler {
+    made_for: (Source, [u32; 2]),
+    context: scaling::Context,
+    rgb: frame::Video,
+}
+
+/// A frame as it was decoded.
+pub(super) enum Shot {
+    /// A frame of a video. Clones share the pixels.
+    Frame(frame::Video),
+    /// A picture from a file.
+    Picture(RgbImage),
+}
+
+impl Shot {
+    /// The size of its pixels in memory, about.
+    pub(super) fn bytes(&self) -> u64 {
+        match self {
+            Self::Picture(picture) => picture.as_raw().len() as u64,
+            Self::Frame(frame) => (0..frame.planes()).map(|plane| frame.data(plane).len() as u64).sum(),
+        }
+    }
+}
+
+/// Makes pictures of frames. It keeps a scaler for each size while the frames have the same properties.
 pub(super) struct Converter {
-    spec: ClipSpec,
-    size: FrameSize,
-    orientation: Orientation,
-    scaler: Option<(Source, scaling::Context)>,
+    /// The orientation in which frames of the video are stored.
+    pub(super) orientation: Orientation,
+    scalers: Vec<Scaler>,
+    resizer: Resizer,
 }
 
 impl Converter {
-    pub(super) fn new(spec: ClipSpec, size: FrameSize, orientation: Orientation) -> Self {
-        Self { spec, size, orientation, scaler: None }
+    pub(super) fn new() -> Self {
+        Self { orientation: Orientation::default(), scalers: Vec::new(), resizer: Resizer::new() }
     }
 
-    pub(super) fn convert(&mut self, frame: &frame::Video) -> Result<DecodedFrame, String> {
+    /// The picture of a frame.
+    pub(super) fn picture(&mut self, shot: &Shot, size: FrameSize) -> Result<RgbImage, String> {
+        let mut hwc = Vec::new();
+        let [width, height] = self.append(shot, size, &mut hwc)?;
+        Ok(RgbImage::from_raw(width, height, hwc).expect("as many bytes as pixels x 3"))
+    }
+
+    /// Appends the picture of a frame to `bytes`, height x width x 3. Returns its width and height.
+    pub(super) fn append(&mut self, shot: &Shot, size: FrameSize, bytes: &mut Vec<u8>) -> Result<[u32; 2], String> {
+        let frame = match shot {
+            Shot::Frame(frame) => frame,
+            Shot::Picture(picture) => return append_resized(&mut self.resizer, Pixels::of(picture), size, bytes),
+        };
+        let at = self.scale(frame, size)?;
+        let rgb = &self.scalers[at].rgb;
+        let (width, height) = (rgb.width(), rgb.height());
+        if self.orientation != Orientation::default() {
+            let picture = self.orientation.apply(packed(rgb));
+            return append_resized(&mut self.resizer, Pixels::of(&picture), size, bytes);
+        }
+        let row_bytes = width as usize * 3;
+        match size {
+            FrameSize::Crop(_) if rgb.stride(0) == row_bytes => {
+                let pixels = Pixels { hwc: &rgb.data(0)[..row_bytes * height as usize], width, height };
+                append_resized(&mut self.resizer, pixels, size, bytes)
+            }
+            FrameSize::Crop(_) => append_resized(&mut self.resizer, Pixels::of(&packed(rgb)), size, bytes),
+            _ => {
+                append_rows(rgb, bytes);
+                Ok([width, height])
+            }
+        }
+    }
+
+    /// Scales a frame; returns the index of the scaler that has the result.
+    fn scale(&mut self, frame: &frame::Video, size: FrameSize) -> Result<usize, String> {
         let source = Source::of(frame);
         let Source { format, width, height, .. } = source;
         let unusable = |error| format!("a frame of {width}x{height} {format:?} cannot be resized: {error}");
-        let (_, scaler) = match self.scaler.take().filter(|(made_for, _)| *made_for == source) {
-            Some(scaler) => self.scaler.insert(scaler),
-            None => self.scaler.insert((source, scaler(source, self.size, self.orientation).map_err(unusable)?)),
+        let made_for = (source, self.orientation.stored_size(size, [width, height]));
+        let at = match self.scalers.iter().position(|scaler| scaler.made_for == made_for) {
+            Some(at) => at,
+            None => {
+                // Those for frames with other properties are not needed again soon.
+                self.scalers.retain(|scaler| scaler.made_for.0 == source);
+                let context = scaler(source, made_for.1).map_err(unusable)?;
+                self.scalers.push(Scaler { made_for, context, rgb: frame::Video::empty() });
+                self.scalers.len() - 1
+            }
         };
-        let mut rgb = frame::Video::empty();
-        scaler.run(frame, &mut rgb).map_err(unusable)?;
-        let (width, height) = (rgb.width(), rgb.height());
-        let mut pixels = Vec::with_capacity(width as usize * height as usize * 3);
-        // Rows of an FFmpeg picture may be padded.
-        for row in rgb.data(0).chunks(rgb.stride(0)).take(height as usize) {
-            pixels.extend_from_slice(&row[..width as usize * 3]);
-        }
-        let picture = RgbImage::from_raw(width, height, pixels).expect("as many bytes as pixels x 3");
-        DecodedFrame::new(self.orientation.apply(picture), &self.spec, self.size)
+        let Scaler { context, rgb, .. } = &mut self.scalers[at];
+        context.run(frame, rgb).map_err(unusable)?;
+        Ok(at)
     }
 }
 
-fn scaler(source: Source, size: FrameSize, orientation: Orientation) -> Result<scaling::Context, ffmpeg::Error> {
+/// Appends an upright picture, cut and resized as asked for.
+fn append_resized(
+    resizer: &mut Resizer,
+    pixels: Pixels,
+    size: FrameSize,
+    bytes: &mut Vec<u8>,
+) -> Result<[u32; 2], String> {
+    let (to, part) = match size {
+        FrameSize::Crop(crop) => ([as_u32(crop.width), as_u32(crop.height)], pixels.part(&crop)),
+        _ => (size.of(pixels.width, pixels.height).into(), pixels.whole()),
+    };
+    if part == pixels.whole() && to == [pixels.width, pixels.height] {
+        bytes.extend_from_slice(pixels.hwc);
+    } else {
+        resize::append(resizer, pixels, part, to, bytes)?;
+    }
+    Ok(to)
+}
+
+/// Appends the rows of an RGB frame, which may be padded.
+fn append_rows(rgb: &frame::Video, bytes: &mut Vec<u8>) {
+    let row_bytes = rgb.width() as usize * 3;
+    bytes.reserve(row_bytes * rgb.height() as usize);
+    for row in rgb.data(0).chunks(rgb.stride(0)).take(rgb.height() as usize) {
+        bytes.extend_from_slice(&row[..row_bytes]);
+    }
+}
+
+fn packed(rgb: &frame::Video) -> RgbImage {
+    let mut hwc = Vec::new();
+    append_rows(rgb, &mut hwc);
+    RgbImage::from_raw(rgb.width(), rgb.height(), hwc).expect("as many bytes as pixels x 3")
+}
+
+fn scaler(source: Source, [to_width, to_height]: [u32; 2]) -> Result<scaling::Context, ffmpeg::Error> {
     let Source { format, width, height, matrix, full_range } = source;
-    let shown = if orientation.transposed() { (height, width) } else { (width, height) };
-    let (to_width, to_height) = size.of(shown.0, shown.1);
-    let (to_width, to_height) = if orientation.transposed() { (to_height, to_width) } else { (to_width, to_height) };
     // The mean of all that a pixel covers: filters that reach further blur what gives small forgeries away (decision 69).
     let flags = scaling::Flags::AREA;
     let mut scaler = scaling::Context::get(format, width, height, Pixel::RGB24, to_width, to_height, flags)?;

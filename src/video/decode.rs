@@ -11,47 +11,50 @@ use std::path::Path;
 use ffmpeg_next::codec::packet::Packet;
 
 use super::container::{Probing, VideoFile};
-use super::convert::Converter;
-use super::decoded::{DecodedClip, DecodedFrame};
+use super::decoded::{DecodedClip, Made};
 use super::limits::{self, Deadline};
+use super::make::Making;
 use super::packet::{PacketInfo, Packets};
 use super::passes::{Counting, Selection};
-use super::spec::{ClipSpec, FrameSize};
+use super::spec::ClipSpec;
 use super::{hardware, picks, references};
 use crate::config::Switch;
 
-/// Frames by packet number, and the number of decoded frames.
-type Selected = (BTreeMap<usize, DecodedFrame>, usize);
+/// What was made of frames, by their number in the video, and the number of decoded frames.
+type Selected<T> = (BTreeMap<usize, Made<T>>, usize);
 
 /// Reads the frames of a clip from a file.
-pub(super) fn read(path: &Path, spec: &ClipSpec, draw: Option<u64>, size: FrameSize) -> Result<DecodedClip, String> {
+pub(super) fn read<T>(path: &Path, draw: Option<u64>, making: &mut Making<T>) -> Result<DecodedClip<T>, String> {
+    let spec = making.spec;
     let deadline = Deadline::after(spec.deadline_secs);
     let mut file = VideoFile::open(path, deadline, Probing::Headers)?;
     let packets = file.packets(true, spec.least_frames())?;
-    let video = Video { path, spec, size, deadline, packets };
+    let (width, height) = file.shown_size();
+    making.converter.orientation = file.orientation;
+    let video = Video { path, spec, size: [width, height], deadline, packets };
     if let Some(shown) = video.shown() {
         let is_anchor = |frame: usize| video.packets.infos[shown[frame]].is_anchor();
         let picks = picks::choose(spec, shown.len(), draw, is_anchor);
-        let wanted: Vec<_> = picks.iter().map(|frame| shown[*frame]).collect();
+        let wanted = picks.iter().map(|frame| (shown[*frame], *frame)).collect();
         // The CPU may decode what the GPU cannot.
         let on_gpu = hardware::available(spec.hw_decode).then_some(spec.hw_decode);
         for hw_decode in on_gpu.into_iter().chain([Switch::Off]) {
-            if let Some((found, decoded)) = video.selected(&file, &wanted, hw_decode)? {
-                return Ok(DecodedClip::new(&wanted, found, decoded));
+            if let Some((found, decoded)) = video.selected(&file, &wanted, hw_decode, making)? {
+                return Ok(DecodedClip::new(&picks, found, video.size, decoded));
             }
         }
         tracing::debug!("{}: not every packet is a sound frame: all of it is decoded", path.display());
     }
     drop(file);
-    video.counted(draw)
+    video.counted(draw, making)
 }
 
 /// The runs of packets that must be decoded for the wanted ones: first and last of each.
-fn runs(packets: &[PacketInfo], wanted: &BTreeSet<usize>) -> Vec<(usize, usize)> {
+fn runs(packets: &[PacketInfo], wanted: &BTreeMap<usize, usize>) -> Vec<(usize, usize)> {
     let starts = |packet: &usize| packets[*packet].role.is_some_and(|role| role.entry);
     let start_of = |packet: usize| (0..=packet).rev().find(starts).unwrap_or(0);
     let mut runs: Vec<(usize, usize)> = Vec::new();
-    for packet in wanted.iter().rev() {
+    for packet in wanted.keys().rev() {
         let start = start_of(*packet);
         match runs.last_mut() {
             Some(run) if *packet >= run.0 => run.0 = run.0.min(start),
@@ -63,12 +66,12 @@ fn runs(packets: &[PacketInfo], wanted: &BTreeSet<usize>) -> Vec<(usize, usize)>
 }
 
 /// Pictures that may be references, but that no wanted picture needs.
-fn skipped_references(packets: &[PacketInfo], wanted: &BTreeSet<usize>) -> BTreeSet<usize> {
+fn skipped_references(packets: &[PacketInfo], wanted: &BTreeMap<usize, usize>) -> BTreeSet<usize> {
     let mut skipped_references = BTreeSet::new();
     let mut start = 0;
     for sequence in packets.chunk_by(|_, next| next.picture.as_ref().is_none_or(|picture| !picture.idr)) {
         let pictures: Option<Vec<_>> = sequence.iter().map(|packet| packet.picture.as_ref()).collect();
-        let needed = pictures.and_then(|pictures| references::needed(&pictures, |at| wanted.contains(&(start + at))));
+        let needed = pictures.and_then(|pictures| references::needed(&pictures, |at| wanted.contains_key(&(start + at))));
         let numbers = (start..).zip(sequence).zip(needed.unwrap_or_default());
         skipped_references
             .extend(numbers.filter(|((_, packet), needed)| !needed && packet.is_reference()).map(|((at, _), _)| at));
@@ -80,7 +83,8 @@ fn skipped_references(packets: &[PacketInfo], wanted: &BTreeSet<usize>) -> BTree
 struct Video<'a> {
     path: &'a Path,
     spec: &'a ClipSpec,
-    size: FrameSize,
+    /// Width and height as shown.
+    size: [u32; 2],
     deadline: Deadline,
     packets: Packets,
 }
@@ -99,17 +103,21 @@ impl Video<'_> {
         unique.then_some(shown)
     }
 
-    /// The wanted frames by packet number, and the number of decoded frames, which is as small as possible; `None` in
-    /// any doubt.
-    fn selected(&self, file: &VideoFile, wanted: &[usize], hw_decode: Switch) -> Result<Option<Selected>, String> {
-        let wanted: BTreeSet<_> = wanted.iter().copied().collect();
-        let converter = Converter::new(*self.spec, self.size, file.orientation);
-        let mut pass = Selection::new(file.parameters(), hw_decode, converter, &wanted)?;
+    /// What is made of the wanted frames (their numbers by packet), and the number of decoded frames, which is as small
+    /// as possible; `None` in any doubt.
+    fn selected<T>(
+        &self,
+        file: &VideoFile,
+        wanted: &BTreeMap<usize, usize>,
+        hw_decode: Switch,
+        making: &mut Making<T>,
+    ) -> Result<Option<Selected<T>>, String> {
+        let mut pass = Selection::new(file.parameters(), hw_decode, making, wanted)?;
         // It is not known how a GPU decoder treats a header without its picture.
         let skipped_references =
-            if hw_decode == Switch::Off { skipped_references(&self.packets.infos, &wanted) } else { BTreeSet::new() };
+            if hw_decode == Switch::Off { skipped_references(&self.packets.infos, wanted) } else { BTreeSet::new() };
         let mut source = self.source(Probing::Headers)?;
-        for (start, end) in runs(&self.packets.infos, &wanted) {
+        for (start, end) in runs(&self.packets.infos, wanted) {
             for number in start..=end {
                 self.deadline.check()?;
                 let info = &self.packets.infos[number];
@@ -141,7 +149,7 @@ impl Video<'_> {
 
     /// The wanted frames of a full decode in order. It decodes a second time if the number of frames differs from that
     /// of the packets.
-    fn counted(&self, draw: Option<u64>) -> Result<DecodedClip, String> {
+    fn counted<T>(&self, draw: Option<u64>, making: &mut Making<T>) -> Result<DecodedClip<T>, String> {
         // The file is opened with FFmpeg's defaults: the frames that it decodes then may change the result for a
         // damaged file.
         let file = VideoFile::open(self.path, self.deadline, Probing::Full)?;
@@ -150,8 +158,7 @@ impl Video<'_> {
         loop {
             let picks = picks::choose(self.spec, frames, draw, |_| true);
             let wanted = picks.iter().copied().collect();
-            let converter = Converter::new(*self.spec, self.size, file.orientation);
-            let mut pass = Counting::new(file.parameters(), converter, &wanted)?;
+            let mut pass = Counting::new(file.parameters(), making, &wanted)?;
             let mut source = self.source(Probing::Full)?;
             for number in 0..self.packets.infos.len() {
                 self.deadline.check()?;
@@ -162,7 +169,7 @@ impl Video<'_> {
             pass.check(announced)?;
             limits::check_frames(pass.frames, self.spec.least_frames())?;
             if pass.frames == frames {
-                return Ok(DecodedClip::new(&picks, pass.found, pass.frames));
+                return Ok(DecodedClip::new(&picks, pass.found, self.size, pass.frames));
             }
             frames = pass.frames;
         }

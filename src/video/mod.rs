@@ -5,7 +5,8 @@
 //!
 //! `read` is the entry point. `container` opens a file and reads its packets; `nal`, `role` and `h264` parse packets;
 //! `picks` chooses frames; `references` finds the packets that they need; `decode` and `passes` decode these; `convert`
-//! makes RGB pictures; `quality` leaves frames out; `pictures` does the same for image files.
+//! makes RGB pictures; `make` is what a reader wants of each frame; `quality` leaves frames out; `pictures` does the same
+//! for image files. `held` keeps decoded frames, to search them before they are cut.
 
 mod container;
 mod convert;
@@ -13,8 +14,10 @@ mod decode;
 mod decoded;
 mod h264;
 mod hardware;
+mod held;
 mod info;
 mod limits;
+mod make;
 mod nal;
 mod packet;
 mod passes;
@@ -27,7 +30,7 @@ mod resize;
 mod role;
 mod spec;
 
+pub use held::HeldClip;
 pub use info::{VideoInfo, libavcodec_version, pixel_versions};
-pub use read::{frames_of, probe, read_clip, read_frames, reserve_clip};
-pub use resize::crop_resize;
+pub use read::{frames_of, probe, read_clip, read_frames};
 pub use spec::{ClipSpec, CropResize, FrameSize, Square};

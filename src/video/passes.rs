@@ -7,10 +7,11 @@ use ffmpeg_next::codec::decoder::Conceal;
 use ffmpeg_next::codec::{Parameters, context, decoder, discard::Discard, packet::Packet, threading};
 use ffmpeg_next::{Dictionary, frame};
 
-use super::convert::Converter;
-use super::decoded::DecodedFrame;
+use super::convert::Shot;
+use super::decoded::Made;
 use super::hardware;
 use super::limits::MAX_PIXELS;
+use super::make::Making;
 use super::packet::PacketInfo;
 use crate::config::Switch;
 
@@ -32,36 +33,37 @@ fn open(parameters: Parameters, hw_decode: Switch) -> Result<decoder::Video, Str
 }
 
 /// A pass over selected packets. It is valid only if each packet gives exactly the frame that was expected.
-pub(super) struct Selection<'a> {
+pub(super) struct Selection<'a, 'm, T> {
     decoder: decoder::Video,
-    converter: Converter,
+    making: &'a mut Making<'m, T>,
     /// Sent packets whose frames have not come yet.
     expected: BTreeSet<usize>,
     /// Packets of which only the header was sent.
     headers: BTreeSet<usize>,
-    wanted: &'a BTreeSet<usize>,
-    /// The wanted frames that were decoded.
-    pub(super) found: BTreeMap<usize, DecodedFrame>,
+    /// The numbers of the wanted frames in the video, by packet.
+    wanted: &'a BTreeMap<usize, usize>,
+    /// What was made of the wanted frames, by their number in the video.
+    pub(super) found: BTreeMap<usize, Made<T>>,
     /// The number of frames that were decoded.
     pub(super) decoded: usize,
 }
 
-impl<'a> Selection<'a> {
+impl<'a, 'm, T> Selection<'a, 'm, T> {
     /// A pass for the wanted packets.
     pub(super) fn new(
         parameters: Parameters,
         hw_decode: Switch,
-        converter: Converter,
-        wanted: &'a BTreeSet<usize>,
+        making: &'a mut Making<'m, T>,
+        wanted: &'a BTreeMap<usize, usize>,
     ) -> Result<Self, String> {
         let decoder = open(parameters, hw_decode)?;
         let (expected, headers, found) = (BTreeSet::new(), BTreeSet::new(), BTreeMap::new());
-        Ok(Self { decoder, converter, expected, headers, wanted, found, decoded: 0 })
+        Ok(Self { decoder, making, expected, headers, wanted, found, decoded: 0 })
     }
 
     /// Sends a packet. Returns `false` if the pass is not valid.
     pub(super) fn send(&mut self, number: usize, packet: &Packet, info: &PacketInfo) -> Result<bool, String> {
-        let needed = self.wanted.contains(&number) || info.role.is_none_or(|role| role.reference);
+        let needed = self.wanted.contains_key(&number) || info.role.is_none_or(|role| role.reference);
         // No other frame refers to a non-reference frame, so leaving it out changes no pixel.
         self.decoder.skip_frame(if needed { Discard::Default } else { Discard::NonReference });
         self.decoder.conceal(Conceal::GUESS_MVS | Conceal::DEBLOCK);
@@ -107,36 +109,36 @@ impl<'a> Selection<'a> {
             if frame.is_corrupt() || frame.has_decode_errors() {
                 return Ok(false);
             }
-            if self.wanted.contains(&number) {
+            if let Some(number) = self.wanted.get(&number) {
                 let Ok(frame) = hardware::download(frame) else { return Ok(false) };
-                self.found.insert(number, self.converter.convert(&frame)?);
+                self.found.insert(*number, self.making.of(*number, Shot::Frame(frame))?);
             }
         }
     }
 }
 
 /// A pass over a whole video, which accepts every frame that the decoder returns.
-pub(super) struct Counting<'a> {
+pub(super) struct Counting<'a, 'm, T> {
     decoder: decoder::Video,
-    converter: Converter,
+    making: &'a mut Making<'m, T>,
     wanted: &'a BTreeSet<usize>,
-    /// The wanted frames that were decoded.
-    pub(super) found: BTreeMap<usize, DecodedFrame>,
+    /// What was made of the wanted frames.
+    pub(super) found: BTreeMap<usize, Made<T>>,
     /// The number of frames that were decoded.
     pub(super) frames: usize,
     errors: usize,
     last_error: Option<ffmpeg::Error>,
 }
 
-impl<'a> Counting<'a> {
+impl<'a, 'm, T> Counting<'a, 'm, T> {
     /// A pass for the frames with the wanted numbers.
     pub(super) fn new(
         parameters: Parameters,
-        converter: Converter,
+        making: &'a mut Making<'m, T>,
         wanted: &'a BTreeSet<usize>,
     ) -> Result<Self, String> {
         let decoder = open(parameters, Switch::Off)?;
-        Ok(Self { decoder, converter, wanted, found: BTreeMap::new(), frames: 0, errors: 0, last_error: None })
+        Ok(Self { decoder, making, wanted, found: BTreeMap::new(), frames: 0, errors: 0, last_error: None })
     }
 
     pub(super) fn send(&mut self, packet: &Packet) -> Result<(), String> {
@@ -153,7 +155,6 @@ impl<'a> Counting<'a> {
     /// Receives the frames that are ready after `sent`. An error is only counted; missing frames are found at the end.
     fn receive(&mut self, sent: Result<(), ffmpeg::Error>) -> Result<(), String> {
         let mut result = sent;
-        let mut frame = frame::Video::empty();
         loop {
             match result {
                 Ok(()) => {}
@@ -164,10 +165,11 @@ impl<'a> Counting<'a> {
                     self.last_error = Some(error);
                 }
             }
+            let mut frame = frame::Video::empty();
             result = self.decoder.receive_frame(&mut frame);
             if result.is_ok() {
                 if self.wanted.contains(&self.frames) {
-                    self.found.insert(self.frames, self.converter.convert(&frame)?);
+                    self.found.insert(self.frames, self.making.of(self.frames, Shot::Frame(frame))?);
                 }
                 self.frames += 1;
             }

@@ -7,12 +7,12 @@ use std::path::{Path, PathBuf};
 
 use image::{DynamicImage, ImageDecoder, ImageReader, Limits, RgbImage};
 
-use super::decoded::{DecodedClip, DecodedFrame};
+use super::convert::Shot;
+use super::decoded::DecodedClip;
 use super::info::VideoInfo;
 use super::limits::{Deadline, MAX_PIXELS, check_frames};
+use super::make::Making;
 use super::picks;
-use super::resize::{resize, whole};
-use super::spec::{ClipSpec, FrameSize};
 use crate::files::natural_key;
 
 const EXTENSIONS: [&str; 3] = ["jpg", "jpeg", "png"];
@@ -55,28 +55,27 @@ pub(super) fn probe(paths: &[PathBuf], min_frames: usize) -> Result<VideoInfo, S
     Ok(VideoInfo { frames: paths.len(), width, height, bytes, duration_secs: None })
 }
 
-/// The clip of these pictures.
-pub(super) fn read(
+/// Reads the frames of a clip from these pictures.
+pub(super) fn read<T>(
     paths: &[PathBuf],
-    spec: &ClipSpec,
     min_frames: usize,
     draw: Option<u64>,
-    size: FrameSize,
-) -> Result<DecodedClip, String> {
-    let deadline = Deadline::after(spec.deadline_secs);
+    making: &mut Making<T>,
+) -> Result<DecodedClip<T>, String> {
+    let deadline = Deadline::after(making.spec.deadline_secs);
     check_frames(paths.len(), min_frames)?;
-    let picks = picks::choose(spec, paths.len(), draw, |_| true);
-    let mut frames = BTreeMap::new();
+    let picks = picks::choose(making.spec, paths.len(), draw, |_| true);
+    let (mut found, mut size) = (BTreeMap::new(), [0; 2]);
     for pick in picks.iter().copied().collect::<BTreeSet<_>>() {
         deadline.check()?;
         let picture = open(&paths[pick])?;
-        let (width, height) = size.of(picture.width(), picture.height());
-        let same = picture.dimensions() == (width, height);
-        let picture = if same { picture } else { resize(&picture, whole(&picture), width, height)? };
-        frames.insert(pick, DecodedFrame::new(picture, spec, size)?);
+        if found.is_empty() {
+            size = picture.dimensions().into();
+        }
+        found.insert(pick, making.of(pick, Shot::Picture(picture))?);
     }
-    let decoded = frames.len();
-    Ok(DecodedClip::new(&picks, frames, decoded))
+    let decoded = found.len();
+    Ok(DecodedClip::new(&picks, found, size, decoded))
 }
 
 fn open(path: &Path) -> Result<RgbImage, String> {

@@ -3,18 +3,22 @@
 
 use image::GrayImage;
 
-use super::decoded::DecodedClip;
+use super::decoded::{DecodedClip, spread};
 use super::spec::ClipSpec;
 
 /// The clip without frames of low quality. With both thresholds 0, the clip is unchanged.
-pub(super) fn filter(mut clip: DecodedClip, spec: &ClipSpec, min_frames: usize) -> Result<DecodedClip, String> {
+pub(super) fn filter<T>(
+    mut clip: DecodedClip<T>,
+    spec: &ClipSpec,
+    min_frames: usize,
+) -> Result<DecodedClip<T>, String> {
     if !spec.looks_at_quality() {
         return Ok(clip);
     }
     let frames = clip.frames.len();
     let (mut blurred, mut repeated) = (0, 0);
     let mut last: Option<GrayImage> = None;
-    clip.frames.retain_mut(|frame| {
+    clip.frames.retain_mut(|(_, frame)| {
         let Some(grey) = frame.grey.take() else { return true };
         if spec.quality_threshold > 0.0 && sharpness(&grey) < spec.quality_threshold {
             blurred += 1;
@@ -35,7 +39,7 @@ pub(super) fn filter(mut clip: DecodedClip, spec: &ClipSpec, min_frames: usize) 
              (data.quality_threshold), {repeated} like the one before (data.duplicate_threshold)"
         ));
     }
-    clip.slots = (0..spec.frames).map(|slot| (2 * slot + 1) * usable / (2 * spec.frames)).collect();
+    clip.slots = spread(usable, spec.frames);
     Ok(clip)
 }
 
@@ -72,7 +76,7 @@ mod tests {
     use image::{Luma, Rgb, RgbImage, imageops};
 
     use super::*;
-    use crate::video::decoded::DecodedFrame;
+    use crate::video::decoded::Made;
 
     fn spec(quality_threshold: f64, duplicate_threshold: f64) -> ClipSpec {
         ClipSpec { quality_threshold, duplicate_threshold, ..ClipSpec::uniform(6, 8, 8, 2) }
@@ -83,12 +87,12 @@ mod tests {
         RgbImage::from_fn(8, 8, |x, y| Rgb([100 + contrast * ((x + y) % 2) as u8; 3]))
     }
 
-    fn clip(contrasts: &[u8]) -> DecodedClip {
-        let frame = |contrast: &u8| DecodedFrame {
-            grey: Some(imageops::grayscale(&board(*contrast))),
-            picture: board(*contrast),
+    fn clip(contrasts: &[u8]) -> DecodedClip<u8> {
+        let frame = |(number, contrast): (usize, &u8)| {
+            (number, Made { grey: Some(imageops::grayscale(&board(*contrast))), value: *contrast })
         };
-        DecodedClip { frames: contrasts.iter().map(frame).collect(), slots: vec![0; 6], decoded: 0 }
+        let frames = contrasts.iter().enumerate().map(frame).collect();
+        DecodedClip { frames, slots: vec![0; 6], size: [8; 2], decoded: 0 }
     }
 
     #[test]
@@ -102,7 +106,7 @@ mod tests {
     #[test]
     fn blurred_and_repeated_frames_are_left_out_and_the_rest_spread() {
         let kept = filter(clip(&[10, 1, 30, 30, 31, 60]), &spec(20.0, 2.0), 2).unwrap();
-        let contrasts: Vec<_> = kept.frames.iter().map(|frame| frame.picture.get_pixel(1, 0).0[0] - 100).collect();
+        let contrasts: Vec<_> = kept.frames.iter().map(|(_, frame)| frame.value).collect();
         assert_eq!(contrasts, [10, 30, 60], "1 is blurred; 30 and 31 are like the 30 before");
         assert_eq!(kept.slots, [0, 0, 1, 1, 2, 2]);
     }

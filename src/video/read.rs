@@ -6,8 +6,11 @@ use std::path::Path;
 use image::RgbImage;
 
 use super::container::{Probing, VideoFile};
+use super::convert::{Converter, Shot};
+use super::decoded::DecodedClip;
 use super::info::VideoInfo;
 use super::limits::Deadline;
+use super::make::Making;
 use super::spec::{ClipSpec, FrameSize, as_u32};
 use super::{decode, pictures, quality};
 use crate::dataset::{DataError, Footage, Media};
@@ -40,21 +43,12 @@ pub fn probe(footage: &Footage, spec: &ClipSpec) -> Result<VideoInfo, DataError>
 /// # Errors
 /// [`DataError::Video`] with the reason: the file is no video, too short, or damaged.
 pub fn read_clip(footage: &Footage, spec: &ClipSpec, draw: Option<u64>) -> Result<Vec<u8>, DataError> {
-    let mut thwc = reserve_clip(footage, spec)?;
     let size = FrameSize::Exact { height: spec.height, width: spec.width };
-    read_frames(footage, spec, draw, size, &mut |frame| thwc.extend_from_slice(&frame))?;
-    Ok(thwc)
-}
-
-/// An empty vector with capacity for the bytes of a clip.
-///
-/// # Errors
-/// [`DataError::Video`] if there is no memory; `with_capacity` would abort the process.
-pub fn reserve_clip(footage: &Footage, spec: &ClipSpec) -> Result<Vec<u8>, DataError> {
-    let mut thwc = Vec::new();
-    let reserved = thwc.try_reserve_exact(spec.clip_bytes());
-    reserved.map_err(|_| video_error(&footage.path)(format!("no memory for its {} bytes", spec.clip_bytes())))?;
-    Ok(thwc)
+    let mut buffer = ClipBuffer::reserve(footage, spec)?;
+    let clip =
+        decoded(footage, spec, draw, &mut Converter::new(), &mut |converter, _, shot| buffer.add(converter, &shot, size))?;
+    let starts = clip.slots.iter().map(|slot| clip.frames[*slot].1.value).collect();
+    buffer.clip(footage, starts)
 }
 
 /// Passes the T frames of a clip to `take` in display order. A frame that was picked twice comes twice.
@@ -72,21 +66,77 @@ pub fn read_frames(
     size: FrameSize,
     take: &mut dyn FnMut(RgbImage),
 ) -> Result<usize, DataError> {
-    let pictures = |paths: &[_], min_frames| pictures::read(paths, spec, min_frames, draw, size);
+    let picture = &mut |converter: &mut Converter, _, shot| converter.picture(&shot, size);
+    let clip = decoded(footage, spec, draw, &mut Converter::new(), picture)?;
+    let times: Vec<_> = (0..clip.frames.len()).map(|frame| clip.times(frame)).collect();
+    for ((_, made), times) in clip.frames.into_iter().zip(times).filter(|(_, times)| *times > 0) {
+        for _ in 1..times {
+            take(made.value.clone());
+        }
+        take(made.value);
+    }
+    Ok(clip.decoded)
+}
+
+/// What `make` makes of the frames of a clip.
+pub(super) fn decoded<T>(
+    footage: &Footage,
+    spec: &ClipSpec,
+    draw: Option<u64>,
+    converter: &mut Converter,
+    make: &mut dyn FnMut(&mut Converter, usize, Shot) -> Result<T, String>,
+) -> Result<DecodedClip<T>, DataError> {
+    let mut making = Making { spec, converter, make };
+    let mut pictures = |paths: &[_], min_frames| pictures::read(paths, min_frames, draw, &mut making);
     let (clip, min_frames) = match &footage.media {
-        Media::Video => (decode::read(&footage.path, spec, draw, size), spec.min_frames),
         Media::Picture => (pictures(std::slice::from_ref(&footage.path), 1), 1),
         Media::Folder => {
             let paths = pictures::in_folder(&footage.path);
             (paths.and_then(|paths| pictures(&paths, spec.least_frames())), spec.min_frames)
         }
         Media::Frames(paths) => (pictures(paths, spec.least_frames()), spec.min_frames),
+        Media::Video => (decode::read(&footage.path, draw, &mut making), spec.min_frames),
     };
-    let clip = clip.and_then(|clip| quality::filter(clip, spec, min_frames)).map_err(video_error(&footage.path))?;
-    Ok(clip.hand_over(take))
+    clip.and_then(|clip| quality::filter(clip, spec, min_frames)).map_err(video_error(&footage.path))
 }
 
-fn video_error(path: &Path) -> impl FnOnce(String) -> DataError {
+/// The frames of a clip in the order in which they were decoded, usually that of the clip.
+pub(super) struct ClipBuffer<'a> {
+    spec: &'a ClipSpec,
+    bytes: Vec<u8>,
+}
+
+impl<'a> ClipBuffer<'a> {
+    /// An empty buffer with capacity for a clip.
+    pub(super) fn reserve(footage: &Footage, spec: &'a ClipSpec) -> Result<Self, DataError> {
+        let mut bytes = Vec::new();
+        let reserved = bytes.try_reserve_exact(spec.clip_bytes());
+        // `with_capacity` would abort the process.
+        reserved.map_err(|_| video_error(&footage.path)(format!("no memory for its {} bytes", spec.clip_bytes())))?;
+        Ok(Self { spec, bytes })
+    }
+
+    /// Adds a frame, and returns its position.
+    pub(super) fn add(&mut self, converter: &mut Converter, shot: &Shot, size: FrameSize) -> Result<usize, String> {
+        let start = self.bytes.len();
+        converter.append(shot, size, &mut self.bytes)?;
+        Ok(start)
+    }
+
+    /// The clip whose frames start at these positions. It is only copied if frames repeat, or came in another order.
+    pub(super) fn clip(self, footage: &Footage, starts: Vec<usize>) -> Result<Vec<u8>, DataError> {
+        let frame_bytes = self.spec.clip_bytes() / self.spec.frames;
+        let in_order = starts.iter().enumerate().all(|(slot, start)| *start == slot * frame_bytes);
+        if in_order && self.bytes.len() == self.spec.clip_bytes() {
+            return Ok(self.bytes);
+        }
+        let mut clip = Self::reserve(footage, self.spec)?.bytes;
+        starts.iter().for_each(|start| clip.extend_from_slice(&self.bytes[*start..*start + frame_bytes]));
+        Ok(clip)
+    }
+}
+
+pub(super) fn video_error(path: &Path) -> impl FnOnce(String) -> DataError {
     move |reason| DataError::Video { path: path.to_owned(), reason }
 }
 

@@ -1,0 +1,179 @@
+//! The path of a face: in which frames of a clip it is searched, and where it is on each. Knows nothing of videos and
+//! crops.
+
+use std::collections::{BTreeMap, BTreeSet};
+
+use super::detection::Face;
+use super::track::{Track, largest_track, overlap};
+
+/// The overlap (IoU) of two boxes below which the frames between them are searched too: the face moved by a quarter of
+/// its width.
+const NEAR_OVERLAP: f32 = 0.6;
+/// The standard deviation of the smoothing, in frames of the video. A detector's boxes tremble from frame to frame;
+/// what a face does within a tenth of a second is less than that.
+const SMOOTH_FRAMES: f64 = 3.0;
+
+/// The faces that were found on the searched frames, by the index of the frame.
+pub(super) type Found = BTreeMap<usize, Vec<Face>>;
+
+/// The followed face of a clip.
+#[derive(Debug)]
+pub(super) struct Path {
+    /// The detections.
+    pub(super) track: Track,
+    /// The face on each frame; `None` where it is not seen.
+    pub(super) faces: Vec<Option<Face>>,
+}
+
+/// Follows the largest face of a clip. `search` finds the faces on the frames with these indices.
+///
+/// It searches the first, every `every`-th and the last frame, then frames between two of which the face is only on one,
+/// or far away on the other, until every frame is searched or lies between two that show the face at about the same place.
+/// Also returns the number of searched frames.
+pub(super) fn follow<E>(
+    frames: usize,
+    every: usize,
+    mut search: impl FnMut(&[usize]) -> Result<Vec<Vec<Face>>, E>,
+) -> Result<(Option<Path>, usize), E> {
+    let mut found = Found::new();
+    let mut next: BTreeSet<usize> = (0..frames).step_by(every.max(1)).chain(frames.checked_sub(1)).collect();
+    loop {
+        let indices: Vec<_> = next.into_iter().collect();
+        found.extend(indices.iter().copied().zip(search(&indices)?));
+        let searched: Vec<_> = found.iter().map(|(frame, faces)| (*frame, faces.clone())).collect();
+        let Some(track) = largest_track(&searched) else { return Ok((None, found.len())) };
+        next = between(&track, &found);
+        if next.is_empty() {
+            let faces = (0..frames).map(|frame| seen(&track, &found, frame)).collect();
+            return Ok((Some(Path { track, faces }), found.len()));
+        }
+    }
+}
+
+/// The middle of each stretch of frames that has to be searched.
+fn between(track: &Track, found: &Found) -> BTreeSet<usize> {
+    let face = |frame: usize| track.faces.binary_search_by_key(&frame, |(at, _)| *at).ok().map(|at| track.faces[at].1);
+    let frames: Vec<_> = found.keys().copied().collect();
+    let uncertain = |pair: &&[usize]| match (face(pair[0]), face(pair[1])) {
+        (Some(a), Some(b)) => overlap(&a, &b) < NEAR_OVERLAP,
+        (None, None) => false,
+        _ => true,
+    };
+    let gaps = frames.windows(2).filter(|pair| pair[1] - pair[0] > 1);
+    gaps.filter(uncertain).map(|pair| pair[0].midpoint(pair[1])).collect()
+}
+
+fn seen(track: &Track, found: &Found, frame: usize) -> Option<Face> {
+    let before = found.range(..=frame).next_back()?.0;
+    let after = found.range(frame..).next()?.0;
+    let on_track = |frame: &usize| track.faces.binary_search_by_key(frame, |(at, _)| *at).is_ok();
+    (on_track(before) && on_track(after)).then(|| track.at(frame))
+}
+
+impl Path {
+    /// The indices of the frames that show the face.
+    pub(super) fn frames(&self) -> Vec<usize> {
+        (0..self.faces.len()).filter(|frame| self.faces[*frame].is_some()).collect()
+    }
+
+    /// The centre of the face on each frame, smoothed over frames of the same stretch. `numbers` has the number of each
+    /// frame in the video.
+    pub(super) fn smooth_centres(&self, numbers: &[usize]) -> Vec<Option<[f64; 2]>> {
+        (0..self.faces.len()).map(|frame| self.smooth_centre(frame, numbers)).collect()
+    }
+
+    fn smooth_centre(&self, frame: usize, numbers: &[usize]) -> Option<[f64; 2]> {
+        let centre = |frame: usize| self.faces.get(frame).copied().flatten().map(|face| face.centre().map(f64::from));
+        let (mut sum, mut weights) = (centre(frame)?, 1.0);
+        // Frames on both sides count alike, so that a face that moves steadily is not behind or ahead.
+        for step in 1..=frame {
+            let (Some(a), Some(b)) = (centre(frame - step), centre(frame + step)) else { break };
+            let distance = (numbers[frame] - numbers[frame - step]).max(numbers[frame + step] - numbers[frame]);
+            let weight = (-0.5 * (distance as f64 / SMOOTH_FRAMES).powi(2)).exp();
+            if weight < 0.01 {
+                break;
+            }
+            (0..2).for_each(|axis| sum[axis] += weight * (a[axis] + b[axis]));
+            weights += 2.0 * weight;
+        }
+        Some(sum.map(|sum| sum / weights))
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use std::convert::Infallible;
+
+    use super::*;
+
+    fn face(left: f32) -> Face {
+        Face { corners: [left, 10.0, left + 100.0, 110.0], score: 0.9, landmarks: [[left, 10.0]; 5] }
+    }
+
+    /// Follows the face whose left edge on each frame is this; also returns the searched frames.
+    fn followed(lefts: &[Option<f32>], every: usize) -> (Option<Path>, BTreeSet<usize>) {
+        let mut searched = BTreeSet::new();
+        let search = |frames: &[usize]| {
+            assert!(frames.iter().all(|frame| searched.insert(*frame)), "no frame is searched twice");
+            Ok::<_, Infallible>(frames.iter().map(|frame| lefts[*frame].map(face).into_iter().collect()).collect())
+        };
+        let Ok((path, count)) = follow(lefts.len(), every, search);
+        assert_eq!(count, searched.len());
+        (path, searched)
+    }
+
+    fn lefts(path: &Path) -> Vec<Option<f32>> {
+        path.faces.iter().map(|face| face.map(|face| face.corners[0])).collect()
+    }
+
+    #[test]
+    fn a_face_that_hardly_moves_is_interpolated_between_every_nth_frame() {
+        let moving: Vec<_> = (0..14).map(|frame| Some(3.0 * frame as f32)).collect();
+        let (path, searched) = followed(&moving, 4);
+        assert_eq!(searched, BTreeSet::from([0, 4, 8, 12, 13]));
+        assert_eq!(lefts(&path.unwrap()), moving);
+    }
+
+    #[test]
+    fn where_it_moves_far_the_frames_between_are_searched() {
+        // It stands, then moves by 44% of its width within four frames.
+        let left = |frame: usize| if frame < 8 { 0.0 } else { 11.0 * (frame.min(12) - 8) as f32 };
+        let moving: Vec<_> = (0..17).map(|frame| Some(left(frame))).collect();
+        let (path, searched) = followed(&moving, 4);
+        assert_eq!(searched, BTreeSet::from([0, 4, 8, 10, 12, 16]));
+        assert_eq!(lefts(&path.unwrap()), moving);
+    }
+
+    #[test]
+    fn the_frames_in_which_it_appears_and_vanishes_are_found_exactly() {
+        let there: Vec<_> = (0..24).map(|frame| (5..=17).contains(&frame).then_some(50.0)).collect();
+        let (path, searched) = followed(&there, 6);
+        let path = path.unwrap();
+        assert_eq!(lefts(&path), there);
+        assert_eq!(path.frames(), Vec::from_iter(5..=17));
+        assert!(searched.len() < 14, "{searched:?}");
+    }
+
+    #[test]
+    fn without_a_face_only_every_nth_frame_is_searched() {
+        let (path, searched) = followed(&[None; 10], 4);
+        assert!(path.is_none());
+        assert_eq!(searched, BTreeSet::from([0, 4, 8, 9]));
+        assert!(followed(&[None], 4).0.is_none());
+        assert_eq!(followed(&[Some(7.0)], 4).0.unwrap().frames(), [0]);
+    }
+
+    #[test]
+    fn trembling_is_smoothed_over_near_frames_only_and_steady_motion_is_kept() {
+        let path = |left: &dyn Fn(usize) -> f32| followed(&(0..30).map(|at| Some(left(at))).collect::<Vec<_>>(), 1).0.unwrap();
+        let x = |path: &Path, apart: usize| -> Vec<f64> {
+            let numbers: Vec<_> = (0..30).map(|frame| frame * apart).collect();
+            path.smooth_centres(&numbers).into_iter().map(|centre| centre.unwrap()[0]).collect()
+        };
+        let trembling = path(&|frame| [100.0, 104.0][frame % 2]);
+        assert!(x(&trembling, 1)[8..22].iter().all(|x| (x - 152.0).abs() < 0.1), "{:?}", x(&trembling, 1));
+        assert!(x(&trembling, 12).iter().zip(0..).all(|(x, frame)| *x == [150.0, 154.0][frame % 2]));
+        let steady = path(&|frame| 2.0 * frame as f32);
+        assert!(x(&steady, 1).iter().zip(0..).all(|(x, frame)| (x - (50.0 + 2.0 * f64::from(frame))).abs() < 1e-6));
+    }
+}
