@@ -1,10 +1,12 @@
-//! What the loader costs: `cargo bench --bench loader -- augment|memory|decoders|faces|epoch`.
+//! What the loader costs: `cargo bench --bench loader -- augment|memory|decoders|faces|extract|epoch`.
 //!
 //! - `augment [IN.png OUT.png]`: milliseconds a clip with the default augmentations on one core; a contact sheet of them.
 //! - `memory`: 200 clips of 720p, 4 workers, a budget of 512 MiB: peak of the resident memory over the base.
 //! - `decoders`: what one thread more adds to the resident memory while it decodes, at 720p and 1080p.
 //! - `faces`: milliseconds that the face detector takes for a frame on one core, and what looking for faces in one video
 //!   adds to the resident memory.
+//! - `extract`: videos of 720p a second that two threads read for the first time: faces cut out of 32 frames as by default,
+//!   and 16 whole frames.
 //! - `epoch`: ResNet-18 at 112 px in the format that training would choose, 16 frames, batches of 8 from a full cache: the share of a step spent waiting.
 #![expect(clippy::unwrap_used, reason = "a benchmark fails by panicking")]
 
@@ -12,7 +14,7 @@ use std::fs;
 use std::path::Path;
 use std::process::Command;
 use std::sync::Arc;
-use std::sync::atomic::AtomicBool;
+use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
 use std::thread;
 use std::time::{Duration, Instant};
 
@@ -26,7 +28,7 @@ use dfdetect::loader::{DECODER_BYTES, Loader, LoaderNeeds, LoaderPlan, plan_load
 use dfdetect::model::{Detector, Draws, Mode};
 use dfdetect::optim::{Adam, Optimizer, ParameterGroups};
 use dfdetect::torch::{Format, release_cached_memory};
-use dfdetect::video::ClipSpec;
+use dfdetect::video::{self, ClipSpec};
 use image::RgbImage;
 use image::imageops::FilterType;
 use tch::{Device, Kind, Reduction, Tensor};
@@ -42,12 +44,14 @@ fn main() {
         "memory" => memory(),
         "decoders" => decoders(),
         "faces" => faces(),
+        "extract" => extract(),
         "epoch" => epoch(),
         _ => {
             augment(&[]);
             memory();
             decoders();
             faces();
+            extract();
             epoch();
         }
     }
@@ -218,11 +222,34 @@ fn faces() {
             fs::write("/proc/self/clear_refs", "5").unwrap();
             let base = rss_bytes("VmRSS");
             let spec = ClipSpec::uniform(frames, 224, 224, 8);
-            read_face_clip(&manifest.footage(0), &spec, None, &faces, &Middle(&detector)).unwrap();
+            read_face_clip(&manifest.footage(0), &spec, None, None, &faces, &Middle(&detector)).unwrap();
             let added = (rss_bytes("VmHWM") - base) as f64 / MIB;
             println!("faces: {frames} frames of {width}x{height} add {added:.0} MiB to {:.0} MiB", base as f64 / MIB);
             release_cached_memory().unwrap();
         }
+    }
+}
+
+fn extract() {
+    let (_root, manifest) = dataset(1280, 720, 200, 4, 4);
+    let detector = CenterFace::load().unwrap();
+    let faces = FaceConfig::default();
+    for (what, frames) in [("faces cut out of", 32), ("whole", 16)] {
+        let spec = ClipSpec::uniform(frames, 224, 224, 8);
+        let next = AtomicUsize::new(0);
+        let read = || {
+            while let Some(video) = Some(next.fetch_add(1, Ordering::Relaxed)).filter(|at| *at < manifest.videos.len()) {
+                let footage = manifest.footage(video);
+                match what {
+                    "whole" => drop(video::read_clip(&footage, &spec, None).unwrap()),
+                    _ => drop(read_face_clip(&footage, &spec, None, None, &faces, &Middle(&detector)).unwrap()),
+                }
+            }
+        };
+        let started = Instant::now();
+        thread::scope(|scope| [0; 2].map(|_| scope.spawn(&read)).map(|thread| thread.join().unwrap()));
+        let rate = manifest.videos.len() as f64 / started.elapsed().as_secs_f64();
+        println!("extract: {rate:.2} videos of 200 frames of 720p a second, {what} {frames} frames, two threads");
     }
 }
 

@@ -267,7 +267,7 @@ fn where_memory_is_short_fewer_clips_are_ahead_and_fewer_threads_at_work() {
     let [begun, at_work, peak] = [0; 3].map(|_| Arc::new(AtomicUsize::new(0)));
     let reader: ClipReader = {
         let (begun, peak) = (begun.clone(), peak.clone());
-        Arc::new(move |_, _, _| {
+        Arc::new(move |_, _, _, _| {
             begun.fetch_add(1, Ordering::SeqCst);
             peak.fetch_max(at_work.fetch_add(1, Ordering::SeqCst) + 1, Ordering::SeqCst);
             thread::sleep(Duration::from_millis(5));
@@ -345,7 +345,7 @@ fn frames_that_are_drawn_anew_are_not_cached_and_those_of_validation_are() {
     let drawn = Arc::new(Mutex::new(Vec::new()));
     let reader: ClipReader = {
         let drawn = drawn.clone();
-        Arc::new(move |video, _, draw| {
+        Arc::new(move |video, _, draw, _| {
             drawn.lock().unwrap().push((video, draw));
             Ok(ReadClip { thwc: vec![0; CLIP_BYTES as usize], meta: Vec::new() })
         })

@@ -3,7 +3,7 @@
 
 use std::sync::atomic::{AtomicBool, Ordering};
 
-use super::cache::ClipCache;
+use super::cache::{ClipCache, Notes};
 use crate::config::{FaceConfig, FaceMode};
 use crate::dataset::{DataError, Footage, Manifest, sample};
 use crate::face::{FaceDetector, LONG_SIDE, largest_track};
@@ -79,15 +79,8 @@ impl Looks<'_> {
     /// The result for a video; `None` if it cannot be read.
     fn at(&self, footage: &Footage) -> Result<Option<Side>, DataError> {
         let name = format!("look 1, centerface 1, least {}", self.min_size);
-        let kept = self.cache.note(footage, self.spec, &name);
-        if let Some(side) = kept.and_then(|bytes| serde_json::from_slice(&bytes).ok()) {
-            return Ok(Some(side));
-        }
-        let side = self.look(footage)?;
-        if let Some(Ok(seen)) = side.as_ref().map(serde_json::to_vec) {
-            self.cache.keep_note(footage, self.spec, &name, seen);
-        }
-        Ok(side)
+        let notes = Notes::new(self.cache, self.cache.content(footage), footage, self.spec);
+        notes.kept(&name, || self.look(footage))
     }
 
     fn look(&self, footage: &Footage) -> Result<Option<Side>, DataError> {

@@ -14,7 +14,7 @@ mod source;
 
 pub use augment::Augmentation;
 pub use blend::{Direction, Recipe};
-pub use cache::{CachePlan, CacheStats, ClipCache, DiskCache, ReadClip, free_disk_bytes, plan_cache};
+pub use cache::{CachePlan, CacheStats, ClipCache, DiskCache, Notes, ReadClip, free_disk_bytes, plan_cache};
 pub use crop_decision::{FacesSeen, decide_face_crops, faces_seen};
 pub use draw::Draw;
 pub use prepare::{Prepared, prepare, unusable};

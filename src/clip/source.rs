@@ -3,14 +3,14 @@
 
 use std::fmt;
 use std::panic::{self, AssertUnwindSafe};
-use std::sync::Arc;
+use std::sync::{Arc, OnceLock};
 
 use image::RgbImage;
 use rand::SeedableRng;
 use rand_chacha::ChaCha8Rng;
 
 use super::augment::Augmentation;
-use super::cache::{ClipCache, ReadClip};
+use super::cache::{ClipCache, Content, Notes, ReadClip};
 use super::draw::Draw;
 use super::self_blend;
 use crate::config::{AugmentationConfig, Sampling};
@@ -20,13 +20,15 @@ use crate::video::{self, ClipSpec};
 /// A clip, or the reason why there is none.
 pub(crate) type Clip = Result<Arc<ReadClip>, String>;
 
-/// Reads the clip of a video, by its index in the manifest. The last argument seeds random choices, as in
+/// Reads the clip of a video, by its index in the manifest. The third argument seeds random choices, as in
 /// [`video::read_clip`].
-pub type ClipReader = Arc<dyn Fn(usize, &Footage, Option<u64>) -> Result<ReadClip, DataError> + Send + Sync>;
+pub type ClipReader = Arc<dyn Fn(usize, &Footage, Option<u64>, Notes) -> Result<ReadClip, DataError> + Send + Sync>;
 
 /// The source of the clips of all videos of a manifest.
 pub struct ClipSource {
     pub(super) footage: Vec<Footage>,
+    /// The content of each video, determined before it is first read.
+    contents: Vec<OnceLock<Content>>,
     labels: Vec<Label>,
     /// For each video, the index of the video whose frames it shows: itself, or the real of a self-blended fake.
     shown: Vec<usize>,
@@ -45,15 +47,16 @@ impl ClipSource {
     /// Whole frames of the videos of `manifest`, by their index, as `spec` describes.
     #[must_use]
     pub fn new(manifest: &Manifest, spec: ClipSpec, cache: Arc<ClipCache>) -> Self {
-        let footage = (0..manifest.videos.len()).map(|video| manifest.footage(video)).collect();
+        let footage: Vec<_> = (0..manifest.videos.len()).map(|video| manifest.footage(video)).collect();
+        let contents = vec![OnceLock::new(); footage.len()];
         let labels = manifest.videos.iter().map(|video| video.label).collect();
         let sets = manifest.videos.iter().map(|video| video.set).collect();
-        let reader: ClipReader = Arc::new(move |_, footage, draw| {
+        let reader: ClipReader = Arc::new(move |_, footage, draw, _| {
             video::read_clip(footage, &spec, draw).map(|thwc| ReadClip { thwc, meta: Vec::new() })
         });
         let crop_keys = vec![String::new(); manifest.sets.len()];
         let (shown, training_spec) = (shown_videos(manifest), spec);
-        Self { footage, labels, shown, sets, spec, cache, reader, crop_keys, augmentation: None, training_spec }
+        Self { footage, contents, labels, shown, sets, spec, cache, reader, crop_keys, augmentation: None, training_spec }
     }
 
     /// Uses `reader` to read videos. `crop_keys` has, for each data set, the settings of the reader apart from the
@@ -167,7 +170,7 @@ impl ClipSource {
             self.cache.count_bypassed();
             return self.read(shown, Some(draw.of(video, "frames"))).map(Arc::new).map_err(reason);
         }
-        match self.cache.get(shown, &self.footage[shown], &self.spec, self.crop_key(shown)) {
+        match self.cache.get(shown, self.content(shown), &self.spec, self.crop_key(shown)) {
             Some(clip) => Ok(clip),
             None => self.read_and_keep(shown).map_err(reason),
         }
@@ -175,18 +178,15 @@ impl ClipSource {
 
     /// Reads the clip of a video that is not cached. That a video shows no face is cached like a clip.
     pub(super) fn read_and_keep(&self, video: usize) -> Result<Arc<ReadClip>, DataError> {
-        let (footage, key) = (&self.footage[video], self.crop_key(video));
-        let no_face = format!("no face, {key}");
-        let noted = self.cache.note(footage, &self.spec, &no_face);
-        if let Some(looked_at) = noted.and_then(|bytes| serde_json::from_slice(&bytes).ok()) {
-            return Err(DataError::NoFace { path: footage.path.clone(), looked_at });
+        let (content, key) = (self.content(video), self.crop_key(video));
+        let (notes, no_face) = (self.notes(video), format!("no face in {} frames, {key}", self.spec.frames));
+        if let Some(looked_at) = notes.get(&no_face) {
+            return Err(DataError::NoFace { path: self.footage[video].path.clone(), looked_at });
         }
         let read = self.read(video, None).map(Arc::new);
         match &read {
-            Ok(clip) => self.cache.insert(video, clip, footage, &self.spec, key),
-            Err(DataError::NoFace { looked_at, .. }) => {
-                self.cache.keep_note(footage, &self.spec, &no_face, looked_at.to_string().into_bytes());
-            }
+            Ok(clip) => self.cache.insert(video, clip, content, &self.spec, key),
+            Err(DataError::NoFace { looked_at, .. }) => notes.keep(&no_face, looked_at),
             Err(_) => {}
         }
         read
@@ -194,7 +194,7 @@ impl ClipSource {
 
     fn read(&self, video: usize, draw: Option<u64>) -> Result<ReadClip, DataError> {
         let footage = &self.footage[video];
-        let clip = (self.reader)(video, footage, draw)?;
+        let clip = (self.reader)(video, footage, draw, self.notes(video))?;
         let (bytes, wanted) = (clip.thwc.len(), self.spec.clip_bytes());
         match bytes == wanted {
             true => Ok(clip),
@@ -203,6 +203,14 @@ impl ClipSource {
                 reason: format!("its clip has {bytes} bytes instead of {wanted}"),
             }),
         }
+    }
+
+    pub(super) fn content(&self, video: usize) -> Content {
+        *self.contents[video].get_or_init(|| self.cache.content(&self.footage[video]))
+    }
+
+    fn notes(&self, video: usize) -> Notes<'_> {
+        Notes::new(&self.cache, self.content(video), &self.footage[video], &self.spec)
     }
 
     pub(super) fn crop_key(&self, video: usize) -> &str {

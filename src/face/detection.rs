@@ -1,12 +1,13 @@
 //! A detected face, and the interface of a detector. Knows nothing of videos.
 
 use image::RgbImage;
+use serde::{Deserialize, Serialize};
 
 /// Landmarks: x and y of eyes, nose and corners of the mouth. Those on the left of the picture come first.
 pub type Landmarks = [[f32; 2]; 5];
 
 /// A face on a frame, in pixels of the frame.
-#[derive(Debug, Clone, Copy, PartialEq)]
+#[derive(Debug, Clone, Copy, PartialEq, Serialize, Deserialize)]
 pub struct Face {
     /// The box: left, top, right, bottom.
     pub corners: [f32; 4],

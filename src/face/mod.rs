@@ -4,6 +4,7 @@
 //! file uses tensors.
 
 mod centerface;
+mod course;
 mod crop;
 mod detection;
 mod facts;
@@ -12,6 +13,7 @@ mod take;
 mod track;
 
 pub use centerface::{CenterFace, LONG_SIDE};
+pub use course::Course;
 pub use crop::{FaceClip, WORKER_BYTES, crop_key, read_face_clip};
 pub use detection::{Face, FaceDetector, Landmarks};
 pub use facts::FaceFacts;

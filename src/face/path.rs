@@ -71,11 +71,6 @@ fn seen(track: &Track, found: &Found, frame: usize) -> Option<Face> {
 }
 
 impl Path {
-    /// The indices of the frames that show the face.
-    pub(super) fn frames(&self) -> Vec<usize> {
-        (0..self.faces.len()).filter(|frame| self.faces[*frame].is_some()).collect()
-    }
-
     /// The centre of the face on each frame, smoothed over frames of the same stretch. `numbers` has the number of each
     /// frame in the video.
     pub(super) fn smooth_centres(&self, numbers: &[usize]) -> Vec<Option<[f64; 2]>> {
@@ -148,9 +143,7 @@ mod tests {
     fn the_frames_in_which_it_appears_and_vanishes_are_found_exactly() {
         let there: Vec<_> = (0..24).map(|frame| (5..=17).contains(&frame).then_some(50.0)).collect();
         let (path, searched) = followed(&there, 6);
-        let path = path.unwrap();
-        assert_eq!(lefts(&path), there);
-        assert_eq!(path.frames(), Vec::from_iter(5..=17));
+        assert_eq!(lefts(&path.unwrap()), there);
         assert!(searched.len() < 14, "{searched:?}");
     }
 
@@ -160,7 +153,7 @@ mod tests {
         assert!(path.is_none());
         assert_eq!(searched, BTreeSet::from([0, 4, 8, 9]));
         assert!(followed(&[None], 4).0.is_none());
-        assert_eq!(followed(&[Some(7.0)], 4).0.unwrap().frames(), [0]);
+        assert_eq!(lefts(&followed(&[Some(7.0)], 4).0.unwrap()), [Some(7.0)]);
     }
 
     #[test]

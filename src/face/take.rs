@@ -1,9 +1,10 @@
 //! The kind of clip that is read from the videos of a data set: whole frames, whole frames with landmarks, or face
 //! crops. Stores no clips. Whether faces are cropped is decided in `clip/crop_decision.rs`.
 
-use super::crop::{FaceClip, crop_key, read_face_clip, read_with_landmarks};
+use super::course::Course;
+use super::crop::{FaceClip, crop_key, find_course, read_face_clip, read_with_landmarks};
 use super::detection::FaceDetector;
-use crate::config::FaceConfig;
+use crate::config::{FaceConfig, FaceTrack};
 use crate::dataset::{DataError, Footage, Manifest};
 use crate::video::{self, ClipSpec};
 
@@ -41,7 +42,25 @@ impl Take {
         }
     }
 
-    /// Reads a clip; `draw` is the same as in [`video::read_clip`].
+    /// The course of the face through a video, for frames that are drawn anew each epoch; `None` for whole frames.
+    ///
+    /// # Errors
+    /// [`DataError::Video`] if the video cannot be read.
+    pub fn course(
+        self,
+        footage: &Footage,
+        spec: &ClipSpec,
+        faces: &FaceConfig,
+        detector: &dyn FaceDetector,
+    ) -> Result<Option<Course>, DataError> {
+        match self {
+            Self::WholeFrames => Ok(None),
+            Self::Landmarks => find_course(footage, spec, &for_landmarks(faces), detector).map(Some),
+            Self::Faces => find_course(footage, spec, faces, detector).map(Some),
+        }
+    }
+
+    /// Reads a clip; `draw` is the same as in [`video::read_clip`]. With a course, faces are not searched for.
     ///
     /// # Errors
     /// [`DataError::Video`] if the video cannot be read, [`DataError::NoFace`] if it has no face to crop and such
@@ -51,13 +70,19 @@ impl Take {
         footage: &Footage,
         spec: &ClipSpec,
         draw: Option<u64>,
+        course: Option<&Course>,
         faces: &FaceConfig,
         detector: &dyn FaceDetector,
     ) -> Result<FaceClip, DataError> {
         match self {
             Self::WholeFrames => video::read_clip(footage, spec, draw).map(FaceClip::whole_frames),
-            Self::Landmarks => read_with_landmarks(footage, spec, draw, faces, detector),
-            Self::Faces => read_face_clip(footage, spec, draw, faces, detector),
+            Self::Landmarks => read_with_landmarks(footage, spec, draw, course, &for_landmarks(faces), detector),
+            Self::Faces => read_face_clip(footage, spec, draw, course, faces, detector),
         }
     }
+}
+
+/// Every face counts, wherever it moves.
+fn for_landmarks(faces: &FaceConfig) -> FaceConfig {
+    FaceConfig { track: FaceTrack::Follow, min_size: 0, ..faces.clone() }
 }

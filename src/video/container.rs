@@ -7,7 +7,6 @@
 use std::fs::File;
 use std::io::{Read, Seek, SeekFrom};
 use std::path::Path;
-use std::sync::OnceLock;
 
 use ffmpeg_next as ffmpeg;
 use ffmpeg_next::codec::packet::{Packet, side_data};
@@ -18,6 +17,7 @@ use ffmpeg_next::{Dictionary, media};
 use super::convert::Orientation;
 use super::limits::{Deadline, MAX_PIXELS, check_frames};
 use super::packet::{PacketInfo, Packets, mark_lower_layers};
+use super::start::start_ffmpeg;
 use super::{h264, hardware, role};
 
 /// The largest number of packets that is read: ten hours at 25 frames a second.
@@ -200,14 +200,6 @@ fn size(parameters: codec::Parameters) -> Result<(u32, u32), String> {
         return Err(format!("its frames are {width}x{height} pixels, allowed are {allowed} megapixels"));
     }
     Ok((width, height))
-}
-
-fn start_ffmpeg() -> Result<(), String> {
-    static STARTED: OnceLock<Result<(), ffmpeg::Error>> = OnceLock::new();
-    let started = STARTED.get_or_init(ffmpeg::init);
-    // FFmpeg's own log is off, because this program reports the errors of a video.
-    ffmpeg::log::set_level(ffmpeg::log::Level::Quiet);
-    started.map_err(|error| format!("FFmpeg cannot be used: {error}"))
 }
 
 fn unreadable(path: &Path, error: ffmpeg::Error) -> String {

@@ -13,6 +13,7 @@ use ffmpeg_next::format::Pixel;
 use ffmpeg_next::frame;
 use ffmpeg_next::software::scaling;
 
+use super::start::start_ffmpeg;
 use crate::config::Switch;
 
 /// Whether an edit list hides the frame of the packet.
@@ -62,6 +63,8 @@ fn device(asked: Switch) -> Option<&'static Device> {
     let mut first = false;
     let device = DEVICE.get_or_init(|| {
         first = true;
+        // Without it, FFmpeg writes that there is no GPU to the terminal.
+        start_ffmpeg().map_err(|_| ffmpeg_next::Error::Unknown)?;
         let mut device = ptr::null_mut();
         let kind = ffi::AVHWDeviceType::AV_HWDEVICE_TYPE_CUDA;
         // SAFETY: all pointers are valid or null where FFmpeg allows it; on success `device` holds one reference.
@@ -82,7 +85,8 @@ fn device(asked: Switch) -> Option<&'static Device> {
 }
 
 /// Whether a GPU can and may be used for decoding.
-pub(super) fn available(asked: Switch) -> bool {
+#[must_use]
+pub fn available(asked: Switch) -> bool {
     asked != Switch::Off && device(asked).is_some()
 }
 

@@ -29,7 +29,9 @@ mod references;
 mod resize;
 mod role;
 mod spec;
+mod start;
 
+pub use hardware::available as decodes_on_gpu;
 pub use held::HeldClip;
 pub use info::{VideoInfo, libavcodec_version, pixel_versions};
 pub use read::{frames_of, probe, read_clip, read_frames};

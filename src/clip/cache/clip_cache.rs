@@ -1,20 +1,30 @@
 //! Both caches behind one type: memory, then disk. Knows nothing of how clips are made.
 
-use std::sync::Arc;
+use std::collections::HashMap;
+use std::sync::{Arc, Mutex};
 use std::sync::atomic::{AtomicU64, Ordering};
 
 use super::disk::DiskCache;
+use super::key::ClipKey;
 use super::memory::MemoryCache;
 use super::read_clip::ReadClip;
 use super::stats::CacheStats;
 use crate::dataset::Footage;
 use crate::video::ClipSpec;
 
+/// The content of a video, by which its clips are found on disk; `None` without a cache on disk, and for a video whose
+/// properties cannot be read. It is determined before the video is read, so that a video which changes meanwhile does
+/// not leave its old clip behind as that of the new content.
+#[derive(Debug, Clone, Copy)]
+pub(in crate::clip) struct Content(pub(super) Option<u128>);
+
 /// The cache of clips in memory and on disk, for any number of threads.
 #[derive(Debug)]
 pub struct ClipCache {
     memory: MemoryCache,
-    disk: Option<DiskCache>,
+    pub(super) disk: Option<DiskCache>,
+    /// Notes, where they are not on disk.
+    pub(super) notes: Mutex<HashMap<u128, Vec<u8>>>,
     counts: Counts,
 }
 
@@ -30,7 +40,7 @@ impl ClipCache {
     /// A cache of at most `memory_bytes` in memory (0 = none), and on `disk` if given.
     #[must_use]
     pub fn new(memory_bytes: u64, disk: Option<DiskCache>) -> Self {
-        Self { memory: MemoryCache::new(memory_bytes), disk, counts: Counts::default() }
+        Self { memory: MemoryCache::new(memory_bytes), disk, notes: Mutex::default(), counts: Counts::default() }
     }
 
     /// A cache that stores nothing.
@@ -45,11 +55,16 @@ impl ClipCache {
         self.disk.is_some()
     }
 
-    /// The clip of a video, if it is cached and not damaged.
+    /// The content of a video.
+    pub(in crate::clip) fn content(&self, footage: &Footage) -> Content {
+        Content(self.disk.as_ref().and_then(|disk| disk.content(footage)))
+    }
+
+    /// The clip of a video, if it is cached and not damaged. `crop` has the settings that decide it apart from `spec`.
     pub(in crate::clip) fn get(
         &self,
         video: usize,
-        footage: &Footage,
+        content: Content,
         spec: &ClipSpec,
         crop: &str,
     ) -> Option<Arc<ReadClip>> {
@@ -57,7 +72,8 @@ impl ClipCache {
             count(&self.counts.hits);
             return Some(clip);
         }
-        let found = self.disk.as_ref().and_then(|disk| disk.get(&disk.key(footage, spec, crop)?));
+        let key = || Some(ClipKey::new(content.0?, spec, crop));
+        let found = self.disk.as_ref().and_then(|disk| disk.get(&key()?));
         let Some(clip) = found.map(Arc::new) else {
             count(&self.counts.misses);
             return None;
@@ -72,15 +88,13 @@ impl ClipCache {
         &self,
         video: usize,
         clip: &Arc<ReadClip>,
-        footage: &Footage,
+        content: Content,
         spec: &ClipSpec,
         crop: &str,
     ) {
         self.memory.insert(video, clip);
-        if let Some(disk) = &self.disk
-            && let Some(key) = disk.key(footage, spec, crop)
-        {
-            disk.insert(&key, clip);
+        if let (Some(disk), Content(Some(content))) = (&self.disk, content) {
+            disk.insert(&ClipKey::new(content, spec, crop), clip);
         }
     }
 
@@ -89,7 +103,7 @@ impl ClipCache {
     pub(in crate::clip) fn preload(
         &self,
         video: usize,
-        footage: &Footage,
+        content: Content,
         spec: &ClipSpec,
         crop: &str,
     ) -> Option<Vec<u8>> {
@@ -97,28 +111,13 @@ impl ClipCache {
             return Some(clip.meta.clone());
         }
         let disk = self.disk.as_ref()?;
-        let key = disk.key(footage, spec, crop)?;
+        let key = ClipKey::new(content.0?, spec, crop);
         if !self.memory.has_room(spec.clip_bytes() as u64) {
             return disk.peek(&key);
         }
         let clip = Arc::new(disk.get(&key)?);
         self.memory.insert(video, &clip);
         Some(clip.meta.clone())
-    }
-
-    /// The note about a video with this `name`: a few bytes on disk, kept as long as clips.
-    pub(in crate::clip) fn note(&self, footage: &Footage, spec: &ClipSpec, name: &str) -> Option<Vec<u8>> {
-        let disk = self.disk.as_ref()?;
-        disk.peek(&disk.key(footage, &without_frames(spec), name)?)
-    }
-
-    /// Stores a note about a video.
-    pub(in crate::clip) fn keep_note(&self, footage: &Footage, spec: &ClipSpec, name: &str, meta: Vec<u8>) {
-        if let Some(disk) = &self.disk
-            && let Some(key) = disk.key(footage, &without_frames(spec), name)
-        {
-            disk.insert(&key, &ReadClip { thwc: Vec::new(), meta });
-        }
     }
 
     /// Whether another clip of this size would be stored, in memory or on disk.
@@ -166,11 +165,6 @@ impl ClipCache {
             ..on_disk
         }
     }
-}
-
-/// A note is stored as a clip without frames.
-fn without_frames(spec: &ClipSpec) -> ClipSpec {
-    ClipSpec { frames: 0, ..*spec }
 }
 
 fn count(counter: &AtomicU64) {

@@ -23,7 +23,6 @@ use super::key::{ClipKey, FileFacts};
 use super::read_clip::ReadClip;
 use super::stats::CacheStats;
 use crate::dataset::Footage;
-use crate::video::ClipSpec;
 
 const CLIP: &str = "clip";
 /// The file extension of a record, which maps a path, a size and a modification time to a content.
@@ -100,9 +99,9 @@ impl DiskCache {
         files(directory).filter(|file| file.is_clip()).map(|file| file.bytes).sum()
     }
 
-    /// The key of the clip of a video; `None` if the video's properties cannot be read. The video is opened only if no
-    /// record has this path, size and time.
-    pub(super) fn key(&self, footage: &Footage, spec: &ClipSpec, crop: &str) -> Option<ClipKey> {
+    /// The hash of the content of a video; `None` if the video's properties cannot be read. The video is opened only if
+    /// no record has this path, size and time.
+    pub(super) fn content(&self, footage: &Footage) -> Option<u128> {
         // An error is ignored here, because the next read of the video reports it.
         let seen = FileFacts::look(footage).ok()?;
         let path = self.path(seen.place(), RECORD);
@@ -114,17 +113,14 @@ impl DiskCache {
             }
             content
         });
-        let content = match recorded {
-            Some(content) => content,
-            None => {
-                let content = seen.content().ok()?;
-                self.attempt(&self.record_failures, || {
-                    Ok(self.partial(&[&entry::record(content)])?.persist(&path).map(drop)?)
-                });
-                content
-            }
-        };
-        Some(ClipKey::new(content, spec, crop))
+        if recorded.is_some() {
+            return recorded;
+        }
+        let content = seen.content().ok()?;
+        self.attempt(&self.record_failures, || {
+            Ok(self.partial(&[&entry::record(content)])?.persist(&path).map(drop)?)
+        });
+        Some(content)
     }
 
     /// The clip, if it is there and not damaged.
@@ -217,14 +213,18 @@ impl DiskCache {
         Ok(fits)
     }
 
-    /// Evicts the least recently used clips until `more` bytes fit. Returns the size of the remaining clips.
+    /// Evicts the least recently used clips until `more` bytes fit, and a tenth of the cache more, so that the next
+    /// clips need no look at the folder. Returns the size of the remaining clips.
     fn evict(&self, more: u64) -> u64 {
         let mut clips: Vec<_> = files(&self.directory).filter(Listed::is_clip).collect();
         let mut bytes = clips.iter().map(|clip| clip.bytes).sum::<u64>();
+        if bytes + more <= self.limit_bytes {
+            return bytes;
+        }
         clips.sort_by(|a, b| (a.modified, &a.path).cmp(&(b.modified, &b.path)));
         let used: HashSet<PathBuf> = self.used().iter().map(|hash| self.path(*hash, CLIP)).collect();
         for clip in clips.iter().filter(|clip| !used.contains(&clip.path)) {
-            if bytes + more <= self.limit_bytes {
+            if bytes + more <= self.limit_bytes - self.limit_bytes / 10 {
                 break;
             }
             if fs::remove_file(&clip.path).is_ok() {

@@ -33,11 +33,11 @@ impl ClipKey {
         // The deadline decides whether there is a clip, but not its pixels.
         let sampling =
             (spec.min_frames, spec.sampling, spec.skip_frames, spec.quality_threshold, spec.duplicate_threshold);
+        let decoder = if video::decodes_on_gpu(spec.hw_decode) { "GPU" } else { "CPU" };
         let made = format!(
-            "{FORMAT_VERSION} {} {:?} {sampling:?} {:?} {crop}",
+            "{FORMAT_VERSION} {} {:?} {sampling:?} {decoder} {crop}",
             video::pixel_versions(),
-            (spec.frames, spec.height, spec.width),
-            spec.hw_decode
+            (spec.frames, spec.height, spec.width)
         );
         let mut hasher = Xxh3::new();
         hasher.update(&content.to_le_bytes());

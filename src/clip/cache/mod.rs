@@ -8,12 +8,15 @@ mod disk;
 mod entry;
 mod key;
 mod memory;
+mod notes;
 mod read_clip;
 mod sizes;
 mod stats;
 
 pub use clip_cache::ClipCache;
+pub(in crate::clip) use clip_cache::Content;
 pub use disk::DiskCache;
+pub use notes::Notes;
 pub use read_clip::ReadClip;
 pub use sizes::{CachePlan, free_disk_bytes, plan_cache};
 pub use stats::CacheStats;

@@ -1,0 +1,81 @@
+//! Notes about videos: small results that are expensive to find, such as where a face is. They are kept on disk as long
+//! as clips; without a cache on disk, in memory. Knows nothing of what is noted.
+
+use std::sync::PoisonError;
+
+use serde::Serialize;
+use serde::de::DeserializeOwned;
+use xxhash_rust::xxh3::xxh3_128;
+
+use super::clip_cache::{ClipCache, Content};
+use super::key::ClipKey;
+use super::read_clip::ReadClip;
+use crate::dataset::Footage;
+use crate::video::ClipSpec;
+
+/// The notes about one video.
+#[derive(Clone, Copy)]
+pub struct Notes<'a> {
+    cache: &'a ClipCache,
+    content: Content,
+    footage: &'a Footage,
+    spec: &'a ClipSpec,
+}
+
+impl<'a> Notes<'a> {
+    pub(in crate::clip) fn new(
+        cache: &'a ClipCache,
+        content: Content,
+        footage: &'a Footage,
+        spec: &'a ClipSpec,
+    ) -> Self {
+        Self { cache, content, footage, spec }
+    }
+
+    /// The note with this name, or what `find` finds, which is noted unless it is `None`. The name has all settings that
+    /// decide the note, apart from the [`ClipSpec`] without its number of
+    /// frames.
+    ///
+    /// # Errors
+    /// That of `find`.
+    pub fn kept<T: Serialize + DeserializeOwned, E>(
+        &self,
+        name: &str,
+        find: impl FnOnce() -> Result<Option<T>, E>,
+    ) -> Result<Option<T>, E> {
+        if let Some(noted) = self.get(name) {
+            return Ok(Some(noted));
+        }
+        let found = find()?;
+        if let Some(found) = &found {
+            self.keep(name, found);
+        }
+        Ok(found)
+    }
+
+    pub(in crate::clip) fn get<T: DeserializeOwned>(&self, name: &str) -> Option<T> {
+        let key = self.key(name);
+        let bytes = match &self.cache.disk {
+            Some(disk) => disk.peek(&key)?,
+            None => self.cache.notes.lock().unwrap_or_else(PoisonError::into_inner).get(&key.hash)?.clone(),
+        };
+        serde_json::from_slice(&bytes).ok()
+    }
+
+    pub(in crate::clip) fn keep(&self, name: &str, note: &impl Serialize) {
+        let Ok(meta) = serde_json::to_vec(note) else { return };
+        let key = self.key(name);
+        match &self.cache.disk {
+            Some(disk) => disk.insert(&key, &ReadClip { thwc: Vec::new(), meta }),
+            None => {
+                self.cache.notes.lock().unwrap_or_else(PoisonError::into_inner).insert(key.hash, meta);
+            }
+        }
+    }
+
+    /// A note is stored as a clip without frames.
+    fn key(&self, name: &str) -> ClipKey {
+        let content = self.content.0.unwrap_or_else(|| xxh3_128(format!("{:?}", self.footage).as_bytes()));
+        ClipKey::new(content, &ClipSpec { frames: 0, ..*self.spec }, name)
+    }
+}
