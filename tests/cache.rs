@@ -159,7 +159,7 @@ fn the_least_recently_used_leave_but_never_what_this_run_uses() {
     let new = |videos: &[usize]| drop(prepare(&next, videos, |_| false, 1, &AtomicBool::new(false)));
     new(&[4]);
     let left = clips(folder.path());
-    assert!(left.len() == 4 && !left.contains(&oldest[0]) && left.contains(&oldest[1]), "the oldest left");
+    assert!(left.len() == 3 && oldest[2..].iter().all(|path| left.contains(path)), "for one clip and a tenth, two left");
     new(&[5, 6, 7]);
     let own = clips(folder.path());
     assert!(own.iter().all(|path| !oldest.contains(path)));

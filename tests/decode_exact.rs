@@ -329,13 +329,13 @@ fn pictures_stand_for_videos() {
         let clip = video::read_clip(footage, &spec, None).unwrap();
         clip.chunks(spec.clip_bytes() / frames).map(|frame| frame[0]).collect()
     };
-    let of = |path: &Path, media| Footage { path: path.to_owned(), media };
+    let of = |path: &Path, media| Footage { path: path.to_owned(), media, root: Path::new("").into() };
     assert_eq!(levels(&of(folder.path(), Media::Folder), 4), [20, 50, 80, 110]);
     let reversed = paths.iter().rev().cloned().collect();
     assert_eq!(levels(&of(folder.path(), Media::Frames(reversed)), 4), [110, 80, 50, 20]);
     assert_eq!(levels(&of(&paths[2], Media::Picture), 4), [30; 4]);
 
-    let few = of(folder.path(), Media::Frames(paths[..3].to_vec()));
+    let few = of(folder.path(), Media::Frames(paths[..3].into()));
     assert_eq!(reason(&few, &ClipSpec { min_frames: 4, ..spec(4) }), "it has 3 frames where 4 are needed");
     let every_third = ClipSpec { min_frames: 2, skip_frames: 3, ..spec(4) };
     assert_eq!(reason(&few, &every_third), "it has 3 frames where 4 are needed", "frames 0 and 3");

@@ -7,7 +7,7 @@ use super::cache::{ClipCache, Notes};
 use crate::config::{FaceConfig, FaceMode};
 use crate::dataset::{DataError, Footage, Manifest, sample};
 use crate::face::{FaceDetector, LONG_SIDE, largest_track};
-use crate::video::{self, ClipSpec, FrameSize};
+use crate::video::{ClipSpec, FrameSize, HeldClip};
 
 /// The number of videos in the sample, half of each class.
 const SAMPLE_VIDEOS: usize = 12;
@@ -85,13 +85,13 @@ impl Looks<'_> {
 
     fn look(&self, footage: &Footage) -> Result<Option<Side>, DataError> {
         let spec = ClipSpec { frames: FRAMES, quality_threshold: 0.0, duplicate_threshold: 0.0, ..*self.spec };
-        let mut frames = Vec::new();
         let size = FrameSize::LongSide(LONG_SIDE as usize);
-        let read = video::probe(footage, &spec).and_then(|info| {
-            video::read_frames(footage, &spec, None, size, &mut |frame| frames.push(frame)).map(|_| info)
+        let read = HeldClip::read(footage, &spec, None, size).and_then(|mut clip| {
+            let frames = clip.slots().to_vec().into_iter().map(|frame| clip.small(frame)).collect::<Result<Vec<_>, _>>();
+            Ok((frames?, clip.size()))
         });
-        let info = match read {
-            Ok(info) => info,
+        let (frames, [width, height]) = match read {
+            Ok(read) => read,
             Err(error) => {
                 tracing::debug!("not looked at for faces: {error}");
                 return Ok(None);
@@ -101,7 +101,7 @@ impl Looks<'_> {
         let found = self.detector.detect(&frames).map_err(failed)?;
         let shorter = frames.first().map_or(1, |frame| frame.width().min(frame.height()));
         // The smallest size of a face is configured in pixels of the video.
-        let scale = f64::from(info.width.min(info.height)) / f64::from(shorter.max(1));
+        let scale = f64::from(width.min(height)) / f64::from(shorter.max(1));
         let track = largest_track(&found.into_iter().enumerate().collect::<Vec<_>>());
         let track = track.filter(|track| track.side() * scale >= self.min_size as f64);
         Ok(Some(track.map(|track| track.side() / f64::from(shorter.max(1)))))

@@ -173,6 +173,9 @@ pub struct FaceConfig {
     pub margin: f64,
     /// Whether the square follows the face, or is the same in all frames of a clip.
     pub track: FaceTrack,
+    /// Turn, move and scale the face so that eyes, nose and mouth are in the same places as in most published detectors'
+    /// pictures (ArcFace's template, reduced by the margin).
+    pub align: bool,
     /// Look for the face in every n-th frame of a clip, and in those between where it moved far, appeared or vanished.
     pub detect_every: usize,
     /// Smaller faces, in pixels of the video, count as none.
@@ -187,6 +190,7 @@ impl Default for FaceConfig {
             mode: FaceMode::Auto,
             margin: 1.3,
             track: FaceTrack::Follow,
+            align: false,
             detect_every: 4,
             min_size: 40,
             on_miss: OnMiss::Skip,

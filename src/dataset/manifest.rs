@@ -11,7 +11,7 @@ use xxhash_rust::xxh3::xxh3_128;
 
 use super::error::DataError;
 use super::layouts::folder_and_list;
-use super::record::{DataSet, Footage, Label, Media, SkippedVideo, Split, VideoRecord};
+use super::record::{DataSet, Footage, Label, SkippedVideo, Split, VideoRecord};
 use crate::files;
 
 const HINT_WRITE: &str = "free some space, or allow writing there";
@@ -33,12 +33,8 @@ impl Manifest {
     #[must_use]
     pub fn footage(&self, video: usize) -> Footage {
         let record = &self.videos[video];
-        let root = &self.sets[record.set].root;
-        let media = match &record.media {
-            Media::Frames(frames) => Media::Frames(frames.iter().map(|frame| root.join(frame)).collect()),
-            other => other.clone(),
-        };
-        Footage { path: root.join(&record.path), media }
+        let root = self.sets[record.set].root.as_path();
+        Footage { path: root.join(&record.path), media: record.media.clone(), root: root.into() }
     }
 
     /// Whether all data sets for training show faces, or none does; `None` if they differ or it is unknown.

@@ -2,7 +2,8 @@
 //! the list of all records is in `manifest.rs`.
 
 use std::fmt;
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
+use std::sync::Arc;
 
 use serde::{Deserialize, Serialize};
 
@@ -53,7 +54,7 @@ pub enum Media {
     /// A folder whose pictures are the frames, in the natural order of their names.
     Folder,
     /// These pictures, in this order; their paths are relative to the root of the data set.
-    Frames(Vec<PathBuf>),
+    Frames(Arc<[PathBuf]>),
 }
 
 /// A data set: a folder of videos.
@@ -92,20 +93,28 @@ impl DataSet {
     }
 }
 
-/// A video file, or pictures in its place. All paths are absolute.
+/// A video file, or pictures in its place.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Footage {
-    /// The path of the file or folder.
+    /// The absolute path of the file or folder.
     pub path: PathBuf,
     /// The kind of files there.
     pub media: Media,
+    /// The root of the data set, to which the paths of listed frames are relative.
+    pub root: Arc<Path>,
 }
 
 impl Footage {
     /// A video file.
     #[must_use]
     pub fn video(path: impl Into<PathBuf>) -> Self {
-        Self { path: path.into(), media: Media::Video }
+        Self { path: path.into(), media: Media::Video, root: Path::new("").into() }
+    }
+
+    /// The absolute paths of these frames, which are relative to the root.
+    #[must_use]
+    pub fn absolute(&self, frames: &[PathBuf]) -> Vec<PathBuf> {
+        frames.iter().map(|frame| self.root.join(frame)).collect()
     }
 }
 

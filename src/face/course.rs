@@ -5,7 +5,9 @@ use serde::{Deserialize, Serialize};
 
 use super::detection::Face;
 use super::path::Path;
+use super::pose::Pose;
 use super::track::{Track, square_around};
+use crate::config::FaceConfig;
 use crate::video::Square;
 
 /// What is cut from a frame.
@@ -33,19 +35,35 @@ impl Course {
         Self { numbers: Vec::new(), cuts: Vec::new(), searched }
     }
 
-    /// Squares of one size that follow the face.
-    pub(super) fn following(path: &Path, numbers: Vec<usize>, margin: f64, size: [u32; 2], searched: usize) -> Self {
-        let side = path.track.side() * margin;
-        let cut = |(centre, face): (Option<[f64; 2]>, &Option<Face>)| {
-            centre.map(|centre| Cut { square: square_around(centre, side, size), face: *face })
+    /// Squares of one size that follow the face on frames of this size.
+    pub(super) fn following(
+        path: &Path,
+        numbers: Vec<usize>,
+        faces: &FaceConfig,
+        size: [u32; 2],
+        searched: usize,
+    ) -> Self {
+        let side = path.track.median(|face| pose(face, faces).side);
+        let cut = |(pose, face): (Option<Pose>, &Option<Face>)| {
+            pose.map(|pose| Cut { square: square(Pose { side, ..pose }, faces, size), face: *face })
         };
-        let cuts = path.smooth_centres(&numbers).into_iter().zip(&path.faces).map(cut).collect();
+        let poses = path.smooth_poses(&numbers, |face| pose(face, faces));
+        let cuts = poses.into_iter().zip(&path.faces).map(cut).collect();
         Self { numbers, cuts, searched }
     }
 
-    /// The same square on all frames.
-    pub(super) fn fixed(track: Track, numbers: Vec<usize>, margin: f64, size: [u32; 2], searched: usize) -> Self {
-        let mut cuts = vec![Some(Cut { square: track.square(margin, size), face: None }); numbers.len()];
+    /// The same square on all frames of this size.
+    pub(super) fn fixed(
+        track: Track,
+        numbers: Vec<usize>,
+        faces: &FaceConfig,
+        size: [u32; 2],
+        searched: usize,
+    ) -> Self {
+        let median = |value: fn(Pose) -> f64| track.median(|face| value(pose(face, faces)));
+        let centre = [median(|pose| pose.centre[0]), median(|pose| pose.centre[1])];
+        let pose = Pose { centre, side: median(|pose| pose.side), turn: median(|pose| pose.turn) };
+        let mut cuts = vec![Some(Cut { square: square(pose, faces, size), face: None }); numbers.len()];
         for (frame, face) in track.faces {
             cuts[frame].iter_mut().for_each(|cut| cut.face = Some(face));
         }
@@ -69,10 +87,10 @@ impl Course {
             return Some(a);
         }
         let share = (number - self.numbers[before]) as f64 / (self.numbers[after] - self.numbers[before]) as f64;
-        let between = |a: f64, b: f64| a + share * (b - a);
-        let (left, top) = (between(a.square.left, b.square.left), between(a.square.top, b.square.top));
+        let values = |cut: Cut| [cut.square.left, cut.square.top, cut.square.turn];
+        let [left, top, turn] = std::array::from_fn(|at| values(a)[at] + share * (values(b)[at] - values(a)[at]));
         let face = a.face.zip(b.face).map(|(a, b)| Face::combined(&[(a, 1.0 - share as f32), (b, share as f32)]));
-        Some(Cut { square: Square { left, top, side: a.square.side }, face })
+        Some(Cut { square: Square { left, top, side: a.square.side, turn }, face })
     }
 
     /// The number of the known frame with the face that is nearest to this one.
@@ -82,6 +100,16 @@ impl Course {
     }
 }
 
+fn pose(face: &Face, faces: &FaceConfig) -> Pose {
+    if faces.align { Pose::aligned(face, faces.margin) } else { Pose::upright(face, faces.margin) }
+}
+
+/// An upright square is moved into the frame. An aligned one is not, because its landmarks would leave their places.
+fn square(pose: Pose, faces: &FaceConfig, size: [u32; 2]) -> Square {
+    let Pose { centre, side, turn } = pose;
+    if faces.align { Square::around(centre, side, turn) } else { square_around(centre, side, size) }
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;
@@ -89,7 +117,7 @@ mod tests {
     fn cut(left: f64) -> Cut {
         let corner = left as f32;
         let face = Face { corners: [corner; 4], score: 0.9, landmarks: [[corner; 2]; 5] };
-        Cut { square: Square { left, top: 5.0, side: 30.0 }, face: Some(face) }
+        Cut { square: Square::upright(left, 5.0, 30.0), face: Some(face) }
     }
 
     #[test]

@@ -44,8 +44,9 @@ impl FaceClip {
 /// The settings that decide the crop, apart from the [`ClipSpec`]. They are part of the key of a cached clip.
 #[must_use]
 pub fn crop_key(faces: &FaceConfig) -> String {
-    let FaceConfig { mode: _, margin, track, detect_every, min_size, on_miss } = faces;
-    format!("centerface 1, {track:?} 1, margin {margin}, every {detect_every}, least {min_size}, {on_miss:?}")
+    let FaceConfig { mode: _, margin, track, align, detect_every, min_size, on_miss } = faces;
+    let align = if *align { "aligned" } else { "upright" };
+    format!("centerface 1, {track:?} 1, {align}, margin {margin}, every {detect_every}, least {min_size}, {on_miss:?}")
 }
 
 /// Finds the face in the frames of a clip as they are chosen without a draw.
@@ -161,17 +162,17 @@ impl Search<'_> {
     /// The course of the largest face.
     fn course(&self, clip: &mut HeldClip) -> Result<Course, DataError> {
         let (numbers, size) = (clip.numbers(), clip.size());
-        let (every, margin) = (self.faces.detect_every.max(1), self.faces.margin);
+        let every = self.faces.detect_every.max(1);
         match self.faces.track {
             FaceTrack::Follow => {
                 let (path, searched) = follow(numbers.len(), every, |frames| self.faces(clip, frames))?;
-                let following = |path: Path| Course::following(&path, numbers, margin, size, searched);
+                let following = |path: Path| Course::following(&path, numbers, self.faces, size, searched);
                 Ok(path.map_or(Course::none(searched), following))
             }
             FaceTrack::Fixed => {
                 let frames: Vec<_> = (0..numbers.len()).step_by(every).collect();
                 let found: Vec<_> = frames.iter().copied().zip(self.faces(clip, &frames)?).collect();
-                let fixed = |track: Track| Course::fixed(track, numbers, margin, size, frames.len());
+                let fixed = |track: Track| Course::fixed(track, numbers, self.faces, size, frames.len());
                 Ok(largest_track(&found).map_or(Course::none(frames.len()), fixed))
             }
         }
@@ -194,8 +195,10 @@ impl Search<'_> {
 
 /// Landmarks in pixels of the crop.
 fn landmarks_on(square: Square, landmarks: Landmarks, spec: &ClipSpec) -> Landmarks {
-    let on_cut = |at: f32, start: f64, pixels: usize| ((f64::from(at) - start) / square.side * pixels as f64) as f32;
-    landmarks.map(|[x, y]| [on_cut(x, square.left, spec.width), on_cut(y, square.top, spec.height)])
+    landmarks.map(|point| {
+        let [x, y] = square.in_square(point.map(f64::from));
+        [(x * spec.width as f64) as f32, (y * spec.height as f64) as f32]
+    })
 }
 
 #[cfg(test)]
@@ -326,6 +329,40 @@ mod tests {
     }
 
     #[test]
+    fn aligned_crops_have_the_landmarks_of_a_tilted_face_in_their_places() {
+        let photograph = image::load_from_memory(include_bytes!("../../tests/fixtures/astronaut.png")).unwrap();
+        let folder = tempfile::tempdir().unwrap();
+        let path = folder.path().join("tilted.mp4");
+        let settings = VideoSettings { width: WIDTH, height: HEIGHT, ..VideoSettings::default() };
+        let mut writer = VideoWriter::create(&path, &settings).unwrap();
+        // The photograph is turned by 20 degrees around (320, 180).
+        let (sin, cos) = 20_f64.to_radians().sin_cos();
+        let tilted = RgbImage::from_fn(WIDTH, HEIGHT, |x, y| {
+            let (x, y) = (f64::from(x) - 320.0, f64::from(y) - 180.0);
+            let [u, v] = [cos * x + sin * y + 96.0, cos * y - sin * x + 96.0].map(|at| at.round().clamp(0.0, 191.0) as u32);
+            *photograph.to_rgb8().get_pixel(u, v)
+        });
+        (0..4).for_each(|_| writer.write(&tilted).unwrap());
+        writer.finish().unwrap();
+        let faces = FaceConfig { align: true, ..FaceConfig::default() };
+        let (video, spec) = (Footage::video(path), ClipSpec::uniform(2, 112, 112, 1));
+        let clip = read_face_clip(&video, &spec, None, None, &faces, &CenterFace::load().unwrap()).unwrap();
+        let turn = clip.facts.squares[0].turn.to_degrees();
+        assert!((turn - 20.0).abs() < 5.0, "{turn}");
+        // ArcFace's places, a margin of 1.3 smaller around the middle.
+        let expected = [[42.4, 52.7], [69.5, 52.5], [56.0, 68.1], [44.9, 84.0], [67.3, 83.8]];
+        let found = clip.facts.landmarks[0].unwrap();
+        let far = |(found, expected): (&[f32; 2], [f32; 2])| (found[0] - expected[0]).hypot(found[1] - expected[1]);
+        let worst = found.iter().zip(expected).map(far).fold(0.0, f32::max);
+        assert!(worst < 4.0, "{found:?}");
+        // The pixels are turned as well: the face that is found in the crop is upright.
+        let upright = CenterFace::load().unwrap().detect(&video::frames_of(&clip.thwc, 112, 112)).unwrap();
+        let [left, right, ..] = upright[0][0].landmarks;
+        let tilt = (right[1] - left[1]).atan2(right[0] - left[0]).to_degrees();
+        assert!(tilt.abs() < 6.0, "{tilt}");
+    }
+
+    #[test]
     fn a_shot_without_the_face_is_left_out() {
         let folder = tempfile::tempdir().unwrap();
         let video = Footage::video(talking_head(folder.path(), |i| (i < 7).then_some([200, 80])));
@@ -376,7 +413,7 @@ mod tests {
         let seen: Vec<_> = clip.facts.landmarks.iter().map(Option::is_some).collect();
         assert_eq!(seen, [true, false, false, false, true, false]);
         let square = clip.facts.squares[0];
-        assert_eq!(square, Square { left: 108.8, top: 44.8, side: 166.4 }, "the box of 128 pixels, times 1.3");
+        assert_eq!(square, Square::upright(108.8, 44.8, 166.4), "the box of 128 pixels, times 1.3");
         let expected = ((0.2 * 640.0 - square.left) / square.side * 96.0) as f32;
         assert!((clip.facts.landmarks[0].unwrap()[0][0] - expected).abs() < 0.01);
         detector.sizes.lock().unwrap().clear();

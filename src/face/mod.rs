@@ -9,6 +9,7 @@ mod crop;
 mod detection;
 mod facts;
 mod path;
+mod pose;
 mod take;
 mod track;
 

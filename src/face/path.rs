@@ -4,6 +4,7 @@
 use std::collections::{BTreeMap, BTreeSet};
 
 use super::detection::Face;
+use super::pose::Pose;
 use super::track::{Track, largest_track, overlap};
 
 /// The overlap (IoU) of two boxes below which the frames between them are searched too: the face moved by a quarter of
@@ -71,28 +72,33 @@ fn seen(track: &Track, found: &Found, frame: usize) -> Option<Face> {
 }
 
 impl Path {
-    /// The centre of the face on each frame, smoothed over frames of the same stretch. `numbers` has the number of each
+    /// The place of the crop on each frame, smoothed over frames of the same stretch. `numbers` has the number of each
     /// frame in the video.
-    pub(super) fn smooth_centres(&self, numbers: &[usize]) -> Vec<Option<[f64; 2]>> {
-        (0..self.faces.len()).map(|frame| self.smooth_centre(frame, numbers)).collect()
+    pub(super) fn smooth_poses(&self, numbers: &[usize], pose: impl Fn(&Face) -> Pose) -> Vec<Option<Pose>> {
+        let poses: Vec<_> = self.faces.iter().map(|face| face.as_ref().map(&pose)).collect();
+        (0..poses.len()).map(|frame| smooth(&poses, numbers, frame)).collect()
     }
+}
 
-    fn smooth_centre(&self, frame: usize, numbers: &[usize]) -> Option<[f64; 2]> {
-        let centre = |frame: usize| self.faces.get(frame).copied().flatten().map(|face| face.centre().map(f64::from));
-        let (mut sum, mut weights) = (centre(frame)?, 1.0);
-        // Frames on both sides count alike, so that a face that moves steadily is not behind or ahead.
-        for step in 1..=frame {
-            let (Some(a), Some(b)) = (centre(frame - step), centre(frame + step)) else { break };
-            let distance = (numbers[frame] - numbers[frame - step]).max(numbers[frame + step] - numbers[frame]);
-            let weight = (-0.5 * (distance as f64 / SMOOTH_FRAMES).powi(2)).exp();
-            if weight < 0.01 {
-                break;
-            }
-            (0..2).for_each(|axis| sum[axis] += weight * (a[axis] + b[axis]));
-            weights += 2.0 * weight;
+fn smooth(poses: &[Option<Pose>], numbers: &[usize], frame: usize) -> Option<Pose> {
+    let at = |frame: usize| poses.get(frame).copied().flatten();
+    let values = |pose: Pose| [pose.centre[0], pose.centre[1], pose.turn];
+    let middle = at(frame)?;
+    let (mut sum, mut weights) = (values(middle), 1.0);
+    // Frames on both sides count alike, so that a face that moves steadily is not behind or ahead.
+    for step in 1..=frame {
+        let (Some(before), Some(after)) = (at(frame - step), at(frame + step)) else { break };
+        let distance = (numbers[frame] - numbers[frame - step]).max(numbers[frame + step] - numbers[frame]);
+        let weight = (-0.5 * (distance as f64 / SMOOTH_FRAMES).powi(2)).exp();
+        if weight < 0.01 {
+            break;
         }
-        Some(sum.map(|sum| sum / weights))
+        let (before, after) = (values(before), values(after));
+        (0..3).for_each(|value| sum[value] += weight * (before[value] + after[value]));
+        weights += 2.0 * weight;
     }
+    let [x, y, turn] = sum.map(|sum| sum / weights);
+    Some(Pose { centre: [x, y], turn, ..middle })
 }
 
 #[cfg(test)]
@@ -161,7 +167,8 @@ mod tests {
         let path = |left: &dyn Fn(usize) -> f32| followed(&(0..30).map(|at| Some(left(at))).collect::<Vec<_>>(), 1).0.unwrap();
         let x = |path: &Path, apart: usize| -> Vec<f64> {
             let numbers: Vec<_> = (0..30).map(|frame| frame * apart).collect();
-            path.smooth_centres(&numbers).into_iter().map(|centre| centre.unwrap()[0]).collect()
+            let poses = path.smooth_poses(&numbers, |face| Pose::upright(face, 1.0));
+            poses.into_iter().map(|pose| pose.unwrap().centre[0]).collect()
         };
         let trembling = path(&|frame| [100.0, 104.0][frame % 2]);
         assert!(x(&trembling, 1)[8..22].iter().all(|x| (x - 152.0).abs() < 0.1), "{:?}", x(&trembling, 1));

@@ -84,5 +84,5 @@ impl Take {
 
 /// Every face counts, wherever it moves.
 fn for_landmarks(faces: &FaceConfig) -> FaceConfig {
-    FaceConfig { track: FaceTrack::Follow, min_size: 0, ..faces.clone() }
+    FaceConfig { track: FaceTrack::Follow, align: false, min_size: 0, ..faces.clone() }
 }

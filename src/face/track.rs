@@ -61,21 +61,17 @@ pub fn largest_track(found: &[(usize, Vec<Face>)]) -> Option<Track> {
 
 impl Track {
     /// The median of a property of the face over the frames.
-    fn median(&self, value: impl Fn(&Face) -> f32) -> f64 {
-        let mut values: Vec<f32> = self.faces.iter().map(|(_, face)| value(face)).collect();
-        values.sort_by(f32::total_cmp);
+    pub(super) fn median(&self, value: impl Fn(&Face) -> f64) -> f64 {
+        let mut values: Vec<f64> = self.faces.iter().map(|(_, face)| value(face)).collect();
+        values.sort_by(f64::total_cmp);
         let middle = values.len() / 2;
-        if values.len() % 2 == 1 {
-            f64::from(values[middle])
-        } else {
-            f64::from(values[middle - 1] + values[middle]) / 2.0
-        }
+        if values.len() % 2 == 1 { values[middle] } else { (values[middle - 1] + values[middle]) / 2.0 }
     }
 
     /// The median of the longer side of the face.
     #[must_use]
     pub fn side(&self) -> f64 {
-        self.median(Face::side)
+        self.median(|face| f64::from(face.side()))
     }
 
     /// The face on a frame, interpolated between the nearest detections before and after it.
@@ -95,7 +91,7 @@ impl Track {
     /// One square for all frames: `margin` times the box of the face, inside the frame.
     #[must_use]
     pub fn square(&self, margin: f64, size: [u32; 2]) -> Square {
-        let centre = [0, 1].map(|axis| self.median(|face| face.centre()[axis]));
+        let centre = [0, 1].map(|axis| self.median(|face| f64::from(face.centre()[axis])));
         square_around(centre, self.side() * margin, size)
     }
 }
@@ -105,7 +101,7 @@ pub(super) fn square_around(centre: [f64; 2], side: f64, size: [u32; 2]) -> Squa
     let [width, height] = size.map(f64::from);
     let side = side.min(width).min(height).max(1.0);
     let start = |centre: f64, length: f64| (centre - side / 2.0).clamp(0.0, (length - side).max(0.0));
-    Square { left: start(centre[0], width), top: start(centre[1], height), side }
+    Square::upright(start(centre[0], width), start(centre[1], height), side)
 }
 
 #[cfg(test)]
@@ -139,7 +135,7 @@ mod tests {
         found[6].1 = vec![face(110.0, 90.0, 80.0)];
         let track = largest_track(&found).unwrap();
         assert_eq!(track.faces.len(), 8);
-        assert_eq!(track.square(2.0, [640, 360]), Square { left: 75.0, top: 55.0, side: 100.0 });
+        assert_eq!(track.square(2.0, [640, 360]), Square::upright(75.0, 55.0, 100.0));
     }
 
     #[test]
@@ -158,10 +154,10 @@ mod tests {
     #[test]
     fn the_square_stays_inside_the_frame() {
         let track = |face| largest_track(&[(0, vec![face])]).unwrap();
-        assert_eq!(track(face(0.0, 0.0, 50.0)).square(1.2, [200, 100]), Square { left: 0.0, top: 0.0, side: 60.0 });
+        assert_eq!(track(face(0.0, 0.0, 50.0)).square(1.2, [200, 100]), Square::upright(0.0, 0.0, 60.0));
         let at_the_end = track(face(150.0, 50.0, 50.0)).square(1.2, [200, 100]);
-        assert_eq!(at_the_end, Square { left: 140.0, top: 40.0, side: 60.0 });
-        assert_eq!(track(face(50.0, 0.0, 100.0)).square(3.0, [200, 100]), Square { left: 50.0, top: 0.0, side: 100.0 });
+        assert_eq!(at_the_end, Square::upright(140.0, 40.0, 60.0));
+        assert_eq!(track(face(50.0, 0.0, 100.0)).square(3.0, [200, 100]), Square::upright(50.0, 0.0, 100.0));
         assert_eq!(largest_track(&[(0, Vec::new())]), None);
     }
 }

@@ -250,10 +250,9 @@ fn annotated(frame: &RgbImage, clip: Option<&FaceClip>, spec: &ClipSpec) -> RgbI
     let known = (0..facts.landmarks.len()).filter(|frame| facts.landmarks[*frame].is_some());
     let Some(nearest) = known.min_by_key(|frame| frame.abs_diff(middle)) else { return picture };
     let square = facts.squares[nearest];
-    for point in facts.landmarks[nearest].iter().flatten() {
-        let x = (square.left + f64::from(point[0]) / spec.width as f64 * square.side) * scale[0];
-        let y = (square.top + f64::from(point[1]) / spec.height as f64 * square.side) * scale[1];
-        dot(&mut picture, x, y);
+    for [x, y] in facts.landmarks[nearest].iter().flatten() {
+        let [x, y] = square.on_frame([f64::from(*x) / spec.width as f64, f64::from(*y) / spec.height as f64]);
+        dot(&mut picture, x * scale[0], y * scale[1]);
     }
     picture
 }

@@ -197,14 +197,15 @@ fn append_resized(
     size: FrameSize,
     bytes: &mut Vec<u8>,
 ) -> Result<[u32; 2], String> {
-    let (to, part) = match size {
-        FrameSize::Crop(crop) => ([as_u32(crop.width), as_u32(crop.height)], pixels.part(&crop)),
-        _ => (size.of(pixels.width, pixels.height).into(), pixels.whole()),
-    };
-    if part == pixels.whole() && to == [pixels.width, pixels.height] {
+    if let FrameSize::Crop(crop) = size {
+        resize::append_crop(resizer, pixels, &crop, bytes)?;
+        return Ok([as_u32(crop.width), as_u32(crop.height)]);
+    }
+    let to = size.of(pixels.width, pixels.height).into();
+    if to == [pixels.width, pixels.height] {
         bytes.extend_from_slice(pixels.hwc);
     } else {
-        resize::append(resizer, pixels, part, to, bytes)?;
+        resize::append(resizer, pixels, pixels.whole(), to, bytes)?;
     }
     Ok(to)
 }

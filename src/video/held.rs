@@ -172,7 +172,7 @@ mod tests {
         let folder = tempfile::tempdir().unwrap();
         let video = video(folder.path(), 5);
         let cut = |frame: usize| {
-            let square = Square { left: 3.5 * frame as f64, top: 2.0, side: 40.0 };
+            let square = Square::upright(3.5 * frame as f64, 2.0, 40.0);
             FrameSize::Crop(CropResize { square, of: [96, 64], height: 32, width: 32 })
         };
         for (frames, used) in [(4, None), (7, None), (4, Some([1, 2])), (7, Some([0, 4]))] {

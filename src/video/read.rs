@@ -33,7 +33,7 @@ pub fn probe(footage: &Footage, spec: &ClipSpec) -> Result<VideoInfo, DataError>
         Media::Folder => {
             pictures::in_folder(&footage.path).and_then(|paths| pictures::probe(&paths, spec.least_frames()))
         }
-        Media::Frames(paths) => pictures::probe(paths, spec.least_frames()),
+        Media::Frames(paths) => pictures::probe(&footage.absolute(paths), spec.least_frames()),
     };
     info.map_err(video_error(&footage.path))
 }
@@ -94,7 +94,7 @@ pub(super) fn decoded<T>(
             let paths = pictures::in_folder(&footage.path);
             (paths.and_then(|paths| pictures(&paths, spec.least_frames())), spec.min_frames)
         }
-        Media::Frames(paths) => (pictures(paths, spec.least_frames()), spec.min_frames),
+        Media::Frames(paths) => (pictures(&footage.absolute(paths), spec.least_frames()), spec.min_frames),
         Media::Video => (decode::read(&footage.path, draw, &mut making), spec.min_frames),
     };
     clip.and_then(|clip| quality::filter(clip, spec, min_frames)).map_err(video_error(&footage.path))

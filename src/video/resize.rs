@@ -4,7 +4,7 @@ use fast_image_resize::images::{Image, ImageRef};
 use fast_image_resize::{FilterType, PixelType, ResizeAlg, ResizeOptions, Resizer};
 use image::RgbImage;
 
-use super::spec::{CropResize, Square};
+use super::spec::{CropResize, as_u32};
 
 /// RGB bytes, height x width x 3.
 #[derive(Clone, Copy)]
@@ -24,12 +24,65 @@ impl<'a> Pixels<'a> {
         [0.0, 0.0, f64::from(self.width), f64::from(self.height)]
     }
 
-    /// The rectangle of a square.
-    pub(super) fn part(self, crop: &CropResize) -> [f64; 4] {
-        let Square { left, top, side } = crop.square;
-        let [x, y] = [f64::from(self.width) / f64::from(crop.of[0]), f64::from(self.height) / f64::from(crop.of[1])];
-        [left * x, top * y, side * x, side * y]
+    /// The colour between four pixels, weighted by how near they are.
+    fn between(self, x: f64, y: f64) -> [u8; 3] {
+        let axis = |at: f64, length: u32| {
+            let at = at.clamp(0.0, f64::from(length - 1));
+            let low = at.floor() as usize;
+            (low, (low + 1).min(length as usize - 1), at - at.floor())
+        };
+        let ((left, right, share_x), (top, bottom, share_y)) = (axis(x, self.width), axis(y, self.height));
+        std::array::from_fn(|channel| {
+            let level = |x: usize, y: usize| f64::from(self.hwc[(y * self.width as usize + x) * 3 + channel]);
+            let mix = |a: f64, b: f64, share: f64| a + share * (b - a);
+            let upper = mix(level(left, top), level(right, top), share_x);
+            let lower = mix(level(left, bottom), level(right, bottom), share_x);
+            mix(upper, lower, share_y).round() as u8
+        })
     }
+
+    /// The factors by which coordinates of a crop grow to those of this picture.
+    fn scale(self, crop: &CropResize) -> [f64; 2] {
+        [f64::from(self.width) / f64::from(crop.of[0]), f64::from(self.height) / f64::from(crop.of[1])]
+    }
+}
+
+/// Cuts a square, resizes it, and appends it to `bytes`. What is outside the picture repeats its edge.
+pub(super) fn append_crop(
+    resizer: &mut Resizer,
+    pixels: Pixels,
+    crop: &CropResize,
+    bytes: &mut Vec<u8>,
+) -> Result<(), String> {
+    let (square, [x, y], to) = (crop.square, pixels.scale(crop), [as_u32(crop.width), as_u32(crop.height)]);
+    let part = [square.left * x, square.top * y, square.side * x, square.side * y];
+    if square.turn == 0.0 {
+        return append(resizer, pixels, part, to, bytes);
+    }
+    // The part of the picture that the turned square covers is brought to the final scale, then turned.
+    let corners = [[0.0, 0.0], [1.0, 0.0], [0.0, 1.0], [1.0, 1.0]].map(|corner| square.on_frame(corner));
+    let covered = |axis: usize, scale: f64, length: u32| {
+        let positions = corners.map(|corner| corner[axis] * scale);
+        let (low, high) = (positions.into_iter().fold(f64::MAX, f64::min), positions.into_iter().fold(0.0, f64::max));
+        let start = low.clamp(0.0, f64::from(length - 1));
+        (start, high.clamp(start + 1.0, f64::from(length)) - start)
+    };
+    let ((left, width), (top, height)) = (covered(0, x, pixels.width), covered(1, y, pixels.height));
+    let reduced = |length: f64, part: f64, to: u32| ((length / part * f64::from(to)).round() as u32).max(1);
+    let [to_width, to_height] = [reduced(width, part[2], to[0]), reduced(height, part[3], to[1])];
+    let mut upright = Vec::new();
+    append(resizer, pixels, [left, top, width, height], [to_width, to_height], &mut upright)?;
+    let upright = Pixels { hwc: &upright, width: to_width, height: to_height };
+    for row in 0..to[1] {
+        for column in 0..to[0] {
+            let place = [(column, to[0]), (row, to[1])].map(|(at, length)| (f64::from(at) + 0.5) / f64::from(length));
+            let [on_x, on_y] = square.on_frame(place);
+            let at_x = (on_x * x - left) / width * f64::from(to_width) - 0.5;
+            let at_y = (on_y * y - top) / height * f64::from(to_height) - 0.5;
+            bytes.extend_from_slice(&upright.between(at_x, at_y));
+        }
+    }
+    Ok(())
 }
 
 /// Cuts a rectangle (left, top, width, height), resizes it, and appends it to `bytes`. Where it shrinks, pixels are

@@ -32,12 +32,45 @@ pub struct ClipSpec {
 /// A square on a frame, in pixels.
 #[derive(Debug, Clone, Copy, PartialEq, Serialize, Deserialize)]
 pub struct Square {
-    /// The left edge.
+    /// The left edge, before it is turned.
     pub left: f64,
-    /// The upper edge.
+    /// The upper edge, before it is turned.
     pub top: f64,
     /// The side length.
     pub side: f64,
+    /// The angle by which it is turned clockwise around its centre, radians.
+    pub turn: f64,
+}
+
+impl Square {
+    /// A square that is not turned.
+    #[must_use]
+    pub fn upright(left: f64, top: f64, side: f64) -> Self {
+        Self { left, top, side, turn: 0.0 }
+    }
+
+    /// A square with this centre.
+    #[must_use]
+    pub fn around([x, y]: [f64; 2], side: f64, turn: f64) -> Self {
+        Self { left: x - side / 2.0, top: y - side / 2.0, side, turn }
+    }
+
+    /// The position on the frame of a point in the square, whose coordinates are 0 to 1 from its upper left corner.
+    #[must_use]
+    pub fn on_frame(&self, [x, y]: [f64; 2]) -> [f64; 2] {
+        let ([x, y], half) = ([x, y].map(|at| (at - 0.5) * self.side), self.side / 2.0);
+        let (sin, cos) = self.turn.sin_cos();
+        [self.left + half + cos * x - sin * y, self.top + half + sin * x + cos * y]
+    }
+
+    /// The inverse of [`on_frame`](Self::on_frame).
+    #[must_use]
+    pub fn in_square(&self, [x, y]: [f64; 2]) -> [f64; 2] {
+        let half = self.side / 2.0;
+        let (x, y) = (x - self.left - half, y - self.top - half);
+        let (sin, cos) = self.turn.sin_cos();
+        [(cos * x + sin * y) / self.side + 0.5, (cos * y - sin * x) / self.side + 0.5]
+    }
 }
 
 /// The size and part of the frames that are returned.

@@ -60,7 +60,7 @@ impl FileFacts {
     pub(super) fn look(footage: &Footage) -> io::Result<Self> {
         let files = match &footage.media {
             Media::Video | Media::Picture => vec![footage.path.clone()],
-            Media::Frames(frames) => frames.clone(),
+            Media::Frames(frames) => footage.absolute(frames),
             Media::Folder => {
                 let mut files =
                     fs::read_dir(&footage.path)?.map(|entry| Ok(entry?.path())).collect::<io::Result<Vec<_>>>()?;

@@ -193,7 +193,7 @@ impl Reading<'_> {
         let method = METHODS.iter().find(|(short, _)| *short == label).map_or(label, |(_, method)| method);
         let side = split_named(place.split);
         let record = VideoRecord {
-            media: if count == 1 { Media::Picture } else { Media::Frames(frames) },
+            media: if count == 1 { Media::Picture } else { Media::Frames(frames.into()) },
             method: (class == Label::Fake).then(|| method.to_owned()),
             compression: place.compression.map(str::to_owned),
             split: side.unwrap_or(Split::Train),
