@@ -103,6 +103,7 @@ fn batch(config: &Config, clips: usize) -> HostBatch {
         labels: (0..clips).map(|clip| if clip % 2 == 0 { Label::Real } else { Label::Fake }).collect(),
         videos: (0..clips).collect(),
         skipped: Vec::new(),
+        fake_shares: Vec::new(),
     }
 }
 

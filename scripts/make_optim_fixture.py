@@ -62,8 +62,10 @@ def losses():
         for alpha, gamma in ((0.25, 2.0), (None, 1.0), (0.5, 0.0), (0.25, 0.5))[: 1 if kind == "bce" else 4]:
             for smoothing in (0.0, 0.1):
                 for weights in (None, [1.5, 0.75]):
-                    x = torch.tensor(logits + logits, dtype=torch.float64, requires_grad=True)
-                    fake = torch.tensor([0.0] * len(logits) + [1.0] * len(logits), dtype=torch.float64)
+                    # The last targets are those of mixed clips.
+                    x = torch.tensor(logits * 3, dtype=torch.float64, requires_grad=True)
+                    mixed = [(i + 1) / 16 for i in range(len(logits))]
+                    fake = torch.tensor([0.0] * len(logits) + [1.0] * len(logits) + mixed, dtype=torch.float64)
                     y = fake * (1 - smoothing) + 0.5 * smoothing
                     loss = F.binary_cross_entropy_with_logits(x, y, reduction="none")
                     if kind == "focal":
@@ -73,14 +75,14 @@ def losses():
                         if alpha is not None:
                             loss = loss * (alpha * y + (1 - alpha) * (1 - y))
                     if weights:
-                        loss = loss * torch.where(fake > 0.5, weights[1], weights[0])
+                        loss = loss * (fake * weights[1] + (1 - fake) * weights[0])
                     loss.sum().backward()
                     cases.append({
                         "config": {
                             "type": kind, "alpha": alpha, "gamma": gamma, "label_smoothing": smoothing,
                             "class_weights": weights or "none",
                         },
-                        "logits": x.tolist(), "is_fake": [bool(v) for v in fake],
+                        "logits": x.tolist(), "targets": fake.tolist(),
                         "loss": float(loss.detach().sum()), "gradients": x.grad.tolist(),
                     })
     return cases

@@ -56,6 +56,7 @@ fn batch(config: &Config, step: usize) -> HostBatch {
         labels: videos.iter().map(|number| label(*number)).collect(),
         videos,
         skipped: Vec::new(),
+        fake_shares: Vec::new(),
     }
 }
 

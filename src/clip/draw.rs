@@ -20,6 +20,11 @@ impl Draw {
         }
     }
 
+    /// The seed of all choices about one batch of the epoch.
+    pub(crate) fn of_batch(self, batch: usize) -> u64 {
+        self.of(batch, "batch")
+    }
+
     /// The seed of one kind of choice about one video. It does not depend on thread or time.
     pub(super) fn of(self, video: usize, purpose: &str) -> u64 {
         let epoch = self.epoch.to_le_bytes();

@@ -51,6 +51,11 @@ pub struct AugmentationConfig {
     pub noise: f64,
     /// Probability that a rectangle is filled with noise.
     pub random_erasing: f64,
+    /// Clips of a batch are mixed in pairs, frame by frame, with shares from Beta(x, x), and so are their targets; 0 = off.
+    pub mixup: f64,
+    /// Clips of a batch exchange a rectangle in pairs, the same in all frames; its area is drawn from Beta(x, x), and
+    /// targets are mixed by it. With `mixup`, each batch gets one of the two; 0 = off.
+    pub cutmix: f64,
     /// Smallest share of the area that a random crop keeps before it is resized; 1 = no crop.
     pub random_resized_crop: f64,
 }
@@ -73,6 +78,8 @@ impl Default for AugmentationConfig {
             jpeg: 0.2,
             noise: 0.1,
             random_erasing: 0.0,
+            mixup: 0.0,
+            cutmix: 0.0,
             random_resized_crop: 0.8,
         }
     }

@@ -124,6 +124,8 @@ fn check_augmentation(config: &Config) -> Result<(), Invalid> {
         ("jpeg", augmentation.jpeg, 1.0),
         ("noise", augmentation.noise, 1.0),
         ("random_erasing", augmentation.random_erasing, 1.0),
+        ("mixup", augmentation.mixup, 10.0),
+        ("cutmix", augmentation.cutmix, 10.0),
     ] {
         within(&format!("augmentation.{key}"), value, 0.0, high)?;
     }

@@ -102,6 +102,7 @@ mod tests {
             labels: vec![Label::Real, Label::Fake, Label::Real],
             videos: vec![4, 7, 9],
             skipped: vec![],
+            fake_shares: Vec::new(),
         };
         let rows = batch.frames_bthwc.chunks(spec.width * 3);
         let mirrored = rows.flat_map(|row| row.chunks(3).rev().flatten().copied()).collect();
@@ -111,6 +112,7 @@ mod tests {
             videos: vec![4, 7, 9],
             skipped: vec![],
             index: 0,
+            fake_shares: Vec::new(),
         };
         [batch, other]
     }

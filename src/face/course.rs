@@ -25,6 +25,8 @@ pub struct Course {
     numbers: Vec<usize>,
     /// What is cut from these frames; `None` where the face is not seen. Empty if the video shows no face.
     cuts: Vec<Option<Cut>>,
+    /// The median of the longer side of the face's box, pixels.
+    pub(super) face_side: f64,
     /// The number of frames that were searched.
     pub(super) searched: usize,
 }
@@ -32,7 +34,7 @@ pub struct Course {
 impl Course {
     /// No face is seen.
     pub(super) fn none(searched: usize) -> Self {
-        Self { numbers: Vec::new(), cuts: Vec::new(), searched }
+        Self { numbers: Vec::new(), cuts: Vec::new(), face_side: 0.0, searched }
     }
 
     /// Squares of one size that follow the face on frames of this size.
@@ -49,7 +51,7 @@ impl Course {
         };
         let poses = path.smooth_poses(&numbers, |face| pose(face, faces));
         let cuts = poses.into_iter().zip(&path.faces).map(cut).collect();
-        Self { numbers, cuts, searched }
+        Self { numbers, cuts, face_side: path.track.side(), searched }
     }
 
     /// The same square on all frames of this size.
@@ -63,11 +65,12 @@ impl Course {
         let median = |value: fn(Pose) -> f64| track.median(|face| value(pose(face, faces)));
         let centre = [median(|pose| pose.centre[0]), median(|pose| pose.centre[1])];
         let pose = Pose { centre, side: median(|pose| pose.side), turn: median(|pose| pose.turn) };
+        let face_side = track.side();
         let mut cuts = vec![Some(Cut { square: square(pose, faces, size), face: None }); numbers.len()];
         for (frame, face) in track.faces {
             cuts[frame].iter_mut().for_each(|cut| cut.face = Some(face));
         }
-        Self { numbers, cuts, searched }
+        Self { numbers, cuts, face_side, searched }
     }
 
     /// Whether a face is seen.
@@ -123,7 +126,7 @@ mod tests {
     #[test]
     fn between_known_frames_the_square_moves_evenly_and_where_the_face_is_not_seen_there_is_none() {
         let cuts = vec![Some(cut(100.0)), Some(cut(120.0)), None, Some(cut(0.0))];
-        let course = Course { numbers: vec![10, 20, 30, 40], cuts, searched: 4 };
+        let course = Course { numbers: vec![10, 20, 30, 40], cuts, face_side: 20.0, searched: 4 };
         let left = |number| course.at(number).map(|cut| (cut.square.left, cut.face.unwrap().corners[0]));
         assert_eq!([10, 15, 20].map(left), [100.0, 110.0, 120.0].map(|x| Some((x, x as f32))));
         assert_eq!([21, 29, 30, 39].map(left), [None; 4]);

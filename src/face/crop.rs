@@ -5,15 +5,12 @@
 
 use std::borrow::Cow;
 
-use image::RgbImage;
-
 use super::centerface::LONG_SIDE;
 use super::course::{Course, Cut};
-use super::detection::{Face, FaceDetector, Landmarks};
+use super::detection::{FaceDetector, Landmarks};
 use super::facts::FaceFacts;
-use super::path::{Path, follow};
-use super::track::{Track, largest_track};
-use crate::config::{FaceConfig, FaceTrack, OnMiss};
+use super::search::search;
+use crate::config::{FaceConfig, FaceMode, OnMiss};
 use crate::dataset::{DataError, Footage};
 use crate::video::{ClipSpec, CropResize, FrameSize, HeldClip, Square};
 
@@ -23,6 +20,10 @@ pub const WORKER_BYTES: u64 = 240 << 20;
 
 /// The size of the pictures that are searched. In frames of the size of a clip, a face may be too small to be found.
 const SMALL: FrameSize = FrameSize::LongSide(LONG_SIDE as usize);
+
+/// The side of a face, relative to the shorter side of the frame, from which a video of an uncropped set counts as
+/// cropped. Whether a set is cropped is decided at 0.45; close to that, videos of one set are treated alike.
+const MIN_FILLED: f64 = 0.6;
 
 /// A clip with the crop of its face.
 #[derive(Debug, Clone, PartialEq)]
@@ -44,9 +45,9 @@ impl FaceClip {
 /// The settings that decide the crop, apart from the [`ClipSpec`]. They are part of the key of a cached clip.
 #[must_use]
 pub fn crop_key(faces: &FaceConfig) -> String {
-    let FaceConfig { mode: _, margin, track, align, detect_every, min_size, on_miss } = faces;
+    let FaceConfig { mode, margin, track, align, detect_every, min_size, on_miss } = faces;
     let align = if *align { "aligned" } else { "upright" };
-    format!("centerface 1, {track:?} 1, {align}, margin {margin}, every {detect_every}, least {min_size}, {on_miss:?}")
+    format!("centerface 1, {mode:?}, {track:?} 1, {align}, margin {margin}, every {detect_every}, least {min_size}, {on_miss:?}")
 }
 
 /// Finds the face in the frames of a clip as they are chosen without a draw.
@@ -56,8 +57,7 @@ pub(super) fn find_course(
     faces: &FaceConfig,
     detector: &dyn FaceDetector,
 ) -> Result<Course, DataError> {
-    let mut clip = HeldClip::read(footage, spec, None, SMALL)?;
-    Search { footage, faces, detector }.course(&mut clip)
+    search(&mut HeldClip::read(footage, spec, None, SMALL)?, faces, detector)
 }
 
 /// Reads a clip like [`video::read_clip`](crate::video::read_clip), with every frame cropped to a square around the
@@ -77,7 +77,7 @@ pub fn read_face_clip(
     let mut clip = HeldClip::read(footage, spec, draw, SMALL)?;
     let course = match course {
         Some(course) => Cow::Borrowed(course),
-        None => Cow::Owned(Search { footage, faces, detector }.course(&mut clip)?),
+        None => Cow::Owned(search(&mut clip, faces, detector)?),
     };
     let frame_size = clip.size();
     if !course.shows_face() {
@@ -90,6 +90,11 @@ pub fn read_face_clip(
                 Ok(FaceClip { thwc: clip.clip(|_| whole(spec))?, facts })
             }
         };
+    }
+    // The video is a face crop already, in a set of others.
+    let shorter = f64::from(frame_size[0].min(frame_size[1]));
+    if faces.mode == FaceMode::Auto && course.face_side >= MIN_FILLED * shorter {
+        return with_landmarks(clip, spec, &course);
     }
     let numbers = clip.numbers();
     let mut cuts: Vec<_> = numbers.iter().map(|number| course.at(*number)).collect();
@@ -132,8 +137,13 @@ pub(super) fn read_with_landmarks(
     let mut clip = HeldClip::read(footage, spec, draw, SMALL)?;
     let course = match course {
         Some(course) => Cow::Borrowed(course),
-        None => Cow::Owned(Search { footage, faces, detector }.course(&mut clip)?),
+        None => Cow::Owned(search(&mut clip, faces, detector)?),
     };
+    with_landmarks(clip, spec, &course)
+}
+
+/// Whole frames.
+fn with_landmarks(mut clip: HeldClip, spec: &ClipSpec, course: &Course) -> Result<FaceClip, DataError> {
     let [width, height] = clip.size().map(|side| side as f32);
     let scale = [spec.width as f32 / width, spec.height as f32 / height];
     let landmarks = |number: usize| Some(course.at(number)?.face?.scaled(scale).landmarks);
@@ -151,48 +161,6 @@ fn whole(spec: &ClipSpec) -> FrameSize {
     FrameSize::Exact { height: spec.height, width: spec.width }
 }
 
-/// The search for faces in the frames of a clip.
-struct Search<'a> {
-    footage: &'a Footage,
-    faces: &'a FaceConfig,
-    detector: &'a dyn FaceDetector,
-}
-
-impl Search<'_> {
-    /// The course of the largest face.
-    fn course(&self, clip: &mut HeldClip) -> Result<Course, DataError> {
-        let (numbers, size) = (clip.numbers(), clip.size());
-        let every = self.faces.detect_every.max(1);
-        match self.faces.track {
-            FaceTrack::Follow => {
-                let (path, searched) = follow(numbers.len(), every, |frames| self.faces(clip, frames))?;
-                let following = |path: Path| Course::following(&path, numbers, self.faces, size, searched);
-                Ok(path.map_or(Course::none(searched), following))
-            }
-            FaceTrack::Fixed => {
-                let frames: Vec<_> = (0..numbers.len()).step_by(every).collect();
-                let found: Vec<_> = frames.iter().copied().zip(self.faces(clip, &frames)?).collect();
-                let fixed = |track: Track| Course::fixed(track, numbers, self.faces, size, frames.len());
-                Ok(largest_track(&found).map_or(Course::none(frames.len()), fixed))
-            }
-        }
-    }
-
-    /// The faces on the frames with these indices, in pixels of the video.
-    fn faces(&self, clip: &mut HeldClip, frames: &[usize]) -> Result<Vec<Vec<Face>>, DataError> {
-        let pictures = frames.iter().map(|frame| clip.small(*frame)).collect::<Result<Vec<_>, _>>()?;
-        let failed = |reason| DataError::Video { path: self.footage.path.clone(), reason };
-        let found = self.detector.detect(&pictures).map_err(failed)?;
-        let [width, height] = clip.size().map(|side| side as f32);
-        let large_enough = |face: &Face| f64::from(face.side()) >= self.faces.min_size as f64;
-        let in_video = |(picture, faces): (&RgbImage, Vec<Face>)| {
-            let scale = [width / picture.width().max(1) as f32, height / picture.height().max(1) as f32];
-            faces.iter().map(|face| face.scaled(scale)).filter(large_enough).collect()
-        };
-        Ok(pictures.iter().zip(found).map(in_video).collect())
-    }
-}
-
 /// Landmarks in pixels of the crop.
 fn landmarks_on(square: Square, landmarks: Landmarks, spec: &ClipSpec) -> Landmarks {
     landmarks.map(|point| {
@@ -206,10 +174,11 @@ mod tests {
     use std::path::PathBuf;
     use std::sync::Mutex;
 
-    use image::imageops;
+    use image::{RgbImage, imageops};
 
     use super::*;
-    use crate::config::Sampling;
+    use crate::config::{FaceTrack, Sampling};
+    use crate::face::Face;
     use crate::demo::{VideoSettings, VideoWriter};
     use crate::face::CenterFace;
     use crate::video;
@@ -424,6 +393,20 @@ mod tests {
             (other.left - square.left).abs() < 1e-6 && other.side == square.side && (eye - expected).abs() < 0.01
         });
         assert!(still, "{:?}", clip.facts);
+    }
+
+    #[test]
+    fn a_video_that_is_a_crop_already_is_not_cut_again_unless_that_is_asked_for() {
+        let folder = tempfile::tempdir().unwrap();
+        let video = Footage::video(talking_head(folder.path(), |_| Some([0, 0])));
+        // In fractions of the width; 230 of 360 rows.
+        let large = Fixed::new(Some([0.2, 0.1, 0.56, 0.4]));
+        let read = |faces| read_face_clip(&video, &spec(), None, None, &faces, &large).unwrap();
+        let auto = read(FaceConfig::default());
+        assert!(auto.facts.squares.is_empty() && !auto.facts.missed);
+        assert_eq!(auto.facts.frames_with_face, 6);
+        assert!(auto.thwc == video::read_clip(&video, &spec(), None).unwrap());
+        assert_eq!(read(FaceConfig { mode: FaceMode::Crop, ..FaceConfig::default() }).facts.squares.len(), 6);
     }
 
     #[test]

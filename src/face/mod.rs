@@ -8,8 +8,10 @@ mod course;
 mod crop;
 mod detection;
 mod facts;
+mod likeness;
 mod path;
 mod pose;
+mod search;
 mod take;
 mod track;
 

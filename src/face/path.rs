@@ -26,29 +26,59 @@ pub(super) struct Path {
     pub(super) faces: Vec<Option<Face>>,
 }
 
-/// Follows the largest face of a clip. `search` finds the faces on the frames with these indices.
+/// What can be known of the frames of a clip.
+pub(super) trait Frames {
+    type Error;
+
+    /// The faces on the frames with these indices. This is expensive.
+    fn faces(&mut self, frames: &[usize]) -> Result<Vec<Vec<Face>>, Self::Error>;
+
+    /// Whether two frames look alike at these places. This is cheap.
+    fn alike(&mut self, a: (usize, &Face), b: (usize, &Face)) -> Result<bool, Self::Error>;
+}
+
+/// Follows the largest face of a clip of `count` frames.
 ///
-/// It searches the first, every `every`-th and the last frame, then frames between two of which the face is only on one,
-/// or far away on the other, until every frame is searched or lies between two that show the face at about the same place.
-/// Also returns the number of searched frames.
-pub(super) fn follow<E>(
-    frames: usize,
+/// It searches the first, every `every`-th and the last frame; then frames between two of which the face is only on one,
+/// or far away on the other; then those that do not look alike at the interpolated place, because the face may have moved
+/// away and back. Also returns the number of searched frames.
+pub(super) fn follow<F: Frames>(
+    frames: &mut F,
+    count: usize,
     every: usize,
-    mut search: impl FnMut(&[usize]) -> Result<Vec<Vec<Face>>, E>,
-) -> Result<(Option<Path>, usize), E> {
+) -> Result<(Option<Path>, usize), F::Error> {
     let mut found = Found::new();
-    let mut next: BTreeSet<usize> = (0..frames).step_by(every.max(1)).chain(frames.checked_sub(1)).collect();
+    let mut next: BTreeSet<usize> = (0..count).step_by(every.max(1)).chain(count.checked_sub(1)).collect();
     loop {
         let indices: Vec<_> = next.into_iter().collect();
-        found.extend(indices.iter().copied().zip(search(&indices)?));
+        found.extend(indices.iter().copied().zip(frames.faces(&indices)?));
         let searched: Vec<_> = found.iter().map(|(frame, faces)| (*frame, faces.clone())).collect();
         let Some(track) = largest_track(&searched) else { return Ok((None, found.len())) };
         next = between(&track, &found);
         if next.is_empty() {
-            let faces = (0..frames).map(|frame| seen(&track, &found, frame)).collect();
+            next = unlike(frames, &track, &found)?;
+        }
+        if next.is_empty() {
+            let faces = (0..count).map(|frame| seen(&track, &found, frame)).collect();
             return Ok((Some(Path { track, faces }), found.len()));
         }
     }
+}
+
+/// The frames that were not searched, and do not look like the nearest one that was where the face must be.
+fn unlike<F: Frames>(frames: &mut F, track: &Track, found: &Found) -> Result<BTreeSet<usize>, F::Error> {
+    let mut unlike = BTreeSet::new();
+    for pair in track.faces.windows(2) {
+        let ((before, _), (after, _)) = (pair[0], pair[1]);
+        for frame in before + 1..after {
+            let Some(face) = seen(track, found, frame).filter(|_| !found.contains_key(&frame)) else { continue };
+            let (nearest, there) = if frame - before <= after - frame { &pair[0] } else { &pair[1] };
+            if !frames.alike((frame, &face), (*nearest, there))? {
+                unlike.insert(frame);
+            }
+        }
+    }
+    Ok(unlike)
 }
 
 /// The middle of each stretch of frames that has to be searched.
@@ -111,16 +141,32 @@ mod tests {
         Face { corners: [left, 10.0, left + 100.0, 110.0], score: 0.9, landmarks: [[left, 10.0]; 5] }
     }
 
-    /// Follows the face whose left edge on each frame is this; also returns the searched frames.
+    /// A face whose left edge on each frame is this, and the searched frames.
+    struct Moving<'a> {
+        lefts: &'a [Option<f32>],
+        searched: BTreeSet<usize>,
+    }
+
+    impl Frames for Moving<'_> {
+        type Error = Infallible;
+
+        fn faces(&mut self, frames: &[usize]) -> Result<Vec<Vec<Face>>, Infallible> {
+            assert!(frames.iter().all(|frame| self.searched.insert(*frame)), "no frame is searched twice");
+            Ok(frames.iter().map(|frame| self.lefts[*frame].map(face).into_iter().collect()).collect())
+        }
+
+        fn alike(&mut self, a: (usize, &Face), b: (usize, &Face)) -> Result<bool, Infallible> {
+            assert!(!self.searched.contains(&a.0) && self.searched.contains(&b.0));
+            let off = |(frame, face): (usize, &Face)| self.lefts[frame].map_or(99.0, |left| left - face.corners[0]);
+            Ok((off(a) - off(b)).abs() < 25.0)
+        }
+    }
+
     fn followed(lefts: &[Option<f32>], every: usize) -> (Option<Path>, BTreeSet<usize>) {
-        let mut searched = BTreeSet::new();
-        let search = |frames: &[usize]| {
-            assert!(frames.iter().all(|frame| searched.insert(*frame)), "no frame is searched twice");
-            Ok::<_, Infallible>(frames.iter().map(|frame| lefts[*frame].map(face).into_iter().collect()).collect())
-        };
-        let Ok((path, count)) = follow(lefts.len(), every, search);
-        assert_eq!(count, searched.len());
-        (path, searched)
+        let mut moving = Moving { lefts, searched: BTreeSet::new() };
+        let Ok((path, count)) = follow(&mut moving, lefts.len(), every);
+        assert_eq!(count, moving.searched.len());
+        (path, moving.searched)
     }
 
     fn lefts(path: &Path) -> Vec<Option<f32>> {
@@ -143,6 +189,17 @@ mod tests {
         let (path, searched) = followed(&moving, 4);
         assert_eq!(searched, BTreeSet::from([0, 4, 8, 10, 12, 16]));
         assert_eq!(lefts(&path.unwrap()), moving);
+    }
+
+    #[test]
+    fn a_face_that_moves_away_and_back_between_searched_frames_is_not_missed() {
+        let left = |frame: usize| [0.0, 30.0, 60.0, 30.0][frame % 4];
+        let moving: Vec<_> = (0..13).map(|frame| Some(left(frame))).collect();
+        let (path, searched) = followed(&moving, 4);
+        assert_eq!(searched, BTreeSet::from_iter(0..13));
+        assert_eq!(lefts(&path.unwrap()), moving);
+        let vanishing: Vec<_> = (0..13).map(|frame| (frame % 4 != 2).then_some(50.0)).collect();
+        assert_eq!(lefts(&followed(&vanishing, 4).0.unwrap()), vanishing);
     }
 
     #[test]

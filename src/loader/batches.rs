@@ -14,8 +14,10 @@ use crossbeam_channel::{Receiver, bounded};
 
 use super::budget::LoaderPlan;
 use super::host_batch::HostBatch;
+use super::mixing::Mixing;
 use super::queue::{Answers, Job, Queue, QueueState, halved, work};
 use crate::clip::{Clip, ClipSource, Draw};
+use crate::config::AugmentationConfig;
 use crate::dataset::DataError;
 use crate::video::ClipSpec;
 
@@ -35,6 +37,7 @@ pub struct Loader {
     /// The threads; empty if the caller's thread decodes.
     threads: Vec<JoinHandle<()>>,
     window_clips: usize,
+    mixing: Option<Mixing>,
 }
 
 impl Loader {
@@ -57,7 +60,14 @@ impl Loader {
                 }
             }
         }
-        Self { source, queue, threads, window_clips: plan.window_clips.max(1) }
+        Self { source, queue, threads, window_clips: plan.window_clips.max(1), mixing: None }
+    }
+
+    /// Mixes the clips of batches that are requested with a draw, as configured.
+    #[must_use]
+    pub fn with_mixing(mut self, config: &AugmentationConfig) -> Self {
+        self.mixing = Mixing::new(config);
+        self
     }
 
     /// The specification of its clips.
@@ -184,7 +194,14 @@ impl Pass<'_> {
         // `with_capacity` would abort the process if there is no memory.
         frames_bthwc.try_reserve_exact(bytes).map_err(|_| DataError::NoMemory { bytes })?;
         self.next += 1;
-        let mut batch = HostBatch { index, frames_bthwc, labels: Vec::new(), videos: Vec::new(), skipped: Vec::new() };
+        let mut batch = HostBatch {
+            index,
+            frames_bthwc,
+            labels: Vec::new(),
+            fake_shares: Vec::new(),
+            videos: Vec::new(),
+            skipped: Vec::new(),
+        };
         for video in videos {
             match self.next_clip() {
                 Ok(clip) => {
@@ -195,6 +212,9 @@ impl Pass<'_> {
                 Err(reason) => batch.skipped.push((video, reason)),
             }
             self.top_up();
+        }
+        if let (Some(mixing), Some(draw)) = (self.loader.mixing, self.draw) {
+            mixing.apply(&mut batch, [spec.height, spec.width], draw.of_batch(index));
         }
         Ok(Some(batch))
     }

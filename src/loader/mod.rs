@@ -5,6 +5,7 @@
 mod batches;
 mod budget;
 mod host_batch;
+mod mixing;
 mod queue;
 
 pub use batches::{Loader, LoaderSize, Pass};

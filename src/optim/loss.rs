@@ -43,37 +43,35 @@ impl Loss {
         self.config.sees_pairs()
     }
 
-    /// Sum over clips of the loss of float32 logits `[B]`; positive means fake.
+    /// Sum over clips of the loss of float32 logits `[B]`; positive means fake. `targets` are 0 for a real, 1 for a fake,
+    /// and between them for mixed clips, whose class weight lies between, too.
     ///
     /// With label smoothing `s`, targets are `s / 2` and `1 - s / 2`. Focal loss is that of Lin et al. (2017, equation
     /// 5), written as torchvision's `sigmoid_focal_loss`, which also takes smoothed targets.
     ///
     /// # Errors
     /// Out of memory.
-    pub fn sum(&self, logits_b: &Tensor, is_fake: &[bool]) -> Result<Tensor> {
+    pub fn sum(&self, logits_b: &Tensor, targets: &[f64]) -> Result<Tensor> {
         let LossConfig { kind, alpha, gamma, label_smoothing, .. } = self.config;
         let to_device = |values: Vec<f64>| {
             let values: Vec<f32> = values.into_iter().map(|value| value as f32).collect();
             Tensor::f_from_slice(&values)?.f_to_device(logits_b.device())
         };
-        let targets: Vec<f64> = is_fake
-            .iter()
-            .map(|fake| f64::from(u8::from(*fake)) * (1.0 - label_smoothing) + 0.5 * label_smoothing)
-            .collect();
-        let class_weight = |fake: &bool| self.weights[usize::from(*fake)];
-        let targets_b = to_device(targets.clone())?;
+        let class_weight = |target: &f64| (1.0 - target) * self.weights[0] + target * self.weights[1];
+        let smooth: Vec<_> = targets.iter().map(|target| target * (1.0 - label_smoothing) + 0.5 * label_smoothing).collect();
+        let targets_b = to_device(smooth.clone())?;
         match kind {
             LossKind::Bce => {
                 let weights_b = match self.weights == [1.0; 2] {
                     true => None,
-                    false => Some(to_device(is_fake.iter().map(class_weight).collect())?),
+                    false => Some(to_device(targets.iter().map(class_weight).collect())?),
                 };
                 let sum = Reduction::Sum;
                 logits_b.f_binary_cross_entropy_with_logits(&targets_b, weights_b, None::<Tensor>, sum)
             }
             LossKind::Focal => {
                 let alpha_of = |target: &f64| alpha.map_or(1.0, |a| a * target + (1.0 - a) * (1.0 - target));
-                let weights = targets.iter().map(alpha_of).zip(is_fake).map(|(a, fake)| a * class_weight(fake));
+                let weights = smooth.iter().map(alpha_of).zip(targets).map(|(a, target)| a * class_weight(target));
                 let weights_b = to_device(weights.collect())?;
                 focal(logits_b, &targets_b, gamma)?.f_mul(&weights_b)?.f_sum(logits_b.kind())
             }

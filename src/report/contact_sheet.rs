@@ -258,9 +258,18 @@ fn annotated(frame: &RgbImage, clip: Option<&FaceClip>, spec: &ClipSpec) -> RgbI
 }
 
 fn outline(picture: &mut RgbImage, square: Square, [x, y]: [f64; 2]) {
-    let start = [square.left * x, square.top * y].map(|at| at.round() as u32);
-    let end = [(square.left + square.side) * x, (square.top + square.side) * y].map(|at| at.round() as u32);
-    frame(picture, [start[0], start[1], end[0].saturating_sub(start[0]), end[1].saturating_sub(start[1])], MARK);
+    let steps = (square.side * x.max(y)).ceil().max(1.0);
+    for step in 0..=steps as u32 {
+        let along = f64::from(step) / steps;
+        for place in [[along, 0.0], [along, 1.0], [0.0, along], [1.0, along]] {
+            let at = square.on_frame(place);
+            let (left, top) = ((at[0] * x).round(), (at[1] * y).round());
+            // What is outside the frame is not drawn.
+            if left >= 0.0 && top >= 0.0 && left < f64::from(picture.width()) && top < f64::from(picture.height()) {
+                fill(picture, [left as u32, top as u32, 2, 2], MARK);
+            }
+        }
+    }
 }
 
 fn dot(picture: &mut RgbImage, x: f64, y: f64) {

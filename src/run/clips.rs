@@ -10,7 +10,7 @@ use super::clip_cache::{open_disk, plan_clip_cache};
 use super::error::RunError;
 use super::face_reader::{FaceCounts, face_reader};
 use crate::clip::{ClipCache, ClipSource, Prepared, prepare};
-use crate::config::{AutoBytes, Config, Switch};
+use crate::config::{AugmentationConfig, AutoBytes, Config, Switch};
 use crate::dataset::{Manifest, Split};
 use crate::face::{self, FaceFacts, Take};
 use crate::loader::{DECODER_BYTES, Loader, LoaderNeeds, LoaderPlan, plan_loader};
@@ -23,6 +23,7 @@ pub(super) struct Clips {
     /// Of the videos whose faces are cut out.
     pub faces: Arc<FaceCounts>,
     loader: LoaderPlan,
+    augmentation: AugmentationConfig,
 }
 
 impl Clips {
@@ -49,11 +50,11 @@ impl Clips {
             let keys = takes.iter().map(|take| take.key(&config.data.faces)).collect();
             source = source.with_reader(face_reader(config, manifest, spec, takes, faces.clone())?, keys);
         }
-        Ok(Self { source: Arc::new(source), faces, loader })
+        Ok(Self { source: Arc::new(source), faces, loader, augmentation: config.augmentation.clone() })
     }
 
     pub fn loader(&self) -> Loader {
-        Loader::new(self.source.clone(), &self.loader)
+        Loader::new(self.source.clone(), &self.loader).with_mixing(&self.augmentation)
     }
 }
 

@@ -208,6 +208,7 @@ mod tests {
             labels: vec![Label::Real; 3],
             videos: vec![0, 1, 2],
             skipped: vec![],
+            fake_shares: Vec::new(),
         };
         let mut measuring = Measuring {
             learner: &mut learner,

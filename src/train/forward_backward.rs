@@ -7,7 +7,6 @@ use std::ops::Range;
 use tch::{Kind, Tensor};
 
 use super::fault::fault;
-use crate::dataset::Label;
 use crate::evaluate::{Frames, probabilities};
 use crate::loader::HostBatch;
 use crate::memory::MicroBatchSize;
@@ -46,8 +45,9 @@ impl MicroBatch<'_> {
         self.frames.of_clips(&self.clips)
     }
 
-    fn labels(&self) -> &[Label] {
-        &self.frames.batch.labels[self.clips.clone()]
+    /// The targets of its clips.
+    fn targets(&self) -> Vec<f64> {
+        self.frames.batch.targets()[self.clips.clone()].to_vec()
     }
 
     /// The mode of a pass over these frames of its batch.
@@ -99,7 +99,7 @@ impl ForwardBackward<'_> {
         let rows = micro_batch.rows();
         let mode = micro_batch.mode(self.mode, &rows);
         let features_nf = self.detector.features(&frames.images(self.detector, rows, size)?, mode)?;
-        self.head(&features_nf, micro_batch.labels())
+        self.head(&features_nf, &micro_batch.targets())
     }
 
     /// The same with less memory, because the backbone keeps no activations: first the features of all chunks, then
@@ -146,7 +146,7 @@ impl ForwardBackward<'_> {
         let mut row = 0;
         for micro_batch in micro_batches {
             let rows = micro_batch.rows().len() as i64;
-            sum.add(self.head(&features_nf.f_narrow(0, row, rows)?, micro_batch.labels())?);
+            sum.add(self.head(&features_nf.f_narrow(0, row, rows)?, &micro_batch.targets())?);
             row += rows;
         }
         if !self.loss.sees_pairs() {
@@ -163,13 +163,14 @@ impl ForwardBackward<'_> {
     }
 
     /// Head, loss and backward, from the features `[N, F]` of the backbone.
-    fn head(&self, features_nf: &Tensor, labels: &[Label]) -> Result<BatchLoss> {
-        let is_fake: Vec<bool> = labels.iter().map(|label| *label == Label::Fake).collect();
-        let features_btf = features_nf.f_view([labels.len() as i64, self.spec.frames as i64, -1])?;
+    fn head(&self, features_nf: &Tensor, targets: &[f64]) -> Result<BatchLoss> {
+        let features_btf = features_nf.f_view([targets.len() as i64, self.spec.frames as i64, -1])?;
         let logits_b = self.detector.logits(&features_btf, self.mode)?.clips_b.f_to_kind(Kind::Float)?;
-        let loss = self.loss.sum(&logits_b, &is_fake)?.f_div_scalar(self.effective_clips as f64)?;
+        let loss = self.loss.sum(&logits_b, targets)?.f_div_scalar(self.effective_clips as f64)?;
         fault()?;
         loss.f_mul_scalar(self.loss_scale)?.f_backward()?;
+        // A mixed clip counts as what most of it is.
+        let is_fake = targets.iter().map(|target| *target >= 0.5);
         let scores = probabilities(&logits_b)?.into_iter().zip(is_fake).collect();
         Ok(BatchLoss { loss: loss.f_double_value(&[])?, scores })
     }

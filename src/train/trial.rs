@@ -173,5 +173,6 @@ fn made_up_batch(spec: &ClipSpec, clips: usize) -> HostBatch {
         labels: (0..clips).map(|clip| if clip % 2 == 0 { Label::Real } else { Label::Fake }).collect(),
         videos: (0..clips).collect(),
         skipped: Vec::new(),
+        fake_shares: Vec::new(),
     }
 }

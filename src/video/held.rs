@@ -89,6 +89,12 @@ impl<'a> HeldClip<'a> {
         }
     }
 
+    /// An error about the video.
+    #[must_use]
+    pub fn error(&self, reason: String) -> DataError {
+        video_error(&self.footage.path)(reason)
+    }
+
     /// A small picture of a frame.
     ///
     /// # Errors

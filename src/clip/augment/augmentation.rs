@@ -129,6 +129,8 @@ mod tests {
             jpeg: 0.0,
             noise: 0.0,
             random_erasing: 0.0,
+            mixup: 0.0,
+            cutmix: 0.0,
             random_resized_crop: 1.0,
         }
     }

@@ -108,6 +108,7 @@ fn three_hundred_steps_through_real_and_random_failures() {
         labels: videos.iter().map(|video| if video % 3 == 0 { Label::Fake } else { Label::Real }).collect(),
         videos: videos.clone(),
         skipped: vec![],
+        fake_shares: Vec::new(),
     };
     let batches: Vec<HostBatch> = plan.iter().map(of_videos).collect();
     let mut reports: Vec<StepReport> = Vec::with_capacity(batches.len());
