@@ -282,3 +282,19 @@ fn averages_equal_pytorchs() {
         assert_close(name, &numbers(average), &expected.averages[name], 1e-6);
     }
 }
+
+/// The mode is that of the whole process; no other test of this file goes backward through NaN.
+#[test]
+fn backward_stops_at_the_function_whose_gradient_is_no_number_and_names_it() {
+    let backward = || {
+        let x = Tensor::zeros([1], (Kind::Float, Device::Cpu)).set_requires_grad(true);
+        // The root's gradient is infinite at 0, and 0 times that is no number.
+        (x.sqrt() * 0.0).sum(Kind::Float).f_backward().map(|()| x.grad().double_value(&[0]))
+    };
+    assert!(backward().unwrap().is_nan());
+    dfdetect::torch::detect_anomaly(true).unwrap();
+    let error = backward().unwrap_err().to_string();
+    dfdetect::torch::detect_anomaly(false).unwrap();
+    assert!(error.contains("SqrtBackward0"), "{error}");
+    assert!(backward().unwrap().is_nan());
+}

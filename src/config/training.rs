@@ -44,6 +44,8 @@ pub struct TrainingConfig {
     pub early_stopping: EarlyStopping,
     /// Only this many batches an epoch, for smoke runs.
     pub limit_batches: Option<usize>,
+    /// Stop at the first backward pass in which a gradient is no number, and name the function that gave it. Slower.
+    pub detect_anomaly: bool,
 }
 
 impl TrainingConfig {
@@ -74,6 +76,7 @@ impl Default for TrainingConfig {
             average_best: 0,
             early_stopping: EarlyStopping::default(),
             limit_batches: None,
+            detect_anomaly: false,
         }
     }
 }

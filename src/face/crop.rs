@@ -117,6 +117,7 @@ pub fn read_face_clip(
         frame_size,
         landmarks: shown().map(|cut| Some(landmarks_on(cut.square, cut.face?.landmarks, spec))).collect(),
         frames_with_face: cuts.iter().flatten().filter(|cut| cut.face.is_some()).count(),
+        left_out: cuts.len() - seen.len(),
         missed: false,
     };
     Ok(FaceClip { thwc, facts })
@@ -338,7 +339,7 @@ mod tests {
         let detector = CenterFace::load().unwrap();
         let clip = read_face_clip(&video, &spec(), None, None, &FaceConfig::default(), &detector).unwrap();
         assert_eq!(clip.facts.frame_numbers, [1, 1, 3, 3, 5, 5], "of 1, 3, 5, 7, 9, 11");
-        assert_eq!(clip.facts.frames_with_face, 3);
+        assert_eq!((clip.facts.frames_with_face, clip.facts.left_out), (3, 3));
         assert!(frame(&clip, 0) == frame(&clip, 1) && frame(&clip, 1) != frame(&clip, 2));
         let always = read_face_clip(&video, &spec(), None, None, &fixed(1), &detector).unwrap();
         assert_eq!((always.facts.frame_numbers.last(), always.facts.frames_with_face), (Some(&11), 3));

@@ -19,6 +19,8 @@ pub struct FaceFacts {
     pub landmarks: Vec<Option<Landmarks>>,
     /// The number of different frames on which the face was found.
     pub frames_with_face: usize,
+    /// The number of different frames that are not in the clip, because they do not show the face.
+    pub left_out: usize,
     /// Whether no face was found, and therefore whole frames are used.
     pub missed: bool,
 }

@@ -18,7 +18,7 @@ pub struct Placement {
 }
 
 impl Placement {
-    /// Decides for this machine; sets cuDNN's benchmark and deterministic modes on CUDA.
+    /// Decides for this machine; sets libtorch's modes on CUDA.
     ///
     /// # Errors
     /// The configuration names a CUDA device that does not exist.
@@ -29,6 +29,12 @@ impl Placement {
         let why = reason(config.mixed_precision, format);
         if device.is_cuda() {
             tch::Cuda::cudnn_set_benchmark(config.cudnn_benchmark && !config.deterministic);
+            torch::allow_tf32(config.allow_tf32).map_err(|error| ConfigError {
+                place: "configuration".into(),
+                key: "gpu.allow_tf32".into(),
+                problem: format!("libtorch refuses it: {error}"),
+                hint: None,
+            })?;
             if config.deterministic {
                 torch::be_deterministic().map_err(|error| ConfigError {
                     place: "configuration".into(),

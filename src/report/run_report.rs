@@ -178,7 +178,7 @@ pub struct DataSummary {
     pub faces: Option<FaceSummary>,
 }
 
-/// Videos in which no face was found.
+/// Videos and frames in which no face was found.
 #[derive(Debug, Clone, Default, PartialEq, Serialize, Deserialize)]
 pub struct FaceSummary {
     /// Number of videos.
@@ -187,6 +187,12 @@ pub struct FaceSummary {
     pub missed_by_method: BTreeMap<String, usize>,
     /// Their names.
     pub missed_videos: Vec<String>,
+    /// The number of frames that were left out because they do not show the face that the others show.
+    #[serde(default)]
+    pub frames_left_out: usize,
+    /// The number of videos that these are from.
+    #[serde(default)]
+    pub videos_cut_short: usize,
 }
 
 /// The speed of a run.
@@ -265,6 +271,10 @@ impl fmt::Display for Report {
             let by_method: Vec<_> =
                 faces.missed_by_method.iter().map(|(method, videos)| format!("{method} {videos}")).collect();
             writeln!(f, "no face was found in {} ({})", plural(faces.missed, "video"), by_method.join(", "))?;
+        }
+        if let Some(faces) = self.data.faces.as_ref().filter(|faces| faces.frames_left_out > 0) {
+            let (frames, videos) = (plural(faces.frames_left_out, "frame"), plural(faces.videos_cut_short, "video"));
+            writeln!(f, "{frames} of {videos} without the face that the others show were left out")?;
         }
         write!(f, "results: {}\npage: {}/report.html", self.run, self.run)
     }

@@ -58,7 +58,8 @@ impl Clips {
     }
 }
 
-/// Reads `videos` once: fills the cache, finds unusable videos, and notes those without a face, cached ones too.
+/// Reads `videos` once: fills the cache, finds unusable videos, and notes those without a face, or with frames without
+/// it, cached ones too.
 pub(super) fn fill_cache(
     clips: &Clips,
     manifest: &Manifest,
@@ -74,12 +75,13 @@ pub(super) fn fill_cache(
         return Err(RunError::INTERRUPTED);
     }
     for (video, outcome) in &prepared {
-        let missed = match outcome {
-            Prepared::Cached(meta) => FaceFacts::from_bytes(meta).is_some_and(|facts| facts.missed),
-            outcome => matches!(outcome, Prepared::NoFace(_)),
-        };
-        if missed {
-            clips.faces.note(*video, 0);
+        match outcome {
+            Prepared::Cached(meta) => {
+                let facts = FaceFacts::from_bytes(meta).filter(|facts| facts.missed || facts.left_out > 0);
+                facts.iter().for_each(|facts| clips.faces.note(*video, facts));
+            }
+            Prepared::NoFace(_) => clips.faces.note_none(*video),
+            _ => {}
         }
         if let Some(reason) = outcome.unusable() {
             tracing::warn!("{} is skipped: {reason}", manifest.video_name(*video));

@@ -16,28 +16,51 @@ pub(super) fn load_face_detector() -> Result<CenterFace, RunError> {
     CenterFace::load().map_err(RunError::FaceDetector)
 }
 
-/// The number of frames with a face, for each video that was read so far.
+/// What was found in the videos that were read so far and whose faces are cut out.
 #[derive(Default)]
-pub struct FaceCounts(Mutex<BTreeMap<usize, usize>>);
+pub struct FaceCounts(Mutex<BTreeMap<usize, Found>>);
+
+/// What was found in a video.
+#[derive(Debug, Clone, Default)]
+pub(super) struct Found {
+    /// The number of frames with the face.
+    pub frames_with_face: usize,
+    /// The number of frames that were left out because they do not show it.
+    pub left_out: usize,
+    /// The number in the video of each frame of the clip, where some were left out.
+    pub frame_numbers: Vec<usize>,
+}
 
 impl FaceCounts {
-    pub(super) fn note(&self, video: usize, frames_with_face: usize) {
-        self.found().insert(video, frames_with_face);
+    pub(super) fn note(&self, video: usize, facts: &FaceFacts) {
+        let frame_numbers = if facts.left_out > 0 { facts.frame_numbers.clone() } else { Vec::new() };
+        let found = Found { frames_with_face: facts.frames_with_face, left_out: facts.left_out, frame_numbers };
+        self.found().insert(video, found);
+    }
+
+    pub(super) fn note_none(&self, video: usize) {
+        self.found().insert(video, Found::default());
     }
 
     /// Absent if no face is searched for.
-    #[must_use]
-    pub fn frames_with_face(&self, video: usize) -> Option<usize> {
-        self.found().get(&video).copied()
+    pub(super) fn of(&self, video: usize) -> Option<Found> {
+        self.found().get(&video).cloned()
     }
 
     /// Videos in which none was found.
     #[must_use]
     pub fn missed(&self) -> Vec<usize> {
-        self.found().iter().filter(|(_, frames)| **frames == 0).map(|(video, _)| *video).collect()
+        self.found().iter().filter(|(_, found)| found.frames_with_face == 0).map(|(video, _)| *video).collect()
     }
 
-    fn found(&self) -> MutexGuard<'_, BTreeMap<usize, usize>> {
+    /// The numbers of videos with frames that were left out, and of these frames.
+    pub(super) fn left_out(&self) -> [usize; 2] {
+        let found = self.found();
+        let left_out = found.values().map(|found| found.left_out).filter(|frames| *frames > 0);
+        left_out.fold([0; 2], |[videos, frames], more| [videos + 1, frames + more])
+    }
+
+    fn found(&self) -> MutexGuard<'_, BTreeMap<usize, Found>> {
         self.0.lock().unwrap_or_else(PoisonError::into_inner)
     }
 }
@@ -61,8 +84,8 @@ pub(super) fn face_reader(
         let course = draw.and_then(|_| notes.kept(&name(), find).transpose()).transpose()?;
         let clip = take.read(footage, &spec, draw, course.as_ref(), &faces, &detector);
         match &clip {
-            Ok(clip) if take == Take::Faces => found.note(video, clip.facts.frames_with_face),
-            Err(DataError::NoFace { .. }) => found.note(video, 0),
+            Ok(clip) if take == Take::Faces => found.note(video, &clip.facts),
+            Err(DataError::NoFace { .. }) => found.note_none(video),
             _ => {}
         }
         let meta = |facts: &FaceFacts| if take == Take::WholeFrames { Vec::new() } else { facts.to_bytes() };

@@ -19,7 +19,7 @@ use crate::evaluate::{Evaluation, VideoScore};
 use crate::explain;
 use crate::metrics::calibrated;
 use crate::progress::Bar;
-use crate::video;
+use crate::video::{self, VideoInfo};
 
 /// The verdict on a video.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize)]
@@ -205,11 +205,13 @@ impl Predictor<'_> {
         let is_fake = score.score >= self.options.threshold;
         let calibrated = self.detector.temperature.map(|temperature| calibrated(score.score, temperature));
         let of_fake = calibrated.unwrap_or(score.score);
-        let duration_secs = self.duration_secs(score);
-        let clips = score.clip_scores.len();
-        let segment = |(clip, score): (usize, &f64)| {
-            let at = |clip: usize| duration_secs.map(|secs| secs * clip as f64 / clips as f64);
-            Segment { from_secs: at(clip), to_secs: at(clip + 1), score: *score }
+        let (clips, found) = (score.clip_scores.len(), self.clips.faces.of(score.video));
+        let numbers = found.as_ref().map_or(&[][..], |found| &found.frame_numbers);
+        let places = (0..clips).map(|clip| places(clip, clips, numbers));
+        let times = self.times(score);
+        let segment = |([from, to], score): ([Place; 2], &f64)| {
+            let at = |place| times.as_ref().and_then(|info| secs(place, info));
+            Segment { from_secs: at(from), to_secs: at(to), score: *score }
         };
         Prediction {
             path: self.path(score.video),
@@ -218,8 +220,8 @@ impl Predictor<'_> {
             calibrated,
             confidence: Some(if is_fake { of_fake } else { 1.0 - of_fake }),
             clips,
-            faces: self.clips.faces.frames_with_face(score.video),
-            segments: score.clip_scores.iter().enumerate().map(segment).collect(),
+            faces: found.as_ref().map(|found| found.frames_with_face),
+            segments: places.zip(&score.clip_scores).map(segment).collect(),
             explanation: None,
             error: None,
         }
@@ -249,22 +251,51 @@ impl Predictor<'_> {
         Ok(())
     }
 
-    /// Clips divide the video's time evenly, except if their frames are consecutive.
-    fn duration_secs(&self, score: &VideoScore) -> Option<f64> {
+    /// The length of the video, unless its clips are consecutive frames.
+    fn times(&self, score: &VideoScore) -> Option<VideoInfo> {
         let is_shown = self.options.segment_times || self.options.explain.is_some();
         if !is_shown || self.detector.config.data.sampling == Sampling::Consecutive {
             return None;
         }
-        video::probe(&self.manifest.footage(score.video), &self.detector.clip_spec()).ok()?.duration_secs
+        video::probe(&self.manifest.footage(score.video), &self.detector.clip_spec()).ok()
     }
 
     fn without_score(&self, video: usize, reason: &str) -> Prediction {
-        Prediction { faces: self.clips.faces.frames_with_face(video), ..unknown(Path::new(&self.path(video)), reason) }
+        let faces = self.clips.faces.of(video).map(|found| found.frames_with_face);
+        Prediction { faces, ..unknown(Path::new(&self.path(video)), reason) }
     }
 
     fn path(&self, video: usize) -> String {
         self.manifest.footage(video).path.display().to_string()
     }
+}
+
+/// A place in a video.
+#[derive(Debug, Clone, Copy, PartialEq)]
+enum Place {
+    /// As a share of its length.
+    Share(f64),
+    /// Before the frame with this number.
+    Frame(usize),
+}
+
+/// Where the frames of a clip are from. Clips divide the video evenly, except where frames without the face are left out;
+/// `numbers` has the number of each frame then.
+fn places(clip: usize, clips: usize, numbers: &[usize]) -> [Place; 2] {
+    let frames = numbers.len() / clips;
+    match numbers.get(clip * frames..(clip + 1) * frames) {
+        Some([first, .., last]) => [Place::Frame(*first), Place::Frame(last + 1)],
+        Some([only]) => [Place::Frame(*only), Place::Frame(only + 1)],
+        _ => [clip, clip + 1].map(|clip| Place::Share(clip as f64 / clips as f64)),
+    }
+}
+
+fn secs(place: Place, video: &VideoInfo) -> Option<f64> {
+    let share = match place {
+        Place::Share(share) => share,
+        Place::Frame(number) => number as f64 / video.frames.max(1) as f64,
+    };
+    Some(share * video.duration_secs?)
 }
 
 fn unknown(path: &Path, reason: &str) -> Prediction {
@@ -279,5 +310,21 @@ fn unknown(path: &Path, reason: &str) -> Prediction {
         segments: Vec::new(),
         explanation: None,
         error: Some(reason.to_owned()),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn segments_without_some_frames_are_where_their_frames_are_from() {
+        let video = VideoInfo { frames: 100, width: 64, height: 64, bytes: 1, duration_secs: Some(20.0) };
+        let secs = |place| secs(place, &video).unwrap();
+        assert_eq!(places(1, 2, &[]).map(secs), [10.0, 20.0]);
+        let numbers = [4, 8, 8, 50, 60, 99];
+        assert_eq!([places(0, 2, &numbers), places(1, 2, &numbers)].map(|places| places.map(secs)), [[0.8, 1.8], [10.0, 20.0]]);
+        assert_eq!(places(2, 6, &numbers).map(secs), [1.6, 1.8], "one frame a clip");
+        assert_eq!(super::secs(Place::Share(0.5), &VideoInfo { duration_secs: None, ..video }), None);
     }
 }

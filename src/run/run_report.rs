@@ -117,7 +117,8 @@ impl EndedRun<'_> {
             *missed_by_method.entry(method).or_insert(0) += 1;
         }
         let missed_videos = missed.iter().map(|video| manifest.video_name(*video)).collect();
-        Some(FaceSummary { missed: missed.len(), missed_by_method, missed_videos })
+        let [videos_cut_short, frames_left_out] = self.clips.faces.left_out();
+        Some(FaceSummary { missed: missed.len(), missed_by_method, missed_videos, frames_left_out, videos_cut_short })
     }
 
     fn throughput(&self) -> Throughput {

@@ -22,6 +22,7 @@ use crate::loader::Loader;
 use crate::memory::{DeviceGauge, Guard, MemoryManager, MicroBatchSizes, Reason};
 use crate::optim::Loss;
 use crate::report::{EventFile, LivePage, Report, RunFolder, RunLog};
+use crate::torch;
 use crate::train::{
     Checkpoint, Checkpoints, FitEnd, Learner, ModelState, Recorder, Stepper, TrainData, TrainError, TrainState, Trainer,
 };
@@ -98,6 +99,7 @@ fn build_trainer<'a>(
     let sampler = Sampler::new(config.data.sampler, &run.manifest)?;
     tracing::debug!("sampler: {}", sampler.describe());
     let device = learner.detector.device();
+    torch::detect_anomaly(config.training.detect_anomaly).map_err(RunError::torch("training.detect_anomaly"))?;
     let guard = |phase, micro_batch_sizes| {
         let keys = &config.gpu.memory_management;
         Guard::new(phase, micro_batch_sizes, Box::new(DeviceGauge(device)), keys.oom_retry, keys.grow_after)

@@ -14,6 +14,8 @@ unsafe extern "C" {
     fn dfd_autocast_enter(device_type: c_int, scalar_type: c_int) -> *mut c_char;
     fn dfd_autocast_leave(device_type: c_int, enabled: bool, scalar_type: c_int) -> *mut c_char;
     fn dfd_be_deterministic() -> *mut c_char;
+    fn dfd_allow_tf32(allow: bool) -> *mut c_char;
+    fn dfd_detect_anomaly(detect: bool) -> *mut c_char;
     fn dfd_backward(tensor: *const c_void, gradient: *const c_void) -> *mut c_char;
     fn dfd_relu6(tensor: *mut c_void) -> *mut c_char;
     fn dfd_depthwise_convolution(x: *mut c_void, weight: *const c_void, stride: i64, padding: i64) -> *mut c_char;
@@ -84,6 +86,18 @@ pub(super) fn be_deterministic() -> Result<(), TchError> {
     // SAFETY: no arguments; the shim catches every exception. It sets an environment variable, which no other
     // thread reads meanwhile: placement is decided before this program starts any thread.
     check(unsafe { dfd_be_deterministic() })
+}
+
+/// Sets whether float32 may be rounded to TF32 on CUDA.
+pub(super) fn allow_tf32(allow: bool) -> Result<(), TchError> {
+    // SAFETY: a plain value; the shim catches every exception.
+    check(unsafe { dfd_allow_tf32(allow) })
+}
+
+/// Sets whether backward fails at the first NaN.
+pub(super) fn detect_anomaly(detect: bool) -> Result<(), TchError> {
+    // SAFETY: a plain value; the shim catches every exception.
+    check(unsafe { dfd_detect_anomaly(detect) })
 }
 
 /// Backward from `tensor`, whose own gradient is `gradient`.

@@ -1,4 +1,4 @@
-//! The libtorch library itself: its version, its CUDA part, its deterministic kernels. Knows nothing of tensors;
+//! The libtorch library itself: its version, its CUDA part, its settings for a whole process. Knows nothing of tensors;
 //! settings of a single thread are in `threads.rs` and `autocast.rs`.
 
 use std::sync::OnceLock;
@@ -32,4 +32,22 @@ pub fn cuda_available() -> bool {
 /// libtorch refuses.
 pub fn be_deterministic() -> Result<()> {
     ffi::be_deterministic()
+}
+
+/// Sets whether float32 convolutions, recurrent networks and matrix products on CUDA may round their inputs to TF32, which
+/// tensor cores multiply faster.
+///
+/// # Errors
+/// libtorch refuses.
+pub fn allow_tf32(allow: bool) -> Result<()> {
+    ffi::allow_tf32(allow)
+}
+
+/// Sets whether a backward pass fails at the first function that gives NaN as a gradient, as
+/// `torch.autograd.set_detect_anomaly` does. The error names the function.
+///
+/// # Errors
+/// libtorch refuses.
+pub fn detect_anomaly(detect: bool) -> Result<()> {
+    ffi::detect_anomaly(detect)
 }

@@ -26,7 +26,7 @@ pub use autocast::Autocast;
 pub use format::{Format, cpu_has_bf16};
 #[cfg(test)]
 pub(crate) use generator_lock::generator_lock;
-pub use library::{be_deterministic, cuda_available, version};
+pub use library::{allow_tf32, be_deterministic, cuda_available, detect_anomaly, version};
 pub use result::Result;
 pub use tensor::{backward, depthwise_convolution, move_to_cpu, relu6};
 pub use threads::OneThread;

@@ -8,6 +8,7 @@
 #include <ATen/core/Tensor.h>
 #include <c10/core/CachingDeviceAllocator.h>
 
+#include <torch/csrc/autograd/anomaly_mode.h>
 #include <torch/version.h>
 
 #include "guarded.h"
@@ -58,6 +59,19 @@ char* dfd_be_deterministic() {
     at::globalContext().setDeterministicCuDNN(true);
     at::globalContext().setDeterministicAlgorithms(true, /*warn_only=*/true);
   });
+}
+
+// Whether float32 convolutions, recurrent networks and matrix products on CUDA may round their inputs to TF32.
+char* dfd_allow_tf32(bool allow) {
+  return guarded([&] {
+    at::globalContext().setAllowTF32CuDNN(allow);
+    at::globalContext().setAllowTF32CuBLAS(allow);
+  });
+}
+
+// Whether backward fails where a function gives NaN as a gradient, and names the function.
+char* dfd_detect_anomaly(bool detect) {
+  return guarded([&] { torch::autograd::AnomalyMode::set_enabled(detect, /*check_nan=*/true); });
 }
 
 // Backward from a tensor with the gradient that it has; tch only knows scalars. Both are at::Tensor of the caller.

@@ -49,7 +49,6 @@ const CHECKPOINTS: &str =
 const PAGE: &str = "every run leaves its metrics, curves and confusion matrix in its folder";
 const ALWAYS_NORMALIZED: &str = "frames are normalized as the backbone expects";
 const RESUMED: &str = "`dfdetect train --resume RUN` goes on with a run";
-const LATER: &str = "it is not there yet";
 const ONE_GPU: &str = "training on several GPUs is not there yet";
 
 /// What is not in [`RENAMED`] and needs no look at its value. Of several keys of one meaning, the first counts.
@@ -84,12 +83,12 @@ pub(super) const KEYS: &[(&str, Now)] = &[
     ("data.use_gpu_preprocessing", Key("gpu.gpu_preprocessing")),
     ("dataloader.multiprocessing_context", Nothing("decoding is done by threads")),
     ("dataloader.persistent_workers", Nothing("decoding threads always live as long as the run")),
-    ("debug.detect_anomaly", Nothing(LATER)),
+    ("debug.detect_anomaly", Key("training.detect_anomaly")),
     ("debug.enabled", Nothing("-v says more")),
     ("debug.max_batches_per_epoch", Key("training.limit_batches")),
     ("debug.profile_memory", Nothing("memory is always watched")),
     ("debug.save_intermediate", Nothing("`dfdetect predict --explain` shows what the network looks at")),
-    ("device.allow_tf32", Nothing(LATER)),
+    ("device.allow_tf32", Key("gpu.allow_tf32")),
     ("device.benchmark", Key("gpu.cudnn_benchmark")),
     ("device.deterministic", Key("gpu.deterministic")),
     ("distributed.backend", Nothing(ONE_GPU)),

@@ -106,6 +106,8 @@ fn what_was_off_stays_off() {
     let config = |text: &str| parse("f.yaml", text, &[]).unwrap().config;
     assert_eq!(config("debug: { enabled: false, max_batches_per_epoch: 5 }\n").training.limit_batches, None);
     assert_eq!(config("debug: { max_batches_per_epoch: 5 }\n").training.limit_batches, Some(5));
+    assert!(config("debug: { detect_anomaly: true }\n").training.detect_anomaly);
+    assert!(!config("debug: { enabled: false, detect_anomaly: true }\n").training.detect_anomaly);
     let recovery = config("troubleshooting: { auto_batch_size: false, oom_recovery: true }\n");
     assert!(recovery.gpu.memory_management.oom_retry);
     let recovery = config("troubleshooting: { auto_batch_size: true, oom_recovery: false }\n");

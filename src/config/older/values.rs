@@ -108,13 +108,14 @@ fn words(root: &mut Value, upgrade: &mut Upgrade) {
     }
 }
 
-/// A limit for debugging counts while debugging is on.
+/// What is for debugging counts while debugging is on.
 fn debug(root: &mut Value, upgrade: &mut Upgrade) {
-    let limit = "debug.max_batches_per_epoch";
     let is_off = get(root, "debug.enabled").and_then(Value::as_bool) == Some(false);
-    if is_off && get(root, limit).is_some_and(|value| !value.is_null()) {
-        remove(root, limit);
-        upgrade.leave_aside(limit, "debug.enabled is false");
+    for key in ["debug.max_batches_per_epoch", "debug.detect_anomaly"] {
+        if is_off && get(root, key).is_some_and(|value| !value.is_null()) {
+            remove(root, key);
+            upgrade.leave_aside(key, "debug.enabled is false");
+        }
     }
 }
 

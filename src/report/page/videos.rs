@@ -16,7 +16,9 @@ pub fn section(run: &Run) -> Markup {
     };
     let unscored: Vec<_> = run.evaluation.iter().flat_map(|all| &all.sets).flat_map(|set| &set.unreadable).collect();
     let skipped: Vec<_> = manifest.skipped.iter().collect();
-    let faces = run.report.as_ref().and_then(|report| report.data.faces.as_ref()).filter(|faces| faces.missed > 0);
+    let faces = run.report.as_ref().and_then(|report| report.data.faces.as_ref());
+    let cut_short = faces.filter(|faces| faces.frames_left_out > 0);
+    let faces = faces.filter(|faces| faces.missed > 0);
     html! {
         (sides(manifest))
         @if skipped.is_empty() { p { "No video was skipped." } }
@@ -30,6 +32,10 @@ pub fn section(run: &Run) -> Markup {
                 }
                 (if run.config.data.faces.on_miss == OnMiss::Skip { ". They were left out." } else { ". Their whole frames were used." }) }
             details { summary { "Which" } ul { @for video in faces.missed_videos.iter().take(MAX_ROWS) { li { code { (video) } } } } }
+        }
+        @if let Some(faces) = cut_short {
+            p { (plural(faces.frames_left_out, "frame")) " of " (plural(faces.videos_cut_short, "video"))
+                " without the face that the others show were left out." }
         }
     }
 }
