@@ -12,9 +12,11 @@ use std::thread;
 use std::time::Duration;
 
 use data_support::{SETTINGS, write_video};
-use dfdetect::clip::{CacheStats, ClipCache, ClipReader, ClipSource, Draw, Prepared, ReadClip, prepare, unusable};
+use dfdetect::clip::{
+    CacheStats, ClipCache, ClipReader, ClipSource, DiskCache, Draw, Prepared, ReadClip, prepare, unusable,
+};
 use dfdetect::config::{AugmentationConfig, DataConfig, Roots, Sampling};
-use dfdetect::dataset::{Label, Manifest, Sampler, Split, assign_splits, sequential_plan};
+use dfdetect::dataset::{DataError, Label, Manifest, Sampler, Split, assign_splits, sequential_plan};
 use dfdetect::loader::{HostBatch, Loader, LoaderPlan};
 use dfdetect::video::ClipSpec;
 use tempfile::TempDir;
@@ -400,4 +402,60 @@ fn an_epoch_takes_some_frames_in_their_order_and_other_ones_at_each_visit() {
     assert!(some_frames(&manifest, 3, 2, &plan, 0) == taken, "threads change nothing");
     assert!(some_frames(&manifest, 3, 2, &plan, 1) == taken[1..], "nor does going on in the middle");
     assert!(some_frames(&manifest, 1, 3, &plan, 0)[0].frames_bthwc[..CLIP_BYTES as usize] == whole.frames_bthwc[..]);
+}
+
+#[test]
+fn clips_are_mixed_where_there_is_a_draw_and_the_same_from_the_middle_of_an_epoch() {
+    let (_root, manifest) = dataset(4);
+    let mixes = AugmentationConfig { mixup: 1.0, cutmix: 1.0, ..AugmentationConfig::default() };
+    let plan = vec![vec![0, 4, 1, 5], vec![6, 2, 7, 3]];
+    let from = |next: usize, mixing: Option<&AugmentationConfig>, draw| -> Vec<HostBatch> {
+        let off = AugmentationConfig::default();
+        let loader = Loader::new(source(&manifest, u64::MAX), &LoaderPlan::fixed(2, 4));
+        let loader = loader.with_mixing(mixing.unwrap_or(&off));
+        let mut pass = loader.pass_from(plan.clone(), next, draw);
+        std::iter::from_fn(|| pass.next_batch().unwrap()).collect()
+    };
+    let draw = |epoch| Some(Draw { seed: 1, epoch });
+    let (plain, mixed) = (from(0, None, draw(0)), from(0, Some(&mixes), draw(0)));
+    for (plain, mixed) in plain.iter().zip(&mixed) {
+        assert!(plain.fake_shares.is_empty() && mixed.fake_shares.len() == 4);
+        assert!(plain.frames_bthwc != mixed.frames_bthwc && plain.labels == mixed.labels);
+        let [a, b] = [0, 3].map(|clip| mixed.targets()[clip]);
+        assert!((a + b - 1.0).abs() < 1e-9, "a real and a fake share theirs: {a} {b}");
+    }
+    assert!(from(1, Some(&mixes), draw(0)) == mixed[1..], "as in the whole epoch");
+    assert!(from(0, Some(&mixes), draw(1)) != mixed, "another epoch mixes otherwise");
+    assert!(from(0, Some(&mixes), None) == from(0, None, None), "validation sees clips as they are");
+}
+
+#[test]
+fn what_is_noted_of_a_video_is_found_once_over_all_epochs() {
+    let (_root, manifest) = dataset(2);
+    let folder = tempfile::tempdir().unwrap();
+    // Without a disk, with one, with the notes of the run before, and with a full one.
+    for (name, limit_bytes, expected) in [("", 0, 4), ("disk", u64::MAX, 4), ("disk", u64::MAX, 0), ("full", 1, 4)] {
+        let disk = (!name.is_empty()).then(|| DiskCache::open(&folder.path().join(name), limit_bytes));
+        let found = Arc::new(AtomicUsize::new(0));
+        let reader: ClipReader = {
+            let found = found.clone();
+            Arc::new(move |video, _, draw, notes| {
+                assert!(draw.is_some());
+                let note = notes.kept("where it is", || {
+                    found.fetch_add(1, Ordering::SeqCst);
+                    Ok::<_, DataError>(Some(video))
+                })?;
+                assert_eq!(note, Some(video), "each video has its own");
+                Ok(ReadClip { thwc: vec![0; CLIP_BYTES as usize], meta: Vec::new() })
+            })
+        };
+        let spec = ClipSpec { sampling: Sampling::RandomSegment, ..spec() };
+        let source = ClipSource::new(&manifest, spec, Arc::new(ClipCache::new(0, disk)));
+        let loader = Loader::new(Arc::new(source.with_reader(reader, vec![String::new()])), &LoaderPlan::fixed(1, 2));
+        for epoch in 0..3 {
+            let mut pass = loader.pass(vec![vec![0, 1, 2, 3]], Some(Draw { seed: 1, epoch }));
+            assert_eq!(pass.next_batch().unwrap().unwrap().skipped, []);
+        }
+        assert_eq!(found.load(Ordering::SeqCst), expected, "{name}");
+    }
 }

@@ -101,7 +101,7 @@ fn videos_without_a_face_are_counted_by_method_and_skipped_or_used_whole() {
         "missed": 3,
         "missed_by_method": { "real": 1, "lips": 2 },
         "missed_videos": ["fake/lips/id0_lips.mp4", "fake/lips/id1_lips.mp4", "real/id2_real.mp4"],
-        "frames_left_out": 1,
+        "frames_left_out": { "swap": 1 },
         "videos_cut_short": 1,
     });
 
@@ -113,7 +113,7 @@ fn videos_without_a_face_are_counted_by_method_and_skipped_or_used_whole() {
     assert_eq!(extract(&["--shard", "1/2"]), "read      6\ncached    0\nno room   0\nunusable  2\n");
     assert_eq!(extract(&[]), "read      6\ncached    6\nno room   0\nunusable  3\n");
     let trained = dfdetect(home, &["train"], data, &[]);
-    assert!(stderr(&trained).contains("real/id2_real.mp4 is skipped: no face was found in 2 frames"));
+    assert!(stderr(&trained).contains("real/id2_real.mp4 is skipped: no face was found in 4 frames"));
     let skipped = data_of_the_run(home);
     assert_eq!(skipped["faces"], missed);
     assert_eq!((&skipped["videos"], &skipped["skipped"]), (&json!(15), &json!(3)));
@@ -121,7 +121,7 @@ fn videos_without_a_face_are_counted_by_method_and_skipped_or_used_whole() {
     // That there is no face is kept like a clip: no video is opened any more.
     overwrite_with_garbage(data);
     let again = dfdetect(home, &["train"], data, &[]);
-    assert!(stderr(&again).contains("real/id2_real.mp4 is skipped: no face was found in 2 frames"));
+    assert!(stderr(&again).contains("real/id2_real.mp4 is skipped: no face was found in 4 frames"));
     assert_eq!(data_of_the_run(home)["faces"], missed);
     let data = people(2);
     let data = data.path();

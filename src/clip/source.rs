@@ -206,7 +206,12 @@ impl ClipSource {
     }
 
     pub(super) fn content(&self, video: usize) -> Content {
-        *self.contents[video].get_or_init(|| self.cache.content(&self.footage[video]))
+        if let Some(content) = self.contents[video].get() {
+            return *content;
+        }
+        // What is not known now may be later.
+        let content = self.cache.content(&self.footage[video]);
+        if content.is_known() { *self.contents[video].get_or_init(|| content) } else { content }
     }
 
     fn notes(&self, video: usize) -> Notes<'_> {

@@ -176,7 +176,8 @@ pub struct FaceConfig {
     /// Turn, move and scale the face so that eyes, nose and mouth are in the same places as in most published detectors'
     /// pictures (ArcFace's template, reduced by the margin).
     pub align: bool,
-    /// Look for the face in every n-th frame of a clip, and in those between where it moved far, appeared or vanished.
+    /// Look for the face in every n-th frame of a clip; with `follow` also in those between where it moved far, appeared,
+    /// vanished, or does not look alike.
     pub detect_every: usize,
     /// Smaller faces, in pixels of the video, count as none.
     pub min_size: usize,

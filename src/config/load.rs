@@ -76,6 +76,17 @@ pub fn parse(name: &str, text: &str, overrides: &[String]) -> Result<Loaded, Con
     Ok(Loaded { config, warnings })
 }
 
+/// Reads the configuration in a checkpoint. What versions before this one did not know is as it was then.
+///
+/// # Errors
+/// As [`load`].
+pub fn parse_stored(name: &str, text: &str) -> Result<Config, ConfigError> {
+    let root: Value = serde_yaml::from_str(text).unwrap_or_default();
+    let faces = root.get("data").and_then(|data| data.get("faces"));
+    let as_before = faces.filter(|faces| faces.get("track").is_none()).map(|_| "data.faces.track=fixed".to_owned());
+    Ok(parse(name, text, as_before.as_slice())?.config)
+}
+
 /// Applies `overrides` to a configuration that was loaded before (a resumed run's).
 ///
 /// # Errors
@@ -220,6 +231,17 @@ mod tests {
         assert_eq!(parse("f.yaml", "", &[]).unwrap().config, Config::default());
         assert_eq!(parse("f.yaml", "training:\n", &[]).unwrap().config, Config::default());
         assert!(error("- 1\n", &[]).problem.contains("sequence"));
+    }
+
+    #[test]
+    fn a_stored_configuration_from_before_faces_were_followed_goes_on_with_one_square() {
+        let stored = serde_yaml::to_string(&Config::default()).unwrap();
+        assert_eq!(parse_stored("stored", &stored).unwrap(), Config::default());
+        let before = stored.replace("    track: follow\n", "").replace("    align: false\n", "");
+        assert!(before.len() < stored.len());
+        let faces = crate::config::FaceConfig { track: crate::config::FaceTrack::Fixed, ..Default::default() };
+        assert_eq!(parse_stored("stored", &before).unwrap().data.faces, faces);
+        assert!(parse_stored("stored", "seed: [").is_err());
     }
 
     #[test]

@@ -25,7 +25,7 @@ pub use data::{
 pub use dotted_keys::differences;
 pub use error::ConfigError;
 pub use freeze::{Freeze, FrozenParts};
-pub use load::{Loaded, load, parse, resolve};
+pub use load::{Loaded, load, parse, parse_stored, resolve};
 pub use pretrained::{HubFile, Pretrained};
 pub use scalars::{AutoBytes, BatchSize, DeviceChoice, Methods, Precision, Roots, Switch};
 pub use schema::{

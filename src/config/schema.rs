@@ -173,7 +173,8 @@ pub struct GpuConfig {
     /// Let cuDNN time its algorithms; faster when shapes repeat.
     pub cudnn_benchmark: bool,
     /// On CUDA, round the inputs of float32 convolutions and matrix products to TF32, which tensor cores multiply faster.
-    pub allow_tf32: bool,
+    /// Null is libtorch's default: convolutions are rounded, matrix products are not.
+    pub allow_tf32: Option<bool>,
     /// On CUDA, only kernels that give the same numbers each time; slower, and cuDNN does not time its algorithms then.
     pub deterministic: bool,
     /// Share of a CUDA device's memory that this process may take, above 0 to 1; beyond it memory counts as run out.
@@ -193,7 +194,7 @@ impl Default for GpuConfig {
             mixed_precision: Precision::Auto,
             channels_last: true,
             cudnn_benchmark: true,
-            allow_tf32: true,
+            allow_tf32: None,
             deterministic: false,
             memory_fraction: None,
             gpu_preprocessing: Switch::Auto,

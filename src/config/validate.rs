@@ -110,6 +110,21 @@ fn check_data(config: &Config) -> Result<(), Invalid> {
 
 fn check_augmentation(config: &Config) -> Result<(), Invalid> {
     let augmentation = &config.augmentation;
+    for (key, value) in [("augmentation.mixup", augmentation.mixup), ("augmentation.cutmix", augmentation.cutmix)] {
+        let mixes = value > 0.0;
+        require(
+            !mixes || !config.loss.sees_pairs(),
+            key,
+            format!("found {value} with loss.uniformity or loss.alignment, for which a clip is real or fake"),
+            "leave one of them at 0",
+        )?;
+        require(
+            !mixes || config.training.batch_size != BatchSize::Clips(1),
+            key,
+            format!("found {value} with training.batch_size 1, where there is no other clip to mix with"),
+            "mixing needs batches of at least 2 clips",
+        )?;
+    }
     for (key, value, high) in [
         ("horizontal_flip", augmentation.horizontal_flip, 1.0),
         ("vertical_flip", augmentation.vertical_flip, 1.0),
@@ -244,10 +259,22 @@ mod tests {
             ("loss.class_weights=some", "loss.class_weights", "found `some`"),
             ("experiment.name=a/b", "experiment.name", "found `a/b`"),
             ("model.backbone=resnet19", "model.backbone", "resnet19"),
+            ("augmentation.mixup=11", "augmentation.mixup", "found 11"),
         ] {
             let error = parse("f.yaml", "", &[set.to_owned()]).expect_err(set);
             assert!(error.key.starts_with(key), "{set}: {error}");
             assert!(error.problem.contains(part), "{set}: {error}");
+        }
+    }
+
+    #[test]
+    fn clips_are_not_mixed_alone_nor_where_each_has_to_be_real_or_fake() {
+        for key in ["mixup", "cutmix"] {
+            let set = |other: &str| parse("f.yaml", "", &[format!("augmentation.{key}=0.2"), other.to_owned()]);
+            assert!(set("training.batch_size=2").is_ok());
+            for other in ["training.batch_size=1", "loss.uniformity=0.5", "loss.alignment=0.1"] {
+                assert_eq!(set(other).expect_err(other).key, format!("augmentation.{key}"));
+            }
         }
     }
 

@@ -4,7 +4,7 @@
 use serde::{Deserialize, Serialize};
 
 use super::detection::Face;
-use super::path::Path;
+use super::followed::Followed;
 use super::pose::Pose;
 use super::track::{Track, square_around};
 use crate::config::FaceConfig;
@@ -39,24 +39,24 @@ impl Course {
 
     /// Squares of one size that follow the face on frames of this size.
     pub(super) fn following(
-        path: &Path,
+        followed: &Followed,
         numbers: Vec<usize>,
         faces: &FaceConfig,
         size: [u32; 2],
         searched: usize,
     ) -> Self {
-        let side = path.track.median(|face| pose(face, faces).side);
+        let side = followed.track.median(|face| pose(face, faces).side);
         let cut = |(pose, face): (Option<Pose>, &Option<Face>)| {
             pose.map(|pose| Cut { square: square(Pose { side, ..pose }, faces, size), face: *face })
         };
-        let poses = path.smooth_poses(&numbers, |face| pose(face, faces));
-        let cuts = poses.into_iter().zip(&path.faces).map(cut).collect();
-        Self { numbers, cuts, face_side: path.track.side(), searched }
+        let poses = followed.smooth_poses(&numbers, |face| pose(face, faces));
+        let cuts = poses.into_iter().zip(&followed.faces).map(cut).collect();
+        Self { numbers, cuts, face_side: followed.track.side(), searched }
     }
 
     /// The same square on all frames of this size.
     pub(super) fn fixed(
-        track: Track,
+        track: &Track,
         numbers: Vec<usize>,
         faces: &FaceConfig,
         size: [u32; 2],
@@ -65,17 +65,22 @@ impl Course {
         let median = |value: fn(Pose) -> f64| track.median(|face| value(pose(face, faces)));
         let centre = [median(|pose| pose.centre[0]), median(|pose| pose.centre[1])];
         let pose = Pose { centre, side: median(|pose| pose.side), turn: median(|pose| pose.turn) };
-        let face_side = track.side();
-        let mut cuts = vec![Some(Cut { square: square(pose, faces, size), face: None }); numbers.len()];
-        for (frame, face) in track.faces {
-            cuts[frame].iter_mut().for_each(|cut| cut.face = Some(face));
-        }
-        Self { numbers, cuts, face_side, searched }
+        let square = square(pose, faces, size);
+        let [first, last] = [track.faces.first(), track.faces.last()].map(|end| end.map_or(0, |(frame, _)| *frame));
+        let face = |frame| (first..=last).contains(&frame).then(|| track.at(frame));
+        let cuts = (0..numbers.len()).map(|frame| Some(Cut { square, face: face(frame) })).collect();
+        Self { numbers, cuts, face_side: track.side(), searched }
     }
 
     /// Whether a face is seen.
     pub(super) fn shows_face(&self) -> bool {
         !self.cuts.is_empty()
+    }
+
+    /// The numbers of the known frames that show the face, and of those that do not.
+    pub fn seen(&self) -> [usize; 2] {
+        let seen = self.cuts.iter().flatten().filter(|cut| cut.face.is_some()).count();
+        [seen, self.cuts.iter().filter(|cut| cut.is_none()).count()]
     }
 
     /// What is cut from a frame of the video, interpolated between the nearest known frames; `None` if the face is not
@@ -110,6 +115,8 @@ fn pose(face: &Face, faces: &FaceConfig) -> Pose {
 /// An upright square is moved into the frame. An aligned one is not, because its landmarks would leave their places.
 fn square(pose: Pose, faces: &FaceConfig, size: [u32; 2]) -> Square {
     let Pose { centre, side, turn } = pose;
+    // Landmarks that are nearly one point have no size.
+    let side = side.clamp(1.0, 4.0 * f64::from(size[0].max(size[1])));
     if faces.align { Square::around(centre, side, turn) } else { square_around(centre, side, size) }
 }
 

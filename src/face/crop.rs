@@ -21,9 +21,10 @@ pub const WORKER_BYTES: u64 = 240 << 20;
 /// The size of the pictures that are searched. In frames of the size of a clip, a face may be too small to be found.
 const SMALL: FrameSize = FrameSize::LongSide(LONG_SIDE as usize);
 
-/// The side of a face, relative to the shorter side of the frame, from which a video of an uncropped set counts as
-/// cropped. Whether a set is cropped is decided at 0.45; close to that, videos of one set are treated alike.
+/// A video of a set that is not cropped counts as a face crop where the face's side is this share of the frame's shorter
+/// side, and the longer side is not more than so many shorter ones. A close-up in a wide frame is cut out like any other.
 const MIN_FILLED: f64 = 0.6;
+const MAX_ASPECT: f64 = 1.3;
 
 /// A clip with the crop of its face.
 #[derive(Debug, Clone, PartialEq)]
@@ -74,6 +75,11 @@ pub fn read_face_clip(
     faces: &FaceConfig,
     detector: &dyn FaceDetector,
 ) -> Result<FaceClip, DataError> {
+    let no_face =
+        |course: &Course| Err(DataError::NoFace { path: footage.path.clone(), looked_at: course.searched });
+    if let Some(course) = course.filter(|course| !course.shows_face() && faces.on_miss == OnMiss::Skip) {
+        return no_face(course);
+    }
     let mut clip = HeldClip::read(footage, spec, draw, SMALL)?;
     let course = match course {
         Some(course) => Cow::Borrowed(course),
@@ -82,18 +88,14 @@ pub fn read_face_clip(
     let frame_size = clip.size();
     if !course.shows_face() {
         return match faces.on_miss {
-            OnMiss::Skip => {
-                Err(DataError::NoFace { path: footage.path.clone(), looked_at: course.searched })
-            }
+            OnMiss::Skip => no_face(&course),
             OnMiss::WholeFrame => {
                 let facts = FaceFacts { frame_size, missed: true, ..FaceFacts::default() };
                 Ok(FaceClip { thwc: clip.clip(|_| whole(spec))?, facts })
             }
         };
     }
-    // The video is a face crop already, in a set of others.
-    let shorter = f64::from(frame_size[0].min(frame_size[1]));
-    if faces.mode == FaceMode::Auto && course.face_side >= MIN_FILLED * shorter {
+    if faces.mode == FaceMode::Auto && is_cropped(course.face_side, frame_size) {
         return with_landmarks(clip, spec, &course);
     }
     let numbers = clip.numbers();
@@ -103,7 +105,7 @@ pub fn read_face_clip(
         let nearest = |number: usize| course.nearest(number).map(|known| (known.abs_diff(number), known));
         let drawn = numbers.iter().zip(&mut cuts).filter_map(|(number, cut)| Some((nearest(*number)?, cut)));
         if let Some(((_, known), cut)) = drawn.min_by_key(|(distance, _)| *distance) {
-            *cut = course.at(known);
+            *cut = course.at(known).map(|cut| Cut { face: None, ..cut });
         }
     }
     let seen: Vec<_> = (0..cuts.len()).filter(|frame| cuts[*frame].is_some()).collect();
@@ -156,6 +158,11 @@ fn with_landmarks(mut clip: HeldClip, spec: &ClipSpec, course: &Course) -> Resul
         ..FaceFacts::default()
     };
     Ok(FaceClip { thwc: clip.clip(|_| whole(spec))?, facts })
+}
+
+fn is_cropped(face_side: f64, size: [u32; 2]) -> bool {
+    let (shorter, longer) = (f64::from(size[0].min(size[1])), f64::from(size[0].max(size[1])));
+    face_side >= MIN_FILLED * shorter && longer <= MAX_ASPECT * shorter
 }
 
 fn whole(spec: &ClipSpec) -> FrameSize {
@@ -381,7 +388,7 @@ mod tests {
         let clip = read_face_clip(&video, &spec(), None, None, &fixed(4), &detector).unwrap();
         assert_eq!(*detector.sizes.lock().unwrap(), [(480, 270); 2], "small pictures are searched");
         let seen: Vec<_> = clip.facts.landmarks.iter().map(Option::is_some).collect();
-        assert_eq!(seen, [true, false, false, false, true, false]);
+        assert_eq!(seen, [true, true, true, true, true, false], "between detections it is interpolated");
         let square = clip.facts.squares[0];
         assert_eq!(square, Square::upright(108.8, 44.8, 166.4), "the box of 128 pixels, times 1.3");
         let expected = ((0.2 * 640.0 - square.left) / square.side * 96.0) as f32;
@@ -399,15 +406,28 @@ mod tests {
     #[test]
     fn a_video_that_is_a_crop_already_is_not_cut_again_unless_that_is_asked_for() {
         let folder = tempfile::tempdir().unwrap();
-        let video = Footage::video(talking_head(folder.path(), |_| Some([0, 0])));
-        // In fractions of the width; 230 of 360 rows.
-        let large = Fixed::new(Some([0.2, 0.1, 0.56, 0.4]));
-        let read = |faces| read_face_clip(&video, &spec(), None, None, &faces, &large).unwrap();
-        let auto = read(FaceConfig::default());
-        assert!(auto.facts.squares.is_empty() && !auto.facts.missed);
-        assert_eq!(auto.facts.frames_with_face, 6);
-        assert!(auto.thwc == video::read_clip(&video, &spec(), None).unwrap());
-        assert_eq!(read(FaceConfig { mode: FaceMode::Crop, ..FaceConfig::default() }).facts.squares.len(), 6);
+        let write = |name: &str, width: u32| {
+            let path = folder.path().join(name);
+            let settings = VideoSettings { width, height: 96, ..VideoSettings::default() };
+            let mut writer = VideoWriter::create(&path, &settings).unwrap();
+            (0..6).for_each(|i| writer.write(&RgbImage::from_pixel(width, 96, image::Rgb([40 * i; 3]))).unwrap());
+            writer.finish().unwrap();
+            Footage::video(path)
+        };
+        let (cropped, wide) = (write("cropped.mp4", 96), write("wide.mp4", 160));
+        // 67 of 96 rows, of both.
+        let squares = |video: &Footage, mode: FaceMode| {
+            let side = 67.0 / if *video == wide { 160.0 } else { 96.0 };
+            let faces = FaceConfig { mode, ..FaceConfig::default() };
+            let detector = Fixed::new(Some([0.1, 0.1, 0.1 + side, 0.1 + side]));
+            let clip = read_face_clip(video, &spec(), None, None, &faces, &detector).unwrap();
+            assert_eq!((clip.facts.missed, clip.facts.frames_with_face), (false, 6));
+            let is_whole = clip.thwc == video::read_clip(video, &spec(), None).unwrap();
+            assert_eq!(is_whole, clip.facts.squares.is_empty());
+            clip.facts.squares.len()
+        };
+        assert_eq!([squares(&cropped, FaceMode::Auto), squares(&cropped, FaceMode::Crop)], [0, 6]);
+        assert_eq!(squares(&wide, FaceMode::Auto), 6, "a close-up in a wide frame is cut out");
     }
 
     #[test]

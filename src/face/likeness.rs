@@ -36,9 +36,12 @@ impl Thumbnail {
         Self(cells)
     }
 
+    /// The limit is lower for a box without contrast, which nearly equals any other.
     pub(super) fn is_like(&self, other: &Self) -> bool {
-        let difference = self.0.iter().zip(&other.0).map(|(a, b)| (a - b).abs()).sum::<f32>();
-        difference < MAX_DIFFERENCE * self.0.len() as f32
+        let mean = |sum: f32| sum / self.0.len() as f32;
+        let difference = mean(self.0.iter().zip(&other.0).map(|(a, b)| (a - b).abs()).sum());
+        let contrast = mean(other.0.iter().map(|level| level.abs()).sum());
+        difference < MAX_DIFFERENCE.min(contrast / 2.0)
     }
 }
 
@@ -58,6 +61,10 @@ mod tests {
         let face = Thumbnail::of(&photograph, &at(58.0, 40.0));
         assert!(face.is_like(&Thumbnail::of(&lighter, &at(58.0, 40.0))));
         assert!(face.is_like(&Thumbnail::of(&photograph, &at(60.0, 40.0))));
+        let dark = RgbImage::from_fn(192, 192, |x, y| image::Rgb(photograph.get_pixel(x, y).0.map(|level| level / 6)));
+        let wall = RgbImage::from_pixel(192, 192, image::Rgb([20; 3]));
+        let place = at(58.0, 40.0);
+        assert!(!Thumbnail::of(&wall, &place).is_like(&Thumbnail::of(&dark, &place)), "a dark face is no wall");
         for (left, top) in [(75.0, 40.0), (58.0, 60.0), (120.0, 100.0), (-30.0, -30.0), (180.0, 180.0)] {
             assert!(!face.is_like(&Thumbnail::of(&photograph, &at(left, top))), "{left} {top}");
         }

@@ -7,7 +7,7 @@ use image::RgbImage;
 use super::course::Course;
 use super::detection::{Face, FaceDetector};
 use super::likeness::Thumbnail;
-use super::path::{Frames, Path, follow};
+use super::followed::{Frames, follow};
 use super::track::{Track, largest_track};
 use crate::config::{FaceConfig, FaceTrack};
 use crate::dataset::DataError;
@@ -20,19 +20,23 @@ pub(super) fn search(
     detector: &dyn FaceDetector,
 ) -> Result<Course, DataError> {
     let (numbers, size) = (clip.numbers(), clip.size());
+    if size.contains(&0) {
+        return Err(clip.error("the size of its frames is not known".into()));
+    }
     let every = faces.detect_every.max(1);
-    let mut pictures = Pictures { clip, min_size: faces.min_size, detector, small: HashMap::new() };
+    let large_enough = |track: &Track| track.side() >= faces.min_size as f64;
+    let mut pictures = Pictures { clip, detector, thumbnails: HashMap::new() };
     match faces.track {
         FaceTrack::Follow => {
-            let (path, searched) = follow(&mut pictures, numbers.len(), every)?;
-            let following = |path: Path| Course::following(&path, numbers, faces, size, searched);
-            Ok(path.map_or(Course::none(searched), following))
+            let (followed, searched) = follow(&mut pictures, numbers.len(), every)?;
+            let followed = followed.filter(|followed| large_enough(&followed.track));
+            Ok(followed.map_or(Course::none(searched), |it| Course::following(&it, numbers, faces, size, searched)))
         }
         FaceTrack::Fixed => {
             let frames: Vec<_> = (0..numbers.len()).step_by(every).collect();
             let found: Vec<_> = frames.iter().copied().zip(pictures.faces(&frames)?).collect();
-            let fixed = |track: Track| Course::fixed(track, numbers, faces, size, frames.len());
-            Ok(largest_track(&found).map_or(Course::none(frames.len()), fixed))
+            let track = largest_track(&found).filter(large_enough);
+            Ok(track.map_or(Course::none(frames.len()), |it| Course::fixed(&it, numbers, faces, size, frames.len())))
         }
     }
 }
@@ -40,10 +44,9 @@ pub(super) fn search(
 /// Small pictures of the frames of a clip, made when they are needed.
 struct Pictures<'a, 'c> {
     clip: &'a mut HeldClip<'c>,
-    /// The smallest face, pixels of the video.
-    min_size: usize,
     detector: &'a dyn FaceDetector,
-    small: HashMap<usize, RgbImage>,
+    /// Of searched frames, with the box.
+    thumbnails: HashMap<usize, ([f32; 4], Thumbnail)>,
 }
 
 impl Pictures<'_, '_> {
@@ -54,11 +57,8 @@ impl Pictures<'_, '_> {
     }
 
     fn thumbnail(&mut self, frame: usize, face: &Face) -> Result<Thumbnail, DataError> {
-        if !self.small.contains_key(&frame) {
-            self.small.insert(frame, self.clip.small(frame)?);
-        }
-        let picture = &self.small[&frame];
-        Ok(Thumbnail::of(picture, &face.scaled(self.scale(picture).map(f32::recip))))
+        let picture = self.clip.small(frame)?;
+        Ok(Thumbnail::of(&picture, &face.scaled(self.scale(&picture).map(f32::recip))))
     }
 }
 
@@ -69,20 +69,20 @@ impl Frames for Pictures<'_, '_> {
     fn faces(&mut self, frames: &[usize]) -> Result<Vec<Vec<Face>>, DataError> {
         let mut found = Vec::with_capacity(frames.len());
         for frame in frames {
-            let picture = match self.small.remove(frame) {
-                Some(picture) => picture,
-                None => self.clip.small(*frame)?,
-            };
-            let detected = self.detector.detect(std::slice::from_ref(&picture)).map_err(|error| self.clip.error(error))?;
+            let picture = self.clip.small(*frame)?;
             let scale = self.scale(&picture);
-            let large_enough = |face: &Face| f64::from(face.side()) >= self.min_size as f64;
-            found.push(detected.iter().flatten().map(|face| face.scaled(scale)).filter(large_enough).collect());
-            self.small.insert(*frame, picture);
+            let faces = self.detector.detect(std::slice::from_ref(&picture)).map_err(|error| self.clip.error(error))?;
+            found.push(faces.iter().flatten().map(|face| face.scaled(scale)).collect());
         }
         Ok(found)
     }
 
     fn alike(&mut self, a: (usize, &Face), b: (usize, &Face)) -> Result<bool, DataError> {
-        Ok(self.thumbnail(a.0, a.1)?.is_like(&self.thumbnail(b.0, b.1)?))
+        let this = self.thumbnail(a.0, a.1)?;
+        if self.thumbnails.get(&b.0).is_none_or(|(corners, _)| *corners != b.1.corners) {
+            let searched = self.thumbnail(b.0, b.1)?;
+            self.thumbnails.insert(b.0, (b.1.corners, searched));
+        }
+        Ok(this.is_like(&self.thumbnails[&b.0].1))
     }
 }

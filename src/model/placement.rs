@@ -29,7 +29,7 @@ impl Placement {
         let why = reason(config.mixed_precision, format);
         if device.is_cuda() {
             tch::Cuda::cudnn_set_benchmark(config.cudnn_benchmark && !config.deterministic);
-            torch::allow_tf32(config.allow_tf32).map_err(|error| ConfigError {
+            config.allow_tf32.map_or(Ok(()), torch::allow_tf32).map_err(|error| ConfigError {
                 place: "configuration".into(),
                 key: "gpu.allow_tf32".into(),
                 problem: format!("libtorch refuses it: {error}"),

@@ -187,9 +187,10 @@ pub struct FaceSummary {
     pub missed_by_method: BTreeMap<String, usize>,
     /// Their names.
     pub missed_videos: Vec<String>,
-    /// The number of frames that were left out because they do not show the face that the others show.
+    /// The numbers of frames that were left out because they do not show the face that the others show, by forgery
+    /// method.
     #[serde(default)]
-    pub frames_left_out: usize,
+    pub frames_left_out: BTreeMap<String, usize>,
     /// The number of videos that these are from.
     #[serde(default)]
     pub videos_cut_short: usize,
@@ -272,9 +273,10 @@ impl fmt::Display for Report {
                 faces.missed_by_method.iter().map(|(method, videos)| format!("{method} {videos}")).collect();
             writeln!(f, "no face was found in {} ({})", plural(faces.missed, "video"), by_method.join(", "))?;
         }
-        if let Some(faces) = self.data.faces.as_ref().filter(|faces| faces.frames_left_out > 0) {
-            let (frames, videos) = (plural(faces.frames_left_out, "frame"), plural(faces.videos_cut_short, "video"));
-            writeln!(f, "{frames} of {videos} without the face that the others show were left out")?;
+        if let Some(faces) = self.data.faces.as_ref().filter(|faces| faces.videos_cut_short > 0) {
+            let by_method: Vec<_> = faces.frames_left_out.iter().map(|(method, frames)| format!("{method} {frames}")).collect();
+            let videos = plural(faces.videos_cut_short, "video");
+            writeln!(f, "frames without the face were left out of {videos} ({})", by_method.join(", "))?;
         }
         write!(f, "results: {}\npage: {}/report.html", self.run, self.run)
     }

@@ -8,7 +8,7 @@ use super::error::RunError;
 use crate::clip::{ClipReader, ReadClip};
 use crate::config::Config;
 use crate::dataset::{DataError, Manifest};
-use crate::face::{CenterFace, FaceFacts, Take};
+use crate::face::{CenterFace, Course, FaceFacts, Take};
 use crate::video::ClipSpec;
 
 /// The detector that faces are cut out with.
@@ -38,6 +38,11 @@ impl FaceCounts {
         self.found().insert(video, found);
     }
 
+    fn note_course(&self, video: usize, course: &Course) {
+        let [frames_with_face, left_out] = course.seen();
+        self.found().insert(video, Found { frames_with_face, left_out, frame_numbers: Vec::new() });
+    }
+
     pub(super) fn note_none(&self, video: usize) {
         self.found().insert(video, Found::default());
     }
@@ -53,11 +58,11 @@ impl FaceCounts {
         self.found().iter().filter(|(_, found)| found.frames_with_face == 0).map(|(video, _)| *video).collect()
     }
 
-    /// The numbers of videos with frames that were left out, and of these frames.
-    pub(super) fn left_out(&self) -> [usize; 2] {
+    /// Videos with frames that were left out, and the number of these.
+    pub(super) fn left_out(&self) -> Vec<(usize, usize)> {
         let found = self.found();
-        let left_out = found.values().map(|found| found.left_out).filter(|frames| *frames > 0);
-        left_out.fold([0; 2], |[videos, frames], more| [videos + 1, frames + more])
+        let left_out = found.iter().filter(|(_, found)| found.left_out > 0);
+        left_out.map(|(video, found)| (*video, found.left_out)).collect()
     }
 
     fn found(&self) -> MutexGuard<'_, BTreeMap<usize, Found>> {
@@ -84,7 +89,11 @@ pub(super) fn face_reader(
         let course = draw.and_then(|_| notes.kept(&name(), find).transpose()).transpose()?;
         let clip = take.read(footage, &spec, draw, course.as_ref(), &faces, &detector);
         match &clip {
-            Ok(clip) if take == Take::Faces => found.note(video, &clip.facts),
+            Ok(clip) if take == Take::Faces => match &course {
+                // Each epoch draws other frames, so the video is noted as it is in the course.
+                Some(course) => found.note_course(video, course),
+                None => found.note(video, &clip.facts),
+            },
             Err(DataError::NoFace { .. }) => found.note_none(video),
             _ => {}
         }

@@ -242,7 +242,9 @@ impl Predictor<'_> {
         let path = Path::new(&prediction.path);
         let title = path.file_name().unwrap_or(path.as_os_str()).to_string_lossy();
         let segment = &prediction.segments[clip];
-        let secs = segment.from_secs.zip(segment.to_secs).map(|(from, to)| from..to);
+        // Frames are not evenly spread where some were left out.
+        let is_even = self.clips.faces.of(score.video).is_none_or(|found| found.left_out == 0);
+        let secs = segment.from_secs.zip(segment.to_secs).filter(|_| is_even).map(|(from, to)| from..to);
         let stem = path.file_stem().unwrap_or_default().to_string_lossy();
         // Numbered: videos of one name may come from several folders.
         let name = format!("{:03}-{stem}", score.video + 1);

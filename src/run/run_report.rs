@@ -109,16 +109,27 @@ impl EndedRun<'_> {
         if manifest.sets.iter().all(|set| !set.crop_faces) {
             return None;
         }
+        let method = |video: usize| {
+            let record = &manifest.videos[video];
+            record.method.clone().unwrap_or_else(|| record.label.to_string())
+        };
         let missed = self.clips.faces.missed();
-        let mut missed_by_method = BTreeMap::new();
+        let (mut missed_by_method, mut left_out_by_method) = (BTreeMap::new(), BTreeMap::new());
         for video in &missed {
-            let record = &manifest.videos[*video];
-            let method = record.method.clone().unwrap_or_else(|| record.label.to_string());
-            *missed_by_method.entry(method).or_insert(0) += 1;
+            *missed_by_method.entry(method(*video)).or_insert(0) += 1;
+        }
+        let left_out = self.clips.faces.left_out();
+        for (video, frames) in &left_out {
+            *left_out_by_method.entry(method(*video)).or_insert(0) += frames;
         }
         let missed_videos = missed.iter().map(|video| manifest.video_name(*video)).collect();
-        let [videos_cut_short, frames_left_out] = self.clips.faces.left_out();
-        Some(FaceSummary { missed: missed.len(), missed_by_method, missed_videos, frames_left_out, videos_cut_short })
+        Some(FaceSummary {
+            missed: missed.len(),
+            missed_by_method,
+            missed_videos,
+            frames_left_out: left_out_by_method,
+            videos_cut_short: left_out.len(),
+        })
     }
 
     fn throughput(&self) -> Throughput {

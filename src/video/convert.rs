@@ -104,19 +104,19 @@ struct Scaler {
 }
 
 /// A frame as it was decoded.
-pub(super) enum Shot {
-    /// A frame of a video. Clones share the pixels.
+pub(super) enum RawFrame {
+    /// A frame of a video.
     Frame(frame::Video),
     /// A picture from a file.
     Picture(RgbImage),
 }
 
-impl Shot {
-    /// The size of its pixels in memory, about.
+impl RawFrame {
+    /// The size of its pixels in memory.
     pub(super) fn bytes(&self) -> u64 {
         match self {
             Self::Picture(picture) => picture.as_raw().len() as u64,
-            Self::Frame(frame) => (0..frame.planes()).map(|plane| frame.data(plane).len() as u64).sum(),
+            Self::Frame(frame) => hardware::pixel_bytes(frame),
         }
     }
 }
@@ -135,17 +135,17 @@ impl Converter {
     }
 
     /// The picture of a frame.
-    pub(super) fn picture(&mut self, shot: &Shot, size: FrameSize) -> Result<RgbImage, String> {
+    pub(super) fn picture(&mut self, raw: &RawFrame, size: FrameSize) -> Result<RgbImage, String> {
         let mut hwc = Vec::new();
-        let [width, height] = self.append(shot, size, &mut hwc)?;
+        let [width, height] = self.append(raw, size, &mut hwc)?;
         Ok(RgbImage::from_raw(width, height, hwc).expect("as many bytes as pixels x 3"))
     }
 
     /// Appends the picture of a frame to `bytes`, height x width x 3. Returns its width and height.
-    pub(super) fn append(&mut self, shot: &Shot, size: FrameSize, bytes: &mut Vec<u8>) -> Result<[u32; 2], String> {
-        let frame = match shot {
-            Shot::Frame(frame) => frame,
-            Shot::Picture(picture) => return append_resized(&mut self.resizer, Pixels::of(picture), size, bytes),
+    pub(super) fn append(&mut self, raw: &RawFrame, size: FrameSize, bytes: &mut Vec<u8>) -> Result<[u32; 2], String> {
+        let frame = match raw {
+            RawFrame::Frame(frame) => frame,
+            RawFrame::Picture(picture) => return append_resized(&mut self.resizer, Pixels::of(picture), size, bytes),
         };
         let at = self.scale(frame, size)?;
         let rgb = &self.scalers[at].rgb;

@@ -36,6 +36,14 @@ pub(super) fn set_colours(scaler: &mut scaling::Context, matrix: Space, full_ran
     }
 }
 
+/// The size of the pixels of a frame; the largest number if FFmpeg cannot tell.
+pub(super) fn pixel_bytes(frame: &frame::Video) -> u64 {
+    let [width, height] = [frame.width(), frame.height()].map(|side| libc::c_int::try_from(side).unwrap_or(0));
+    // SAFETY: plain values.
+    let bytes = unsafe { ffi::av_image_get_buffer_size(frame.format().into(), width, height, 1) };
+    u64::try_from(bytes).unwrap_or(u64::MAX)
+}
+
 /// The parameters of the codec in the container (extradata).
 pub(super) fn extradata(parameters: &Parameters) -> &[u8] {
     // SAFETY: the pointers are valid as long as the parameters are borrowed, and FFmpeg keeps the length with the

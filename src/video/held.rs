@@ -3,7 +3,7 @@
 
 use image::RgbImage;
 
-use super::convert::{Converter, Shot};
+use super::convert::{Converter, RawFrame};
 use super::decoded::spread;
 use super::read::{ClipBuffer, decoded, video_error};
 use super::spec::{ClipSpec, FrameSize};
@@ -21,13 +21,13 @@ pub struct HeldClip<'a> {
     converter: Converter,
     small: FrameSize,
     size: [u32; 2],
-    frames: Vec<(usize, Held)>,
+    frames: Vec<(usize, HeldFrame)>,
     slots: Vec<usize>,
 }
 
 /// A frame as it was decoded, or a small picture of it.
-enum Held {
-    Decoded(Shot),
+enum HeldFrame {
+    Decoded(RawFrame),
     Small(RgbImage),
 }
 
@@ -53,10 +53,10 @@ impl<'a> HeldClip<'a> {
         max_held_bytes: u64,
     ) -> Result<Self, DataError> {
         let mut converter = Converter::new();
-        let hold = &mut |converter: &mut Converter, _, shot: Shot| {
-            Ok(match shot.bytes().saturating_mul(spec.frames as u64) <= max_held_bytes {
-                true => Held::Decoded(shot),
-                false => Held::Small(converter.picture(&shot, small)?),
+        let hold = &mut |converter: &mut Converter, _, raw: RawFrame| {
+            Ok(match raw.bytes().saturating_mul(spec.frames as u64) <= max_held_bytes {
+                true => HeldFrame::Decoded(raw),
+                false => HeldFrame::Small(converter.picture(&raw, small)?),
             })
         };
         let clip = decoded(footage, spec, draw, &mut converter, hold)?;
@@ -101,9 +101,9 @@ impl<'a> HeldClip<'a> {
     /// [`DataError::Video`] if it cannot be converted.
     pub fn small(&mut self, frame: usize) -> Result<RgbImage, DataError> {
         match &self.frames[frame].1 {
-            Held::Small(picture) => Ok(picture.clone()),
-            Held::Decoded(shot) => {
-                self.converter.picture(shot, self.small).map_err(video_error(&self.footage.path))
+            HeldFrame::Small(picture) => Ok(picture.clone()),
+            HeldFrame::Decoded(raw) => {
+                self.converter.picture(raw, self.small).map_err(video_error(&self.footage.path))
             }
         }
     }
@@ -115,17 +115,18 @@ impl<'a> HeldClip<'a> {
     pub fn clip(&mut self, size: impl Fn(usize) -> FrameSize) -> Result<Vec<u8>, DataError> {
         let mut buffer = ClipBuffer::reserve(self.footage, self.spec)?;
         let mut starts = vec![None; self.frames.len()];
-        for (frame, (_, held)) in self.frames.iter().enumerate().filter(|(frame, _)| self.slots.contains(frame)) {
-            if let Held::Decoded(shot) = held {
-                let start = buffer.add(&mut self.converter, shot, size(frame));
+        let used: Vec<_> = (0..self.frames.len()).filter(|frame| self.slots.contains(frame)).collect();
+        if used.iter().all(|frame| matches!(self.frames[*frame].1, HeldFrame::Decoded(_))) {
+            for frame in used {
+                let (number, HeldFrame::Decoded(raw)) = &self.frames[frame] else { continue };
+                let start = buffer.add(&mut self.converter, *number, raw, size(frame));
                 starts[frame] = Some(start.map_err(video_error(&self.footage.path))?);
             }
-        }
-        if self.slots.iter().any(|frame| starts[*frame].is_none()) {
-            let frame_of = |number| self.frames.iter().position(|(held, _)| *held == number);
-            let used = |number| frame_of(number).filter(|frame| self.slots.contains(frame));
-            let add = &mut |converter: &mut Converter, number, shot: Shot| {
-                used(number).map(|frame| Ok((frame, buffer.add(converter, &shot, size(frame))?))).transpose()
+        } else {
+            let frame_of = |number| used.iter().copied().find(|frame| self.frames[*frame].0 == number);
+            let add = &mut |converter: &mut Converter, number, raw: RawFrame| {
+                let added = frame_of(number).map(|frame| Ok((frame, buffer.add(converter, number, &raw, size(frame))?)));
+                added.transpose()
             };
             let again = decoded(self.footage, self.spec, self.draw, &mut self.converter, add)?;
             for (frame, start) in again.frames.into_iter().filter_map(|(_, made)| made.value) {

@@ -3,7 +3,7 @@
 
 use image::{GrayImage, RgbImage, imageops};
 
-use super::convert::{Converter, Shot};
+use super::convert::{Converter, RawFrame};
 use super::decoded::Made;
 use super::spec::{ClipSpec, FrameSize};
 
@@ -11,18 +11,18 @@ use super::spec::{ClipSpec, FrameSize};
 pub(super) struct Making<'a, T> {
     pub(super) spec: &'a ClipSpec,
     pub(super) converter: &'a mut Converter,
-    pub(super) make: &'a mut dyn FnMut(&mut Converter, usize, Shot) -> Result<T, String>,
+    pub(super) make: &'a mut dyn FnMut(&mut Converter, usize, RawFrame) -> Result<T, String>,
 }
 
 impl<T> Making<'_, T> {
-    pub(super) fn of(&mut self, number: usize, shot: Shot) -> Result<Made<T>, String> {
-        let grey = self.spec.looks_at_quality().then(|| self.grey(&shot)).transpose()?;
-        Ok(Made { value: (self.make)(self.converter, number, shot)?, grey })
+    pub(super) fn of(&mut self, number: usize, raw: RawFrame) -> Result<Made<T>, String> {
+        let grey = self.spec.looks_at_quality().then(|| self.grey(&raw)).transpose()?;
+        Ok(Made { value: (self.make)(self.converter, number, raw)?, grey })
     }
 
     /// Grey levels (0 to 255) at the size of the clip, so that thresholds mean the same for all videos.
-    fn grey(&mut self, shot: &Shot) -> Result<GrayImage, String> {
+    fn grey(&mut self, raw: &RawFrame) -> Result<GrayImage, String> {
         let size = FrameSize::Exact { height: self.spec.height, width: self.spec.width };
-        self.converter.picture(shot, size).map(|picture: RgbImage| imageops::grayscale(&picture))
+        self.converter.picture(raw, size).map(|picture: RgbImage| imageops::grayscale(&picture))
     }
 }

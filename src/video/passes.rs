@@ -7,7 +7,7 @@ use ffmpeg_next::codec::decoder::Conceal;
 use ffmpeg_next::codec::{Parameters, context, decoder, discard::Discard, packet::Packet, threading};
 use ffmpeg_next::{Dictionary, frame};
 
-use super::convert::Shot;
+use super::convert::RawFrame;
 use super::decoded::Made;
 use super::hardware;
 use super::limits::MAX_PIXELS;
@@ -111,7 +111,7 @@ impl<'a, 'm, T> Selection<'a, 'm, T> {
             }
             if let Some(number) = self.wanted.get(&number) {
                 let Ok(frame) = hardware::download(frame) else { return Ok(false) };
-                self.found.insert(*number, self.making.of(*number, Shot::Frame(frame))?);
+                self.found.insert(*number, self.making.of(*number, RawFrame::Frame(frame))?);
             }
         }
     }
@@ -169,7 +169,7 @@ impl<'a, 'm, T> Counting<'a, 'm, T> {
             result = self.decoder.receive_frame(&mut frame);
             if result.is_ok() {
                 if self.wanted.contains(&self.frames) {
-                    self.found.insert(self.frames, self.making.of(self.frames, Shot::Frame(frame))?);
+                    self.found.insert(self.frames, self.making.of(self.frames, RawFrame::Frame(frame))?);
                 }
                 self.frames += 1;
             }

@@ -7,7 +7,7 @@ use std::path::{Path, PathBuf};
 
 use image::{DynamicImage, ImageDecoder, ImageReader, Limits, RgbImage};
 
-use super::convert::Shot;
+use super::convert::RawFrame;
 use super::decoded::DecodedClip;
 use super::info::VideoInfo;
 use super::limits::{Deadline, MAX_PIXELS, check_frames};
@@ -72,7 +72,7 @@ pub(super) fn read<T>(
         if found.is_empty() {
             size = picture.dimensions().into();
         }
-        found.insert(pick, making.of(pick, Shot::Picture(picture))?);
+        found.insert(pick, making.of(pick, RawFrame::Picture(picture))?);
     }
     let decoded = found.len();
     Ok(DecodedClip::new(&picks, found, size, decoded))

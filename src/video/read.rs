@@ -6,7 +6,7 @@ use std::path::Path;
 use image::RgbImage;
 
 use super::container::{Probing, VideoFile};
-use super::convert::{Converter, Shot};
+use super::convert::{Converter, RawFrame};
 use super::decoded::DecodedClip;
 use super::info::VideoInfo;
 use super::limits::Deadline;
@@ -46,7 +46,9 @@ pub fn read_clip(footage: &Footage, spec: &ClipSpec, draw: Option<u64>) -> Resul
     let size = FrameSize::Exact { height: spec.height, width: spec.width };
     let mut buffer = ClipBuffer::reserve(footage, spec)?;
     let clip =
-        decoded(footage, spec, draw, &mut Converter::new(), &mut |converter, _, shot| buffer.add(converter, &shot, size))?;
+        decoded(footage, spec, draw, &mut Converter::new(), &mut |converter, number, raw| {
+            buffer.add(converter, number, &raw, size)
+        })?;
     let starts = clip.slots.iter().map(|slot| clip.frames[*slot].1.value).collect();
     buffer.clip(footage, starts)
 }
@@ -66,7 +68,7 @@ pub fn read_frames(
     size: FrameSize,
     take: &mut dyn FnMut(RgbImage),
 ) -> Result<usize, DataError> {
-    let picture = &mut |converter: &mut Converter, _, shot| converter.picture(&shot, size);
+    let picture = &mut |converter: &mut Converter, _, raw| converter.picture(&raw, size);
     let clip = decoded(footage, spec, draw, &mut Converter::new(), picture)?;
     let times: Vec<_> = (0..clip.frames.len()).map(|frame| clip.times(frame)).collect();
     for ((_, made), times) in clip.frames.into_iter().zip(times).filter(|(_, times)| *times > 0) {
@@ -84,7 +86,7 @@ pub(super) fn decoded<T>(
     spec: &ClipSpec,
     draw: Option<u64>,
     converter: &mut Converter,
-    make: &mut dyn FnMut(&mut Converter, usize, Shot) -> Result<T, String>,
+    make: &mut dyn FnMut(&mut Converter, usize, RawFrame) -> Result<T, String>,
 ) -> Result<DecodedClip<T>, DataError> {
     let mut making = Making { spec, converter, make };
     let mut pictures = |paths: &[_], min_frames| pictures::read(paths, min_frames, draw, &mut making);
@@ -104,6 +106,8 @@ pub(super) fn decoded<T>(
 pub(super) struct ClipBuffer<'a> {
     spec: &'a ClipSpec,
     bytes: Vec<u8>,
+    /// The number of the frame that was added last.
+    last: Option<usize>,
 }
 
 impl<'a> ClipBuffer<'a> {
@@ -113,13 +117,23 @@ impl<'a> ClipBuffer<'a> {
         let reserved = bytes.try_reserve_exact(spec.clip_bytes());
         // `with_capacity` would abort the process.
         reserved.map_err(|_| video_error(&footage.path)(format!("no memory for its {} bytes", spec.clip_bytes())))?;
-        Ok(Self { spec, bytes })
+        Ok(Self { spec, bytes, last: None })
     }
 
-    /// Adds a frame, and returns its position.
-    pub(super) fn add(&mut self, converter: &mut Converter, shot: &Shot, size: FrameSize) -> Result<usize, String> {
+    /// Adds the frame with this number in the video, and returns its position.
+    pub(super) fn add(
+        &mut self,
+        converter: &mut Converter,
+        number: usize,
+        raw: &RawFrame,
+        size: FrameSize,
+    ) -> Result<usize, String> {
+        // Numbers ascend in a pass. Frames of a pass that was given up are not needed any more.
+        if self.last.replace(number).is_some_and(|last| number <= last) {
+            self.bytes.clear();
+        }
         let start = self.bytes.len();
-        converter.append(shot, size, &mut self.bytes)?;
+        converter.append(raw, size, &mut self.bytes)?;
         Ok(start)
     }
 

@@ -56,10 +56,13 @@ pub(super) fn append_crop(
 ) -> Result<(), String> {
     let (square, [x, y], to) = (crop.square, pixels.scale(crop), [as_u32(crop.width), as_u32(crop.height)]);
     let part = [square.left * x, square.top * y, square.side * x, square.side * y];
-    if square.turn == 0.0 {
+    let (right, bottom) = (part[0] + part[2], part[1] + part[3]);
+    // Rounding may make a square exceed the picture by a little.
+    let inside = |end: f64, length: u32| end <= f64::from(length) + 1e-6;
+    if square.turn == 0.0 && part[0] >= 0.0 && part[1] >= 0.0 && inside(right, pixels.width) && inside(bottom, pixels.height) {
         return append(resizer, pixels, part, to, bytes);
     }
-    // The part of the picture that the turned square covers is brought to the final scale, then turned.
+    // The part of the picture that the square covers is brought to the final scale, then turned.
     let corners = [[0.0, 0.0], [1.0, 0.0], [0.0, 1.0], [1.0, 1.0]].map(|corner| square.on_frame(corner));
     let covered = |axis: usize, scale: f64, length: u32| {
         let positions = corners.map(|corner| corner[axis] * scale);
@@ -114,6 +117,7 @@ pub(super) fn append(
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::video::Square;
 
     /// Levels that look random, the same in all channels.
     fn noise(side: u32) -> RgbImage {
@@ -142,6 +146,27 @@ mod tests {
         let small = resize(&picture, 128, 128);
         let share = contrast(&small) / contrast(&picture);
         assert!((0.27..0.31).contains(&share), "{share}");
+    }
+
+    #[test]
+    fn a_square_that_leaves_the_picture_repeats_its_edge_and_a_turned_one_is_turned_back() {
+        let picture = RgbImage::from_fn(40, 40, |x, y| image::Rgb([(6 * x) as u8, (6 * y) as u8, 0]));
+        let cut = |square: Square| {
+            let crop = CropResize { square, of: [40, 40], height: 20, width: 20 };
+            let mut bytes = Vec::new();
+            append_crop(&mut Resizer::new(), Pixels::of(&picture), &crop, &mut bytes).unwrap();
+            RgbImage::from_raw(20, 20, bytes).unwrap()
+        };
+        let outside = cut(Square::upright(-10.0, 30.0, 20.0));
+        for (x, y, expected) in [(0, 0, [0, 180]), (9, 0, [0, 180]), (19, 0, [54, 180]), (0, 19, [0, 234])] {
+            let [red, green, _] = outside.get_pixel(x, y).0;
+            assert!(red.abs_diff(expected[0]) <= 3 && green.abs_diff(expected[1]) <= 3, "{x} {y}: {red} {green}");
+        }
+        let quarter = cut(Square { turn: std::f64::consts::FRAC_PI_2, ..Square::upright(10.0, 10.0, 20.0) });
+        // Its upper left corner is the upper right one of the square; its rows go down the columns of the picture.
+        let [[red, green, _], [next_red, next_green, _]] = [[0, 0], [10, 0]].map(|[x, y]| quarter.get_pixel(x, y).0);
+        assert!(red.abs_diff(6 * 29) <= 4 && green.abs_diff(60) <= 4, "{red} {green}");
+        assert!(next_red.abs_diff(red) <= 4 && next_green.abs_diff(120) <= 4, "{next_red} {next_green}");
     }
 
     #[test]

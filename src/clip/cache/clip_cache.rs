@@ -1,12 +1,12 @@
 //! Both caches behind one type: memory, then disk. Knows nothing of how clips are made.
 
-use std::collections::HashMap;
 use std::sync::{Arc, Mutex};
 use std::sync::atomic::{AtomicU64, Ordering};
 
 use super::disk::DiskCache;
 use super::key::ClipKey;
 use super::memory::MemoryCache;
+use super::note_store::NoteStore;
 use super::read_clip::ReadClip;
 use super::stats::CacheStats;
 use crate::dataset::Footage;
@@ -18,13 +18,19 @@ use crate::video::ClipSpec;
 #[derive(Debug, Clone, Copy)]
 pub(in crate::clip) struct Content(pub(super) Option<u128>);
 
+impl Content {
+    pub(in crate::clip) fn is_known(self) -> bool {
+        self.0.is_some()
+    }
+}
+
 /// The cache of clips in memory and on disk, for any number of threads.
 #[derive(Debug)]
 pub struct ClipCache {
     memory: MemoryCache,
     pub(super) disk: Option<DiskCache>,
     /// Notes, where they are not on disk.
-    pub(super) notes: Mutex<HashMap<u128, Vec<u8>>>,
+    pub(super) notes: Mutex<NoteStore>,
     counts: Counts,
 }
 

@@ -8,6 +8,7 @@ mod disk;
 mod entry;
 mod key;
 mod memory;
+mod note_store;
 mod notes;
 mod read_clip;
 mod sizes;

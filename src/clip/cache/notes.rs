@@ -1,14 +1,16 @@
 //! Notes about videos: small results that are expensive to find, such as where a face is. They are kept on disk as long
-//! as clips; without a cache on disk, in memory. Knows nothing of what is noted.
+//! as clips, and in memory where the disk takes none. Knows nothing of what is noted.
 
-use std::sync::PoisonError;
+use std::sync::{MutexGuard, PoisonError};
 
 use serde::Serialize;
 use serde::de::DeserializeOwned;
 use xxhash_rust::xxh3::xxh3_128;
 
 use super::clip_cache::{ClipCache, Content};
+use super::disk::DiskCache;
 use super::key::ClipKey;
+use super::note_store::NoteStore;
 use super::read_clip::ReadClip;
 use crate::dataset::Footage;
 use crate::video::ClipSpec;
@@ -33,8 +35,8 @@ impl<'a> Notes<'a> {
     }
 
     /// The note with this name, or what `find` finds, which is noted unless it is `None`. The name has all settings that
-    /// decide the note, apart from the [`ClipSpec`] without its number of
-    /// frames.
+    /// decide the note, apart from the [`ClipSpec`], and the number of frames
+    /// if it matters.
     ///
     /// # Errors
     /// That of `find`.
@@ -55,22 +57,32 @@ impl<'a> Notes<'a> {
 
     pub(in crate::clip) fn get<T: DeserializeOwned>(&self, name: &str) -> Option<T> {
         let key = self.key(name);
-        let bytes = match &self.cache.disk {
-            Some(disk) => disk.peek(&key)?,
-            None => self.cache.notes.lock().unwrap_or_else(PoisonError::into_inner).get(&key.hash)?.clone(),
-        };
+        let on_disk = self.disk().and_then(|disk| disk.peek(&key));
+        let bytes = on_disk.or_else(|| self.in_memory().get(key.hash))?;
         serde_json::from_slice(&bytes).ok()
     }
 
     pub(in crate::clip) fn keep(&self, name: &str, note: &impl Serialize) {
         let Ok(meta) = serde_json::to_vec(note) else { return };
         let key = self.key(name);
-        match &self.cache.disk {
-            Some(disk) => disk.insert(&key, &ReadClip { thwc: Vec::new(), meta }),
-            None => {
-                self.cache.notes.lock().unwrap_or_else(PoisonError::into_inner).insert(key.hash, meta);
+        let note = ReadClip { thwc: Vec::new(), meta };
+        if let Some(disk) = self.disk().filter(|disk| disk.has_room()) {
+            disk.insert(&key, &note);
+            // A disk that is full takes nothing.
+            if disk.peek(&key).is_some() {
+                return;
             }
         }
+        self.in_memory().keep(key.hash, note.meta);
+    }
+
+    /// The disk, if the content is known. Otherwise a file that replaced the video would get its notes.
+    fn disk(&self) -> Option<&'a DiskCache> {
+        self.cache.disk.as_ref().filter(|_| self.content.is_known())
+    }
+
+    fn in_memory(&self) -> MutexGuard<'a, NoteStore> {
+        self.cache.notes.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
     /// A note is stored as a clip without frames.

@@ -17,7 +17,7 @@ pub fn section(run: &Run) -> Markup {
     let unscored: Vec<_> = run.evaluation.iter().flat_map(|all| &all.sets).flat_map(|set| &set.unreadable).collect();
     let skipped: Vec<_> = manifest.skipped.iter().collect();
     let faces = run.report.as_ref().and_then(|report| report.data.faces.as_ref());
-    let cut_short = faces.filter(|faces| faces.frames_left_out > 0);
+    let cut_short = faces.filter(|faces| faces.videos_cut_short > 0);
     let faces = faces.filter(|faces| faces.missed > 0);
     html! {
         (sides(manifest))
@@ -34,8 +34,10 @@ pub fn section(run: &Run) -> Markup {
             details { summary { "Which" } ul { @for video in faces.missed_videos.iter().take(MAX_ROWS) { li { code { (video) } } } } }
         }
         @if let Some(faces) = cut_short {
-            p { (plural(faces.frames_left_out, "frame")) " of " (plural(faces.videos_cut_short, "video"))
-                " without the face that the others show were left out." }
+            p { "Frames without the face were left out of " (plural(faces.videos_cut_short, "video")) ": "
+                @for (place, (method, frames)) in faces.frames_left_out.iter().enumerate() {
+                    @if place > 0 { ", " } (method) " " (frames)
+                } "." }
         }
     }
 }

@@ -35,9 +35,8 @@ impl Checkpoint {
             .map_err(|error| invalid(&path, format!("this is not a whole safetensors file ({error})")))?;
         let yaml = metadata.metadata().as_ref().and_then(|data| data.get(CONFIG_KEY));
         let yaml = yaml.ok_or_else(|| invalid(&path, "there is no dfdetect configuration in its metadata"))?;
-        let config = config::parse(&path.display().to_string(), yaml, &[])
-            .map_err(|error| invalid(&path, format!("the configuration in its metadata is not valid: {error}")))?
-            .config;
+        let config = config::parse_stored(&path.display().to_string(), yaml)
+            .map_err(|error| invalid(&path, format!("the configuration in its metadata is not valid: {error}")))?;
         Ok(Self { folder: folder.to_owned(), config })
     }
 

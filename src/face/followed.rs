@@ -1,7 +1,8 @@
-//! The path of a face: in which frames of a clip it is searched, and where it is on each. Knows nothing of videos and
+//! Following a face: in which frames of a clip it is searched, and where it is on each. Knows nothing of videos and
 //! crops.
 
 use std::collections::{BTreeMap, BTreeSet};
+use std::f64::consts::PI;
 
 use super::detection::Face;
 use super::pose::Pose;
@@ -19,7 +20,7 @@ pub(super) type Found = BTreeMap<usize, Vec<Face>>;
 
 /// The followed face of a clip.
 #[derive(Debug)]
-pub(super) struct Path {
+pub(super) struct Followed {
     /// The detections.
     pub(super) track: Track,
     /// The face on each frame; `None` where it is not seen.
@@ -39,28 +40,35 @@ pub(super) trait Frames {
 
 /// Follows the largest face of a clip of `count` frames.
 ///
-/// It searches the first, every `every`-th and the last frame; then frames between two of which the face is only on one,
+/// It searches the first, every `every`-th and the last frame; more, until it finds one; then frames between two of which the face is only on one,
 /// or far away on the other; then those that do not look alike at the interpolated place, because the face may have moved
 /// away and back. Also returns the number of searched frames.
 pub(super) fn follow<F: Frames>(
     frames: &mut F,
     count: usize,
     every: usize,
-) -> Result<(Option<Path>, usize), F::Error> {
+) -> Result<(Option<Followed>, usize), F::Error> {
     let mut found = Found::new();
     let mut next: BTreeSet<usize> = (0..count).step_by(every.max(1)).chain(count.checked_sub(1)).collect();
     loop {
         let indices: Vec<_> = next.into_iter().collect();
         found.extend(indices.iter().copied().zip(frames.faces(&indices)?));
         let searched: Vec<_> = found.iter().map(|(frame, faces)| (*frame, faces.clone())).collect();
-        let Some(track) = largest_track(&searched) else { return Ok((None, found.len())) };
+        let Some(track) = largest_track(&searched) else {
+            // It may move too fast to be linked over so many frames, or be seen for a moment only.
+            next = middles(&found, |_, _| true);
+            match next.is_empty() {
+                true => return Ok((None, found.len())),
+                false => continue,
+            }
+        };
         next = between(&track, &found);
         if next.is_empty() {
             next = unlike(frames, &track, &found)?;
         }
         if next.is_empty() {
             let faces = (0..count).map(|frame| seen(&track, &found, frame)).collect();
-            return Ok((Some(Path { track, faces }), found.len()));
+            return Ok((Some(Followed { track, faces }), found.len()));
         }
     }
 }
@@ -81,17 +89,21 @@ fn unlike<F: Frames>(frames: &mut F, track: &Track, found: &Found) -> Result<BTr
     Ok(unlike)
 }
 
-/// The middle of each stretch of frames that has to be searched.
+/// The middle of each gap between two searched frames that do not show the face at about the same place.
 fn between(track: &Track, found: &Found) -> BTreeSet<usize> {
     let face = |frame: usize| track.faces.binary_search_by_key(&frame, |(at, _)| *at).ok().map(|at| track.faces[at].1);
-    let frames: Vec<_> = found.keys().copied().collect();
-    let uncertain = |pair: &&[usize]| match (face(pair[0]), face(pair[1])) {
+    middles(found, |before, after| match (face(before), face(after)) {
         (Some(a), Some(b)) => overlap(&a, &b) < NEAR_OVERLAP,
         (None, None) => false,
         _ => true,
-    };
-    let gaps = frames.windows(2).filter(|pair| pair[1] - pair[0] > 1);
-    gaps.filter(uncertain).map(|pair| pair[0].midpoint(pair[1])).collect()
+    })
+}
+
+/// The middle of each gap between two searched frames for which this is true.
+fn middles(found: &Found, wanted: impl Fn(usize, usize) -> bool) -> BTreeSet<usize> {
+    let frames: Vec<_> = found.keys().copied().collect();
+    let gaps = frames.windows(2).filter(|pair| pair[1] - pair[0] > 1 && wanted(pair[0], pair[1]));
+    gaps.map(|pair| pair[0].midpoint(pair[1])).collect()
 }
 
 fn seen(track: &Track, found: &Found, frame: usize) -> Option<Face> {
@@ -101,7 +113,7 @@ fn seen(track: &Track, found: &Found, frame: usize) -> Option<Face> {
     (on_track(before) && on_track(after)).then(|| track.at(frame))
 }
 
-impl Path {
+impl Followed {
     /// The place of the crop on each frame, smoothed over frames of the same stretch. `numbers` has the number of each
     /// frame in the video.
     pub(super) fn smooth_poses(&self, numbers: &[usize], pose: impl Fn(&Face) -> Pose) -> Vec<Option<Pose>> {
@@ -112,8 +124,10 @@ impl Path {
 
 fn smooth(poses: &[Option<Pose>], numbers: &[usize], frame: usize) -> Option<Pose> {
     let at = |frame: usize| poses.get(frame).copied().flatten();
-    let values = |pose: Pose| [pose.centre[0], pose.centre[1], pose.turn];
     let middle = at(frame)?;
+    // Half a turn to the left and half a turn to the right are the same.
+    let turn = |pose: Pose| middle.turn + (pose.turn - middle.turn + PI).rem_euclid(2.0 * PI) - PI;
+    let values = |pose: Pose| [pose.centre[0], pose.centre[1], turn(pose)];
     let (mut sum, mut weights) = (values(middle), 1.0);
     // Frames on both sides count alike, so that a face that moves steadily is not behind or ahead.
     for step in 1..=frame {
@@ -162,14 +176,14 @@ mod tests {
         }
     }
 
-    fn followed(lefts: &[Option<f32>], every: usize) -> (Option<Path>, BTreeSet<usize>) {
+    fn followed(lefts: &[Option<f32>], every: usize) -> (Option<Followed>, BTreeSet<usize>) {
         let mut moving = Moving { lefts, searched: BTreeSet::new() };
         let Ok((path, count)) = follow(&mut moving, lefts.len(), every);
         assert_eq!(count, moving.searched.len());
         (path, moving.searched)
     }
 
-    fn lefts(path: &Path) -> Vec<Option<f32>> {
+    fn lefts(path: &Followed) -> Vec<Option<f32>> {
         path.faces.iter().map(|face| face.map(|face| face.corners[0])).collect()
     }
 
@@ -192,6 +206,26 @@ mod tests {
     }
 
     #[test]
+    fn a_face_that_moves_too_fast_for_every_nth_frame_and_one_that_is_on_none_of_them_are_found() {
+        let fast: Vec<_> = (0..17).map(|frame| Some(30.0 * frame as f32)).collect();
+        assert_eq!(lefts(&followed(&fast, 4).0.unwrap()), fast);
+        let hidden: Vec<_> = (0..17).map(|frame| (frame % 4 != 0).then_some(50.0)).collect();
+        assert_eq!(lefts(&followed(&hidden, 4).0.unwrap()), hidden);
+    }
+
+    #[test]
+    fn half_a_turn_to_either_side_is_the_same() {
+        let path = followed(&[Some(0.0); 9], 1).0.unwrap();
+        let mut turns = [3.1, -3.1].into_iter().cycle();
+        let turns = std::cell::RefCell::new(&mut turns);
+        let pose = |face: &Face| Pose { turn: turns.borrow_mut().next().unwrap(), ..Pose::upright(face, 1.0) };
+        let numbers: Vec<_> = (0..9).collect();
+        for pose in path.smooth_poses(&numbers, pose).into_iter().flatten() {
+            assert!(pose.turn.abs() > 3.0, "{}", pose.turn);
+        }
+    }
+
+    #[test]
     fn a_face_that_moves_away_and_back_between_searched_frames_is_not_missed() {
         let left = |frame: usize| [0.0, 30.0, 60.0, 30.0][frame % 4];
         let moving: Vec<_> = (0..13).map(|frame| Some(left(frame))).collect();
@@ -211,10 +245,10 @@ mod tests {
     }
 
     #[test]
-    fn without_a_face_only_every_nth_frame_is_searched() {
+    fn all_frames_are_searched_before_there_is_no_face() {
         let (path, searched) = followed(&[None; 10], 4);
         assert!(path.is_none());
-        assert_eq!(searched, BTreeSet::from([0, 4, 8, 9]));
+        assert_eq!(searched, BTreeSet::from_iter(0..10));
         assert!(followed(&[None], 4).0.is_none());
         assert_eq!(lefts(&followed(&[Some(7.0)], 4).0.unwrap()), [Some(7.0)]);
     }
@@ -222,7 +256,7 @@ mod tests {
     #[test]
     fn trembling_is_smoothed_over_near_frames_only_and_steady_motion_is_kept() {
         let path = |left: &dyn Fn(usize) -> f32| followed(&(0..30).map(|at| Some(left(at))).collect::<Vec<_>>(), 1).0.unwrap();
-        let x = |path: &Path, apart: usize| -> Vec<f64> {
+        let x = |path: &Followed, apart: usize| -> Vec<f64> {
             let numbers: Vec<_> = (0..30).map(|frame| frame * apart).collect();
             let poses = path.smooth_poses(&numbers, |face| Pose::upright(face, 1.0));
             poses.into_iter().map(|pose| pose.unwrap().centre[0]).collect()
