@@ -38,6 +38,25 @@ pub fn place_self_blends(manifest: &mut Manifest, self_blend: SelfBlend) {
     }
 }
 
+/// Marks as unusable what [`place_self_blends`] would remove. This is for videos that are divided again, when their indices
+/// are in use.
+pub(super) fn set_aside(manifest: &mut Manifest, self_blend: SelfBlend) {
+    let of = |manifest: &Manifest, side: Split, made: bool| -> Vec<usize> {
+        let fakes = manifest.indices(side).into_iter().filter(|video| manifest.videos[*video].label == Label::Fake);
+        fakes.filter(|video| manifest.videos[*video].is_self_blend() == made).collect()
+    };
+    if self_blend == SelfBlend::Only {
+        let learned = [Split::Train, Split::Val].map(|side| of(manifest, side, false)).concat();
+        manifest.mark_unusable(learned.into_iter().map(|video| (video, "only self-blends are learned from".into())));
+    }
+    for side in [Split::Val, Split::Test] {
+        if !of(manifest, side, false).is_empty() {
+            let blends = of(manifest, side, true);
+            manifest.mark_unusable(blends.into_iter().map(|video| (video, "there are true fakes beside it now".into())));
+        }
+    }
+}
+
 /// For each video, the index of the video whose frames it shows: itself, or the real of a self-blended fake.
 #[must_use]
 pub fn shown_videos(manifest: &Manifest) -> Vec<usize> {

@@ -49,7 +49,7 @@ impl DataScan {
             return Err(RunError::INTERRUPTED);
         }
         if self.split_problem.is_none() {
-            mend_splits(&mut self.manifest, &config.data, config.seed);
+            mend_splits(&mut self.manifest, &config.data, config.augmentation.self_blend, config.seed);
         }
         Ok(())
     }

@@ -36,7 +36,7 @@ fn make_folder(run: &mut PreparedRun, clips: &Clips, stop: &AtomicBool) -> Resul
 fn fill_folder(run: &mut PreparedRun, folder: &RunFolder, clips: &Clips, stop: &AtomicBool) -> Result<(), RunError> {
     let unusable = find_unusable(run, clips, stop)?;
     run.manifest.mark_unusable(unusable);
-    mend_splits(&mut run.manifest, &run.config.data, run.config.seed);
+    mend_splits(&mut run.manifest, &run.config.data, run.config.augmentation.self_blend, run.config.seed);
     check_splits(&run.manifest)?;
     write_config(run, folder)?;
     Ok(run.manifest.save(&folder.manifest())?)

@@ -10,11 +10,12 @@ use std::collections::{BTreeSet, HashMap, HashSet};
 
 use super::balance::{Counts, Shares, Side, count, fill};
 use super::groups::{self, Grouping, by_namespace};
-use crate::config::{DataConfig, GroupBy};
+use crate::config::{DataConfig, GroupBy, SelfBlend};
 use crate::dataset::error::DataError;
 use crate::dataset::manifest::Manifest;
 use crate::dataset::overlap;
 use crate::dataset::record::Split;
+use crate::dataset::self_blends::set_aside;
 
 /// All sides except that of cross-tests.
 const OWN_SIDES: [Split; 3] = [Split::Train, Split::Val, Split::Test];
@@ -71,8 +72,9 @@ fn assign(manifest: &mut Manifest, data: &DataConfig, seed: u64, is_first: bool)
 }
 
 /// Divides the usable videos again if unusable ones left a side without reals or fakes; otherwise the split stays. It
-/// warns about this, and about sides that still lack a class, such as official ones.
-pub fn mend_splits(manifest: &mut Manifest, data: &DataConfig, seed: u64) {
+/// warns about this, and about sides that still lack a class, such as official ones. True fakes and self-blends stay on
+/// different sides.
+pub fn mend_splits(manifest: &mut Manifest, data: &DataConfig, self_blend: SelfBlend, seed: u64) {
     let lacking = |manifest: &Manifest| {
         let sides = shares(data).into_iter().map(|(side, _)| side);
         named(sides.filter(|side| held(manifest, *side).contains(&0)))
@@ -81,6 +83,7 @@ pub fn mend_splits(manifest: &mut Manifest, data: &DataConfig, seed: u64) {
     if !emptied.is_empty() && assign(manifest, data, seed, false).is_ok() {
         let found = "unusable videos had left a side of the split without real or without fake ones";
         tracing::warn!("{found} ({emptied}): those that can be used are divided anew");
+        set_aside(manifest, self_blend);
     }
     let still = lacking(manifest);
     if !still.is_empty() {

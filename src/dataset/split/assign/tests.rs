@@ -11,6 +11,7 @@ use rand_chacha::ChaCha8Rng;
 use super::*;
 use crate::config::LayoutChoice;
 use crate::dataset::record::{DataSet, Label, VideoRecord};
+use crate::dataset::self_blends::{add_self_blends, place_self_blends};
 
 fn asked(val_split: f64, test_split: f64, group_by: GroupBy) -> DataConfig {
     DataConfig { val_split, test_split, group_by, ..DataConfig::default() }
@@ -170,7 +171,7 @@ fn a_side_that_unusable_videos_emptied_is_filled_anew_and_one_that_was_not_stays
     let val = split.members(Split::Val);
     let unusable = |split: &mut Manifest, videos: &[usize]| {
         split.mark_unusable(videos.iter().map(|video| (*video, "broken".into())));
-        mend_splits(split, &data, 1);
+        mend_splits(split, &data, SelfBlend::Off, 1);
     };
     unusable(&mut split, &val[..1]);
     assert_eq!(sides(&split), before, "there is a real and a fake one left");
@@ -187,6 +188,32 @@ fn a_side_that_unusable_videos_emptied_is_filled_anew_and_one_that_was_not_stays
     let before = sides(&split);
     unusable(&mut split, &all);
     assert_eq!(sides(&split), before);
+}
+
+#[test]
+fn self_blends_and_true_fakes_stay_apart_where_videos_are_divided_again() {
+    let data = asked(0.2, 0.2, GroupBy::Identity);
+    for self_blend in [SelfBlend::Add, SelfBlend::Only] {
+        let mut split = manifest_of_groups(&[[2, 1]; 10]);
+        add_self_blends(&mut split);
+        assign_splits(&mut split, &data, 1).unwrap();
+        place_self_blends(&mut split, self_blend);
+        // All reals of validation turn out to be broken.
+        let reals = split.indices(Split::Val).into_iter().filter(|video| split.videos[*video].label == Label::Real);
+        let reals: Vec<_> = reals.map(|video| (video, "broken".to_owned())).collect();
+        split.mark_unusable(reals);
+        let before = split.videos.len();
+        mend_splits(&mut split, &data, self_blend, 1);
+        assert_eq!(split.videos.len(), before, "indices stay");
+        for side in [Split::Train, Split::Val, Split::Test] {
+            let videos = split.indices(side).into_iter().map(|video| &split.videos[video]);
+            let (made, of_others): (Vec<_>, Vec<_>) =
+                videos.filter(|video| video.label == Label::Fake).partition(|video| video.is_self_blend());
+            let is_mixed = !made.is_empty() && !of_others.is_empty();
+            assert_eq!(is_mixed, side == Split::Train && self_blend == SelfBlend::Add, "{self_blend:?}, {side:?}");
+            assert!(!held(&split, side).contains(&0), "{self_blend:?}, {side:?}");
+        }
+    }
 }
 
 #[test]
@@ -220,7 +247,7 @@ fn an_unlisted_video_of_somebody_in_the_official_test_is_not_used() {
     let reals = trained.indices(Split::Val).into_iter().filter(|video| trained.videos[*video].label == Label::Real);
     let reals: Vec<_> = reals.map(|video| (video, "broken".to_owned())).collect();
     trained.mark_unusable(reals);
-    mend_splits(&mut trained, &asked(0.15, 0.15, GroupBy::Identity), 1);
+    mend_splits(&mut trained, &asked(0.15, 0.15, GroupBy::Identity), SelfBlend::Off, 1);
     assert!(trained.count(Split::Val, Label::Real) > 0);
     assert_eq!(trained.members(Split::Test), [0, 1, 2, 3]);
     // Where it would take most of the videos, people on two sides are warned of instead.
