@@ -238,7 +238,8 @@ fn extract() {
         let spec = ClipSpec::uniform(frames, 224, 224, 8);
         let next = AtomicUsize::new(0);
         let read = || {
-            while let Some(video) = Some(next.fetch_add(1, Ordering::Relaxed)).filter(|at| *at < manifest.videos.len()) {
+            while let Some(video) = Some(next.fetch_add(1, Ordering::Relaxed)).filter(|at| *at < manifest.videos.len())
+            {
                 let footage = manifest.footage(video);
                 match what {
                     "whole" => drop(video::read_clip(&footage, &spec, None).unwrap()),

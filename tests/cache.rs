@@ -106,8 +106,9 @@ fn a_moved_data_set_is_known_and_another_clip_or_a_replaced_file_is_not() {
     let disk = || Arc::new(ClipCache::new(0, Some(DiskCache::open(folder.path(), u64::MAX))));
     let other = ClipSource::new(&manifest, ClipSpec::uniform(4, 32, 32, 4), disk());
     assert_eq!(fill(&other, 2), vec![Prepared::Read(Vec::new()); 2]);
-    let reader: ClipReader =
-        Arc::new(|video, _, _, _| Ok(ReadClip { thwc: vec![video as u8; CLIP_BYTES as usize], meta: b"a face".to_vec() }));
+    let reader: ClipReader = Arc::new(|video, _, _, _| {
+        Ok(ReadClip { thwc: vec![video as u8; CLIP_BYTES as usize], meta: b"a face".to_vec() })
+    });
     let cropped = || ClipSource::new(&manifest, spec(), disk()).with_reader(reader.clone(), vec!["face".into()]);
     assert_eq!(fill(&cropped(), 2), vec![Prepared::Read(b"a face".to_vec()); 2]);
     assert_eq!(fill(&cropped(), 2), vec![Prepared::Cached(b"a face".to_vec()); 2]);
@@ -159,7 +160,10 @@ fn the_least_recently_used_leave_but_never_what_this_run_uses() {
     let new = |videos: &[usize]| drop(prepare(&next, videos, |_| false, 1, &AtomicBool::new(false)));
     new(&[4]);
     let left = clips(folder.path());
-    assert!(left.len() == 3 && oldest[2..].iter().all(|path| left.contains(path)), "for one clip and a tenth, two left");
+    assert!(
+        left.len() == 3 && oldest[2..].iter().all(|path| left.contains(path)),
+        "for one clip and a tenth, two left"
+    );
     new(&[5, 6, 7]);
     let own = clips(folder.path());
     assert!(own.iter().all(|path| !oldest.contains(path)));
@@ -238,8 +242,9 @@ fn a_clip_of_another_version_is_none() {
 fn damage_to_records_and_to_what_is_kept_with_a_clip_is_repaired() {
     let (_root, manifest) = dataset(1);
     let folder = tempfile::tempdir().unwrap();
-    let reader: ClipReader =
-        Arc::new(|video, _, _, _| Ok(ReadClip { thwc: vec![video as u8; CLIP_BYTES as usize], meta: b"a face".to_vec() }));
+    let reader: ClipReader = Arc::new(|video, _, _, _| {
+        Ok(ReadClip { thwc: vec![video as u8; CLIP_BYTES as usize], meta: b"a face".to_vec() })
+    });
     let prepared = || {
         let cache = ClipCache::new(0, Some(DiskCache::open(folder.path(), u64::MAX)));
         let source = ClipSource::new(&manifest, spec(), Arc::new(cache));
@@ -293,7 +298,8 @@ fn pictures_are_known_by_all_of_their_files() {
     (0..5).for_each(|frame| drop(picture(&format!("fake/folder/{frame}.png"), frame)));
     let manifest = scan(root.path());
     let folder = tempfile::tempdir().unwrap();
-    let reader: ClipReader = Arc::new(|_, _, _, _| Ok(ReadClip { thwc: vec![0; CLIP_BYTES as usize], meta: Vec::new() }));
+    let reader: ClipReader =
+        Arc::new(|_, _, _, _| Ok(ReadClip { thwc: vec![0; CLIP_BYTES as usize], meta: Vec::new() }));
     let outcomes = |manifest: &Manifest| {
         let cache = ClipCache::new(0, Some(DiskCache::open(folder.path(), u64::MAX)));
         fill(&ClipSource::new(manifest, spec(), Arc::new(cache)).with_reader(reader.clone(), vec!["x".into()]), 2)

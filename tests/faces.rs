@@ -49,7 +49,13 @@ fn people(no_face: usize) -> TempDir {
     for id in 0..5 {
         for (class, faceless) in [("real", id == 2), ("fake/swap", false), ("fake/lips", id < no_face)] {
             let path = root.path().join(format!("{class}/id{id}_{}.mp4", class.rsplit('/').next().unwrap()));
-            let frames = if faceless { 0 } else if id == 4 && class == "fake/swap" { 6 } else { 9 };
+            let frames = if faceless {
+                0
+            } else if id == 4 && class == "fake/swap" {
+                6
+            } else {
+                9
+            };
             film(&path, 60 + 30 * id as u8, (&person, frames));
         }
     }

@@ -87,7 +87,8 @@ impl Looks<'_> {
         let spec = ClipSpec { frames: FRAMES, quality_threshold: 0.0, duplicate_threshold: 0.0, ..*self.spec };
         let size = FrameSize::LongSide(LONG_SIDE as usize);
         let read = HeldClip::read(footage, &spec, None, size).and_then(|mut clip| {
-            let frames = clip.slots().to_vec().into_iter().map(|frame| clip.small(frame)).collect::<Result<Vec<_>, _>>();
+            let frames =
+                clip.slots().to_vec().into_iter().map(|frame| clip.small(frame)).collect::<Result<Vec<_>, _>>();
             Ok((frames?, clip.size()))
         });
         let (frames, [width, height]) = match read {

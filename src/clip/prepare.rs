@@ -88,7 +88,9 @@ fn prepare_video(source: &ClipSource, video: usize, varied: bool) -> Prepared {
     let prepare = || {
         if varied && source.spec().sampling == Sampling::RandomSegment {
             video::probe(footage, source.spec()).map(|_| Prepared::Probed)
-        } else if let Some(meta) = source.cache().preload(video, source.content(video), source.spec(), source.crop_key(video)) {
+        } else if let Some(meta) =
+            source.cache().preload(video, source.content(video), source.spec(), source.crop_key(video))
+        {
             Ok(Prepared::Cached(meta))
         } else if source.cache().has_room(source.spec().clip_bytes() as u64) {
             source.read_and_keep(video).map(|clip| Prepared::Read(clip.meta.clone()))

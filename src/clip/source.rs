@@ -56,7 +56,19 @@ impl ClipSource {
         });
         let crop_keys = vec![String::new(); manifest.sets.len()];
         let (shown, training_spec) = (shown_videos(manifest), spec);
-        Self { footage, contents, labels, shown, sets, spec, cache, reader, crop_keys, augmentation: None, training_spec }
+        Self {
+            footage,
+            contents,
+            labels,
+            shown,
+            sets,
+            spec,
+            cache,
+            reader,
+            crop_keys,
+            augmentation: None,
+            training_spec,
+        }
     }
 
     /// Uses `reader` to read videos. `crop_keys` has, for each data set, the settings of the reader apart from the

@@ -52,7 +52,8 @@ pub(super) fn set_aside(manifest: &mut Manifest, self_blend: SelfBlend) {
     for side in [Split::Val, Split::Test] {
         if !of(manifest, side, false).is_empty() {
             let blends = of(manifest, side, true);
-            manifest.mark_unusable(blends.into_iter().map(|video| (video, "there are true fakes beside it now".into())));
+            manifest
+                .mark_unusable(blends.into_iter().map(|video| (video, "there are true fakes beside it now".into())));
         }
     }
 }

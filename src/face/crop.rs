@@ -48,7 +48,9 @@ impl FaceClip {
 pub fn crop_key(faces: &FaceConfig) -> String {
     let FaceConfig { mode, margin, track, align, detect_every, min_size, on_miss } = faces;
     let align = if *align { "aligned" } else { "upright" };
-    format!("centerface 1, {mode:?}, {track:?} 1, {align}, margin {margin}, every {detect_every}, least {min_size}, {on_miss:?}")
+    format!(
+        "centerface 1, {mode:?}, {track:?} 1, {align}, margin {margin}, every {detect_every}, least {min_size}, {on_miss:?}"
+    )
 }
 
 /// Finds the face in the frames of a clip as they are chosen without a draw.
@@ -75,8 +77,7 @@ pub fn read_face_clip(
     faces: &FaceConfig,
     detector: &dyn FaceDetector,
 ) -> Result<FaceClip, DataError> {
-    let no_face =
-        |course: &Course| Err(DataError::NoFace { path: footage.path.clone(), looked_at: course.searched });
+    let no_face = |course: &Course| Err(DataError::NoFace { path: footage.path.clone(), looked_at: course.searched });
     if let Some(course) = course.filter(|course| !course.shows_face() && faces.on_miss == OnMiss::Skip) {
         return no_face(course);
     }
@@ -186,9 +187,9 @@ mod tests {
 
     use super::*;
     use crate::config::{FaceTrack, Sampling};
-    use crate::face::Face;
     use crate::demo::{VideoSettings, VideoWriter};
     use crate::face::CenterFace;
+    use crate::face::Face;
     use crate::video;
 
     const WIDTH: u32 = 640;
@@ -297,12 +298,18 @@ mod tests {
         let squares = &clip.facts.squares;
         assert!(squares.iter().all(|square| square.side == squares[0].side));
         for pair in squares.windows(2) {
-            assert!((pair[1].left - pair[0].left - 40.0).abs() < 8.0, "two frames later, it is 40 pixels on: {squares:?}");
+            assert!(
+                (pair[1].left - pair[0].left - 40.0).abs() < 8.0,
+                "two frames later, it is 40 pixels on: {squares:?}"
+            );
         }
         let eyes = eyes(&clip);
         assert!(eyes.iter().all(|eye| (eye - eyes[0]).abs() < 8.0), "the face stays where it is: {eyes:?}");
         let differences: Vec<_> = (1..6).map(|at| difference(&clip, 0, at)).collect();
-        assert!(differences.iter().all(|difference| *difference < 25.0), "40 where it is 10 pixels off: {differences:?}");
+        assert!(
+            differences.iter().all(|difference| *difference < 25.0),
+            "40 where it is 10 pixels off: {differences:?}"
+        );
     }
 
     #[test]
@@ -316,7 +323,8 @@ mod tests {
         let (sin, cos) = 20_f64.to_radians().sin_cos();
         let tilted = RgbImage::from_fn(WIDTH, HEIGHT, |x, y| {
             let (x, y) = (f64::from(x) - 320.0, f64::from(y) - 180.0);
-            let [u, v] = [cos * x + sin * y + 96.0, cos * y - sin * x + 96.0].map(|at| at.round().clamp(0.0, 191.0) as u32);
+            let [u, v] =
+                [cos * x + sin * y + 96.0, cos * y - sin * x + 96.0].map(|at| at.round().clamp(0.0, 191.0) as u32);
             *photograph.to_rgb8().get_pixel(u, v)
         });
         (0..4).for_each(|_| writer.write(&tilted).unwrap());

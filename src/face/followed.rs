@@ -255,7 +255,8 @@ mod tests {
 
     #[test]
     fn trembling_is_smoothed_over_near_frames_only_and_steady_motion_is_kept() {
-        let path = |left: &dyn Fn(usize) -> f32| followed(&(0..30).map(|at| Some(left(at))).collect::<Vec<_>>(), 1).0.unwrap();
+        let path =
+            |left: &dyn Fn(usize) -> f32| followed(&(0..30).map(|at| Some(left(at))).collect::<Vec<_>>(), 1).0.unwrap();
         let x = |path: &Followed, apart: usize| -> Vec<f64> {
             let numbers: Vec<_> = (0..30).map(|frame| frame * apart).collect();
             let poses = path.smooth_poses(&numbers, |face| Pose::upright(face, 1.0));

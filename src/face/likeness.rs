@@ -51,12 +51,15 @@ mod tests {
 
     #[test]
     fn a_face_looks_like_itself_lighter_or_a_little_moved_and_not_like_what_is_beside_it() {
-        let photograph = image::load_from_memory(include_bytes!("../../tests/fixtures/astronaut.png")).unwrap().to_rgb8();
+        let photograph =
+            image::load_from_memory(include_bytes!("../../tests/fixtures/astronaut.png")).unwrap().to_rgb8();
         let lighter = RgbImage::from_fn(192, 192, |x, y| {
             image::Rgb(photograph.get_pixel(x, y).0.map(|level| level.saturating_add(20)))
         });
-        let at = |left: f32, top: f32| {
-            Face { corners: [left, top, left + 60.0, top + 70.0], score: 0.9, landmarks: [[0.0; 2]; 5] }
+        let at = |left: f32, top: f32| Face {
+            corners: [left, top, left + 60.0, top + 70.0],
+            score: 0.9,
+            landmarks: [[0.0; 2]; 5],
         };
         let face = Thumbnail::of(&photograph, &at(58.0, 40.0));
         assert!(face.is_like(&Thumbnail::of(&lighter, &at(58.0, 40.0))));

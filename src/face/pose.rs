@@ -39,7 +39,8 @@ impl Pose {
         let (from, to) = (mean(template), mean(landmarks));
         let (mut real, mut imaginary, mut squares) = (0.0, 0.0, 0.0);
         for (point, landmark) in template.iter().zip(landmarks) {
-            let ([x, y], [u, v]) = ([point[0] - from[0], point[1] - from[1]], [landmark[0] - to[0], landmark[1] - to[1]]);
+            let ([x, y], [u, v]) =
+                ([point[0] - from[0], point[1] - from[1]], [landmark[0] - to[0], landmark[1] - to[1]]);
             real += x * u + y * v;
             imaginary += x * v - y * u;
             squares += x * x + y * y;

@@ -6,8 +6,8 @@ use image::RgbImage;
 
 use super::course::Course;
 use super::detection::{Face, FaceDetector};
-use super::likeness::Thumbnail;
 use super::followed::{Frames, follow};
+use super::likeness::Thumbnail;
 use super::track::{Track, largest_track};
 use crate::config::{FaceConfig, FaceTrack};
 use crate::dataset::DataError;

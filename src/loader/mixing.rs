@@ -111,7 +111,9 @@ mod tests {
     /// The share of each clip's pixels that show its own level.
     fn own_pixels(batch: &HostBatch, levels: &[u8]) -> Vec<f64> {
         let clips = batch.frames_bthwc.chunks(2 * 8 * 6 * 3).zip(levels);
-        clips.map(|(clip, level)| clip.iter().filter(|value| *value == level).count() as f64 / clip.len() as f64).collect()
+        clips
+            .map(|(clip, level)| clip.iter().filter(|value| *value == level).count() as f64 / clip.len() as f64)
+            .collect()
     }
 
     #[test]
@@ -123,7 +125,8 @@ mod tests {
             // Real 0 is mixed with real 80 (the fifth), fake 200 with real 40, and fake 100 with itself.
             let level = |clip: usize| f64::from(batch.frames_bthwc[clip * 2 * 8 * 6 * 3]);
             let own = 1.0 - level(0) / 80.0;
-            let expected = [80.0 * (1.0 - own), 200.0 * own + 40.0 * (1.0 - own), 100.0, 40.0 * own + 200.0 * (1.0 - own)];
+            let expected =
+                [80.0 * (1.0 - own), 200.0 * own + 40.0 * (1.0 - own), 100.0, 40.0 * own + 200.0 * (1.0 - own)];
             (0..4).for_each(|clip| assert!((level(clip) - expected[clip]).abs() < 3.0, "{clip}: {}", level(clip)));
             let targets = [0.0, own, 1.0, 1.0 - own, 0.0];
             let close = |(a, b): (&f64, f64)| (a - b).abs() < 0.01;
@@ -169,6 +172,9 @@ mod tests {
         mixing(1.0, 0.0).apply(&mut one, SIZE, 1);
         assert!(one == batch(&[10]));
         assert_eq!(Mixing::new(&AugmentationConfig::default()), None);
-        assert_eq!(Mixing::new(&AugmentationConfig { enabled: false, mixup: 1.0, ..AugmentationConfig::default() }), None);
+        assert_eq!(
+            Mixing::new(&AugmentationConfig { enabled: false, mixup: 1.0, ..AugmentationConfig::default() }),
+            None
+        );
     }
 }

@@ -58,7 +58,8 @@ impl Loss {
             Tensor::f_from_slice(&values)?.f_to_device(logits_b.device())
         };
         let class_weight = |target: &f64| (1.0 - target) * self.weights[0] + target * self.weights[1];
-        let smooth: Vec<_> = targets.iter().map(|target| target * (1.0 - label_smoothing) + 0.5 * label_smoothing).collect();
+        let smooth: Vec<_> =
+            targets.iter().map(|target| target * (1.0 - label_smoothing) + 0.5 * label_smoothing).collect();
         let targets_b = to_device(smooth.clone())?;
         match kind {
             LossKind::Bce => {

@@ -274,7 +274,8 @@ impl fmt::Display for Report {
             writeln!(f, "no face was found in {} ({})", plural(faces.missed, "video"), by_method.join(", "))?;
         }
         if let Some(faces) = self.data.faces.as_ref().filter(|faces| faces.videos_cut_short > 0) {
-            let by_method: Vec<_> = faces.frames_left_out.iter().map(|(method, frames)| format!("{method} {frames}")).collect();
+            let by_method: Vec<_> =
+                faces.frames_left_out.iter().map(|(method, frames)| format!("{method} {frames}")).collect();
             let videos = plural(faces.videos_cut_short, "video");
             writeln!(f, "frames without the face were left out of {videos} ({})", by_method.join(", "))?;
         }

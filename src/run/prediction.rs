@@ -325,7 +325,10 @@ mod tests {
         let secs = |place| secs(place, &video).unwrap();
         assert_eq!(places(1, 2, &[]).map(secs), [10.0, 20.0]);
         let numbers = [4, 8, 8, 50, 60, 99];
-        assert_eq!([places(0, 2, &numbers), places(1, 2, &numbers)].map(|places| places.map(secs)), [[0.8, 1.8], [10.0, 20.0]]);
+        assert_eq!(
+            [places(0, 2, &numbers), places(1, 2, &numbers)].map(|places| places.map(secs)),
+            [[0.8, 1.8], [10.0, 20.0]]
+        );
         assert_eq!(places(2, 6, &numbers).map(secs), [1.6, 1.8], "one frame a clip");
         assert_eq!(super::secs(Place::Share(0.5), &VideoInfo { duration_secs: None, ..video }), None);
     }

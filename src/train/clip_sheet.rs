@@ -46,7 +46,14 @@ mod tests {
         let grey = |clip: u8, frame: u8| vec![clip * 50 + frame; 4 * 8 * 3];
         let frames: Vec<u8> = (0..3).flat_map(|clip| (0..10).flat_map(move |frame| grey(clip, frame))).collect();
         let labels = vec![Label::Fake, Label::Real, Label::Fake];
-        let batch = HostBatch { index: 0, frames_bthwc: frames, labels, videos: vec![0, 1, 2], skipped: Vec::new(), fake_shares: Vec::new() };
+        let batch = HostBatch {
+            index: 0,
+            frames_bthwc: frames,
+            labels,
+            videos: vec![0, 1, 2],
+            skipped: Vec::new(),
+            fake_shares: Vec::new(),
+        };
         let fakes = clip_sheet(&batch, Label::Fake, [4, 8]).unwrap();
         assert_eq!(fakes.dimensions(), (8 * SIDE, 2 * SIDE / 2));
         let at = |x: u32, y: u32| fakes.get_pixel(x * SIDE + 5, y * SIDE / 2 + 5)[0];

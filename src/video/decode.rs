@@ -71,7 +71,8 @@ fn skipped_references(packets: &[PacketInfo], wanted: &BTreeMap<usize, usize>) -
     let mut start = 0;
     for sequence in packets.chunk_by(|_, next| next.picture.as_ref().is_none_or(|picture| !picture.idr)) {
         let pictures: Option<Vec<_>> = sequence.iter().map(|packet| packet.picture.as_ref()).collect();
-        let needed = pictures.and_then(|pictures| references::needed(&pictures, |at| wanted.contains_key(&(start + at))));
+        let needed =
+            pictures.and_then(|pictures| references::needed(&pictures, |at| wanted.contains_key(&(start + at))));
         let numbers = (start..).zip(sequence).zip(needed.unwrap_or_default());
         skipped_references
             .extend(numbers.filter(|((_, packet), needed)| !needed && packet.is_reference()).map(|((at, _), _)| at));

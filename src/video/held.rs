@@ -102,9 +102,7 @@ impl<'a> HeldClip<'a> {
     pub fn small(&mut self, frame: usize) -> Result<RgbImage, DataError> {
         match &self.frames[frame].1 {
             HeldFrame::Small(picture) => Ok(picture.clone()),
-            HeldFrame::Decoded(raw) => {
-                self.converter.picture(raw, self.small).map_err(video_error(&self.footage.path))
-            }
+            HeldFrame::Decoded(raw) => self.converter.picture(raw, self.small).map_err(video_error(&self.footage.path)),
         }
     }
 
@@ -125,7 +123,8 @@ impl<'a> HeldClip<'a> {
         } else {
             let frame_of = |number| used.iter().copied().find(|frame| self.frames[*frame].0 == number);
             let add = &mut |converter: &mut Converter, number, raw: RawFrame| {
-                let added = frame_of(number).map(|frame| Ok((frame, buffer.add(converter, number, &raw, size(frame))?)));
+                let added =
+                    frame_of(number).map(|frame| Ok((frame, buffer.add(converter, number, &raw, size(frame))?)));
                 added.transpose()
             };
             let again = decoded(self.footage, self.spec, self.draw, &mut self.converter, add)?;
@@ -194,7 +193,8 @@ mod tests {
             let picture = |frame| {
                 let mut pictures = Vec::new();
                 read_frames(&video, &spec, None, cut(frame), &mut |picture| pictures.push(picture)).unwrap();
-                let slot = HeldClip::read(&video, &spec, None, SMALL).unwrap().slots().iter().position(|at| *at == frame);
+                let slot =
+                    HeldClip::read(&video, &spec, None, SMALL).unwrap().slots().iter().position(|at| *at == frame);
                 pictures.swap_remove(slot.unwrap()).into_raw()
             };
             assert!(held.1 == held.2.iter().flat_map(|frame| picture(*frame)).collect::<Vec<_>>());

@@ -45,10 +45,9 @@ pub fn probe(footage: &Footage, spec: &ClipSpec) -> Result<VideoInfo, DataError>
 pub fn read_clip(footage: &Footage, spec: &ClipSpec, draw: Option<u64>) -> Result<Vec<u8>, DataError> {
     let size = FrameSize::Exact { height: spec.height, width: spec.width };
     let mut buffer = ClipBuffer::reserve(footage, spec)?;
-    let clip =
-        decoded(footage, spec, draw, &mut Converter::new(), &mut |converter, number, raw| {
-            buffer.add(converter, number, &raw, size)
-        })?;
+    let clip = decoded(footage, spec, draw, &mut Converter::new(), &mut |converter, number, raw| {
+        buffer.add(converter, number, &raw, size)
+    })?;
     let starts = clip.slots.iter().map(|slot| clip.frames[*slot].1.value).collect();
     buffer.clip(footage, starts)
 }

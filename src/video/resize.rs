@@ -59,7 +59,12 @@ pub(super) fn append_crop(
     let (right, bottom) = (part[0] + part[2], part[1] + part[3]);
     // Rounding may make a square exceed the picture by a little.
     let inside = |end: f64, length: u32| end <= f64::from(length) + 1e-6;
-    if square.turn == 0.0 && part[0] >= 0.0 && part[1] >= 0.0 && inside(right, pixels.width) && inside(bottom, pixels.height) {
+    if square.turn == 0.0
+        && part[0] >= 0.0
+        && part[1] >= 0.0
+        && inside(right, pixels.width)
+        && inside(bottom, pixels.height)
+    {
         return append(resizer, pixels, part, to, bytes);
     }
     // The part of the picture that the square covers is brought to the final scale, then turned.
@@ -102,8 +107,8 @@ pub(super) fn append(
     let source = source.map_err(|error| failed(&error))?;
     let start = bytes.len();
     bytes.resize(start + width as usize * height as usize * 3, 0);
-    let mut resized = Image::from_slice_u8(width, height, &mut bytes[start..], PixelType::U8x3)
-        .map_err(|error| failed(&error))?;
+    let mut resized =
+        Image::from_slice_u8(width, height, &mut bytes[start..], PixelType::U8x3).map_err(|error| failed(&error))?;
     let [left, top, part_width, part_height] = part;
     // Rounding must not make the rectangle exceed the picture.
     let (right, bottom) = (f64::from(pixels.width) - left, f64::from(pixels.height) - top);

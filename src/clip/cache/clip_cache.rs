@@ -1,7 +1,7 @@
 //! Both caches behind one type: memory, then disk. Knows nothing of how clips are made.
 
-use std::sync::{Arc, Mutex};
 use std::sync::atomic::{AtomicU64, Ordering};
+use std::sync::{Arc, Mutex};
 
 use super::disk::DiskCache;
 use super::key::ClipKey;
