@@ -81,34 +81,43 @@ pub fn read_face_clip(
     if let Some(course) = course.filter(|course| !course.shows_face() && faces.on_miss == OnMiss::Skip) {
         return no_face(course);
     }
+    let (mut clip, course) = open(footage, spec, draw, course, faces, detector)?;
+    if !course.shows_face() {
+        return match faces.on_miss {
+            OnMiss::Skip => no_face(&course),
+            OnMiss::WholeFrame => {
+                let facts = FaceFacts { frame_size: clip.size(), missed: true, ..FaceFacts::default() };
+                Ok(FaceClip { thwc: clip.clip(|_| whole(spec))?, facts })
+            }
+        };
+    }
+    if faces.mode == FaceMode::Auto && is_cropped(course.face_side, clip.size()) {
+        return with_landmarks(clip, spec, &course);
+    }
+    cut_along(clip, spec, &course)
+}
+
+/// The decoded clip, and the course of its face, which is searched for if it is not known.
+fn open<'a>(
+    footage: &'a Footage,
+    spec: &'a ClipSpec,
+    draw: Option<u64>,
+    course: Option<&'a Course>,
+    faces: &FaceConfig,
+    detector: &dyn FaceDetector,
+) -> Result<(HeldClip<'a>, Cow<'a, Course>), DataError> {
     let mut clip = HeldClip::read(footage, spec, draw, SMALL)?;
     let course = match course {
         Some(course) => Cow::Borrowed(course),
         None => Cow::Owned(search(&mut clip, faces, detector)?),
     };
-    let frame_size = clip.size();
-    if !course.shows_face() {
-        return match faces.on_miss {
-            OnMiss::Skip => no_face(&course),
-            OnMiss::WholeFrame => {
-                let facts = FaceFacts { frame_size, missed: true, ..FaceFacts::default() };
-                Ok(FaceClip { thwc: clip.clip(|_| whole(spec))?, facts })
-            }
-        };
-    }
-    if faces.mode == FaceMode::Auto && is_cropped(course.face_side, frame_size) {
-        return with_landmarks(clip, spec, &course);
-    }
-    let numbers = clip.numbers();
-    let mut cuts: Vec<_> = numbers.iter().map(|number| course.at(*number)).collect();
-    if cuts.iter().all(Option::is_none) {
-        // The frames were drawn where the face is not seen.
-        let nearest = |number: usize| course.nearest(number).map(|known| (known.abs_diff(number), known));
-        let drawn = numbers.iter().zip(&mut cuts).filter_map(|(number, cut)| Some((nearest(*number)?, cut)));
-        if let Some(((_, known), cut)) = drawn.min_by_key(|(distance, _)| *distance) {
-            *cut = course.at(known).map(|cut| Cut { face: None, ..cut });
-        }
-    }
+    Ok((clip, course))
+}
+
+/// The frames that show the face, each cut along its course.
+fn cut_along(mut clip: HeldClip, spec: &ClipSpec, course: &Course) -> Result<FaceClip, DataError> {
+    let (numbers, frame_size) = (clip.numbers(), clip.size());
+    let cuts = cuts(course, &numbers);
     let seen: Vec<_> = (0..cuts.len()).filter(|frame| cuts[*frame].is_some()).collect();
     clip.use_only(&seen);
     let crop = |cut: Cut| CropResize { square: cut.square, of: frame_size, height: spec.height, width: spec.width };
@@ -126,6 +135,20 @@ pub fn read_face_clip(
     Ok(FaceClip { thwc, facts })
 }
 
+/// What is cut from the frames with these numbers. Where all of them were drawn where the face is not seen, it is the
+/// nearest square from the frame that is nearest to it.
+fn cuts(course: &Course, numbers: &[usize]) -> Vec<Option<Cut>> {
+    let mut cuts: Vec<_> = numbers.iter().map(|number| course.at(*number)).collect();
+    if cuts.iter().all(Option::is_none) {
+        let nearest = |number: usize| course.nearest(number).map(|known| (known.abs_diff(number), known));
+        let drawn = numbers.iter().zip(&mut cuts).filter_map(|(number, cut)| Some((nearest(*number)?, cut)));
+        if let Some(((_, known), cut)) = drawn.min_by_key(|(distance, _)| *distance) {
+            *cut = course.at(known).map(|cut| Cut { face: None, ..cut });
+        }
+    }
+    cuts
+}
+
 /// Reads a clip of whole frames like [`video::read_clip`](crate::video::read_clip), and finds the largest face in it.
 ///
 /// # Errors
@@ -138,11 +161,7 @@ pub(super) fn read_with_landmarks(
     faces: &FaceConfig,
     detector: &dyn FaceDetector,
 ) -> Result<FaceClip, DataError> {
-    let mut clip = HeldClip::read(footage, spec, draw, SMALL)?;
-    let course = match course {
-        Some(course) => Cow::Borrowed(course),
-        None => Cow::Owned(search(&mut clip, faces, detector)?),
-    };
+    let (clip, course) = open(footage, spec, draw, course, faces, detector)?;
     with_landmarks(clip, spec, &course)
 }
 
@@ -179,295 +198,4 @@ fn landmarks_on(square: Square, landmarks: Landmarks, spec: &ClipSpec) -> Landma
 }
 
 #[cfg(test)]
-mod tests {
-    use std::path::PathBuf;
-    use std::sync::Mutex;
-
-    use image::{RgbImage, imageops};
-
-    use super::*;
-    use crate::config::{FaceTrack, Sampling};
-    use crate::demo::{VideoSettings, VideoWriter};
-    use crate::face::CenterFace;
-    use crate::face::Face;
-    use crate::video;
-
-    const WIDTH: u32 = 640;
-    const HEIGHT: u32 = 360;
-    const FRAMES: u32 = 12;
-
-    /// A detector that finds the same face on every frame, in fractions of the frame's width, and counts the frames.
-    struct Fixed {
-        corners: Option<[f32; 4]>,
-        sizes: Mutex<Vec<(u32, u32)>>,
-    }
-
-    impl Fixed {
-        fn new(corners: Option<[f32; 4]>) -> Self {
-            Self { corners, sizes: Mutex::default() }
-        }
-    }
-
-    impl FaceDetector for Fixed {
-        fn detect(&self, frames: &[RgbImage]) -> Result<Vec<Vec<Face>>, String> {
-            self.sizes.lock().unwrap().extend(frames.iter().map(RgbImage::dimensions));
-            let face = |frame: &RgbImage, corners: [f32; 4]| {
-                let [left, top, ..] = corners;
-                Face { corners, score: 0.9, landmarks: [[left, top]; 5] }.scaled([frame.width() as f32; 2])
-            };
-            Ok(frames
-                .iter()
-                .map(|frame| self.corners.map(|corners| face(frame, corners)).into_iter().collect())
-                .collect())
-        }
-    }
-
-    /// The astronaut before a coloured wall, at this place in each frame where there is one: a real H.264 file.
-    fn talking_head(folder: &std::path::Path, place: impl Fn(i64) -> Option<[i64; 2]>) -> PathBuf {
-        let photograph = image::load_from_memory(include_bytes!("../../tests/fixtures/astronaut.png")).unwrap();
-        let path = folder.join("head.mp4");
-        let settings = VideoSettings { width: WIDTH, height: HEIGHT, ..VideoSettings::default() };
-        let mut writer = VideoWriter::create(&path, &settings).unwrap();
-        for i in 0..i64::from(FRAMES) {
-            let mut frame = RgbImage::from_fn(WIDTH, HEIGHT, |x, y| image::Rgb([(x / 4) as u8, 110, (y / 3) as u8]));
-            if let Some([x, y]) = place(i) {
-                imageops::replace(&mut frame, &photograph.to_rgb8(), x, y);
-            }
-            writer.write(&frame).unwrap();
-        }
-        writer.finish().unwrap();
-        path
-    }
-
-    fn spec() -> ClipSpec {
-        ClipSpec::uniform(6, 96, 96, 1)
-    }
-
-    fn fixed(detect_every: usize) -> FaceConfig {
-        FaceConfig { track: FaceTrack::Fixed, detect_every, ..FaceConfig::default() }
-    }
-
-    fn frame(clip: &FaceClip, at: usize) -> RgbImage {
-        video::frames_of(&clip.thwc, 96, 96).swap_remove(at)
-    }
-
-    /// The left eye's x on each frame of the crop.
-    fn eyes(clip: &FaceClip) -> Vec<f32> {
-        clip.facts.landmarks.iter().map(|landmarks| landmarks.unwrap()[0][0]).collect()
-    }
-
-    /// The mean difference of the middle of two frames of a clip.
-    fn difference(clip: &FaceClip, a: usize, b: usize) -> f64 {
-        let [a, b] = [a, b].map(|at| imageops::crop(&mut frame(clip, at), 24, 24, 48, 48).to_image().into_raw());
-        a.iter().zip(&b).map(|(a, b)| f64::from(a.abs_diff(*b))).sum::<f64>() / a.len() as f64
-    }
-
-    /// Whether the left eye is darker than the cheek below it.
-    fn eye_is_dark(clip: &FaceClip, at: usize) -> bool {
-        let [x, y] = clip.facts.landmarks[at].unwrap()[0].map(|at| at.round() as u32);
-        let frame = frame(clip, at);
-        i32::from(frame[(x, y)].0[0]) + 30 < i32::from(frame[(x, y + 16)].0[0])
-    }
-
-    #[test]
-    fn one_square_is_in_the_middle_of_the_way_of_a_face_that_moves() {
-        let folder = tempfile::tempdir().unwrap();
-        let video = Footage::video(talking_head(folder.path(), |i| Some([100 + 6 * i, 60 + 2 * i])));
-        let clip = read_face_clip(&video, &spec(), None, None, &fixed(1), &CenterFace::load().unwrap()).unwrap();
-        assert_eq!(clip.thwc.len(), spec().clip_bytes());
-        assert!(!clip.facts.missed);
-        // The face is at (87, 77) of the photograph and about 60 pixels high; frames 1, 3, .. 11 are searched.
-        let square = clip.facts.squares[0];
-        assert_eq!(clip.facts.squares, vec![square; 6]);
-        assert_eq!(clip.facts.frame_numbers, [1, 3, 5, 7, 9, 11]);
-        let centre = [square.left, square.top].map(|start| start + square.side / 2.0);
-        assert!((centre[0] - (187.0 + 6.0 * 6.0)).abs() < 10.0 && (centre[1] - (137.0 + 2.0 * 6.0)).abs() < 10.0);
-        assert!((1.3 * 45.0..1.3 * 85.0).contains(&square.side), "{square:?}");
-        // The eyes move to the right in the crop, as the face does in the frame.
-        let eyes = eyes(&clip);
-        assert!(eyes.is_sorted() && eyes[5] - eyes[0] > 0.8 * 60.0 * 96.0 / square.side as f32, "{eyes:?}");
-        assert!(eye_is_dark(&clip, 2), "the crop shows that place of the whole frame");
-    }
-
-    #[test]
-    fn squares_of_one_size_follow_a_face_that_moves() {
-        let folder = tempfile::tempdir().unwrap();
-        let video = Footage::video(talking_head(folder.path(), |i| Some([60 + 20 * i, 60 + 2 * i])));
-        let detector = CenterFace::load().unwrap();
-        let clip = read_face_clip(&video, &spec(), None, None, &FaceConfig::default(), &detector).unwrap();
-        let squares = &clip.facts.squares;
-        assert!(squares.iter().all(|square| square.side == squares[0].side));
-        for pair in squares.windows(2) {
-            assert!(
-                (pair[1].left - pair[0].left - 40.0).abs() < 8.0,
-                "two frames later, it is 40 pixels on: {squares:?}"
-            );
-        }
-        let eyes = eyes(&clip);
-        assert!(eyes.iter().all(|eye| (eye - eyes[0]).abs() < 8.0), "the face stays where it is: {eyes:?}");
-        let differences: Vec<_> = (1..6).map(|at| difference(&clip, 0, at)).collect();
-        assert!(
-            differences.iter().all(|difference| *difference < 25.0),
-            "40 where it is 10 pixels off: {differences:?}"
-        );
-    }
-
-    #[test]
-    fn aligned_crops_have_the_landmarks_of_a_tilted_face_in_their_places() {
-        let photograph = image::load_from_memory(include_bytes!("../../tests/fixtures/astronaut.png")).unwrap();
-        let folder = tempfile::tempdir().unwrap();
-        let path = folder.path().join("tilted.mp4");
-        let settings = VideoSettings { width: WIDTH, height: HEIGHT, ..VideoSettings::default() };
-        let mut writer = VideoWriter::create(&path, &settings).unwrap();
-        // The photograph is turned by 20 degrees around (320, 180).
-        let (sin, cos) = 20_f64.to_radians().sin_cos();
-        let tilted = RgbImage::from_fn(WIDTH, HEIGHT, |x, y| {
-            let (x, y) = (f64::from(x) - 320.0, f64::from(y) - 180.0);
-            let [u, v] =
-                [cos * x + sin * y + 96.0, cos * y - sin * x + 96.0].map(|at| at.round().clamp(0.0, 191.0) as u32);
-            *photograph.to_rgb8().get_pixel(u, v)
-        });
-        (0..4).for_each(|_| writer.write(&tilted).unwrap());
-        writer.finish().unwrap();
-        let faces = FaceConfig { align: true, ..FaceConfig::default() };
-        let (video, spec) = (Footage::video(path), ClipSpec::uniform(2, 112, 112, 1));
-        let clip = read_face_clip(&video, &spec, None, None, &faces, &CenterFace::load().unwrap()).unwrap();
-        let turn = clip.facts.squares[0].turn.to_degrees();
-        assert!((turn - 20.0).abs() < 5.0, "{turn}");
-        // ArcFace's places, a margin of 1.3 smaller around the middle.
-        let expected = [[42.4, 52.7], [69.5, 52.5], [56.0, 68.1], [44.9, 84.0], [67.3, 83.8]];
-        let found = clip.facts.landmarks[0].unwrap();
-        let far = |(found, expected): (&[f32; 2], [f32; 2])| (found[0] - expected[0]).hypot(found[1] - expected[1]);
-        let worst = found.iter().zip(expected).map(far).fold(0.0, f32::max);
-        assert!(worst < 4.0, "{found:?}");
-        // The pixels are turned as well: the face that is found in the crop is upright.
-        let upright = CenterFace::load().unwrap().detect(&video::frames_of(&clip.thwc, 112, 112)).unwrap();
-        let [left, right, ..] = upright[0][0].landmarks;
-        let tilt = (right[1] - left[1]).atan2(right[0] - left[0]).to_degrees();
-        assert!(tilt.abs() < 6.0, "{tilt}");
-    }
-
-    #[test]
-    fn a_shot_without_the_face_is_left_out() {
-        let folder = tempfile::tempdir().unwrap();
-        let video = Footage::video(talking_head(folder.path(), |i| (i < 7).then_some([200, 80])));
-        let detector = CenterFace::load().unwrap();
-        let clip = read_face_clip(&video, &spec(), None, None, &FaceConfig::default(), &detector).unwrap();
-        assert_eq!(clip.facts.frame_numbers, [1, 1, 3, 3, 5, 5], "of 1, 3, 5, 7, 9, 11");
-        assert_eq!((clip.facts.frames_with_face, clip.facts.left_out), (3, 3));
-        assert!(frame(&clip, 0) == frame(&clip, 1) && frame(&clip, 1) != frame(&clip, 2));
-        let always = read_face_clip(&video, &spec(), None, None, &fixed(1), &detector).unwrap();
-        assert_eq!((always.facts.frame_numbers.last(), always.facts.frames_with_face), (Some(&11), 3));
-    }
-
-    #[test]
-    fn drawn_frames_are_cut_along_the_course_of_the_face_without_a_search() {
-        let folder = tempfile::tempdir().unwrap();
-        let path = talking_head(folder.path(), |i| (i < 8).then_some([60 + 10 * i, 60]));
-        let (video, faces) = (Footage::video(path), FaceConfig::default());
-        let course = find_course(&video, &spec(), &faces, &CenterFace::load().unwrap()).unwrap();
-        let nobody = Fixed::new(None);
-        let drawn = ClipSpec { sampling: Sampling::RandomSegment, ..spec() };
-        let mut numbers = Vec::new();
-        for seed in 0..5 {
-            let clip = read_face_clip(&video, &drawn, Some(seed), Some(&course), &faces, &nobody).unwrap();
-            assert_eq!(clip.thwc.len(), spec().clip_bytes());
-            for (at, number) in clip.facts.frame_numbers.iter().enumerate() {
-                assert!(*number <= 7, "the face is known on 1, 3, 5 and 7, and not on 9");
-                // Before the first known frame, the face is where it is there.
-                let difference = difference(&clip, at, 5);
-                assert!(*number == 0 || difference < 25.0, "seed {seed}, frame {number}: {difference}");
-            }
-            numbers.push(clip.facts.frame_numbers);
-        }
-        assert!(numbers.iter().any(|other| *other != numbers[0]));
-        assert!(nobody.sizes.lock().unwrap().is_empty(), "nothing is searched");
-        // All of the drawn frames may be without the face: the nearest one is used.
-        let tenth = ClipSpec { skip_frames: 10, ..ClipSpec::uniform(1, 96, 96, 1) };
-        let clip = read_face_clip(&video, &tenth, None, Some(&course), &faces, &nobody).unwrap();
-        assert_eq!((clip.facts.frame_numbers, clip.facts.squares), (vec![10], vec![course.at(7).unwrap().square]));
-    }
-
-    #[test]
-    fn every_nth_frame_is_looked_at() {
-        let folder = tempfile::tempdir().unwrap();
-        let video = Footage::video(talking_head(folder.path(), |_| Some([0, 0])));
-        let detector = Fixed::new(Some([0.2, 0.1, 0.4, 0.3]));
-        let clip = read_face_clip(&video, &spec(), None, None, &fixed(4), &detector).unwrap();
-        assert_eq!(*detector.sizes.lock().unwrap(), [(480, 270); 2], "small pictures are searched");
-        let seen: Vec<_> = clip.facts.landmarks.iter().map(Option::is_some).collect();
-        assert_eq!(seen, [true, true, true, true, true, false], "between detections it is interpolated");
-        let square = clip.facts.squares[0];
-        assert_eq!(square, Square::upright(108.8, 44.8, 166.4), "the box of 128 pixels, times 1.3");
-        let expected = ((0.2 * 640.0 - square.left) / square.side * 96.0) as f32;
-        assert!((clip.facts.landmarks[0].unwrap()[0][0] - expected).abs() < 0.01);
-        detector.sizes.lock().unwrap().clear();
-        let clip = read_face_clip(&video, &spec(), None, None, &FaceConfig::default(), &detector).unwrap();
-        assert_eq!(detector.sizes.lock().unwrap().len(), 3, "the first, the fifth and the last");
-        let still = clip.facts.squares.iter().zip(&clip.facts.landmarks).all(|(other, landmarks)| {
-            let eye = landmarks.map_or(0.0, |landmarks| landmarks[0][0]);
-            (other.left - square.left).abs() < 1e-6 && other.side == square.side && (eye - expected).abs() < 0.01
-        });
-        assert!(still, "{:?}", clip.facts);
-    }
-
-    #[test]
-    fn a_video_that_is_a_crop_already_is_not_cut_again_unless_that_is_asked_for() {
-        let folder = tempfile::tempdir().unwrap();
-        let write = |name: &str, width: u32| {
-            let path = folder.path().join(name);
-            let settings = VideoSettings { width, height: 96, ..VideoSettings::default() };
-            let mut writer = VideoWriter::create(&path, &settings).unwrap();
-            (0..6).for_each(|i| writer.write(&RgbImage::from_pixel(width, 96, image::Rgb([40 * i; 3]))).unwrap());
-            writer.finish().unwrap();
-            Footage::video(path)
-        };
-        let (cropped, wide) = (write("cropped.mp4", 96), write("wide.mp4", 160));
-        // 67 of 96 rows, of both.
-        let squares = |video: &Footage, mode: FaceMode| {
-            let side = 67.0 / if *video == wide { 160.0 } else { 96.0 };
-            let faces = FaceConfig { mode, ..FaceConfig::default() };
-            let detector = Fixed::new(Some([0.1, 0.1, 0.1 + side, 0.1 + side]));
-            let clip = read_face_clip(video, &spec(), None, None, &faces, &detector).unwrap();
-            assert_eq!((clip.facts.missed, clip.facts.frames_with_face), (false, 6));
-            let is_whole = clip.thwc == video::read_clip(video, &spec(), None).unwrap();
-            assert_eq!(is_whole, clip.facts.squares.is_empty());
-            clip.facts.squares.len()
-        };
-        assert_eq!([squares(&cropped, FaceMode::Auto), squares(&cropped, FaceMode::Crop)], [0, 6]);
-        assert_eq!(squares(&wide, FaceMode::Auto), 6, "a close-up in a wide frame is cut out");
-    }
-
-    #[test]
-    fn landmarks_of_whole_frames_are_those_of_the_face_in_the_small_picture() {
-        let folder = tempfile::tempdir().unwrap();
-        let video = Footage::video(talking_head(folder.path(), |_| Some([0, 0])));
-        let detector = Fixed::new(Some([0.25, 0.1, 0.4, 0.3]));
-        let clip = read_with_landmarks(&video, &spec(), None, None, &FaceConfig::default(), &detector).unwrap();
-        assert!(clip.thwc == video::read_clip(&video, &spec(), None).unwrap());
-        assert!(clip.facts.squares.is_empty());
-        // At a quarter of the width, and at 64 of 360 rows.
-        for landmarks in &clip.facts.landmarks {
-            let [x, y] = landmarks.unwrap()[0];
-            assert!((x - 24.0).abs() < 0.01 && (y - 64.0 / 360.0 * 96.0).abs() < 0.01, "{x} {y}");
-        }
-    }
-
-    #[test]
-    fn a_video_without_a_face_is_skipped_with_a_reason_or_used_whole() {
-        let folder = tempfile::tempdir().unwrap();
-        let video = Footage::video(talking_head(folder.path(), |_| Some([0, 0])));
-        let none = Fixed::new(None);
-        let error = read_face_clip(&video, &spec(), None, None, &fixed(1), &none).unwrap_err();
-        assert!(error.to_string().ends_with("no face was found in 6 frames"), "{error}");
-        // 0.06 of 640 pixels is smaller than the limit of 40.
-        let tiny = Fixed::new(Some([0.2, 0.2, 0.26, 0.26]));
-        for faces in [fixed(1), FaceConfig::default()] {
-            assert!(read_face_clip(&video, &spec(), None, None, &faces, &tiny).is_err());
-            let faces = FaceConfig { on_miss: OnMiss::WholeFrame, ..faces };
-            let clip = read_face_clip(&video, &spec(), None, None, &faces, &none).unwrap();
-            assert!(clip.facts.missed && clip.facts.squares.is_empty());
-            assert!(clip.thwc == video::read_clip(&video, &spec(), None).unwrap());
-        }
-    }
-}
+mod tests;
