@@ -322,7 +322,7 @@ mod tests {
     #[test]
     fn segments_without_some_frames_are_where_their_frames_are_from() {
         let video = VideoInfo { frames: 100, width: 64, height: 64, bytes: 1, duration_secs: Some(20.0) };
-        let secs = |place| secs(place, &video).unwrap();
+        let secs = |place| (100.0 * secs(place, &video).unwrap()).round() / 100.0;
         assert_eq!(places(1, 2, &[]).map(secs), [10.0, 20.0]);
         let numbers = [4, 8, 8, 50, 60, 99];
         assert_eq!(

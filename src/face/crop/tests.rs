@@ -225,7 +225,8 @@ fn a_video_that_is_a_crop_already_is_not_cut_again_unless_that_is_asked_for() {
         let path = folder.path().join(name);
         let settings = VideoSettings { width, height: 96, ..VideoSettings::default() };
         let mut writer = VideoWriter::create(&path, &settings).unwrap();
-        (0..6).for_each(|i| writer.write(&RgbImage::from_pixel(width, 96, image::Rgb([40 * i; 3]))).unwrap());
+        let frame = RgbImage::from_fn(width, 96, |x, y| image::Rgb([x as u8, 2 * y as u8, 0]));
+        (0..6).for_each(|_| writer.write(&frame).unwrap());
         writer.finish().unwrap();
         Footage::video(path)
     };
