@@ -150,7 +150,7 @@ fn resident(manifest: &Manifest, spec: ClipSpec, plan: &LoaderPlan, epochs: u32)
     for epoch in 0..epochs {
         let started = Instant::now();
         let mut pass =
-            loader.pass(Sampler::Shuffled(videos.clone()).plan(1, epoch, 8, false), Some(Draw { seed: 1, epoch }));
+            loader.pass(Sampler::Shuffled(videos.clone()).plan(1, epoch, 8, false), Some(Draw::new(1, epoch)));
         // The most is held while training is slower than the loader, so that all that may wait does.
         while begun() < (clips + plan.window_clips.min(videos.len())) as u64 {
             thread::sleep(Duration::from_millis(10));
@@ -296,8 +296,7 @@ fn train(loader: &Loader, videos: &[usize]) -> (u32, f64, f64) {
     let parameters = detector.parameters();
     let named = parameters.trainable().map(|parameter| (parameter.name.as_str(), &parameter.tensor, 1.0));
     let mut optimizer = Adam::new(ParameterGroups::new(named, 0.01), true).unwrap();
-    let mut pass =
-        loader.pass(Sampler::Shuffled(videos.to_vec()).plan(1, 0, 8, true), Some(Draw { seed: 1, epoch: 0 }));
+    let mut pass = loader.pass(Sampler::Shuffled(videos.to_vec()).plan(1, 0, 8, true), Some(Draw::new(1, 0)));
     let (mut wait_secs, mut step_secs, mut steps) = (0.0, 0.0, 0);
     for step in 0.. {
         let started = Instant::now();

@@ -28,6 +28,7 @@
 //! | 0 | [`files`] | atomic writes of whole files | all else |
 //! | 0 | [`metrics`] | pure functions of scores and labels | all else |
 //! | 0 | [`onnx`] | the part of the ONNX format that is read and written here | all else |
+//! | 0 | [`parallel`] | the same work on many items by several threads | all else |
 //! | 0 | [`progress`] | bars on a terminal, plain lines elsewhere | all else |
 //! | 0 | [`torch`] | what tch lacks; the only room with `unsafe`, but for `video/hardware.rs` | all else |
 //!
@@ -132,6 +133,7 @@ pub mod metrics;
 pub mod model;
 pub mod onnx;
 pub mod optim;
+pub mod parallel;
 pub mod progress;
 pub mod report;
 pub mod run;

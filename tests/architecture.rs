@@ -30,6 +30,7 @@ const FLOORS: &[(&str, u8)] = &[
     ("files", 0),
     ("metrics", 0),
     ("onnx", 0),
+    ("parallel", 0),
     ("progress", 0),
     ("torch", 0),
 ];

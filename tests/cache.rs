@@ -20,7 +20,7 @@ use dfdetect::video::ClipSpec;
 use tempfile::TempDir;
 
 const CLIP_BYTES: u64 = 3 * 32 * 32 * 3;
-const FILE_BYTES: u64 = CLIP_BYTES + 80;
+const FILE_BYTES: u64 = CLIP_BYTES + 88;
 
 fn spec() -> ClipSpec {
     ClipSpec::uniform(3, 32, 32, 4)
@@ -94,6 +94,27 @@ fn on_a_full_cache_no_video_is_opened() {
 }
 
 #[test]
+fn the_smallest_number_of_frames_is_no_part_of_the_key_and_is_heeded_all_the_same() {
+    let (_root, manifest) = dataset(1);
+    let folder = tempfile::tempdir().unwrap();
+    let outcomes = |memory_bytes, min_frames| {
+        let cache = ClipCache::new(memory_bytes, Some(DiskCache::open(folder.path(), u64::MAX)));
+        let source = ClipSource::new(&manifest, ClipSpec { min_frames, ..spec() }, Arc::new(cache));
+        let prepared = fill(&source, 2);
+        (prepared, batch(&Arc::new(source), 2).skipped)
+    };
+    assert_eq!(outcomes(0, 4), (vec![Prepared::Read(Vec::new()); 2], vec![]));
+    let too_short = || "it has 6 frames where 7 are needed".to_owned();
+    for memory_bytes in [0, u64::MAX] {
+        for min_frames in [1, 6] {
+            assert_eq!(outcomes(memory_bytes, min_frames), (vec![Prepared::Cached(Vec::new()); 2], vec![]));
+        }
+        let refused = outcomes(memory_bytes, 7);
+        assert_eq!(refused, (vec![Prepared::Unusable(too_short()); 2], vec![(0, too_short()), (1, too_short())]));
+    }
+}
+
+#[test]
 fn a_moved_data_set_is_known_and_another_clip_or_a_replaced_file_is_not() {
     let (root, manifest) = dataset(1);
     let folder = tempfile::tempdir().unwrap();
@@ -106,8 +127,12 @@ fn a_moved_data_set_is_known_and_another_clip_or_a_replaced_file_is_not() {
     let disk = || Arc::new(ClipCache::new(0, Some(DiskCache::open(folder.path(), u64::MAX))));
     let other = ClipSource::new(&manifest, ClipSpec::uniform(4, 32, 32, 4), disk());
     assert_eq!(fill(&other, 2), vec![Prepared::Read(Vec::new()); 2]);
-    let reader: ClipReader = Arc::new(|video, _, _, _| {
-        Ok(ReadClip { thwc: vec![video as u8; CLIP_BYTES as usize], meta: b"a face".to_vec() })
+    let reader: ClipReader = Arc::new(|request| {
+        Ok(ReadClip {
+            thwc: vec![request.video as u8; CLIP_BYTES as usize],
+            meta: b"a face".to_vec(),
+            usable_frames: 99,
+        })
     });
     let cropped = || ClipSource::new(&manifest, spec(), disk()).with_reader(reader.clone(), vec!["face".into()]);
     assert_eq!(fill(&cropped(), 2), vec![Prepared::Read(b"a face".to_vec()); 2]);
@@ -242,8 +267,12 @@ fn a_clip_of_another_version_is_none() {
 fn damage_to_records_and_to_what_is_kept_with_a_clip_is_repaired() {
     let (_root, manifest) = dataset(1);
     let folder = tempfile::tempdir().unwrap();
-    let reader: ClipReader = Arc::new(|video, _, _, _| {
-        Ok(ReadClip { thwc: vec![video as u8; CLIP_BYTES as usize], meta: b"a face".to_vec() })
+    let reader: ClipReader = Arc::new(|request| {
+        Ok(ReadClip {
+            thwc: vec![request.video as u8; CLIP_BYTES as usize],
+            meta: b"a face".to_vec(),
+            usable_frames: 99,
+        })
     });
     let prepared = || {
         let cache = ClipCache::new(0, Some(DiskCache::open(folder.path(), u64::MAX)));
@@ -299,7 +328,7 @@ fn pictures_are_known_by_all_of_their_files() {
     let manifest = scan(root.path());
     let folder = tempfile::tempdir().unwrap();
     let reader: ClipReader =
-        Arc::new(|_, _, _, _| Ok(ReadClip { thwc: vec![0; CLIP_BYTES as usize], meta: Vec::new() }));
+        Arc::new(|_| Ok(ReadClip { thwc: vec![0; CLIP_BYTES as usize], meta: Vec::new(), usable_frames: 99 }));
     let outcomes = |manifest: &Manifest| {
         let cache = ClipCache::new(0, Some(DiskCache::open(folder.path(), u64::MAX)));
         fill(&ClipSource::new(manifest, spec(), Arc::new(cache)).with_reader(reader.clone(), vec!["x".into()]), 2)

@@ -212,7 +212,7 @@ fn frames_decoded_on_the_gpu_are_those_of_the_cpu() {
     write_video(&path, &SETTINGS, 40, 3);
     let clip = |hw_decode| {
         let spec = ClipSpec { hw_decode, ..ClipSpec::uniform(7, 64, 96, 1) };
-        video::read_clip(&Footage::video(&path), &spec, None).unwrap()
+        video::read_clip(&Footage::video(&path), &spec, None).unwrap().thwc
     };
     let (gpu, cpu) = (clip(Switch::On), clip(Switch::Off));
     if !fs::read_to_string("/proc/self/maps").unwrap().contains("libnvcuvid") {

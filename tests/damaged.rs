@@ -91,7 +91,7 @@ fn damaged_files_are_read_as_a_full_decode_reads_them_or_reported() {
         match video::read_clip(&Footage::video(&path), &spec(), None) {
             Ok(clip) => {
                 let (all, times) = full_decode(&path, 48, 36).expect("what was read can be decoded");
-                let frames: Vec<_> = clip.chunks(spec().clip_bytes() / FRAMES).collect();
+                let frames: Vec<_> = clip.thwc.chunks(spec().clip_bytes() / FRAMES).collect();
                 let is = |expected: Option<Vec<&[u8]>>| expected.is_some_and(|expected| expected == frames);
                 let counted = is(by_count(&all));
                 assert!(counted || is(by_time(&all, times)), "{}: not the frames of a full decode", path.display());

@@ -71,7 +71,7 @@ fn frames_are_those_of_a_full_decode_bit_for_bit() {
             assert_eq!(all.len(), length);
             for frames in [1, 2, 7, 16, 60] {
                 let spec = ClipSpec { frames, ..spec() };
-                let clip = video::read_clip(&Footage::video(&path), &spec, None).unwrap();
+                let clip = video::read_clip(&Footage::video(&path), &spec, None).unwrap().thwc;
                 assert_eq!(clip.len(), spec.clip_bytes());
                 for (part, frame) in clip.chunks(spec.clip_bytes() / frames).enumerate() {
                     let at = (2 * part + 1) * length / (2 * frames);
@@ -88,13 +88,13 @@ fn other_containers_and_odd_paths_give_the_same_frames() {
     let path = folder.path().join("a:b ü%d.mp4");
     write_video(&path, &SETTINGS, 30, 0);
     let spec = ClipSpec { frames: 30, ..spec() };
-    let clip = video::read_clip(&Footage::video(&path), &spec, None).unwrap();
+    let clip = video::read_clip(&Footage::video(&path), &spec, None).unwrap().thwc;
     assert!(clip == all_frames(&path, &spec).concat());
     // AVI tells in which order packets are decoded, not shown.
     for name in ["a.mkv", "a.mov", "a.ts", "a.avi"] {
         let copy = folder.path().join(name);
         remux(&path, &copy, &[], |_, _| true);
-        assert!(video::read_clip(&Footage::video(&copy), &spec, None).unwrap() == clip, "{name}");
+        assert!(video::read_clip(&Footage::video(&copy), &spec, None).unwrap().thwc == clip, "{name}");
     }
 }
 
@@ -112,7 +112,7 @@ fn a_variable_frame_rate_does_not_matter() {
         .filter(|(n, _)| *n < 20 || n % 5 == 0)
         .map(|(_, f)| f)
         .collect();
-    let clip = video::read_clip(&Footage::video(&gaps), &spec(), None).unwrap();
+    let clip = video::read_clip(&Footage::video(&gaps), &spec(), None).unwrap().thwc;
     for (part, frame) in clip.chunks(spec().clip_bytes() / 4).enumerate() {
         assert!(frame == kept[(2 * part + 1) * 24 / 8], "frame {part}");
     }
@@ -135,7 +135,7 @@ fn frames_that_an_edit_list_hides_are_decoded_and_not_shown() {
     let (shown, all) = (all_frames(&cut, &spec), all_frames(&path, &spec));
     assert!(shown.len() == 23 && shown[..] == all[7..]);
     let spec = ClipSpec { frames: 23, ..spec };
-    assert!(video::read_clip(&Footage::video(&cut), &spec, None).unwrap() == shown.concat());
+    assert!(video::read_clip(&Footage::video(&cut), &spec, None).unwrap().thwc == shown.concat());
 }
 
 #[test]
@@ -160,7 +160,7 @@ fn a_size_that_changes_on_the_way_is_followed() {
     fs::write(&path, joined).unwrap();
     let frames = all_frames(&path, &spec());
     assert!(frames.len() >= 39, "{}", frames.len());
-    let clip = video::read_clip(&Footage::video(&path), &spec(), None).unwrap();
+    let clip = video::read_clip(&Footage::video(&path), &spec(), None).unwrap().thwc;
     for (part, frame) in clip.chunks(spec().clip_bytes() / 4).enumerate() {
         assert!(frame == frames[(2 * part + 1) * frames.len() / 8], "frame {part}");
     }

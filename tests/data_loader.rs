@@ -269,12 +269,12 @@ fn where_memory_is_short_fewer_clips_are_ahead_and_fewer_threads_at_work() {
     let [begun, at_work, peak] = [0; 3].map(|_| Arc::new(AtomicUsize::new(0)));
     let reader: ClipReader = {
         let (begun, peak) = (begun.clone(), peak.clone());
-        Arc::new(move |_, _, _, _| {
+        Arc::new(move |_| {
             begun.fetch_add(1, Ordering::SeqCst);
             peak.fetch_max(at_work.fetch_add(1, Ordering::SeqCst) + 1, Ordering::SeqCst);
             thread::sleep(Duration::from_millis(5));
             at_work.fetch_sub(1, Ordering::SeqCst);
-            Ok(ReadClip { thwc: vec![0; CLIP_BYTES as usize], meta: Vec::new() })
+            Ok(ReadClip { thwc: vec![0; CLIP_BYTES as usize], meta: Vec::new(), usable_frames: 99 })
         })
     };
     let source = ClipSource::new(&manifest, spec(), Arc::new(ClipCache::none()));
@@ -329,8 +329,8 @@ fn a_draw_decides_how_clips_are_varied_and_the_cache_keeps_them_as_they_are() {
         };
         draw.iter().map(pass).collect()
     };
-    let first = Some(Draw { seed: 1, epoch: 0 });
-    let second = Some(Draw { seed: 1, epoch: 1 });
+    let first = Some(Draw::new(1, 0));
+    let second = Some(Draw::new(1, 1));
     let reference = clips(0, &[None, first, second, first, None]);
     let [plain, varied, other, again, plain_again] = &reference[..] else { unreachable!() };
     assert!(plain != varied && varied != other && varied == again && plain == plain_again);
@@ -342,14 +342,52 @@ fn a_draw_decides_how_clips_are_varied_and_the_cache_keeps_them_as_they_are() {
 }
 
 #[test]
+fn of_several_clips_of_a_video_each_visit_of_an_epoch_takes_another() {
+    let (_root, manifest) = dataset(1);
+    // Each frame is as bright as its number. Frames that are drawn anew are read for one clip alone.
+    let reader: ClipReader = Arc::new(|request| {
+        assert_eq!(request.spec.frames, if request.draw.is_some() { 3 } else { 6 });
+        let thwc = (0..request.spec.frames).flat_map(|frame| vec![frame as u8; 32 * 32 * 3]).collect();
+        Ok(ReadClip { thwc, meta: Vec::new(), usable_frames: 99 })
+    });
+    let loader = |frames, sampling| {
+        let spec = ClipSpec { sampling, frames: 6, ..spec() };
+        let source = ClipSource::new(&manifest, spec, Arc::new(ClipCache::none()));
+        let source = source.with_reader(reader.clone(), vec![String::new()]).with_training_frames(2, frames);
+        Loader::new(Arc::new(source), &LoaderPlan::fixed(1, 2))
+    };
+    let shown = |loader: &Loader, plan: Vec<Vec<usize>>, draw| -> Vec<Vec<u8>> {
+        let mut pass = loader.pass(plan, draw);
+        let batches = std::iter::from_fn(|| pass.next_batch().unwrap());
+        batches.map(|batch| batch.frames_bthwc.into_iter().step_by(32 * 32 * 3).collect()).collect()
+    };
+    let (whole, part) = (loader(3, Sampling::Uniform), loader(1, Sampling::Uniform));
+    assert_eq!(shown(&whole, vec![vec![0]], None), [[0, 1, 2, 3, 4, 5]], "for validation, all of them");
+    let mut firsts = BTreeSet::new();
+    for epoch in 0..20 {
+        let draw = Some(Draw::new(1, epoch));
+        let mut clips = shown(&whole, vec![vec![0], vec![0]], draw);
+        firsts.insert(clips[0].clone());
+        clips.sort();
+        assert_eq!(clips, [[0, 1, 2], [3, 4, 5]]);
+        let mut frames = shown(&part, vec![vec![0], vec![0]], draw).concat();
+        frames.sort_unstable();
+        assert!(frames[0] < 3 && (3..6).contains(&frames[1]), "{frames:?}");
+    }
+    assert_eq!(firsts.len(), 2);
+    let anew = loader(3, Sampling::RandomSegment);
+    assert_eq!(shown(&anew, vec![vec![0]], Some(Draw::new(1, 0))), [[0, 1, 2]]);
+}
+
+#[test]
 fn frames_that_are_drawn_anew_are_not_cached_and_those_of_validation_are() {
     let (_root, manifest) = dataset(2);
     let drawn = Arc::new(Mutex::new(Vec::new()));
     let reader: ClipReader = {
         let drawn = drawn.clone();
-        Arc::new(move |video, _, draw, _| {
-            drawn.lock().unwrap().push((video, draw));
-            Ok(ReadClip { thwc: vec![0; CLIP_BYTES as usize], meta: Vec::new() })
+        Arc::new(move |request| {
+            drawn.lock().unwrap().push((request.video, request.draw));
+            Ok(ReadClip { thwc: vec![0; CLIP_BYTES as usize], meta: Vec::new(), usable_frames: 99 })
         })
     };
     let spec = ClipSpec { sampling: Sampling::RandomSegment, ..spec() };
@@ -364,7 +402,7 @@ fn frames_that_are_drawn_anew_are_not_cached_and_those_of_validation_are() {
 
     let loader = Loader::new(source.clone(), &LoaderPlan::fixed(1, 4));
     for epoch in 0..2 {
-        let draw = Some(Draw { seed: 1, epoch });
+        let draw = Some(Draw::new(1, epoch));
         assert_eq!(loader.pass(vec![vec![0, 1]], draw).next_batch().unwrap().unwrap().videos, [0, 1]);
         assert_eq!(batches(&loader, vec![vec![2, 3]])[0].videos, [2, 3]);
     }
@@ -377,9 +415,9 @@ fn frames_that_are_drawn_anew_are_not_cached_and_those_of_validation_are() {
 /// A pass over `plan` from batch `next` on, with three frames a clip of which training takes `frames`.
 fn some_frames(manifest: &Manifest, workers: usize, frames: usize, plan: &[Vec<usize>], next: usize) -> Vec<HostBatch> {
     let source = ClipSource::new(manifest, spec(), Arc::new(ClipCache::new(u64::MAX, None)));
-    let source = Arc::new(source.with_training_frames(frames));
+    let source = Arc::new(source.with_training_frames(1, frames));
     let loader = Loader::new(source, &LoaderPlan::fixed(workers, 3));
-    let mut pass = loader.pass_from(plan.to_vec(), next, Some(Draw { seed: 1, epoch: 0 }));
+    let mut pass = loader.pass_from(plan.to_vec(), next, Some(Draw::new(1, 0)));
     std::iter::from_fn(|| pass.next_batch().unwrap()).collect()
 }
 
@@ -416,7 +454,7 @@ fn clips_are_mixed_where_there_is_a_draw_and_the_same_from_the_middle_of_an_epoc
         let mut pass = loader.pass_from(plan.clone(), next, draw);
         std::iter::from_fn(|| pass.next_batch().unwrap()).collect()
     };
-    let draw = |epoch| Some(Draw { seed: 1, epoch });
+    let draw = |epoch| Some(Draw::new(1, epoch));
     let (plain, mixed) = (from(0, None, draw(0)), from(0, Some(&mixes), draw(0)));
     for (plain, mixed) in plain.iter().zip(&mixed) {
         assert!(plain.fake_shares.is_empty() && mixed.fake_shares.len() == 4);
@@ -439,21 +477,21 @@ fn what_is_noted_of_a_video_is_found_once_over_all_epochs() {
         let found = Arc::new(AtomicUsize::new(0));
         let reader: ClipReader = {
             let found = found.clone();
-            Arc::new(move |video, _, draw, notes| {
-                assert!(draw.is_some());
-                let note = notes.kept("where it is", || {
+            Arc::new(move |request| {
+                assert!(request.draw.is_some());
+                let note = request.notes.kept("where it is", || {
                     found.fetch_add(1, Ordering::SeqCst);
-                    Ok::<_, DataError>(Some(video))
+                    Ok::<_, DataError>(Some(request.video))
                 })?;
-                assert_eq!(note, Some(video), "each video has its own");
-                Ok(ReadClip { thwc: vec![0; CLIP_BYTES as usize], meta: Vec::new() })
+                assert_eq!(note, Some(request.video), "each video has its own");
+                Ok(ReadClip { thwc: vec![0; CLIP_BYTES as usize], meta: Vec::new(), usable_frames: 99 })
             })
         };
         let spec = ClipSpec { sampling: Sampling::RandomSegment, ..spec() };
         let source = ClipSource::new(&manifest, spec, Arc::new(ClipCache::new(0, disk)));
         let loader = Loader::new(Arc::new(source.with_reader(reader, vec![String::new()])), &LoaderPlan::fixed(1, 2));
         for epoch in 0..3 {
-            let mut pass = loader.pass(vec![vec![0, 1, 2, 3]], Some(Draw { seed: 1, epoch }));
+            let mut pass = loader.pass(vec![vec![0, 1, 2, 3]], Some(Draw::new(1, epoch)));
             assert_eq!(pass.next_batch().unwrap().unwrap().skipped, []);
         }
         assert_eq!(found.load(Ordering::SeqCst), expected, "{name}");

@@ -23,7 +23,7 @@ fn spec(frames: usize) -> ClipSpec {
 
 fn clip(path: &Path, spec: &ClipSpec) -> Vec<Vec<u8>> {
     let clip = video::read_clip(&Footage::video(path), spec, None).unwrap_or_else(|error| panic!("{error}"));
-    clip.chunks(spec.clip_bytes() / spec.frames).map(<[u8]>::to_vec).collect()
+    clip.thwc.chunks(spec.clip_bytes() / spec.frames).map(<[u8]>::to_vec).collect()
 }
 
 fn all_frames(path: &Path) -> Vec<Vec<u8>> {
@@ -211,7 +211,7 @@ proptest! {
         prop_assert_eq!(all.len(), frames);
         for sampling in [Sampling::Uniform, Sampling::RandomSegment, Sampling::Consecutive, Sampling::ReferenceFrames] {
             let spec = ClipSpec { sampling, ..spec(wanted) };
-            let read = video::read_clip(&Footage::video(&path), &spec, Some(wanted as u64)).unwrap();
+            let read = video::read_clip(&Footage::video(&path), &spec, Some(wanted as u64)).unwrap().thwc;
             let numbers: Vec<_> = read
                 .chunks(spec.clip_bytes() / wanted)
                 .map(|frame| all.iter().position(|full| full == frame).expect("a frame of the full decode"))
@@ -326,7 +326,7 @@ fn pictures_stand_for_videos() {
     fs::write(folder.path().join("notes.txt"), "no picture").unwrap();
     let levels = |footage: &Footage, frames: usize| -> Vec<u8> {
         let spec = ClipSpec { min_frames: 4, ..spec(frames) };
-        let clip = video::read_clip(footage, &spec, None).unwrap();
+        let clip = video::read_clip(footage, &spec, None).unwrap().thwc;
         clip.chunks(spec.clip_bytes() / frames).map(|frame| frame[0]).collect()
     };
     let of = |path: &Path, media| Footage { path: path.to_owned(), media, root: Path::new("").into() };

@@ -173,7 +173,33 @@ fn assert_predict_equals_evaluate(home: &Path, data: &Path) {
         compared += 1;
     }
     assert_eq!((compared, predictions.as_array().unwrap().len()), (12, 15));
+    assert_each_face_is_scored(home, &shown);
     fs::remove_dir_all(run).unwrap();
+}
+
+/// Of two people in one video, of whom the second is smaller.
+fn assert_each_face_is_scored(home: &Path, shown: &dyn Fn(&[&str]) -> Value) {
+    let (person, path) = (photograph(), home.join("two.mp4"));
+    let small = imageops::resize(&person, person.width() * 3 / 4, person.height() * 3 / 4, FilterType::Triangle);
+    let mut frame = RgbImage::from_pixel(2 * WIDTH, HEIGHT, Rgb([90, 120, 90]));
+    imageops::replace(&mut frame, &person, 40, 20);
+    imageops::replace(&mut frame, &small, 400, 20);
+    write(&path, &vec![frame; 9]);
+    let path = path.to_str().unwrap();
+    let predict = |args: &[&str]| shown(&[&["predict", "--clips", "2", path], args].concat())[0].clone();
+    let (one, all, max) = (predict(&[]), predict(&["--all-faces"]), predict(&["--all-faces", "--pool", "max"]));
+    let faces = |prediction: &Value| prediction["each_face"].as_array().unwrap().clone();
+    let scores = |faces: &[Value]| faces.iter().map(|face| face["score"].as_f64().unwrap()).collect::<Vec<_>>();
+    assert_eq!((faces(&one).len(), faces(&all).len()), (1, 2));
+    let (score, both) = (scores(&faces(&one))[0], scores(&faces(&all)));
+    assert!((score - both[0]).abs() < 1e-6 && (score - one["score"].as_f64().unwrap()).abs() < 1e-6, "{one} {all}");
+    assert!((all["score"].as_f64().unwrap() - (both[0] + both[1]) / 2.0).abs() < 1e-6, "{all}");
+    let highest = scores(&faces(&max)).into_iter().fold(0.0, f64::max);
+    assert!((max["score"].as_f64().unwrap() - highest).abs() < 1e-6, "{max}");
+    let left = |face: &Value| face["box"][0].as_f64().unwrap();
+    assert!((80.0..130.0).contains(&left(&faces(&all)[0])) && left(&faces(&all)[1]) > 420.0, "{all}");
+    let of_faces: Vec<_> = all["segments"].as_array().unwrap().iter().map(|segment| segment["face"].clone()).collect();
+    assert_eq!(of_faces, [1, 1, 2, 2]);
 }
 
 /// All videos keep their size and time, and nothing of their content.

@@ -74,7 +74,7 @@ pub(super) fn run(args: &EvaluateArgs) -> Result<()> {
     };
     let options = EvaluationOptions { compare: args.compare.clone(), output: args.output.clone() };
     let report = detector.evaluate(&videos, &options, &stop)?;
-    if args.json { print_json(&report) } else { print_tables(&report, args.scoring.clips) }
+    if args.json { print_json(&report) } else { print_tables(&report, detector.config.data.clips_per_video) }
 }
 
 fn print_json(report: &ComparedEvaluation) -> Result<()> {
@@ -82,7 +82,7 @@ fn print_json(report: &ComparedEvaluation) -> Result<()> {
     Ok(())
 }
 
-fn print_tables(report: &ComparedEvaluation, clips: u16) -> Result<()> {
+fn print_tables(report: &ComparedEvaluation, clips: usize) -> Result<()> {
     let mut out = io::stdout();
     for set in &report.report.sets {
         writeln!(out, "{}", dataset_report_tables(set))?;

@@ -12,9 +12,12 @@ use serde::Serialize;
 
 use super::stop::stop_flag;
 use super::trained_args::{ScoringArgs, TrainedArgs};
+use crate::evaluate::Pooling;
 use crate::progress;
 use crate::report::plain_table;
-use crate::run::{Prediction, PredictionOptions, PredictionVideos, Segment, TrainedDetector, Verdict, write_csv};
+use crate::run::{
+    FaceVerdict, Prediction, PredictionOptions, PredictionVideos, Segment, TrainedDetector, Verdict, write_csv,
+};
 
 const EXAMPLES: &str = "Examples:
   dfdetect predict --run runs/quick_demo-20260101-120000 clip.mp4 folder/
@@ -67,7 +70,7 @@ pub(super) fn run(args: &PredictArgs) -> Result<()> {
     if args.json {
         writeln!(io::stdout(), "{}", serde_json::to_string_pretty(&predictions)?)?;
     } else {
-        print_table(&predictions, args)?;
+        print_table(&predictions, detector.config.data.clips_per_video, args.scoring.pool)?;
     }
     match &args.csv {
         Some(path) => Ok(write_csv(path, predictions.iter().flat_map(rows))?),
@@ -110,6 +113,12 @@ struct Row<'a> {
     faces: Option<usize>,
     /// Counted from 1; empty where there is none.
     clip: Option<usize>,
+    /// Which face it shows, counted from 1, and its box on the first frame with it, in pixels of the video.
+    face: Option<usize>,
+    left: Option<f32>,
+    top: Option<f32>,
+    right: Option<f32>,
+    bottom: Option<f32>,
     from_secs: Option<f64>,
     to_secs: Option<f64>,
     clip_score: Option<f64>,
@@ -118,7 +127,8 @@ struct Row<'a> {
 
 /// One row for each clip, and one for each video without a score.
 fn rows(prediction: &Prediction) -> Vec<Row<'_>> {
-    let Prediction { path, score, verdict, calibrated, faces, segments, error, .. } = prediction;
+    let Prediction { path, score, verdict, calibrated, faces, each_face, segments, error, .. } = prediction;
+    let corner = |segment: Option<&Segment>, corner: usize| Some(each_face.get(segment?.face? - 1)?.corners[corner]);
     let row = |clip: Option<usize>, segment: Option<&Segment>| Row {
         path,
         verdict: *verdict,
@@ -126,6 +136,11 @@ fn rows(prediction: &Prediction) -> Vec<Row<'_>> {
         calibrated: *calibrated,
         faces: *faces,
         clip,
+        face: segment.and_then(|segment| segment.face),
+        left: corner(segment, 0),
+        top: corner(segment, 1),
+        right: corner(segment, 2),
+        bottom: corner(segment, 3),
         from_secs: segment.and_then(|segment| segment.from_secs),
         to_secs: segment.and_then(|segment| segment.to_secs),
         clip_score: segment.map(|segment| segment.score),
@@ -137,12 +152,23 @@ fn rows(prediction: &Prediction) -> Vec<Row<'_>> {
     }
 }
 
-fn print_table(predictions: &[Prediction], args: &PredictArgs) -> Result<()> {
+/// The score of each face, and where it is first seen.
+fn faces_in_words(prediction: &Prediction) -> String {
+    let words = |face: &FaceVerdict| {
+        let [left, top, right, bottom] = face.corners.map(|corner| corner.round());
+        format!("{:.2} ({}x{} at {left},{top})", face.score, right - left, bottom - top)
+    };
+    prediction.each_face.iter().map(words).collect::<Vec<_>>().join(", ")
+}
+
+fn print_table(predictions: &[Prediction], clips: usize, pooling: Pooling) -> Result<()> {
     let mut out = io::stdout();
     let (scored, unknown): (Vec<_>, Vec<_>) = predictions.iter().partition(|prediction| prediction.error.is_none());
     if !scored.is_empty() {
         let mut header = vec!["video", "verdict", "score", "confidence", "faces"];
-        header.extend((args.scoring.clips > 1).then_some("score of each clip"));
+        let several_faces = scored.iter().any(|prediction| prediction.each_face.len() > 1);
+        header.extend(several_faces.then_some("score of each face"));
+        header.extend((clips > 1).then_some("score of each clip"));
         let row = |prediction: &&Prediction| {
             let number = |value: Option<f64>| value.map_or("-".into(), |value| format!("{value:.3}"));
             let mut cells = vec![
@@ -152,13 +178,14 @@ fn print_table(predictions: &[Prediction], args: &PredictArgs) -> Result<()> {
                 prediction.confidence.map_or("-".into(), |share| format!("{:.0}%", 100.0 * share)),
                 prediction.faces.map_or("-".into(), |faces| faces.to_string()),
             ];
-            let clips: Vec<_> = prediction.segments.iter().map(|segment| format!("{:.2}", segment.score)).collect();
-            cells.extend((args.scoring.clips > 1).then(|| clips.join(" ")));
+            cells.extend(several_faces.then(|| faces_in_words(prediction)));
+            let scores: Vec<_> = prediction.segments.iter().map(|segment| format!("{:.2}", segment.score)).collect();
+            cells.extend((clips > 1).then(|| scores.join(" ")));
             cells
         };
         writeln!(out, "{}", plain_table(header.into_iter().map(str::to_owned).collect(), scored.iter().map(row)))?;
-        if args.scoring.clips > 1 {
-            writeln!(out, "{} clips a video; its score is the {}", args.scoring.clips, args.scoring.pool)?;
+        if clips > 1 {
+            writeln!(out, "{clips} clips a video; its score is the {pooling}")?;
         }
     }
     for prediction in unknown {

@@ -36,9 +36,12 @@ impl TrainedArgs {
 /// How videos are to be scored, where the checkpoint's own settings do not decide.
 #[derive(Debug, Args)]
 pub struct ScoringArgs {
-    /// Clips taken from each video, one after the other in time
-    #[arg(long, value_name = "N", default_value_t = 1, value_parser = clap::value_parser!(u16).range(1..=64))]
-    pub(super) clips: u16,
+    /// Clips taken from each video, one after the other in time [default: as in training]
+    #[arg(long, value_name = "N", value_parser = clap::value_parser!(u16).range(1..=64))]
+    clips: Option<u16>,
+    /// Score every face of a video, not only the largest
+    #[arg(long)]
+    all_faces: bool,
     /// What makes one score of a video's clips
     #[arg(long, value_name = "HOW", default_value = "mean")]
     pub(super) pool: Pooling,
@@ -57,9 +60,10 @@ impl ScoringArgs {
             ("training.batch_size", self.batch_size.map(|n| n.to_string())),
             ("gpu.device", self.device.clone()),
             ("data.faces.mode", faces.map(str::to_owned)),
+            ("data.faces.which", self.all_faces.then(|| "all".to_owned())),
         ];
         ScoringOptions {
-            clips_a_video: usize::from(self.clips),
+            clips_a_video: self.clips.map(usize::from),
             pooling: self.pool,
             overrides: overrides_of(&[], &flags),
         }

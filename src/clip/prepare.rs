@@ -2,12 +2,11 @@
 //! batches.
 
 use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
-use std::sync::{Mutex, PoisonError};
-use std::thread;
 
 use super::source::{ClipSource, guarded, reason};
 use crate::config::Sampling;
 use crate::dataset::DataError;
+use crate::parallel::in_parallel;
 use crate::progress::Bar;
 use crate::video;
 
@@ -48,32 +47,15 @@ pub fn prepare(
     stop: &AtomicBool,
 ) -> Vec<(usize, Prepared)> {
     let bar = Bar::new("extract", videos.len() as u64, (videos.len() as u64).div_ceil(4));
-    let next = AtomicUsize::new(0);
     let unusable = AtomicUsize::new(0);
-    let done = Mutex::new(Vec::with_capacity(videos.len()));
-    let work = || {
-        while !stop.load(Ordering::Relaxed) {
-            let position = next.fetch_add(1, Ordering::Relaxed);
-            let Some(video) = videos.get(position) else {
-                return;
-            };
-            let prepared = prepare_video(source, *video, is_varied(*video));
-            if prepared.unusable().is_some() {
-                unusable.fetch_add(1, Ordering::Relaxed);
-            }
-            done.lock().unwrap_or_else(PoisonError::into_inner).push((position, *video, prepared));
-            bar.advance(1, || format!("{} unusable", unusable.load(Ordering::Relaxed)));
+    in_parallel(videos, threads, stop, |video| {
+        let prepared = prepare_video(source, *video, is_varied(*video));
+        if prepared.unusable().is_some() {
+            unusable.fetch_add(1, Ordering::Relaxed);
         }
-    };
-    thread::scope(|scope| {
-        for _ in 1..threads {
-            scope.spawn(work);
-        }
-        work();
-    });
-    let mut done = done.into_inner().unwrap_or_else(PoisonError::into_inner);
-    done.sort_unstable_by_key(|(position, ..)| *position);
-    done.into_iter().map(|(_, video, prepared)| (video, prepared)).collect()
+        bar.advance(1, || format!("{} unusable", unusable.load(Ordering::Relaxed)));
+        (*video, prepared)
+    })
 }
 
 /// The videos that cannot be used, with the reasons.
@@ -82,18 +64,25 @@ pub fn unusable(prepared: &[(usize, Prepared)]) -> Vec<(usize, String)> {
     prepared.iter().filter_map(|(video, prepared)| Some((*video, prepared.unusable()?.to_owned()))).collect()
 }
 
-/// Reads the clip into the cache. If it does not fit, or is never requested again, only probes the video.
+/// The clips of all faces that are taken; one that is not usable counts for all.
 fn prepare_video(source: &ClipSource, video: usize, varied: bool) -> Prepared {
-    let footage = &source.footage[video];
+    let mut clips = source.clips_of(video).into_iter().map(|clip| prepare_clip(source, clip, varied));
+    let largest = clips.next().expect("the largest face is always taken");
+    clips.find(|clip| largest.unusable().is_none() && clip.unusable().is_some()).unwrap_or(largest)
+}
+
+/// Reads the clip into the cache. If it does not fit, or is never requested again, only probes the video.
+fn prepare_clip(source: &ClipSource, clip: usize, varied: bool) -> Prepared {
+    let footage = &source.footage[source.face_of(clip).0];
     let prepare = || {
         if varied && source.spec().sampling == Sampling::RandomSegment {
             video::probe(footage, source.spec()).map(|_| Prepared::Probed)
         } else if let Some(meta) =
-            source.cache().preload(video, source.content(video), source.spec(), source.crop_key(video))
+            source.cache().preload(clip, source.content(clip), source.spec(), &source.crop_key(clip))
         {
             Ok(Prepared::Cached(meta))
         } else if source.cache().has_room(source.spec().clip_bytes() as u64) {
-            source.read_and_keep(video).map(|clip| Prepared::Read(clip.meta.clone()))
+            source.read_and_keep(clip).map(|clip| Prepared::Read(clip.meta.clone()))
         } else {
             video::probe(footage, source.spec()).map(|_| Prepared::Probed)
         }

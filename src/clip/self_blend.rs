@@ -34,7 +34,7 @@ pub(crate) fn blended(clip: &ReadClip, spec: &ClipSpec, frames: &[usize], seed: 
         thwc.extend_from_slice(&frame);
     }
     match changed {
-        true => Ok(ReadClip { thwc, meta: clip.meta.clone() }),
+        true => Ok(ReadClip { thwc, ..clip.without_pixels() }),
         false => Err("the face in it is too small to blend".into()),
     }
 }
@@ -57,7 +57,7 @@ mod tests {
             landmarks: seen.map(|seen| seen.then_some(landmarks)).to_vec(),
             ..FaceFacts::default()
         };
-        (ReadClip { thwc: frame.repeat(3), meta: facts.to_bytes() }, spec)
+        (ReadClip { thwc: frame.repeat(3), usable_frames: 3, meta: facts.to_bytes() }, spec)
     }
 
     #[test]

@@ -1,6 +1,7 @@
 //! The source of the clips of a data set: memory, disk, or the video. This file selects frames, self-blends and
 //! augments as asked for. It knows nothing of batches, their order, and tensors.
 
+use std::borrow::Cow;
 use std::fmt;
 use std::panic::{self, AssertUnwindSafe};
 use std::sync::{Arc, OnceLock};
@@ -12,17 +13,33 @@ use rand_chacha::ChaCha8Rng;
 use super::augment::Augmentation;
 use super::cache::{ClipCache, Content, Notes, ReadClip};
 use super::draw::Draw;
+use super::further_faces::FurtherFaces;
 use super::self_blend;
 use crate::config::{AugmentationConfig, Sampling};
 use crate::dataset::{DataError, Footage, Label, Manifest, shown_videos};
-use crate::video::{self, ClipSpec};
+use crate::video::{self, ClipSpec, ReadFrames};
 
 /// A clip, or the reason why there is none.
 pub(crate) type Clip = Result<Arc<ReadClip>, String>;
 
-/// Reads the clip of a video, by its index in the manifest. The third argument seeds random choices, as in
-/// [`video::read_clip`].
-pub type ClipReader = Arc<dyn Fn(usize, &Footage, Option<u64>, Notes) -> Result<ReadClip, DataError> + Send + Sync>;
+/// A clip that is to be read.
+pub struct ClipRequest<'a> {
+    /// The index of the video in the manifest.
+    pub video: usize,
+    /// Which of its faces is cut out, by their size; 0 is the largest.
+    pub face: usize,
+    /// Its files.
+    pub footage: &'a Footage,
+    /// The clip.
+    pub spec: &'a ClipSpec,
+    /// Seeds random choices, as in [`video::read_clip`].
+    pub draw: Option<u64>,
+    /// What is noted about the video.
+    pub notes: Notes<'a>,
+}
+
+/// Reads clips.
+pub type ClipReader = Arc<dyn Fn(&ClipRequest) -> Result<ReadClip, DataError> + Send + Sync>;
 
 /// The source of the clips of all videos of a manifest.
 pub struct ClipSource {
@@ -34,7 +51,10 @@ pub struct ClipSource {
     shown: Vec<usize>,
     /// For each video, the index of its data set.
     sets: Vec<usize>,
+    further_faces: FurtherFaces,
+    /// All clips of a video, one after the other.
     spec: ClipSpec,
+    clips_a_video: usize,
     cache: Arc<ClipCache>,
     reader: ClipReader,
     crop_keys: Vec<String>,
@@ -51,8 +71,9 @@ impl ClipSource {
         let contents = vec![OnceLock::new(); footage.len()];
         let labels = manifest.videos.iter().map(|video| video.label).collect();
         let sets = manifest.videos.iter().map(|video| video.set).collect();
-        let reader: ClipReader = Arc::new(move |_, footage, draw, _| {
-            video::read_clip(footage, &spec, draw).map(|thwc| ReadClip { thwc, meta: Vec::new() })
+        let reader: ClipReader = Arc::new(|request| {
+            let ReadFrames { thwc, usable_frames } = video::read_clip(request.footage, request.spec, request.draw)?;
+            Ok(ReadClip { thwc, usable_frames, meta: Vec::new() })
         });
         let crop_keys = vec![String::new(); manifest.sets.len()];
         let (shown, training_spec) = (shown_videos(manifest), spec);
@@ -62,7 +83,9 @@ impl ClipSource {
             labels,
             shown,
             sets,
+            further_faces: FurtherFaces::default(),
             spec,
+            clips_a_video: 1,
             cache,
             reader,
             crop_keys,
@@ -85,14 +108,34 @@ impl ClipSource {
         Self { augmentation: config.enabled.then(|| Augmentation::new(config)), ..self }
     }
 
-    /// Sets the number of frames, drawn at random, of clips that are requested with a [`Draw`].
+    /// Takes several clips of each video. A clip that is requested with a [`Draw`] is one of them, and has this number
+    /// of its frames, drawn at random; other requests get all of them as one.
     #[must_use]
-    pub fn with_training_frames(self, frames: usize) -> Self {
-        assert!(frames <= self.spec.frames, "a clip has no more frames than it has");
-        Self { training_spec: ClipSpec { frames, ..self.spec }, ..self }
+    pub fn with_training_frames(self, clips_a_video: usize, frames: usize) -> Self {
+        assert!(frames * clips_a_video <= self.spec.frames, "a clip has no more frames than it has");
+        Self { clips_a_video, training_spec: ClipSpec { frames, ..self.spec }, ..self }
     }
 
-    /// The specification of clips.
+    /// Takes a clip of each of the further faces, too.
+    #[must_use]
+    pub fn with_further_faces(self, further_faces: FurtherFaces) -> Self {
+        Self { further_faces, ..self }
+    }
+
+    /// The clips of a video by the numbers that [`clip`](Self::clip) takes: of the largest face, and of each further one.
+    #[must_use]
+    pub fn clips_of(&self, video: usize) -> Vec<usize> {
+        let further = self.further_faces.of(video).map(|further| self.footage.len() + further);
+        std::iter::once(video).chain(further).collect()
+    }
+
+    /// The video and the face of a clip.
+    #[must_use]
+    pub fn face_of(&self, clip: usize) -> (usize, usize) {
+        clip.checked_sub(self.footage.len()).map_or((clip, 0), |further| self.further_faces.faces[further])
+    }
+
+    /// The specification of clips: of all clips of a video, one after the other.
     #[must_use]
     pub fn spec(&self) -> &ClipSpec {
         &self.spec
@@ -110,29 +153,31 @@ impl ClipSource {
         &self.cache
     }
 
-    /// The frames of the clip of a video, as the network sees them without augmentation.
+    /// The frames of a clip, as the network sees them without augmentation.
     ///
     /// # Errors
     /// Returns the reason why the clip could not be read.
-    pub fn pictures(&self, video: usize) -> Result<Vec<RgbImage>, String> {
-        let clip = self.clip(video, None)?;
+    pub fn pictures(&self, clip: usize) -> Result<Vec<RgbImage>, String> {
+        let clip = self.clip(clip, None)?;
         Ok(video::frames_of(&clip.thwc, self.spec.height, self.spec.width))
     }
 
-    pub(crate) fn label(&self, video: usize) -> Label {
-        self.labels[video]
+    pub(crate) fn label(&self, clip: usize) -> Label {
+        self.labels[self.face_of(clip).0]
     }
 
-    /// The clip of a video, from the cache if possible; augmented if there is a draw. It never panics, because a
-    /// waiting thread would wait forever.
-    pub(crate) fn clip(&self, video: usize, draw: Option<Draw>) -> Clip {
+    /// A clip by the number of its video, or by one of those of [`clips_of`](Self::clips_of), from the cache if
+    /// possible. With a draw, it is augmented, and of a face that is drawn. It never panics, because a waiting thread
+    /// would wait forever.
+    pub(crate) fn clip(&self, clip: usize, draw: Option<Draw>) -> Clip {
         guarded(|| {
-            let clip = self.original(video, draw)?;
+            let (video, _) = self.face_of(clip);
+            let clip = self.original(clip, draw)?;
             let frames = self.frames_taken(video, draw);
             let clip = match self.is_self_blend(video) {
                 true => {
                     // Without a draw, the seed is always the same.
-                    let draw = draw.unwrap_or(Draw { seed: 0, epoch: 0 });
+                    let draw = draw.unwrap_or(Draw::new(0, 0));
                     Arc::new(self_blend::blended(&clip, &self.spec, &frames, draw.of(video, "self-blend"))?)
                 }
                 false => self.select_frames(clip, &frames),
@@ -143,7 +188,7 @@ impl ClipSource {
             // The cache may share the original, so a copy is changed.
             let shape = [self.training_spec.frames, self.spec.height, self.spec.width];
             let thwc = augmentation.apply(&clip.thwc, shape, draw.of(video, "augmentation"));
-            Ok(Arc::new(ReadClip { thwc, meta: clip.meta.clone() }))
+            Ok(Arc::new(ReadClip { thwc, ..clip.without_pixels() }))
         })
     }
 
@@ -151,63 +196,88 @@ impl ClipSource {
         self.shown[video] != video
     }
 
-    /// The frames of a clip that are used: all, or the number for training, in order.
+    /// The frames of the clips of a video that are used: all, or the number for training of one clip, in order.
     fn frames_taken(&self, video: usize, draw: Option<Draw>) -> Vec<usize> {
-        let (all, some) = (self.spec.frames, self.training_spec.frames);
-        match draw.filter(|_| some < all) {
-            None => (0..all).collect(),
-            Some(draw) => {
-                let mut rng = ChaCha8Rng::seed_from_u64(draw.of(video, "subset"));
-                let mut frames = rand::seq::index::sample(&mut rng, all, some).into_vec();
-                frames.sort_unstable();
-                frames
-            }
+        let read = self.spec_of_read(draw).frames;
+        let Some(draw) = draw else { return (0..read).collect() };
+        let (all, some) = (self.spec.frames / self.clips_a_video, self.training_spec.frames);
+        let start = draw.clip(video, read / all) * all;
+        if some == all {
+            return (start..start + all).collect();
         }
+        let mut rng = ChaCha8Rng::seed_from_u64(draw.of(video, "subset"));
+        let mut frames = rand::seq::index::sample(&mut rng, all, some).into_vec();
+        frames.sort_unstable();
+        frames.iter_mut().for_each(|frame| *frame += start);
+        frames
+    }
+
+    /// What is read of a video: all of its clips, or one if its frames are drawn anew.
+    fn spec_of_read(&self, draw: Option<Draw>) -> ClipSpec {
+        let clips = if self.is_drawn_anew(draw) { self.clips_a_video } else { 1 };
+        ClipSpec { frames: self.spec.frames / clips, ..self.spec }
+    }
+
+    /// Whether the frames of a clip are drawn anew each epoch, and therefore not cached.
+    fn is_drawn_anew(&self, draw: Option<Draw>) -> bool {
+        self.spec.sampling == Sampling::RandomSegment && draw.is_some()
     }
 
     fn select_frames(&self, clip: Arc<ReadClip>, frames: &[usize]) -> Arc<ReadClip> {
-        if frames.len() == self.spec.frames {
+        let frame_bytes = self.spec.clip_bytes() / self.spec.frames;
+        if frames.len() * frame_bytes == clip.thwc.len() {
             return clip;
         }
-        let frame_bytes = self.spec.clip_bytes() / self.spec.frames;
         let of = |frame: &usize| &clip.thwc[frame * frame_bytes..(frame + 1) * frame_bytes];
         let thwc = frames.iter().map(of).collect::<Vec<_>>().concat();
-        Arc::new(ReadClip { thwc, meta: clip.meta.clone() })
+        Arc::new(ReadClip { thwc, ..clip.without_pixels() })
     }
 
-    fn original(&self, video: usize, draw: Option<Draw>) -> Clip {
-        let shown = self.shown[video];
-        // Frames that are drawn anew each epoch are never requested again, so they are not cached.
-        if let (Sampling::RandomSegment, Some(draw)) = (self.spec.sampling, draw) {
+    fn original(&self, clip: usize, draw: Option<Draw>) -> Clip {
+        let (video, _) = self.face_of(clip);
+        let shown = if self.is_self_blend(video) { self.shown[video] } else { self.drawn_face(clip, draw) };
+        if let Some(drawn) = draw.filter(|_| self.is_drawn_anew(draw)) {
             self.cache.count_bypassed();
-            return self.read(shown, Some(draw.of(video, "frames"))).map(Arc::new).map_err(reason);
+            let draw = drawn.of(video, "frames");
+            return self.read(shown, &self.spec_of_read(Some(drawn)), Some(draw)).map(Arc::new).map_err(reason);
         }
-        match self.cache.get(shown, self.content(shown), &self.spec, self.crop_key(shown)) {
+        match self.cache.get(shown, self.content(shown), &self.spec, &self.crop_key(shown)) {
             Some(clip) => Ok(clip),
             None => self.read_and_keep(shown).map_err(reason),
         }
     }
 
-    /// Reads the clip of a video that is not cached. That a video shows no face is cached like a clip.
-    pub(super) fn read_and_keep(&self, video: usize) -> Result<Arc<ReadClip>, DataError> {
-        let (content, key) = (self.content(video), self.crop_key(video));
+    /// A clip of one of the faces of the video.
+    fn drawn_face(&self, clip: usize, draw: Option<Draw>) -> usize {
+        let clips = self.clips_of(clip);
+        match draw.filter(|_| clips.len() > 1) {
+            Some(draw) => clips[(draw.of(clip, "face") % clips.len() as u64) as usize],
+            None => clip,
+        }
+    }
+
+    /// Reads a clip that is not cached. That a video shows no face is cached like a clip.
+    pub(super) fn read_and_keep(&self, clip: usize) -> Result<Arc<ReadClip>, DataError> {
+        let (content, key) = (self.content(clip), self.crop_key(clip));
+        let (video, _) = self.face_of(clip);
         let (notes, no_face) = (self.notes(video), format!("no face in {} frames, {key}", self.spec.frames));
         if let Some(looked_at) = notes.get(&no_face) {
             return Err(DataError::NoFace { path: self.footage[video].path.clone(), looked_at });
         }
-        let read = self.read(video, None).map(Arc::new);
+        let read = self.read(clip, &self.spec, None).map(Arc::new);
         match &read {
-            Ok(clip) => self.cache.insert(video, clip, content, &self.spec, key),
+            Ok(read) => self.cache.insert(clip, read, content, &self.spec, &key),
             Err(DataError::NoFace { looked_at, .. }) => notes.keep(&no_face, looked_at),
             Err(_) => {}
         }
         read
     }
 
-    fn read(&self, video: usize, draw: Option<u64>) -> Result<ReadClip, DataError> {
+    fn read(&self, clip: usize, spec: &ClipSpec, draw: Option<u64>) -> Result<ReadClip, DataError> {
+        let (video, face) = self.face_of(clip);
         let footage = &self.footage[video];
-        let clip = (self.reader)(video, footage, draw, self.notes(video))?;
-        let (bytes, wanted) = (clip.thwc.len(), self.spec.clip_bytes());
+        let clip = (self.reader)(&ClipRequest { video, face, footage, spec, draw, notes: self.notes(video) })?;
+        let (bytes, wanted) = (clip.thwc.len(), spec.clip_bytes());
         match bytes == wanted {
             true => Ok(clip),
             false => Err(DataError::Video {
@@ -217,7 +287,8 @@ impl ClipSource {
         }
     }
 
-    pub(super) fn content(&self, video: usize) -> Content {
+    pub(super) fn content(&self, clip: usize) -> Content {
+        let (video, _) = self.face_of(clip);
         if let Some(content) = self.contents[video].get() {
             return *content;
         }
@@ -226,12 +297,22 @@ impl ClipSource {
         if content.is_known() { *self.contents[video].get_or_init(|| content) } else { content }
     }
 
-    fn notes(&self, video: usize) -> Notes<'_> {
+    /// The files of a video.
+    #[must_use]
+    pub fn footage(&self, video: usize) -> &Footage {
+        &self.footage[video]
+    }
+
+    /// What is noted about a video.
+    #[must_use]
+    pub fn notes(&self, video: usize) -> Notes<'_> {
         Notes::new(&self.cache, self.content(video), &self.footage[video], &self.spec)
     }
 
-    pub(super) fn crop_key(&self, video: usize) -> &str {
-        &self.crop_keys[self.sets[video]]
+    pub(super) fn crop_key(&self, clip: usize) -> Cow<'_, str> {
+        let (video, face) = self.face_of(clip);
+        let key = &self.crop_keys[self.sets[video]];
+        if face == 0 { Cow::Borrowed(key) } else { Cow::Owned(format!("{key}, face {face}")) }
     }
 }
 

@@ -57,6 +57,9 @@ pub struct DataConfig {
     pub sampler: SamplerChoice,
     /// Each epoch trains on this many of a clip's frames, drawn anew; null = all of them. Validation takes all.
     pub frames_per_epoch: Option<usize>,
+    /// Clips of each video, one after the other in time: an epoch has each of them, and the score of a video is the mean
+    /// of theirs. For long videos.
+    pub clips_per_video: usize,
 }
 
 impl DataConfig {
@@ -98,6 +101,7 @@ impl Default for DataConfig {
             group_by: GroupBy::Identity,
             sampler: SamplerChoice::Shuffled,
             frames_per_epoch: None,
+            clips_per_video: 1,
         }
     }
 }
@@ -169,6 +173,8 @@ pub enum Sampling {
 pub struct FaceConfig {
     /// Whether faces are cut out.
     pub mode: FaceMode,
+    /// Which faces of a video are used.
+    pub which: WhichFaces,
     /// Side of the square that is cut out, in sides of the face's box.
     pub margin: f64,
     /// Whether the square follows the face, or is the same in all frames of a clip.
@@ -189,6 +195,7 @@ impl Default for FaceConfig {
     fn default() -> Self {
         Self {
             mode: FaceMode::Auto,
+            which: WhichFaces::Largest,
             margin: 1.3,
             track: FaceTrack::Follow,
             align: false,
@@ -209,6 +216,17 @@ pub enum FaceMode {
     Crop,
     /// Whole frames.
     Off,
+}
+
+/// Which faces of a video are used.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
+#[serde(rename_all = "snake_case")]
+pub enum WhichFaces {
+    /// The one with the largest area over all frames.
+    Largest,
+    /// Each that is on a quarter of the searched frames at least, up to eight: scored each by its own clips, which are
+    /// pooled into the score of the video; trained on one of them, drawn anew each epoch.
+    All,
 }
 
 /// Whether the square follows the face.

@@ -20,7 +20,7 @@ mod validate;
 pub use augmentation::{AugmentationConfig, SelfBlend};
 pub use data::{
     CacheConfig, ColumnNames, DataConfig, FaceConfig, FaceMode, FaceTrack, GroupBy, LayoutChoice, LoaderConfig, OnMiss,
-    SamplerChoice, Sampling,
+    SamplerChoice, Sampling, WhichFaces,
 };
 pub use dotted_keys::differences;
 pub use error::ConfigError;

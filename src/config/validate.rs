@@ -64,6 +64,16 @@ fn check_data(config: &Config) -> Result<(), Invalid> {
     let data = &config.data;
     let has_one_cell = config.model.backbone.description().has_one_cell(data.frame_size);
     within("data.max_frames", data.max_frames, 1, 1024)?;
+    within("data.clips_per_video", data.clips_per_video, 1, 1024)?;
+    require(
+        data.clips_per_video * data.max_frames <= 1024,
+        "data.clips_per_video",
+        format!(
+            "found {} with clips of {} frames, allowed are 1024 frames a video",
+            data.clips_per_video, data.max_frames
+        ),
+        "take fewer clips, or shorter ones",
+    )?;
     within("data.skip_frames", data.skip_frames, 1, 1000)?;
     within("data.min_frames", data.min_frames, 1, 100_000)?;
     for side in data.frame_size {
@@ -246,6 +256,7 @@ mod tests {
             ("data.frame_size=[-1, 224]", "data.frame_size", "-1"),
             ("data.frame_size=[8, 224]", "data.frame_size", "found 8"),
             ("data.max_frames=0", "data.max_frames", "found 0"),
+            ("data={max_frames: 64, clips_per_video: 17}", "data.clips_per_video", "17 with clips of 64 frames"),
             ("data={max_frames: 1, frame_size: [32, 32]}", "data.max_frames", "batch norm"),
             ("training.learning_rate=.nan", "training.learning_rate", "NaN"),
             ("gpu.memory_management.cpu_threshold=80", "gpu.memory_management.cpu_threshold", "found 80"),

@@ -70,6 +70,18 @@ impl Sampler {
         }
     }
 
+    /// Each video `visits` times as often.
+    #[must_use]
+    pub fn repeated(self, visits: usize) -> Self {
+        match self {
+            Self::Shuffled(videos) => Self::Shuffled(videos.repeat(visits)),
+            Self::Weighted { real, fake } => Self::Weighted { real: real.repeat(visits), fake: fake.repeat(visits) },
+            Self::Paired { fakes, reals } => {
+                Self::Paired { fakes: vec![fakes; visits].concat(), reals: reals.repeat(visits) }
+            }
+        }
+    }
+
     /// The batches of one epoch. `drop_last` drops a short last batch unless it is the only one. If `batch_size` is
     /// even, both videos of a pair are in the same batch.
     #[must_use]
@@ -96,10 +108,14 @@ impl Sampler {
     #[must_use]
     pub fn describe(&self) -> String {
         match self {
-            Self::Shuffled(videos) => format!("shuffled, {} videos an epoch", videos.len()),
+            Self::Shuffled(videos) => format!("shuffled, {} clips an epoch", videos.len()),
             Self::Weighted { real, fake } => {
                 let most = real.len().max(fake.len());
-                format!("weighted, {} real and {} fake videos, {most} of each an epoch", real.len(), fake.len())
+                format!(
+                    "weighted, clips of {} real and {} fake videos, {most} of each an epoch",
+                    real.len(),
+                    fake.len()
+                )
             }
             Self::Paired { fakes, .. } => {
                 let alone = fakes.iter().filter(|(_, partners)| partners.is_empty()).count();

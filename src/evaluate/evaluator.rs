@@ -3,6 +3,7 @@
 //!
 //! It has its own guard, so that memory running out here never shrinks training.
 
+use std::collections::HashSet;
 use std::sync::atomic::{AtomicBool, Ordering};
 
 use super::batch_frames::Frames;
@@ -30,7 +31,7 @@ pub struct Evaluator<'a> {
     pub clean_up: &'a mut dyn FnMut(),
     /// Clips per batch.
     pub batch_size: usize,
-    /// Consecutive clips per video, which the loader returns as one long clip.
+    /// Consecutive clips per video and face, which the loader returns as one long clip.
     pub clips_a_video: usize,
     /// Pools the scores of a video's clips.
     pub pooling: Pooling,
@@ -47,12 +48,13 @@ impl Evaluator<'_> {
     /// Interrupted, or the network cannot run with even one clip. A video that cannot be read is no error: it is in
     /// [`Evaluation::skipped`].
     pub fn run(&mut self, detector: &Detector, videos: &[usize]) -> Result<Evaluation, EvaluateError> {
-        let mut evaluation = Evaluation::default();
+        let videos: Vec<_> = videos.iter().flat_map(|video| self.loader.clips_of(*video)).collect();
+        let (mut scores, mut skipped) = (Vec::with_capacity(videos.len()), Vec::new());
         let bar = Bar::new(self.label, videos.len() as u64, (videos.len() as u64).max(1));
         let long_spec = self.loader.spec();
         let spec = ClipSpec { frames: long_spec.frames / self.clips_a_video, ..*long_spec };
         let videos_a_batch = (self.batch_size / self.clips_a_video).max(1);
-        let mut pass = self.loader.pass(sequential_plan(videos, videos_a_batch), None);
+        let mut pass = self.loader.pass(sequential_plan(&videos, videos_a_batch), None);
         while let Some(batch) = pass.next_batch()? {
             if self.stop.load(Ordering::Relaxed) {
                 return Err(EvaluateError::Interrupted);
@@ -60,23 +62,57 @@ impl Evaluator<'_> {
             let frames = Frames { batch: &batch, spec: &spec, pin_memory: false };
             let mut scoring = Scoring { detector, frames, clean_up: self.clean_up };
             let clips = self.guard.run(batch.labels.len() * self.clips_a_video, &mut scoring)?;
-            let of_videos = batch.videos.iter().zip(&batch.labels).zip(clips.chunks(self.clips_a_video));
-            for score in of_videos.map(|((video, label), clips)| self.pooled(*video, *label, clips)) {
-                match score.score.is_finite() {
-                    true => evaluation.videos.push(score),
-                    false => evaluation.skipped.push((score.video, NOT_FINITE.to_owned())),
-                }
-            }
+            let of_faces = batch.videos.iter().zip(&batch.labels).zip(clips.chunks(self.clips_a_video));
+            scores.extend(of_faces.map(|((clip, label), clips)| FaceScore {
+                place: self.loader.face_of(*clip),
+                label: *label,
+                clips: clips.to_vec(),
+            }));
             self.guard.step_done();
             bar.advance((batch.labels.len() + batch.skipped.len()) as u64, String::new);
-            evaluation.skipped.extend(batch.skipped);
+            skipped.extend(batch.skipped.into_iter().map(|(clip, reason)| (self.loader.face_of(clip).0, reason)));
         }
-        Ok(evaluation)
+        Ok(self.evaluation(&scores, skipped))
     }
 
-    fn pooled(&self, video: usize, label: Label, clips: &[ClipScore]) -> VideoScore {
-        let clip_scores: Vec<f64> = clips.iter().map(|clip| clip.score).collect();
-        let frame_scores = clips.iter().flat_map(|clip| clip.frame_scores.iter().copied()).collect();
-        VideoScore { video, label, score: self.pooling.pool(&clip_scores), clip_scores, frame_scores }
+    /// The scores of the faces of each video become one. `skipped` has the video of each face that could not be read.
+    fn evaluation(&self, scores: &[FaceScore], skipped: Vec<(usize, String)>) -> Evaluation {
+        let mut evaluation = Evaluation::default();
+        for faces in scores.chunk_by(|a, b| a.place.0 == b.place.0) {
+            let score = self.pooled(faces);
+            match score.score.is_finite() {
+                true => evaluation.videos.push(score),
+                false => evaluation.skipped.push((score.video, NOT_FINITE.to_owned())),
+            }
+        }
+        let mut known: HashSet<_> = scores.iter().map(|score| score.place.0).collect();
+        for (video, reason) in skipped {
+            // A video counts by the faces that could be read.
+            if known.insert(video) {
+                evaluation.skipped.push((video, reason));
+            }
+        }
+        evaluation
     }
+
+    fn pooled(&self, faces: &[FaceScore]) -> VideoScore {
+        let clips = || faces.iter().flat_map(|face| &face.clips);
+        let clip_scores: Vec<f64> = clips().map(|clip| clip.score).collect();
+        VideoScore {
+            video: faces[0].place.0,
+            label: faces[0].label,
+            score: self.pooling.pool(&clip_scores),
+            faces: faces.iter().map(|face| face.place.1).collect(),
+            clip_scores,
+            frame_scores: clips().flat_map(|clip| clip.frame_scores.iter().copied()).collect(),
+        }
+    }
+}
+
+/// The scores of the clips of one face.
+struct FaceScore {
+    /// The video, and which of its faces.
+    place: (usize, usize),
+    label: Label,
+    clips: Vec<ClipScore>,
 }

@@ -20,7 +20,7 @@ pub enum Pooling {
 
 impl Pooling {
     /// Pools at least one probability.
-    pub(super) fn pool(self, scores: &[f64]) -> f64 {
+    pub fn pool(self, scores: &[f64]) -> f64 {
         let mean = |values: &mut dyn Iterator<Item = f64>| values.sum::<f64>() / scores.len() as f64;
         match (self, scores) {
             (_, [score]) => *score,

@@ -12,10 +12,20 @@ pub struct VideoScore {
     pub label: Label,
     /// Probability of fake, pooled over its clips.
     pub score: f64,
-    /// Probability of fake of each clip, in temporal order.
+    /// The faces whose clips were scored, by their size; 0 is the largest.
+    pub faces: Vec<usize>,
+    /// Probability of fake of each clip of each face, in temporal order.
     pub clip_scores: Vec<f64>,
     /// Probability of fake of each frame.
     pub frame_scores: Vec<f64>,
+}
+
+impl VideoScore {
+    /// The number of clips of each face.
+    #[must_use]
+    pub fn clips_a_face(&self) -> usize {
+        self.clip_scores.len() / self.faces.len().max(1)
+    }
 }
 
 /// The scores of one clip.

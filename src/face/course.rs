@@ -40,7 +40,7 @@ impl Course {
     /// Squares of one size that follow the face on frames of this size.
     pub(super) fn following(
         followed: &Followed,
-        numbers: Vec<usize>,
+        numbers: &[usize],
         faces: &FaceConfig,
         size: [u32; 2],
         searched: usize,
@@ -49,19 +49,13 @@ impl Course {
         let cut = |(pose, face): (Option<Pose>, &Option<Face>)| {
             pose.map(|pose| Cut { square: square(Pose { side, ..pose }, faces, size), face: *face })
         };
-        let poses = followed.smooth_poses(&numbers, |face| pose(face, faces));
+        let poses = followed.smooth_poses(numbers, |face| pose(face, faces));
         let cuts = poses.into_iter().zip(&followed.faces).map(cut).collect();
-        Self { numbers, cuts, face_side: followed.track.side(), searched }
+        Self { numbers: numbers.to_vec(), cuts, face_side: followed.track.side(), searched }
     }
 
     /// The same square on all frames of this size.
-    pub(super) fn fixed(
-        track: &Track,
-        numbers: Vec<usize>,
-        faces: &FaceConfig,
-        size: [u32; 2],
-        searched: usize,
-    ) -> Self {
+    pub(super) fn fixed(track: &Track, numbers: &[usize], faces: &FaceConfig, size: [u32; 2], searched: usize) -> Self {
         let median = |value: fn(Pose) -> f64| track.median(|face| value(pose(face, faces)));
         let centre = [median(|pose| pose.centre[0]), median(|pose| pose.centre[1])];
         let pose = Pose { centre, side: median(|pose| pose.side), turn: median(|pose| pose.turn) };
@@ -69,7 +63,7 @@ impl Course {
         let [first, last] = [track.faces.first(), track.faces.last()].map(|end| end.map_or(0, |(frame, _)| *frame));
         let face = |frame| (first..=last).contains(&frame).then(|| track.at(frame));
         let cuts = (0..numbers.len()).map(|frame| Some(Cut { square, face: face(frame) })).collect();
-        Self { numbers, cuts, face_side: track.side(), searched }
+        Self { numbers: numbers.to_vec(), cuts, face_side: track.side(), searched }
     }
 
     /// Whether a face is seen.

@@ -12,7 +12,7 @@ use super::facts::FaceFacts;
 use super::search::search;
 use crate::config::{FaceConfig, FaceMode, OnMiss};
 use crate::dataset::{DataError, Footage};
-use crate::video::{ClipSpec, CropResize, FrameSize, HeldClip, Square};
+use crate::video::{ClipSpec, CropResize, FrameSize, HeldClip, ReadFrames, Square};
 
 /// The memory of a thread for finding faces, in addition to decoding: the activations of the network, and the frames.
 /// Measured with 16 and 32 frames of 720p, 1080p and 2160p: TODO.
@@ -31,6 +31,8 @@ const MAX_ASPECT: f64 = 1.3;
 pub struct FaceClip {
     /// RGB bytes, T x height x width x 3.
     pub thwc: Vec<u8>,
+    /// See [`ReadFrames::usable_frames`].
+    pub usable_frames: usize,
     /// The result of the face search.
     pub facts: FaceFacts,
 }
@@ -38,29 +40,35 @@ pub struct FaceClip {
 impl FaceClip {
     /// A clip in which no face was searched.
     #[must_use]
-    pub fn whole_frames(thwc: Vec<u8>) -> Self {
-        Self { thwc, facts: FaceFacts::default() }
+    pub fn whole_frames(read: ReadFrames) -> Self {
+        Self { thwc: read.thwc, usable_frames: read.usable_frames, facts: FaceFacts::default() }
     }
 }
 
 /// The settings that decide the crop, apart from the [`ClipSpec`]. They are part of the key of a cached clip.
 #[must_use]
 pub fn crop_key(faces: &FaceConfig) -> String {
-    let FaceConfig { mode, margin, track, align, detect_every, min_size, on_miss } = faces;
+    let FaceConfig { mode, which, margin, track, align, detect_every, min_size, on_miss } = faces;
     let align = if *align { "aligned" } else { "upright" };
     format!(
-        "centerface 1, {mode:?}, {track:?} 1, {align}, margin {margin}, every {detect_every}, least {min_size}, {on_miss:?}"
+        "centerface 1, {mode:?}, {which:?}, {track:?} 1, {align}, margin {margin}, every {detect_every}, least {min_size}, {on_miss:?}"
     )
 }
 
-/// Finds the face in the frames of a clip as they are chosen without a draw.
-pub(super) fn find_course(
+/// Finds the faces in the frames of a clip as they are chosen without a draw.
+pub(super) fn find_courses(
     footage: &Footage,
     spec: &ClipSpec,
     faces: &FaceConfig,
     detector: &dyn FaceDetector,
-) -> Result<Course, DataError> {
-    search(&mut HeldClip::read(footage, spec, None, SMALL)?, faces, detector)
+) -> Result<Vec<Course>, DataError> {
+    let mut clip = HeldClip::read(footage, spec, None, SMALL)?;
+    let mut courses = search(&mut clip, faces, detector)?;
+    // Whole frames are the same for all faces.
+    if faces.mode == FaceMode::Auto && is_cropped(courses[0].face_side, clip.size()) {
+        courses.truncate(1);
+    }
+    Ok(courses)
 }
 
 /// Reads a clip like [`video::read_clip`](crate::video::read_clip), with every frame cropped to a square around the
@@ -87,7 +95,7 @@ pub fn read_face_clip(
             OnMiss::Skip => no_face(&course),
             OnMiss::WholeFrame => {
                 let facts = FaceFacts { frame_size: clip.size(), missed: true, ..FaceFacts::default() };
-                Ok(FaceClip { thwc: clip.clip(|_| whole(spec))?, facts })
+                Ok(FaceClip { thwc: clip.clip(|_| whole(spec))?, usable_frames: clip.usable_frames(), facts })
             }
         };
     }
@@ -109,7 +117,7 @@ fn open<'a>(
     let mut clip = HeldClip::read(footage, spec, draw, SMALL)?;
     let course = match course {
         Some(course) => Cow::Borrowed(course),
-        None => Cow::Owned(search(&mut clip, faces, detector)?),
+        None => Cow::Owned(search(&mut clip, faces, detector)?.swap_remove(0)),
     };
     Ok((clip, course))
 }
@@ -127,12 +135,13 @@ fn cut_along(mut clip: HeldClip, spec: &ClipSpec, course: &Course) -> Result<Fac
         squares: shown().map(|cut| cut.square).collect(),
         frame_numbers: clip.slots().iter().map(|frame| numbers[*frame]).collect(),
         frame_size,
+        first: first_box(course, &numbers),
         landmarks: shown().map(|cut| Some(landmarks_on(cut.square, cut.face?.landmarks, spec))).collect(),
         frames_with_face: cuts.iter().flatten().filter(|cut| cut.face.is_some()).count(),
         left_out: cuts.len() - seen.len(),
         missed: false,
     };
-    Ok(FaceClip { thwc, facts })
+    Ok(FaceClip { thwc, usable_frames: clip.usable_frames(), facts })
 }
 
 /// What is cut from the frames with these numbers. Where all of them were drawn where the face is not seen, it is the
@@ -147,6 +156,10 @@ fn cuts(course: &Course, numbers: &[usize]) -> Vec<Option<Cut>> {
         }
     }
     cuts
+}
+
+fn first_box(course: &Course, numbers: &[usize]) -> Option<(usize, [f32; 4])> {
+    numbers.iter().find_map(|number| Some((*number, course.at(*number)?.face?.corners)))
 }
 
 /// Reads a clip of whole frames like [`video::read_clip`](crate::video::read_clip), and finds the largest face in it.
@@ -173,11 +186,12 @@ fn with_landmarks(mut clip: HeldClip, spec: &ClipSpec, course: &Course) -> Resul
     let seen: Vec<_> = clip.numbers().into_iter().map(landmarks).collect();
     let facts = FaceFacts {
         frame_size: [spec.width as u32, spec.height as u32],
+        first: first_box(course, &clip.numbers()),
         landmarks: clip.slots().iter().map(|frame| seen[*frame]).collect(),
         frames_with_face: seen.iter().flatten().count(),
         ..FaceFacts::default()
     };
-    Ok(FaceClip { thwc: clip.clip(|_| whole(spec))?, facts })
+    Ok(FaceClip { thwc: clip.clip(|_| whole(spec))?, usable_frames: clip.usable_frames(), facts })
 }
 
 fn is_cropped(face_side: f64, size: [u32; 2]) -> bool {

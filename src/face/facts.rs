@@ -17,6 +17,10 @@ pub struct FaceFacts {
     /// The landmarks of the face on each of the T frames, in pixels of the crop; `None` where the face was not searched
     /// or found. Empty if no face was found.
     pub landmarks: Vec<Option<Landmarks>>,
+    /// The number in the video of the first frame with the face, and its box there: left, top, right, bottom, in pixels
+    /// of the video.
+    #[serde(default)]
+    pub first: Option<(usize, [f32; 4])>,
     /// The number of different frames on which the face was found.
     pub frames_with_face: usize,
     /// The number of different frames that are not in the clip, because they do not show the face.

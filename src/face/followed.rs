@@ -6,7 +6,7 @@ use std::f64::consts::PI;
 
 use super::detection::Face;
 use super::pose::Pose;
-use super::track::{Track, largest_track, overlap};
+use super::track::{Track, overlap, tracks};
 
 /// The overlap (IoU) of two boxes below which the frames between them are searched too: the face moved by a quarter of
 /// its width.
@@ -38,37 +38,38 @@ pub(super) trait Frames {
     fn alike(&mut self, a: (usize, &Face), b: (usize, &Face)) -> Result<bool, Self::Error>;
 }
 
-/// Follows the largest face of a clip of `count` frames.
+/// Follows the largest `most` faces of a clip of `count` frames.
 ///
-/// It searches the first, every `every`-th and the last frame; more, until it finds one; then frames between two of which the face is only on one,
-/// or far away on the other; then those that do not look alike at the interpolated place, because the face may have moved
-/// away and back. Also returns the number of searched frames.
+/// It searches the first, every `every`-th and the last frame; more, until it finds a face; then frames between two of
+/// which a face is only on one, or far away on the other; then those that do not look alike at the interpolated place,
+/// because the face may have moved away and back. Also returns the number of searched frames.
 pub(super) fn follow<F: Frames>(
     frames: &mut F,
     count: usize,
     every: usize,
-) -> Result<(Option<Followed>, usize), F::Error> {
+    most: usize,
+) -> Result<(Vec<Followed>, usize), F::Error> {
     let mut found = Found::new();
     let mut next: BTreeSet<usize> = (0..count).step_by(every.max(1)).chain(count.checked_sub(1)).collect();
     loop {
         let indices: Vec<_> = next.into_iter().collect();
         found.extend(indices.iter().copied().zip(frames.faces(&indices)?));
         let searched: Vec<_> = found.iter().map(|(frame, faces)| (*frame, faces.clone())).collect();
-        let Some(track) = largest_track(&searched) else {
+        let mut tracks = tracks(&searched);
+        tracks.truncate(most);
+        next = tracks.iter().flat_map(|track| between(track, &found)).collect();
+        if tracks.is_empty() {
             // It may move too fast to be linked over so many frames, or be seen for a moment only.
             next = middles(&found, |_, _| true);
-            match next.is_empty() {
-                true => return Ok((None, found.len())),
-                false => continue,
+        } else if next.is_empty() {
+            for track in &tracks {
+                next.append(&mut unlike(frames, track, &found)?);
             }
-        };
-        next = between(&track, &found);
-        if next.is_empty() {
-            next = unlike(frames, &track, &found)?;
         }
         if next.is_empty() {
-            let faces = (0..count).map(|frame| seen(&track, &found, frame)).collect();
-            return Ok((Some(Followed { track, faces }), found.len()));
+            let faces = |track: &Track| (0..count).map(|frame| seen(track, &found, frame)).collect();
+            let followed = |track: Track| Followed { faces: faces(&track), track };
+            return Ok((tracks.into_iter().map(followed).collect(), found.len()));
         }
     }
 }
@@ -178,9 +179,9 @@ mod tests {
 
     fn followed(lefts: &[Option<f32>], every: usize) -> (Option<Followed>, BTreeSet<usize>) {
         let mut moving = Moving { lefts, searched: BTreeSet::new() };
-        let Ok((path, count)) = follow(&mut moving, lefts.len(), every);
+        let Ok((mut paths, count)) = follow(&mut moving, lefts.len(), every, 1);
         assert_eq!(count, moving.searched.len());
-        (path, moving.searched)
+        (paths.pop(), moving.searched)
     }
 
     fn lefts(path: &Followed) -> Vec<Option<f32>> {
@@ -211,6 +212,37 @@ mod tests {
         assert_eq!(lefts(&followed(&fast, 4).0.unwrap()), fast);
         let hidden: Vec<_> = (0..17).map(|frame| (frame % 4 != 0).then_some(50.0)).collect();
         assert_eq!(lefts(&followed(&hidden, 4).0.unwrap()), hidden);
+    }
+
+    #[test]
+    fn each_of_several_faces_is_followed_where_it_is_seen() {
+        /// One face moves; a larger one comes in the middle of the clip.
+        struct Two;
+
+        impl Frames for Two {
+            type Error = Infallible;
+
+            fn faces(&mut self, frames: &[usize]) -> Result<Vec<Vec<Face>>, Infallible> {
+                let large = Face { corners: [500.0, 0.0, 800.0, 300.0], ..face(0.0) };
+                let both = |frame: &usize| {
+                    let there = (*frame >= 7).then_some(large);
+                    std::iter::once(face(10.0 * *frame as f32)).chain(there).collect()
+                };
+                Ok(frames.iter().map(both).collect())
+            }
+
+            fn alike(&mut self, _: (usize, &Face), _: (usize, &Face)) -> Result<bool, Infallible> {
+                Ok(true)
+            }
+        }
+
+        let Ok((paths, _)) = follow(&mut Two, 17, 4, 8);
+        let [large, small] = &paths[..] else { panic!("{paths:?}") };
+        assert!(large.faces.iter().enumerate().all(|(frame, face)| face.is_some() == (frame >= 7)));
+        assert_eq!(lefts(small), (0..17).map(|frame| Some(10.0 * frame as f32)).collect::<Vec<_>>());
+        let Ok((one, searched)) = follow(&mut Two, 17, 4, 1);
+        assert_eq!((one.len(), &one[0].track), (1, &large.track));
+        assert!(searched < 17);
     }
 
     #[test]

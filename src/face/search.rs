@@ -1,4 +1,4 @@
-//! The search for the largest face in the frames of a clip. Cuts nothing out.
+//! The search for faces in the frames of a clip. Cuts nothing out.
 
 use std::collections::HashMap;
 
@@ -8,37 +8,45 @@ use super::course::Course;
 use super::detection::{Face, FaceDetector};
 use super::followed::{Frames, follow};
 use super::likeness::Thumbnail;
-use super::track::{Track, largest_track};
-use crate::config::{FaceConfig, FaceTrack};
+use super::track::{Track, tracks};
+use crate::config::{FaceConfig, FaceTrack, WhichFaces};
 use crate::dataset::DataError;
 use crate::video::HeldClip;
 
-/// The course of the largest face of a clip.
+/// The largest number of faces that are followed: in a crowd, each is searched for in more frames.
+const MOST_FACES: usize = 8;
+
+/// The courses of the faces of a clip that are used, the largest first; a single one without a face if there is none.
 pub(super) fn search(
     clip: &mut HeldClip,
     faces: &FaceConfig,
     detector: &dyn FaceDetector,
-) -> Result<Course, DataError> {
+) -> Result<Vec<Course>, DataError> {
     let (numbers, size) = (clip.numbers(), clip.size());
     if size.contains(&0) {
         return Err(clip.error("the size of its frames is not known".into()));
     }
     let every = faces.detect_every.max(1);
+    let most = if faces.which == WhichFaces::All { MOST_FACES } else { 1 };
     let large_enough = |track: &Track| track.side() >= faces.min_size as f64;
     let mut pictures = Pictures { clip, detector, thumbnails: HashMap::new() };
-    match faces.track {
+    let (mut courses, searched): (Vec<_>, _) = match faces.track {
         FaceTrack::Follow => {
-            let (followed, searched) = follow(&mut pictures, numbers.len(), every)?;
-            let followed = followed.filter(|followed| large_enough(&followed.track));
-            Ok(followed.map_or(Course::none(searched), |it| Course::following(&it, numbers, faces, size, searched)))
+            let (followed, searched) = follow(&mut pictures, numbers.len(), every, most)?;
+            let followed = followed.iter().filter(|followed| large_enough(&followed.track));
+            (followed.map(|it| Course::following(it, &numbers, faces, size, searched)).collect(), searched)
         }
         FaceTrack::Fixed => {
             let frames: Vec<_> = (0..numbers.len()).step_by(every).collect();
             let found: Vec<_> = frames.iter().copied().zip(pictures.faces(&frames)?).collect();
-            let track = largest_track(&found).filter(large_enough);
-            Ok(track.map_or(Course::none(frames.len()), |it| Course::fixed(&it, numbers, faces, size, frames.len())))
+            let tracks = tracks(&found).into_iter().take(most).filter(large_enough);
+            (tracks.map(|it| Course::fixed(&it, &numbers, faces, size, frames.len())).collect(), frames.len())
         }
+    };
+    if courses.is_empty() {
+        courses.push(Course::none(searched));
     }
+    Ok(courses)
 }
 
 /// Small pictures of the frames of a clip, made when they are needed.

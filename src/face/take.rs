@@ -2,9 +2,9 @@
 //! crops. Stores no clips. Whether faces are cropped is decided in `clip/crop_decision.rs`.
 
 use super::course::Course;
-use super::crop::{FaceClip, crop_key, find_course, read_face_clip, read_with_landmarks};
+use super::crop::{FaceClip, crop_key, find_courses, read_face_clip, read_with_landmarks};
 use super::detection::FaceDetector;
-use crate::config::{FaceConfig, FaceTrack};
+use crate::config::{FaceConfig, FaceTrack, WhichFaces};
 use crate::dataset::{DataError, Footage, Manifest};
 use crate::video::{self, ClipSpec};
 
@@ -42,21 +42,22 @@ impl Take {
         }
     }
 
-    /// The course of the face through a video, for frames that are drawn anew each epoch; `None` for whole frames.
+    /// The courses of the faces that are used through a video, the largest first; `None` for whole frames. There is
+    /// always one, which may show no face.
     ///
     /// # Errors
     /// [`DataError::Video`] if the video cannot be read.
-    pub fn course(
+    pub fn courses(
         self,
         footage: &Footage,
         spec: &ClipSpec,
         faces: &FaceConfig,
         detector: &dyn FaceDetector,
-    ) -> Result<Option<Course>, DataError> {
+    ) -> Result<Option<Vec<Course>>, DataError> {
         match self {
             Self::WholeFrames => Ok(None),
-            Self::Landmarks => find_course(footage, spec, &for_landmarks(faces), detector).map(Some),
-            Self::Faces => find_course(footage, spec, faces, detector).map(Some),
+            Self::Landmarks => find_courses(footage, spec, &for_landmarks(faces), detector).map(Some),
+            Self::Faces => find_courses(footage, spec, faces, detector).map(Some),
         }
     }
 
@@ -82,7 +83,7 @@ impl Take {
     }
 }
 
-/// Every face counts, wherever it moves.
+/// Every face counts, wherever it moves, and the largest is blended.
 fn for_landmarks(faces: &FaceConfig) -> FaceConfig {
-    FaceConfig { track: FaceTrack::Follow, align: false, min_size: 0, ..faces.clone() }
+    FaceConfig { which: WhichFaces::Largest, track: FaceTrack::Follow, align: false, min_size: 0, ..faces.clone() }
 }

@@ -40,6 +40,11 @@ fn is_same_face(a: &Face, b: &Face) -> bool {
 /// each searched frame.
 #[must_use]
 pub fn largest_track(found: &[(usize, Vec<Face>)]) -> Option<Track> {
+    tracks(found).into_iter().next()
+}
+
+/// The faces that were found often enough, by their area over all frames, the largest first.
+pub(super) fn tracks(found: &[(usize, Vec<Face>)]) -> Vec<Track> {
     let mut tracks: Vec<Track> = Vec::new();
     for (frame, faces) in found {
         for face in faces {
@@ -56,7 +61,10 @@ pub fn largest_track(found: &[(usize, Vec<Face>)]) -> Option<Track> {
     }
     let room = |track: &Track| track.faces.iter().map(|(_, face)| face.width() * face.height()).sum::<f32>();
     tracks.retain(|track| track.faces.len() * MIN_FOUND_ONE_IN >= found.len());
-    tracks.into_iter().max_by(|a, b| room(a).total_cmp(&room(b)))
+    // Of equal ones, the last comes first.
+    tracks.reverse();
+    tracks.sort_by(|a, b| room(b).total_cmp(&room(a)));
+    tracks
 }
 
 impl Track {

@@ -76,6 +76,18 @@ impl Loader {
         self.source.spec()
     }
 
+    /// The clips of a video, one for each face that is used; see [`ClipSource::clips_of`].
+    #[must_use]
+    pub fn clips_of(&self, video: usize) -> Vec<usize> {
+        self.source.clips_of(video)
+    }
+
+    /// The video and the face of a clip.
+    #[must_use]
+    pub fn face_of(&self, clip: usize) -> (usize, usize) {
+        self.source.face_of(clip)
+    }
+
     /// The size of the clips that the cache keeps in memory.
     #[must_use]
     pub fn cached_bytes(&self) -> u64 {

@@ -168,10 +168,10 @@ impl Look {
 
     /// Shows one of the forgeries that training makes of this video.
     fn blend(&mut self, spec: &ClipSpec, seed: u64) {
-        let Some(FaceClip { thwc, facts }) = self.clip.take() else { return };
+        let Some(FaceClip { thwc, usable_frames, facts }) = self.clip.take() else { return };
         let frames: Vec<_> = (0..facts.landmarks.len()).collect();
-        match blended(&ReadClip { thwc, meta: facts.to_bytes() }, spec, &frames, seed) {
-            Ok(blended) => self.clip = Some(FaceClip { thwc: blended.thwc, facts }),
+        match blended(&ReadClip { thwc, usable_frames, meta: facts.to_bytes() }, spec, &frames, seed) {
+            Ok(blended) => self.clip = Some(FaceClip { thwc: blended.thwc, usable_frames, facts }),
             Err(reason) => self.note = (format!("cannot be used: {reason}"), true),
         }
     }

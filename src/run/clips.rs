@@ -8,7 +8,7 @@ use bytesize::ByteSize;
 
 use super::clip_cache::{open_disk, plan_clip_cache};
 use super::error::RunError;
-use super::face_reader::{FaceCounts, face_reader};
+use super::face_reader::{FaceCounts, FaceReader};
 use crate::clip::{ClipCache, ClipSource, Prepared, prepare};
 use crate::config::{AugmentationConfig, AutoBytes, Config, Switch};
 use crate::dataset::{Manifest, Split};
@@ -27,9 +27,16 @@ pub(super) struct Clips {
 }
 
 impl Clips {
-    /// As configured, within `dataloader.host_memory_budget`. If each clip is read only `once`, none is kept in memory.
-    pub fn new(config: &Config, manifest: &Manifest, once: bool) -> Result<Self, RunError> {
-        let spec = ClipSpec::of(&config.data);
+    /// Of these `videos`, as configured, within `dataloader.host_memory_budget`. If each clip is read only `once`, none
+    /// is kept in memory.
+    pub fn new(
+        config: &Config,
+        manifest: &Manifest,
+        videos: &[usize],
+        once: bool,
+        stop: &AtomicBool,
+    ) -> Result<Self, RunError> {
+        let spec = ClipSpec::of_all_clips(&config.data);
         let loader = plan_loader(host_memory_budget_bytes(config), &loader_needs(config, manifest, &spec));
         if let Some(why) = &loader.why {
             tracing::warn!("loader: {why}");
@@ -43,12 +50,19 @@ impl Clips {
         let cache = Arc::new(ClipCache::new(plan.memory_bytes, open_disk(config, &plan)));
         let mut source = ClipSource::new(manifest, spec, cache)
             .with_augmentation(&config.augmentation)
-            .with_training_frames(config.data.training_frames());
+            .with_training_frames(config.data.clips_per_video, config.data.training_frames());
         let faces = Arc::new(FaceCounts::default());
         let takes: Vec<_> = (0..manifest.sets.len()).map(|set| Take::of(manifest, set)).collect();
         if takes.iter().any(|take| *take != Take::WholeFrames) {
             let keys = takes.iter().map(|take| take.key(&config.data.faces)).collect();
-            source = source.with_reader(face_reader(config, manifest, spec, takes, faces.clone())?, keys);
+            let reader = Arc::new(FaceReader::load(config, manifest, spec, &takes, faces.clone())?);
+            let read = reader.clone();
+            source = source.with_reader(Arc::new(move |request| read.read(request)), keys);
+            let further = reader.further_faces(&source, videos, config.dataloader.num_workers.max(1), stop);
+            if stop.load(Ordering::Relaxed) {
+                return Err(RunError::INTERRUPTED);
+            }
+            source = source.with_further_faces(further);
         }
         Ok(Self { source: Arc::new(source), faces, loader, augmentation: config.augmentation.clone() })
     }
@@ -78,7 +92,7 @@ pub(super) fn fill_cache(
         match outcome {
             Prepared::Cached(meta) => {
                 let facts = FaceFacts::from_bytes(meta).filter(|facts| facts.missed || facts.left_out > 0);
-                facts.iter().for_each(|facts| clips.faces.note(*video, facts));
+                facts.iter().for_each(|facts| clips.faces.note(*video, 0, facts));
             }
             Prepared::NoFace(_) => clips.faces.note_none(*video),
             _ => {}

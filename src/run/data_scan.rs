@@ -1,13 +1,13 @@
 //! The contents of a data set before training: its videos, their split, and what probing each video shows. Reads no
 //! clips. Counts and tables are in `cli/data.rs`.
 
-use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
-use std::sync::{Mutex, PoisonError};
+use std::sync::atomic::{AtomicBool, Ordering};
 use std::thread;
 
 use super::error::RunError;
 use crate::config::Config;
 use crate::dataset::{DataError, Manifest, assign_splits, mend_splits, place_self_blends, scan_for};
+use crate::parallel::in_parallel;
 use crate::progress::Bar;
 use crate::video::{self, ClipSpec, VideoInfo};
 
@@ -58,32 +58,17 @@ impl DataScan {
 /// Probes every video on all cores, and marks those that cannot be used.
 fn probe_all(manifest: &mut Manifest, spec: &ClipSpec, stop: &AtomicBool) -> Vec<Option<VideoInfo>> {
     let total = manifest.videos.len();
-    let threads = thread::available_parallelism().map_or(1, usize::from).min(total.max(1));
+    let threads = thread::available_parallelism().map_or(1, usize::from);
     let bar = Bar::new("scan", total as u64, (total as u64).div_ceil(4));
-    let next = AtomicUsize::new(0);
-    let results = Mutex::new(Vec::with_capacity(total));
-    let shared = &*manifest;
-    let work = || {
-        while !stop.load(Ordering::Relaxed) {
-            let video = next.fetch_add(1, Ordering::Relaxed);
-            if video >= total {
-                return;
-            }
-            let result = video::probe(&shared.footage(video), spec);
-            let mut results = results.lock().unwrap_or_else(PoisonError::into_inner);
-            results.push((video, result));
-            bar.advance(1, String::new);
-        }
-    };
-    thread::scope(|scope| {
-        (1..threads).for_each(|_| drop(scope.spawn(work)));
-        work();
+    let videos: Vec<_> = (0..total).collect();
+    let results = in_parallel(&videos, threads, stop, |video| {
+        let result = video::probe(&manifest.footage(*video), spec);
+        bar.advance(1, String::new);
+        result
     });
     let mut infos = vec![None; total];
     let mut unusable = Vec::new();
-    let mut results = results.into_inner().unwrap_or_else(PoisonError::into_inner);
-    results.sort_unstable_by_key(|(video, _)| *video);
-    for (video, result) in results {
+    for (video, result) in results.into_iter().enumerate() {
         match result {
             Ok(info) => infos[video] = Some(info),
             Err(DataError::Video { reason, .. }) => unusable.push((video, reason)),

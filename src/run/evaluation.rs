@@ -117,7 +117,7 @@ impl TrainedDetector {
         stop: &AtomicBool,
     ) -> Result<ComparedEvaluation, RunError> {
         let EvaluationVideos { manifest, sets } = videos;
-        let clips = self.clips(manifest)?;
+        let clips = self.clips(manifest, sets, stop)?;
         let evaluations = self.score(&clips, sets, stop)?;
         let temperature = self.temperature;
         let each = sets.iter().zip(&evaluations);
@@ -150,7 +150,7 @@ impl TrainedDetector {
         let other = Self::load(StoredCheckpoint::open(other)?, &self.options)?;
         let mut manifest = videos.manifest.clone();
         decide_faces(&other.config, &mut manifest, stop)?;
-        let others = other.score(&other.clips(&manifest)?, &videos.sets, stop)?;
+        let others = other.score(&other.clips(&manifest, &videos.sets, stop)?, &videos.sets, stop)?;
         let sets = evaluations.iter().zip(&others).map(|(evaluation, other)| compared(evaluation, other)).collect();
         Ok(DetectorComparison { checkpoint: other.folder.display().to_string(), sets })
     }

@@ -57,12 +57,12 @@ impl Extraction {
     /// Nothing would be kept on disk, the face detector cannot be used, or `stop` was set.
     pub fn run(mut self, part: Shard, place: &str, stop: &AtomicBool) -> Result<Extracted, RunError> {
         decide_faces(&self.config, &mut self.manifest, stop)?;
-        let clips = Clips::new(&self.config, &self.manifest, true)?;
+        let all: Vec<_> = (0..self.manifest.videos.len()).collect();
+        let videos = shard(&all, part.part - 1, part.parts);
+        let clips = Clips::new(&self.config, &self.manifest, &videos, true, stop)?;
         if !clips.source.cache().has_disk() {
             return Err(nothing_kept(place).into());
         }
-        let all: Vec<_> = (0..self.manifest.videos.len()).collect();
-        let videos = shard(&all, part.part - 1, part.parts);
         let threads = self.config.dataloader.num_workers.max(1);
         let videos = fill_cache(&clips, &self.manifest, &videos, threads, stop)?;
         Ok(Extracted { videos, cache: clips.source.cache().stats() })

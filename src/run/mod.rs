@@ -45,7 +45,7 @@ pub use evaluation::{ComparedEvaluation, DetectorComparison, EvaluationOptions, 
 pub use export::ExportedDetector;
 pub use extraction::{Extracted, Extraction, Shard};
 pub(crate) use output_files::write_csv;
-pub use prediction::{Prediction, PredictionOptions, PredictionVideos, Segment, Verdict};
+pub use prediction::{FaceVerdict, Prediction, PredictionOptions, PredictionVideos, Segment, Verdict};
 pub use prepare::{EpochPlan, PreparedRun, ResumedRun, prepare};
 pub use resume::{latest_run, resume};
 pub use trained_detector::{ScoringOptions, StoredCheckpoint, TrainedDetector};

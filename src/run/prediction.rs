@@ -50,7 +50,10 @@ pub struct Prediction {
     pub clips: usize,
     /// Frames in which the face was found; absent if none is searched for.
     pub faces: Option<usize>,
-    /// Each clip.
+    /// Each face that was scored, the largest first; absent if none is searched for.
+    #[serde(skip_serializing_if = "Vec::is_empty")]
+    pub each_face: Vec<FaceVerdict>,
+    /// Each clip of each face.
     pub segments: Vec<Segment>,
     /// The contact sheet of an explanation.
     #[serde(skip_serializing_if = "Option::is_none")]
@@ -59,9 +62,26 @@ pub struct Prediction {
     pub error: Option<String>,
 }
 
+/// The score of one of the faces in a video.
+#[derive(Debug, Clone, PartialEq, Serialize)]
+pub struct FaceVerdict {
+    /// Probability of fake, pooled over its clips.
+    pub score: f64,
+    /// Frames in which it was found.
+    pub frames: usize,
+    /// The number of the first of them.
+    pub frame: usize,
+    /// Its box there: left, top, right, bottom, in pixels of the video.
+    #[serde(rename = "box")]
+    pub corners: [f32; 4],
+}
+
 /// A clip's score.
 #[derive(Debug, Clone, PartialEq, Serialize)]
 pub struct Segment {
+    /// Which of the faces it shows, counted from 1; absent if none is searched for.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub face: Option<usize>,
     /// Start of the part of the video that its frames are from; absent if unknown.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub from_secs: Option<f64>,
@@ -128,8 +148,8 @@ impl TrainedDetector {
         let PredictionVideos { mut manifest, no_videos } = videos;
         let config = prediction_config(&self.config);
         decide_faces(self, &mut manifest, stop)?;
-        let clips = Clips::new(&config, &manifest, true)?;
         let all = VideoSet::of("predict".to_owned(), &manifest, |_| true);
+        let clips = Clips::new(&config, &manifest, &all.videos, true, stop)?;
         let evaluation = self.score(&clips, &[all], stop)?.remove(0);
         let predictor = Predictor { options, detector: self, manifest: &manifest, clips: &clips };
         let mut predictions = predictor.predictions(&evaluation, stop)?;
@@ -205,26 +225,46 @@ impl Predictor<'_> {
         let is_fake = score.score >= self.options.threshold;
         let calibrated = self.detector.temperature.map(|temperature| calibrated(score.score, temperature));
         let of_fake = calibrated.unwrap_or(score.score);
-        let (clips, found) = (score.clip_scores.len(), self.clips.faces.of(score.video));
-        let numbers = found.as_ref().map_or(&[][..], |found| &found.frame_numbers);
-        let places = (0..clips).map(|clip| places(clip, clips, numbers));
-        let times = self.times(score);
-        let segment = |([from, to], score): ([Place; 2], &f64)| {
-            let at = |place| times.as_ref().and_then(|info| secs(place, info));
-            Segment { from_secs: at(from), to_secs: at(to), score: *score }
-        };
+        let found = self.clips.faces.of(score.video, 0);
         Prediction {
             path: self.path(score.video),
             score: Some(score.score),
             verdict: if is_fake { Verdict::Fake } else { Verdict::Real },
             calibrated,
             confidence: Some(if is_fake { of_fake } else { 1.0 - of_fake }),
-            clips,
+            clips: score.clip_scores.len(),
             faces: found.as_ref().map(|found| found.frames_with_face),
-            segments: places.zip(&score.clip_scores).map(segment).collect(),
+            each_face: self.each_face(score),
+            segments: self.segments(score),
             explanation: None,
             error: None,
         }
+    }
+
+    fn each_face(&self, score: &VideoScore) -> Vec<FaceVerdict> {
+        let verdict = |(face, clip_scores): (&usize, &[f64])| {
+            let found = self.clips.faces.of(score.video, *face)?;
+            let (frame, corners) = found.first?;
+            let score = self.detector.options.pooling.pool(clip_scores);
+            Some(FaceVerdict { score, frames: found.frames_with_face, frame, corners })
+        };
+        score.faces.iter().zip(score.clip_scores.chunks(score.clips_a_face())).filter_map(verdict).collect()
+    }
+
+    fn segments(&self, score: &VideoScore) -> Vec<Segment> {
+        let (clips, times) = (score.clips_a_face(), self.times(score));
+        let at = |place| times.as_ref().and_then(|info| secs(place, info));
+        let of_face = |(face, clip_scores): (&usize, &[f64])| {
+            let found = self.clips.faces.of(score.video, *face);
+            let rank = found.as_ref().map(|_| face + 1);
+            let numbers = found.map_or_else(Vec::new, |found| found.frame_numbers);
+            let segment = |(clip, score): (usize, &f64)| {
+                let [from, to] = places(clip, clips, &numbers);
+                Segment { face: rank, from_secs: at(from), to_secs: at(to), score: *score }
+            };
+            clip_scores.iter().enumerate().map(segment).collect::<Vec<_>>()
+        };
+        score.faces.iter().zip(score.clip_scores.chunks(clips)).flat_map(of_face).collect()
     }
 
     /// Explains the clip with the strongest evidence for the verdict, and notes the path of its picture.
@@ -235,15 +275,18 @@ impl Predictor<'_> {
         };
         let clips = 0..score.clip_scores.len();
         let clip = clips.max_by(|a, b| of_verdict(a).total_cmp(&of_verdict(b))).unwrap_or(0);
-        let frames = self.clips.source.pictures(score.video).map_err(RunError::Frames)?;
+        let (face, clip_of_face) = (score.faces[clip / score.clips_a_face()], clip % score.clips_a_face());
+        let all = self.clips.source.clips_of(score.video);
+        let long_clip = all.into_iter().find(|long_clip| self.clips.source.face_of(*long_clip).1 == face);
+        let frames = self.clips.source.pictures(long_clip.unwrap_or(score.video)).map_err(RunError::Frames)?;
         let length = self.detector.clip_spec().frames;
-        let frames = frames.into_iter().skip(clip * length).take(length).collect();
+        let frames = frames.into_iter().skip(clip_of_face * length).take(length).collect();
         let explanation = explain::explain_clip(&self.detector.network, frames, prediction.verdict == Verdict::Fake)?;
         let path = Path::new(&prediction.path);
         let title = path.file_name().unwrap_or(path.as_os_str()).to_string_lossy();
         let segment = &prediction.segments[clip];
         // Frames are not evenly spread where some were left out.
-        let is_even = self.clips.faces.of(score.video).is_none_or(|found| found.left_out == 0);
+        let is_even = self.clips.faces.of(score.video, face).is_none_or(|found| found.left_out == 0);
         let secs = segment.from_secs.zip(segment.to_secs).filter(|_| is_even).map(|(from, to)| from..to);
         let stem = path.file_stem().unwrap_or_default().to_string_lossy();
         // Numbered: videos of one name may come from several folders.
@@ -263,7 +306,7 @@ impl Predictor<'_> {
     }
 
     fn without_score(&self, video: usize, reason: &str) -> Prediction {
-        let faces = self.clips.faces.of(video).map(|found| found.frames_with_face);
+        let faces = self.clips.faces.of(video, 0).map(|found| found.frames_with_face);
         Prediction { faces, ..unknown(Path::new(&self.path(video)), reason) }
     }
 
@@ -309,6 +352,7 @@ fn unknown(path: &Path, reason: &str) -> Prediction {
         confidence: None,
         clips: 0,
         faces: None,
+        each_face: Vec::new(),
         segments: Vec::new(),
         explanation: None,
         error: Some(reason.to_owned()),

@@ -73,6 +73,7 @@ pub(super) fn take_pictures_as_they_are(config: &mut Config, manifest: &Manifest
             config.data.max_frames
         );
         (config.data.max_frames, config.data.frames_per_epoch) = (1, None);
+        config.data.clips_per_video = 1;
     }
 }
 
@@ -125,7 +126,8 @@ impl PreparedRun {
     pub fn epoch_plan(&self) -> Result<EpochPlan, RunError> {
         let training = &self.config.training;
         let batch_size = training.batch_size.clips();
-        let sampler = Sampler::new(self.config.data.sampler, &self.manifest)?;
+        let data = &self.config.data;
+        let sampler = Sampler::new(data.sampler, &self.manifest)?.repeated(data.clips_per_video);
         let batches = sampler.plan(0, 0, batch_size, self.config.dataloader.drop_last).len();
         let batches = batches.min(training.limit_batches.unwrap_or(usize::MAX));
         Ok(EpochPlan {

@@ -57,11 +57,12 @@ pub(super) fn adapt_state(state: &mut TrainState, before: &Config, run: &Prepare
     let cut = |config: &Config| {
         let training = &config.training;
         let sizes = (training.batch_size, training.gradient_accumulation, training.limit_batches);
-        (sizes, config.dataloader.drop_last, config.data.sampler)
+        (sizes, config.dataloader.drop_last, config.data.sampler, config.data.clips_per_video)
     };
     if cut(before) != cut(&run.config) && state.batches_done > 0 {
         let problem = "the run stands in the middle of an epoch, whose batches cannot be cut anew; batch_size, \
-                       gradient_accumulation, limit_batches, dataloader.drop_last and data.sampler must stay";
+                       gradient_accumulation, limit_batches, dataloader.drop_last, data.sampler and \
+                       data.clips_per_video must stay";
         let hint = "resume without the change, and make it after the epoch";
         return Err(unresumable("training", problem, hint));
     }

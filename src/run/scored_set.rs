@@ -153,15 +153,17 @@ impl ScoredSet<'_> {
 
     /// One row a clip.
     fn predictions(&self) -> impl Iterator<Item = Prediction<'_>> {
-        self.evaluation.videos.iter().flat_map(move |VideoScore { video, label, score, clip_scores, .. }| {
-            let record = self.record(*video);
+        self.evaluation.videos.iter().flat_map(move |of_video| {
+            let VideoScore { video, label, score, faces, clip_scores, .. } = of_video;
+            let (record, clips) = (self.record(*video), of_video.clips_a_face());
             clip_scores.iter().enumerate().map(move |(clip, clip_score)| Prediction {
                 set: &self.set.name,
                 video: self.manifest.video_name(*video),
                 label: *label,
                 method: record.method.as_deref(),
                 compression: record.compression.as_deref(),
-                clip: clip + 1,
+                face: faces[clip / clips] + 1,
+                clip: clip % clips + 1,
                 clip_score: *clip_score,
                 video_score: *score,
                 calibrated: self.temperature.map(|temperature| calibrated(*score, temperature)),
@@ -209,7 +211,8 @@ struct Prediction<'a> {
     label: Label,
     method: Option<&'a str>,
     compression: Option<&'a str>,
-    /// Counted from 1.
+    /// Which of the faces, and which of its clips; counted from 1.
+    face: usize,
     clip: usize,
     clip_score: f64,
     video_score: f64,

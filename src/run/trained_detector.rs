@@ -9,7 +9,7 @@ use super::clips::Clips;
 use super::error::RunError;
 use super::memory_hooks::{limit_device_memory, memory_manager};
 use super::test_sets::VideoSet;
-use crate::config::{self, Config, FaceMode};
+use crate::config::{self, Config, FaceMode, WhichFaces};
 use crate::dataset::Manifest;
 use crate::evaluate::{EvaluateError, Evaluation, Evaluator, Pooling};
 use crate::memory::{DeviceGauge, Guard, MicroBatchSizes, Reason};
@@ -52,8 +52,8 @@ impl StoredCheckpoint {
 /// How videos are to be scored, where the checkpoint's own settings do not decide.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct ScoringOptions {
-    /// Clips taken from each video, one after the other in time.
-    pub clips_a_video: usize,
+    /// Clips taken from each video, one after the other in time; as in training if `None`.
+    pub clips_a_video: Option<usize>,
     /// How the scores of a video's clips are pooled.
     pub pooling: Pooling,
     /// Changes to the checkpoint's configuration, each `a.b=value`, such as `gpu.device=cpu`.
@@ -61,9 +61,9 @@ pub struct ScoringOptions {
 }
 
 impl Default for ScoringOptions {
-    /// One clip of each video, as in training.
+    /// As in training.
     fn default() -> Self {
-        Self { clips_a_video: 1, pooling: Pooling::default(), overrides: Vec::new() }
+        Self { clips_a_video: None, pooling: Pooling::default(), overrides: Vec::new() }
     }
 }
 
@@ -71,7 +71,7 @@ impl Default for ScoringOptions {
 pub struct TrainedDetector {
     /// The checkpoint's folder.
     pub folder: PathBuf,
-    /// As it was trained, with the changes of the options; clips are as long as `clips_a_video` of training's.
+    /// As it was trained, with the changes of the options.
     pub config: Config,
     /// The network.
     pub network: Detector,
@@ -104,16 +104,16 @@ impl TrainedDetector {
         if config.data.faces.mode == FaceMode::Auto && shows_faces == Some(false) {
             config.data.faces.mode = FaceMode::Off;
         }
-        // It was fitted on scores of single clips, and does not hold for the highest of several.
-        let temperature = temperature.filter(|_| options.clips_a_video == 1 || options.pooling != Pooling::Max);
+        // It was fitted on the mean, and does not hold for the highest of several scores.
+        let has_one = config.data.clips_per_video == 1 && config.data.faces.which == WhichFaces::Largest;
+        let temperature = temperature.filter(|_| has_one || options.pooling != Pooling::Max);
         Ok(Self { folder, config, network, temperature, options: options.clone(), placement })
     }
 
     /// The frames of one clip, and how they are read.
     #[must_use]
     pub fn clip_spec(&self) -> ClipSpec {
-        let long_spec = ClipSpec::of(&self.config.data);
-        ClipSpec { frames: long_spec.frames / self.options.clips_a_video, ..long_spec }
+        ClipSpec::of(&self.config.data)
     }
 
     /// Scores the videos of each set.
@@ -136,7 +136,7 @@ impl TrainedDetector {
             guard: &mut guard,
             clean_up: &mut clean_up,
             batch_size: self.config.training.batch_size.clips(),
-            clips_a_video: self.options.clips_a_video,
+            clips_a_video: self.config.data.clips_per_video,
             pooling: self.options.pooling,
             stop,
             label: "",
@@ -152,18 +152,20 @@ impl TrainedDetector {
         Ok(evaluations)
     }
 
-    /// The clips of a manifest's videos, each wanted once.
-    pub(super) fn clips(&self, manifest: &Manifest) -> Result<Clips, RunError> {
-        Clips::new(&self.config, manifest, true)
+    /// The clips of sets of a manifest's videos, each wanted once.
+    pub(super) fn clips(&self, manifest: &Manifest, sets: &[VideoSet], stop: &AtomicBool) -> Result<Clips, RunError> {
+        let videos: Vec<_> = sets.iter().flat_map(|set| set.videos.iter().copied()).collect();
+        Clips::new(&self.config, manifest, &videos, true, stop)
     }
 }
 
 /// The configuration of training, for scoring.
 fn scoring_config(trained: &Config, options: &ScoringOptions) -> Result<Config, RunError> {
     let (frames, clips_a_video) = (trained.data.max_frames, options.clips_a_video);
+    let clips_a_video = clips_a_video.unwrap_or(trained.data.clips_per_video);
     let mut overrides = options.overrides.clone();
     // The sampler of pairs would require an even batch, and nothing is trained here.
     overrides.push("data.sampler=shuffled".to_owned());
-    overrides.push(format!("data.max_frames={}", frames * clips_a_video));
+    overrides.push(format!("data.clips_per_video={clips_a_video}"));
     config::resolve(trained, &overrides).map_err(|source| RunError::Clips { clips_a_video, frames, source })
 }

@@ -52,7 +52,8 @@ pub fn train(mut run: PreparedRun, stop: &AtomicBool) -> Result<FinishedRun, Run
     if run.resumed.is_none() {
         decide_faces(&run.config, &mut run.manifest, stop)?;
     }
-    let clips = Clips::new(&run.config, &run.manifest, false)?;
+    let all: Vec<_> = (0..run.manifest.videos.len()).collect();
+    let clips = Clips::new(&run.config, &run.manifest, &all, false, stop)?;
     let folder = open_folder(&mut run, &clips, stop)?;
     let loader = Rc::new(clips.loader());
     let memory = memory_manager(&run.config.gpu, run.placement.device, &clips.source, &loader);
@@ -96,7 +97,7 @@ fn build_trainer<'a>(
     stop: &'a AtomicBool,
 ) -> Result<Trainer<'a>, RunError> {
     let config = &run.config;
-    let sampler = Sampler::new(config.data.sampler, &run.manifest)?;
+    let sampler = Sampler::new(config.data.sampler, &run.manifest)?.repeated(config.data.clips_per_video);
     tracing::debug!("sampler: {}", sampler.describe());
     let device = learner.detector.device();
     torch::detect_anomaly(config.training.detect_anomaly).map_err(RunError::torch("training.detect_anomaly"))?;

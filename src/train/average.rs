@@ -85,7 +85,7 @@ impl Trainer<'_> {
         let spec = ClipSpec::of_training(data);
         let (stepper, state) = (&mut self.model.stepper, &mut self.model.state);
         let loader = self.data.loader;
-        let mut pass = loader.pass(self.data.plan(*epochs), Some(Draw { seed: *seed, epoch: *epochs }));
+        let mut pass = loader.pass(self.data.plan(*epochs), Some(Draw::new(*seed, *epochs)));
         let (mut sums, mut frames, mut step) = (Vec::new(), 0, state.step);
         while let Some(batch) = pass.next_batch()? {
             if self.stop.load(Ordering::Relaxed) {

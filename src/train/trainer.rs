@@ -117,7 +117,7 @@ impl<'a> Trainer<'a> {
         let log_batches = self.config.logging.log_interval * self.config.training.gradient_accumulation as u64;
         let bar = Bar::new("train", plan.len() as u64, log_batches);
         bar.advance(state.batches_done as u64, String::new);
-        let draw = Draw { seed: self.config.seed, epoch: state.epoch };
+        let draw = Draw::new(self.config.seed, state.epoch);
         let loader = self.data.loader;
         let mut pass = loader.pass_from(plan, state.batches_done, Some(draw));
         while let Some(input) = self.next_input(&mut pass, &schedule)? {
@@ -225,7 +225,7 @@ impl<'a> Trainer<'a> {
             guard: evaluate_guard,
             clean_up: &mut stepper.clean_up,
             batch_size: self.config.training.batch_size.clips(),
-            clips_a_video: 1,
+            clips_a_video: self.config.data.clips_per_video,
             pooling: Pooling::default(),
             stop: self.stop,
             label,

@@ -40,7 +40,7 @@ pub(super) fn read<T>(path: &Path, draw: Option<u64>, making: &mut Making<T>) ->
         let on_gpu = hardware::available(spec.hw_decode).then_some(spec.hw_decode);
         for hw_decode in on_gpu.into_iter().chain([Switch::Off]) {
             if let Some((found, decoded)) = video.selected(&file, &wanted, hw_decode, making)? {
-                return Ok(DecodedClip::new(&picks, found, video.size, decoded));
+                return Ok(DecodedClip::new((&picks, spec.choices(shown.len())), found, video.size, decoded));
             }
         }
         tracing::debug!("{}: not every packet is a sound frame: all of it is decoded", path.display());
@@ -170,7 +170,7 @@ impl Video<'_> {
             pass.check(announced)?;
             limits::check_frames(pass.frames, self.spec.least_frames())?;
             if pass.frames == frames {
-                return Ok(DecodedClip::new(&picks, pass.found, self.size, pass.frames));
+                return Ok(DecodedClip::new((&picks, self.spec.choices(frames)), pass.found, self.size, frames));
             }
             frames = pass.frames;
         }

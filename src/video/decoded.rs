@@ -23,17 +23,24 @@ pub(super) struct DecodedClip<T> {
     pub(super) size: [u32; 2],
     /// The number of frames that were decoded in the final pass.
     pub(super) decoded: usize,
+    /// The number of frames to choose from.
+    pub(super) choices: usize,
 }
 
 impl<T> DecodedClip<T> {
-    /// `picks` has T frame numbers in display order; equal ones are next to each other.
-    pub(super) fn new(picks: &[usize], mut found: BTreeMap<usize, Made<T>>, size: [u32; 2], decoded: usize) -> Self {
+    /// `picks` has T frame numbers in display order, out of so many `choices`; equal ones are next to each other.
+    pub(super) fn new(
+        (picks, choices): (&[usize], usize),
+        mut found: BTreeMap<usize, Made<T>>,
+        size: [u32; 2],
+        decoded: usize,
+    ) -> Self {
         let (mut frames, mut slots) = (Vec::new(), Vec::new());
         for pick in picks {
             frames.extend(found.remove(pick).map(|made| (*pick, made)));
             slots.push(frames.len().saturating_sub(1));
         }
-        Self { frames, slots, size, decoded }
+        Self { frames, slots, size, decoded, choices }
     }
 
     /// How often each frame is in the clip.

@@ -5,7 +5,7 @@ use image::RgbImage;
 
 use super::convert::{Converter, RawFrame};
 use super::decoded::spread;
-use super::read::{ClipBuffer, decoded, video_error};
+use super::read::{ClipBuffer, decoded, usable_frames, video_error};
 use super::spec::{ClipSpec, FrameSize};
 use crate::dataset::{DataError, Footage};
 
@@ -23,6 +23,7 @@ pub struct HeldClip<'a> {
     size: [u32; 2],
     frames: Vec<(usize, HeldFrame)>,
     slots: Vec<usize>,
+    usable_frames: usize,
 }
 
 /// A frame as it was decoded, or a small picture of it.
@@ -61,13 +62,20 @@ impl<'a> HeldClip<'a> {
         };
         let clip = decoded(footage, spec, draw, &mut converter, hold)?;
         let frames = clip.frames.into_iter().map(|(number, made)| (number, made.value)).collect();
-        Ok(Self { footage, spec, draw, converter, small, size: clip.size, frames, slots: clip.slots })
+        let (size, slots, usable_frames) = (clip.size, clip.slots, usable_frames(footage, clip.choices));
+        Ok(Self { footage, spec, draw, converter, small, size, frames, slots, usable_frames })
     }
 
     /// Width and height of the video as shown.
     #[must_use]
     pub fn size(&self) -> [u32; 2] {
         self.size
+    }
+
+    /// See [`ReadFrames::usable_frames`].
+    #[must_use]
+    pub fn usable_frames(&self) -> usize {
+        self.usable_frames
     }
 
     /// The numbers of the different frames in the video, ascending.
@@ -166,7 +174,7 @@ mod tests {
         let mut held = HeldClip::read(&video, &spec, None, SMALL).unwrap();
         assert_eq!((held.size(), held.numbers(), held.slots()), ([96, 64], vec![1, 3, 5, 7], &[0, 1, 2, 3][..]));
         let whole = FrameSize::Exact { height: 32, width: 40 };
-        assert!(held.clip(|_| whole).unwrap() == read_clip(&video, &spec, None).unwrap());
+        assert!(held.clip(|_| whole).unwrap() == read_clip(&video, &spec, None).unwrap().thwc);
         let mut small = Vec::new();
         read_frames(&video, &spec, None, SMALL, &mut |frame| small.push(frame)).unwrap();
         assert!((0..4).all(|frame| held.small(frame).unwrap() == small[frame]));

@@ -34,5 +34,5 @@ mod start;
 pub use hardware::available as decodes_on_gpu;
 pub use held::HeldClip;
 pub use info::{VideoInfo, libavcodec_version, pixel_versions};
-pub use read::{frames_of, probe, read_clip, read_frames};
+pub use read::{ReadFrames, frames_of, probe, read_clip, read_frames};
 pub use spec::{ClipSpec, CropResize, FrameSize, Square};

@@ -18,8 +18,7 @@ pub(super) fn choose(
     is_reference: impl Fn(usize) -> bool,
 ) -> Vec<usize> {
     let step = spec.skip_frames;
-    let mut picks =
-        choose_of_all(spec.sampling, frames.div_ceil(step), spec.frames, draw, |at| is_reference(at * step));
+    let mut picks = choose_of_all(spec.sampling, spec.choices(frames), spec.frames, draw, |at| is_reference(at * step));
     picks.iter_mut().for_each(|pick| *pick *= step);
     picks
 }

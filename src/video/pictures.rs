@@ -75,7 +75,7 @@ pub(super) fn read<T>(
         found.insert(pick, making.of(pick, RawFrame::Picture(picture))?);
     }
     let decoded = found.len();
-    Ok(DecodedClip::new(&picks, found, size, decoded))
+    Ok(DecodedClip::new((&picks, making.spec.choices(paths.len())), found, size, decoded))
 }
 
 fn open(path: &Path) -> Result<RgbImage, String> {

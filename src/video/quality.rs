@@ -40,6 +40,10 @@ pub(super) fn filter<T>(
         ));
     }
     clip.slots = spread(usable, spec.frames);
+    // As few as that would be enough; without a filter, it is the number of choices that must be enough.
+    if usable < spec.frames {
+        clip.choices = clip.choices.min(usable);
+    }
     Ok(clip)
 }
 
@@ -92,7 +96,7 @@ mod tests {
             (number, Made { grey: Some(imageops::grayscale(&board(*contrast))), value: *contrast })
         };
         let frames = contrasts.iter().enumerate().map(frame).collect();
-        DecodedClip { frames, slots: vec![0; 6], size: [8; 2], decoded: 0 }
+        DecodedClip { frames, slots: vec![0; 6], size: [8; 2], decoded: 0, choices: contrasts.len() }
     }
 
     #[test]

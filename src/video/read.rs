@@ -38,18 +38,33 @@ pub fn probe(footage: &Footage, spec: &ClipSpec) -> Result<VideoInfo, DataError>
     info.map_err(video_error(&footage.path))
 }
 
-/// The frames of a clip as RGB bytes, T x height x width x 3.
+/// The frames of a clip.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct ReadFrames {
+    /// RGB bytes, T x height x width x 3.
+    pub thwc: Vec<u8>,
+    /// The largest `min_frames` with which the video can be used.
+    pub usable_frames: usize,
+}
+
+/// The frames of a clip.
 ///
 /// # Errors
 /// [`DataError::Video`] with the reason: the file is no video, too short, or damaged.
-pub fn read_clip(footage: &Footage, spec: &ClipSpec, draw: Option<u64>) -> Result<Vec<u8>, DataError> {
+pub fn read_clip(footage: &Footage, spec: &ClipSpec, draw: Option<u64>) -> Result<ReadFrames, DataError> {
     let size = FrameSize::Exact { height: spec.height, width: spec.width };
     let mut buffer = ClipBuffer::reserve(footage, spec)?;
     let clip = decoded(footage, spec, draw, &mut Converter::new(), &mut |converter, number, raw| {
         buffer.add(converter, number, &raw, size)
     })?;
     let starts = clip.slots.iter().map(|slot| clip.frames[*slot].1.value).collect();
-    buffer.clip(footage, starts)
+    let usable_frames = usable_frames(footage, clip.choices);
+    Ok(ReadFrames { thwc: buffer.clip(footage, starts)?, usable_frames })
+}
+
+/// A single picture needs no `min_frames`.
+pub(super) fn usable_frames(footage: &Footage, choices: usize) -> usize {
+    if footage.media == Media::Picture { usize::MAX } else { choices }
 }
 
 /// Passes the T frames of a clip to `take` in display order. A frame that was picked twice comes twice.

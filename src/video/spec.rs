@@ -138,6 +138,12 @@ impl ClipSpec {
         }
     }
 
+    /// All clips of a video as one, for validation and tests.
+    #[must_use]
+    pub fn of_all_clips(data: &DataConfig) -> Self {
+        Self { frames: data.max_frames * data.clips_per_video, ..Self::of(data) }
+    }
+
     /// The clips of training, as configured.
     #[must_use]
     pub fn of_training(data: &DataConfig) -> Self {
@@ -154,6 +160,11 @@ impl ClipSpec {
     /// The number of frames of a video of which at least `min_frames` are looked at.
     pub(super) fn least_frames(&self) -> usize {
         self.min_frames.saturating_sub(1).saturating_mul(self.skip_frames) + 1
+    }
+
+    /// The number of frames to choose from of a video with this number of frames.
+    pub(super) fn choices(&self, frames: usize) -> usize {
+        frames.div_ceil(self.skip_frames)
     }
 
     pub(super) fn looks_at_quality(&self) -> bool {

@@ -80,6 +80,8 @@ impl ClipCache {
         }
         let key = || Some(ClipKey::new(content.0?, spec, crop));
         let found = self.disk.as_ref().and_then(|disk| disk.get(&key()?));
+        // Reading a video that is too short for these settings says so.
+        let found = found.filter(|clip| clip.usable_frames >= spec.min_frames);
         let Some(clip) = found.map(Arc::new) else {
             count(&self.counts.misses);
             return None;
@@ -118,11 +120,12 @@ impl ClipCache {
         }
         let disk = self.disk.as_ref()?;
         let key = ClipKey::new(content.0?, spec, crop);
-        if !self.memory.has_room(spec.clip_bytes() as u64) {
-            return disk.peek(&key);
+        let has_room = self.memory.has_room(spec.clip_bytes() as u64);
+        let clip = if has_room { disk.get(&key)? } else { disk.peek(&key)? };
+        let clip = Some(Arc::new(clip)).filter(|clip| clip.usable_frames >= spec.min_frames)?;
+        if has_room {
+            self.memory.insert(video, &clip);
         }
-        let clip = Arc::new(disk.get(&key)?);
-        self.memory.insert(video, &clip);
         Some(clip.meta.clone())
     }
 

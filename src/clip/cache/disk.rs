@@ -129,7 +129,7 @@ impl DiskCache {
     }
 
     /// The data that is stored with a clip. Its pixels are not checked.
-    pub(super) fn peek(&self, key: &ClipKey) -> Option<Vec<u8>> {
+    pub(super) fn peek(&self, key: &ClipKey) -> Option<ReadClip> {
         self.read(key, entry::read_meta)
     }
 
@@ -382,7 +382,7 @@ mod tests {
     fn another_process_that_holds_the_lock_costs_single_clips_at_first() {
         let folder = tempfile::tempdir().unwrap();
         let cache = DiskCache::open(folder.path(), u64::MAX);
-        let clip = ReadClip { thwc: vec![7; 3], meta: Vec::new() };
+        let clip = ReadClip { thwc: vec![7; 3], ..ReadClip::default() };
         let key = |hash| ClipKey { hash, shape: [1, 1, 1] };
         // A lock belongs to an open file, so a second open file acts as another process.
         let other = File::open(folder.path().join(LOCK)).unwrap();

@@ -6,6 +6,7 @@
 //! | 4 | format version |
 //! | 12 | T, height, width |
 //! | 8, 8 | length of the stored data, and of the pixels |
+//! | 8 | the largest `data.min_frames` with which the video can be used |
 //! | 16 | the clip's key |
 //! | 8, 8 | checksums (XXH3) of these two |
 //! | 8 | checksum of the header so far |
@@ -22,7 +23,7 @@ use super::key::{ClipKey, FORMAT_VERSION};
 use super::read_clip::ReadClip;
 
 const MAGIC: &[u8; 8] = b"DFDCLIP\n";
-const HEAD_BYTES: usize = 80;
+const HEAD_BYTES: usize = 88;
 
 /// The reason why a file has no usable clip.
 pub(super) enum Unreadable {
@@ -34,20 +35,21 @@ pub(super) enum Unreadable {
 
 /// The header of a clip.
 pub(super) fn head(key: &ClipKey, clip: &ReadClip) -> Vec<u8> {
-    let mut head = head_prefix(key, clip.meta.len() as u64, clip.thwc.len() as u64);
+    let mut head = head_prefix(key, clip.meta.len() as u64, clip.thwc.len() as u64, clip.usable_frames as u64);
     head.extend(xxh3_64(&clip.meta).to_le_bytes());
     head.extend(xxh3_64(&clip.thwc).to_le_bytes());
     head.extend(xxh3_64(&head).to_le_bytes());
     head
 }
 
-/// The part of the header that depends only on the key and the two lengths.
-fn head_prefix(key: &ClipKey, meta_bytes: u64, pixel_bytes: u64) -> Vec<u8> {
+/// The header without its checksums.
+fn head_prefix(key: &ClipKey, meta_bytes: u64, pixel_bytes: u64, usable_frames: u64) -> Vec<u8> {
     let mut head = MAGIC.to_vec();
     head.extend(FORMAT_VERSION.to_le_bytes());
     head.extend(key.shape.iter().flat_map(|size| size.to_le_bytes()));
     head.extend(meta_bytes.to_le_bytes());
     head.extend(pixel_bytes.to_le_bytes());
+    head.extend(usable_frames.to_le_bytes());
     head.extend(key.hash.to_le_bytes());
     head
 }
@@ -56,18 +58,20 @@ fn head_prefix(key: &ClipKey, meta_bytes: u64, pixel_bytes: u64) -> Vec<u8> {
 pub(super) fn read(file: &mut File, key: &ClipKey) -> Result<ReadClip, Unreadable> {
     let head = Head::read(file, key)?;
     let meta = part(file, head.meta_bytes, head.meta_sum)?;
-    Ok(ReadClip { meta, thwc: part(file, head.pixel_bytes, head.pixel_sum)? })
+    Ok(ReadClip { meta, thwc: part(file, head.pixel_bytes, head.pixel_sum)?, usable_frames: head.usable_frames })
 }
 
-/// Reads the data that is stored with the clip.
-pub(super) fn read_meta(file: &mut File, key: &ClipKey) -> Result<Vec<u8>, Unreadable> {
+/// Reads the clip without its pixels.
+pub(super) fn read_meta(file: &mut File, key: &ClipKey) -> Result<ReadClip, Unreadable> {
     let head = Head::read(file, key)?;
-    part(file, head.meta_bytes, head.meta_sum)
+    let meta = part(file, head.meta_bytes, head.meta_sum)?;
+    Ok(ReadClip { meta, thwc: Vec::new(), usable_frames: head.usable_frames })
 }
 
 struct Head {
     meta_bytes: u64,
     pixel_bytes: u64,
+    usable_frames: usize,
     meta_sum: u64,
     pixel_sum: u64,
 }
@@ -81,17 +85,18 @@ impl Head {
             let eight = bytes[at..at + 8].try_into().expect("eight bytes of an array");
             u64::from_le_bytes(eight)
         };
-        let (meta_bytes, pixel_bytes) = (number(24), number(32));
+        let (meta_bytes, pixel_bytes, usable_frames) = (number(24), number(32), number(40));
         let pixels = key.shape.iter().map(|size| u64::from(*size)).product::<u64>() * 3;
         let length = file.metadata().map_err(|_| Unreadable::Damaged)?.len();
         let expected = pixels.checked_add(HEAD_BYTES as u64).and_then(|bytes| bytes.checked_add(meta_bytes));
         let whole = xxh3_64(&bytes[..HEAD_BYTES - 8]) == number(HEAD_BYTES - 8)
-            && bytes.starts_with(&head_prefix(key, meta_bytes, pixels))
+            && bytes.starts_with(&head_prefix(key, meta_bytes, pixels, usable_frames))
             && expected == Some(length);
         if !whole {
             return Err(Unreadable::Damaged);
         }
-        Ok(Self { meta_bytes, pixel_bytes, meta_sum: number(56), pixel_sum: number(64) })
+        let usable_frames = usize::try_from(usable_frames).unwrap_or(usize::MAX);
+        Ok(Self { meta_bytes, pixel_bytes, usable_frames, meta_sum: number(64), pixel_sum: number(72) })
     }
 }
 

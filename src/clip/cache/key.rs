@@ -15,7 +15,7 @@ use crate::dataset::{Footage, Media};
 use crate::video::{self, ClipSpec};
 
 /// The version of the file format and of the computation of pixels. Increase it when either changes.
-pub(super) const FORMAT_VERSION: u32 = 2;
+pub(super) const FORMAT_VERSION: u32 = 3;
 /// The number of bytes that are hashed at each end of a file.
 const SAMPLED_BYTES: usize = 64 << 10;
 
@@ -30,9 +30,8 @@ pub(super) struct ClipKey {
 impl ClipKey {
     /// The key of a clip of a video with this content.
     pub(super) fn new(content: u128, spec: &ClipSpec, crop: &str) -> Self {
-        // The deadline decides whether there is a clip, but not its pixels.
-        let sampling =
-            (spec.min_frames, spec.sampling, spec.skip_frames, spec.quality_threshold, spec.duplicate_threshold);
+        // The deadline and the smallest number of frames decide whether there is a clip, but not its pixels.
+        let sampling = (spec.sampling, spec.skip_frames, spec.quality_threshold, spec.duplicate_threshold);
         let decoder = if video::decodes_on_gpu(spec.hw_decode) { "GPU" } else { "CPU" };
         let made = format!(
             "{FORMAT_VERSION} {} {:?} {sampling:?} {decoder} {crop}",

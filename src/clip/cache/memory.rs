@@ -80,7 +80,7 @@ mod tests {
     use super::*;
 
     fn clip(bytes: usize) -> Arc<ReadClip> {
-        Arc::new(ReadClip { thwc: vec![7; bytes], meta: Vec::new() })
+        Arc::new(ReadClip { thwc: vec![7; bytes], ..ReadClip::default() })
     }
 
     #[test]

@@ -57,7 +57,7 @@ impl<'a> Notes<'a> {
 
     pub(in crate::clip) fn get<T: DeserializeOwned>(&self, name: &str) -> Option<T> {
         let key = self.key(name);
-        let on_disk = self.disk().and_then(|disk| disk.peek(&key));
+        let on_disk = self.disk().and_then(|disk| disk.peek(&key)).map(|note| note.meta);
         let bytes = on_disk.or_else(|| self.in_memory().get(key.hash))?;
         serde_json::from_slice(&bytes).ok()
     }
@@ -65,7 +65,7 @@ impl<'a> Notes<'a> {
     pub(in crate::clip) fn keep(&self, name: &str, note: &impl Serialize) {
         let Ok(meta) = serde_json::to_vec(note) else { return };
         let key = self.key(name);
-        let note = ReadClip { thwc: Vec::new(), meta };
+        let note = ReadClip { meta, ..ReadClip::default() };
         if let Some(disk) = self.disk().filter(|disk| disk.has_room()) {
             disk.insert(&key, &note);
             // A disk that is full takes nothing.

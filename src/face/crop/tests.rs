@@ -4,7 +4,7 @@ use std::sync::Mutex;
 use image::{RgbImage, imageops};
 
 use super::*;
-use crate::config::{FaceTrack, Sampling};
+use crate::config::{FaceTrack, Sampling, WhichFaces};
 use crate::demo::{VideoSettings, VideoWriter};
 use crate::face::{CenterFace, Face};
 use crate::video;
@@ -172,7 +172,7 @@ fn drawn_frames_are_cut_along_the_course_of_the_face_without_a_search() {
     let folder = tempfile::tempdir().unwrap();
     let path = talking_head(folder.path(), |i| (i < 8).then_some([60 + 10 * i, 60]));
     let (video, faces) = (Footage::video(path), FaceConfig::default());
-    let course = find_course(&video, &spec(), &faces, &CenterFace::load().unwrap()).unwrap();
+    let course = find_courses(&video, &spec(), &faces, &CenterFace::load().unwrap()).unwrap().swap_remove(0);
     let nobody = Fixed::new(None);
     let drawn = ClipSpec { sampling: Sampling::RandomSegment, ..spec() };
     let mut numbers = Vec::new();
@@ -193,6 +193,40 @@ fn drawn_frames_are_cut_along_the_course_of_the_face_without_a_search() {
     let tenth = ClipSpec { skip_frames: 10, ..ClipSpec::uniform(1, 96, 96, 1) };
     let clip = read_face_clip(&video, &tenth, None, Some(&course), &faces, &nobody).unwrap();
     assert_eq!((clip.facts.frame_numbers, clip.facts.squares), (vec![10], vec![course.at(7).unwrap().square]));
+}
+
+#[test]
+fn each_of_two_faces_is_cut_out_by_its_own_course() {
+    let folder = tempfile::tempdir().unwrap();
+    let photograph = image::load_from_memory(include_bytes!("../../../tests/fixtures/astronaut.png")).unwrap();
+    let (large, small) = (photograph.to_rgb8(), photograph.resize(120, 200, imageops::FilterType::Triangle).to_rgb8());
+    let path = folder.path().join("two.mp4");
+    let settings = VideoSettings { width: WIDTH, height: HEIGHT, ..VideoSettings::default() };
+    let mut writer = VideoWriter::create(&path, &settings).unwrap();
+    for i in 0..i64::from(FRAMES) {
+        let mut frame = RgbImage::from_pixel(WIDTH, HEIGHT, image::Rgb([90, 110, 120]));
+        imageops::replace(&mut frame, &large, 20, 60);
+        imageops::replace(&mut frame, &small, 400 + 4 * i, 40);
+        writer.write(&frame).unwrap();
+    }
+    writer.finish().unwrap();
+    let (video, detector) = (Footage::video(path), CenterFace::load().unwrap());
+    let all = FaceConfig { which: WhichFaces::All, min_size: 20, ..FaceConfig::default() };
+    let courses = find_courses(&video, &spec(), &all, &detector).unwrap();
+    assert_eq!(courses.len(), 2);
+    let read = |course| read_face_clip(&video, &spec(), None, Some(course), &all, &detector).unwrap();
+    let [first, second] = [read(&courses[0]), read(&courses[1])];
+    let one = FaceConfig { which: WhichFaces::Largest, ..all.clone() };
+    let largest = read_face_clip(&video, &spec(), None, None, &one, &detector).unwrap();
+    assert!(largest == first, "the largest comes first");
+    let left = |clip: &FaceClip, at: usize| clip.facts.squares[at].left;
+    assert!(left(&first, 0) < 150.0 && left(&second, 0) > 350.0);
+    assert!(left(&second, 5) - left(&second, 0) > 30.0 && (left(&first, 5) - left(&first, 0)).abs() < 5.0);
+    assert!(second.facts.squares[0].side < first.facts.squares[0].side);
+    assert!((0..6).all(|at| eye_is_dark(&first, at)) && eye_is_dark(&second, 2));
+    let (frame, corners) = second.facts.first.unwrap();
+    assert!(frame == 1 && corners[0] > 400.0 && corners[2] < 550.0, "{corners:?}");
+    assert_eq!(find_courses(&video, &spec(), &one, &detector).unwrap(), courses[..1]);
 }
 
 #[test]
@@ -238,7 +272,7 @@ fn a_video_that_is_a_crop_already_is_not_cut_again_unless_that_is_asked_for() {
         let detector = Fixed::new(Some([0.1, 0.1, 0.1 + side, 0.1 + side]));
         let clip = read_face_clip(video, &spec(), None, None, &faces, &detector).unwrap();
         assert_eq!((clip.facts.missed, clip.facts.frames_with_face), (false, 6));
-        let is_whole = clip.thwc == video::read_clip(video, &spec(), None).unwrap();
+        let is_whole = clip.thwc == video::read_clip(video, &spec(), None).unwrap().thwc;
         assert_eq!(is_whole, clip.facts.squares.is_empty());
         clip.facts.squares.len()
     };
@@ -252,7 +286,7 @@ fn landmarks_of_whole_frames_are_those_of_the_face_in_the_small_picture() {
     let video = Footage::video(talking_head(folder.path(), |_| Some([0, 0])));
     let detector = Fixed::new(Some([0.25, 0.1, 0.4, 0.3]));
     let clip = read_with_landmarks(&video, &spec(), None, None, &FaceConfig::default(), &detector).unwrap();
-    assert!(clip.thwc == video::read_clip(&video, &spec(), None).unwrap());
+    assert!(clip.thwc == video::read_clip(&video, &spec(), None).unwrap().thwc);
     assert!(clip.facts.squares.is_empty());
     // At a quarter of the width, and at 64 of 360 rows.
     for landmarks in &clip.facts.landmarks {
@@ -275,6 +309,6 @@ fn a_video_without_a_face_is_skipped_with_a_reason_or_used_whole() {
         let faces = FaceConfig { on_miss: OnMiss::WholeFrame, ..faces };
         let clip = read_face_clip(&video, &spec(), None, None, &faces, &none).unwrap();
         assert!(clip.facts.missed && clip.facts.squares.is_empty());
-        assert!(clip.thwc == video::read_clip(&video, &spec(), None).unwrap());
+        assert!(clip.thwc == video::read_clip(&video, &spec(), None).unwrap().thwc);
     }
 }
