@@ -14,9 +14,10 @@ use crate::config::{FaceConfig, FaceMode, OnMiss};
 use crate::dataset::{DataError, Footage};
 use crate::video::{ClipSpec, CropResize, FrameSize, HeldClip, ReadFrames, Square};
 
-/// The memory of a thread for finding faces, in addition to decoding: the activations of the network, and the frames.
-/// Measured with 16 and 32 frames of 720p, 1080p and 2160p: TODO.
-pub const WORKER_BYTES: u64 = 240 << 20;
+/// The memory of a thread for finding faces, in addition to decoding: the activations of the network, and the frames that
+/// are held meanwhile. A further thread took 78 MB with 32 frames of 720p, 136 MB of 1080p (99 MB of frames) and 86 MB of
+/// 2160p (too large to be held), decoding included; up to 128 MiB of frames may be held.
+pub const WORKER_BYTES: u64 = 128 << 20;
 
 /// The size of the pictures that are searched. In frames of the size of a clip, a face may be too small to be found.
 const SMALL: FrameSize = FrameSize::LongSide(LONG_SIDE as usize);

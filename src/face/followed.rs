@@ -241,7 +241,7 @@ mod tests {
         assert!(large.faces.iter().enumerate().all(|(frame, face)| face.is_some() == (frame >= 7)));
         assert_eq!(lefts(small), (0..17).map(|frame| Some(10.0 * frame as f32)).collect::<Vec<_>>());
         let Ok((one, searched)) = follow(&mut Two, 17, 4, 1);
-        assert_eq!((one.len(), &one[0].track), (1, &large.track));
+        assert_eq!((one.len(), &one[0].faces), (1, &large.faces));
         assert!(searched < 17);
     }
 
