@@ -217,6 +217,23 @@ fn a_video_that_is_listed_twice_counts_once_and_of_one_class_there_is_no_auc() {
     assert_eq!((&overall["videos"], &overall["video_auc"]), (&Value::from(2), &Value::Null));
     assert!(overall["acc_real"].is_f64() && overall["acc_fake"].is_null(), "{overall}");
 
+    // Other columns are named for this evaluation alone; what is not named is called as usual.
+    fs::write(&list, "clip,is_fake,method\na.mp4,0,\nb.mp4,1,lipsync\n").unwrap();
+    let args = ["evaluate", "--json", "--data", list.to_str().unwrap(), "--checkpoint"];
+    let refused = |columns: &str, part: &str| {
+        let output = dfdetect(&args).arg(trained().checkpoint()).args(["--columns", columns]).output().unwrap();
+        let text = String::from_utf8_lossy(&output.stderr).into_owned();
+        assert!(output.status.code() == Some(2) && text.contains(part), "{text}");
+    };
+    refused("path=clip", "list.csv lacks the columns clip and label; its columns are clip, is_fake, method");
+    refused("path=clip,label=is_fake,split=side", "lacks the column side");
+    refused("path=clip,truth=is_fake", "there is no column `truth`");
+    refused("path=clip,label", "found `label`");
+    let named = evaluate(&["--data", list.to_str().unwrap(), "--columns", "path=clip, label=is_fake"]);
+    assert_eq!(named["sets"][0]["overall"]["videos"], 2);
+    assert!(named["sets"][0]["methods"].to_string().contains("lipsync"), "{}", named["sets"][0]);
+
+    fs::write(&list, "path,label\na.mp4,real\nb.mp4,real\n").unwrap();
     // A set of which nothing can be read does not keep the others from being measured; alone, it is an error.
     let broken = tempfile::tempdir().unwrap();
     fs::create_dir(broken.path().join("fake")).unwrap();

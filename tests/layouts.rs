@@ -2,6 +2,7 @@
 #![expect(clippy::unwrap_used, reason = "helpers of tests may panic too")]
 
 mod data_support;
+mod layouts_support;
 
 use std::collections::{BTreeMap, BTreeSet, HashMap};
 use std::fs;
@@ -10,68 +11,14 @@ use std::process::Command;
 
 use data_support::{SETTINGS, write_video};
 use dfdetect::config::{DataConfig, LayoutChoice, Methods, Roots};
-use dfdetect::dataset::{self, DataError, Label, Manifest, Media, Split, VideoRecord};
+use dfdetect::dataset::{self, Label, Media, Split};
+use layouts_support::{config, official, original, paths, put, recognised, refused, scan, tree, video};
 use proptest::collection::vec;
 use proptest::prelude::*;
 use tempfile::TempDir;
 
-fn tree<S: AsRef<str>>(files: impl IntoIterator<Item = S>) -> TempDir {
-    let root = tempfile::tempdir().unwrap();
-    files.into_iter().for_each(|file| put(&root, file.as_ref(), ""));
-    root
-}
-
-fn put(root: &TempDir, name: &str, text: &str) {
-    let path = root.path().join(name);
-    fs::create_dir_all(path.parent().unwrap()).unwrap();
-    fs::write(path, text).unwrap();
-}
-
-fn config(root: &Path) -> DataConfig {
-    DataConfig { root: Roots::one(root), ..DataConfig::default() }
-}
-
 fn only(names: &[&str]) -> Methods {
     Methods::Only(names.iter().map(ToString::to_string).collect())
-}
-
-#[track_caller]
-fn scan(root: &TempDir) -> Manifest {
-    dataset::scan(&config(root.path())).unwrap()
-}
-
-#[track_caller]
-fn refused(result: Result<Manifest, DataError>, parts: &[&str]) {
-    let error = result.unwrap_err();
-    let text = error.to_string();
-    assert!(error.is_usage() && text.contains("hint: "), "{text}");
-    parts.iter().for_each(|part| assert!(text.contains(part), "`{part}` is not in: {text}"));
-}
-
-#[track_caller]
-fn recognised(manifest: &Manifest, layout: LayoutChoice, because: &str) {
-    let set = &manifest.sets[0];
-    assert_eq!(set.layout, layout);
-    assert!(set.recognised.contains(because), "{}", set.recognised);
-}
-
-#[track_caller]
-fn video<'a>(manifest: &'a Manifest, path: &str) -> &'a VideoRecord {
-    let found = manifest.videos.iter().find(|video| video.path == Path::new(path));
-    found.unwrap_or_else(|| panic!("{path} is not in {:?}", paths(manifest)))
-}
-
-fn paths(manifest: &Manifest) -> Vec<&str> {
-    manifest.videos.iter().map(|video| video.path.to_str().unwrap()).collect()
-}
-
-fn official(manifest: &Manifest, path: &str) -> Option<Split> {
-    let video = video(manifest, path);
-    video.official.then_some(video.split)
-}
-
-fn original<'a>(manifest: &'a Manifest, path: &str) -> Option<&'a str> {
-    video(manifest, path).original.as_ref().map(|path| path.to_str().unwrap())
 }
 
 const FFPP_METHODS: [&str; 4] = ["Deepfakes", "Face2Face", "FaceSwap", "NeuralTextures"];
@@ -557,6 +504,10 @@ impl RandomSet {
                 LayoutChoice::Celebdf => {
                     (format!("Celeb-real/id{a}_1.mp4"), format!("Celeb-synthesis/id{a}_id{b}_1.mp4"))
                 }
+                LayoutChoice::Df40 => (
+                    format!("FaceForensics++/original_sequences/youtube/c23/frames/{a:03}"),
+                    format!("DF40_train/{}/frames/{a:03}_{b:03}", ["simswap", "fomm", "MRAA"][*kind]),
+                ),
                 LayoutChoice::Dfdc => {
                     // Videos of one original lie in one part.
                     let (part, real, fake) = (a % 3, format!("r{a}.mp4"), format!("f{a}_{b}_{kind}.mp4"));
@@ -596,9 +547,11 @@ impl RandomSet {
     }
 
     fn write(&self) -> TempDir {
-        // A video of DeepfakeBench is a folder of frames.
-        let frames =
-            if self.layout == LayoutChoice::Deepfakebench { ["/000.png", "/001.png"].as_slice() } else { &[""] };
+        // Their videos are folders of frames.
+        let frames = match self.layout {
+            LayoutChoice::Deepfakebench | LayoutChoice::Df40 => ["/000.png", "/001.png"].as_slice(),
+            _ => &[""],
+        };
         let files = self.people_of.keys().flat_map(|video| frames.iter().map(move |frame| format!("{video}{frame}")));
         let root = tree(files);
         self.lists.iter().for_each(|(name, text)| put(&root, name, text));
@@ -608,7 +561,7 @@ impl RandomSet {
     /// Data sets of one family have names for people in common; each other set has its own.
     fn family(&self, number: usize) -> String {
         match self.layout {
-            LayoutChoice::Ffpp | LayoutChoice::FfppKaggle => "ff".into(),
+            LayoutChoice::Ffpp | LayoutChoice::FfppKaggle | LayoutChoice::Df40 => "ff".into(),
             LayoutChoice::Celebdf => "celebdf".into(),
             LayoutChoice::Dfdc => "dfdc".into(),
             _ => number.to_string(),
@@ -618,9 +571,9 @@ impl RandomSet {
 
 /// Few people know one another, or all would be one group that cannot be divided.
 fn random_set() -> impl Strategy<Value = RandomSet> {
-    use LayoutChoice::{Celebdf, Csv, Deepfakebench, Dfdc, Ffpp, FfppKaggle, Folders};
+    use LayoutChoice::{Celebdf, Csv, Deepfakebench, Df40, Dfdc, Ffpp, FfppKaggle, Folders};
     let swaps = vec((0_u32..40, 0_u32..4, 0_usize..3), 12..60);
-    let layouts = proptest::sample::select(vec![Folders, Ffpp, FfppKaggle, Celebdf, Dfdc, Deepfakebench, Csv]);
+    let layouts = proptest::sample::select(vec![Folders, Ffpp, FfppKaggle, Celebdf, Dfdc, Df40, Deepfakebench, Csv]);
     (layouts, swaps).prop_map(|(layout, mut swaps)| {
         swaps.iter_mut().for_each(|(a, b, _)| *b += *a / 4 * 4);
         RandomSet::new(layout, &swaps)

@@ -43,7 +43,8 @@ pub struct ScanArgs {
     /// Folder or list of the data set; several are scanned together
     #[arg(long, value_name = "DIR", num_args = 1.., required_unless_present = "config")]
     data: Vec<PathBuf>,
-    /// How it is laid out: auto, folders, ffpp, ffpp_kaggle, celebdf, dfdc, deepfakebench or csv
+    /// How it is laid out: auto, folders, ffpp, ffpp_kaggle, celebdf, dfdc, fakeavceleb, deepfakebench,
+    /// deeperforensics, df40 or csv
     #[arg(long, value_name = "L")]
     layout: Option<String>,
     /// A configuration, for its section `data`

@@ -9,6 +9,7 @@ use clap::{Args, ValueEnum};
 
 use super::stop::stop_flag;
 use super::trained_args::{ScoringArgs, TrainedArgs};
+use crate::config::ColumnNames;
 use crate::dataset::Split;
 use crate::metrics::AucComparison;
 use crate::progress;
@@ -29,6 +30,9 @@ pub struct EvaluateArgs {
     /// Without it, a run's own
     #[arg(long, value_name = "DIR", num_args = 1.., required_unless_present = "run")]
     data: Vec<PathBuf>,
+    /// What the columns of a CSV in --data are called, such as path=filename,label=truth; also split, group and method
+    #[arg(long, value_name = "NAMES", value_parser = column_names, requires = "data")]
+    columns: Option<ColumnNames>,
     /// Which side of the run's split; `test` has the run's other test data sets with it
     #[arg(long, value_name = "SPLIT", default_value = "test", conflicts_with = "data")]
     split: SplitName,
@@ -62,6 +66,27 @@ impl From<SplitName> for Split {
     }
 }
 
+/// The columns that `path=filename,label=truth` names; the others are called as usual.
+fn column_names(text: &str) -> Result<ColumnNames, String> {
+    let mut columns = ColumnNames::default();
+    for part in text.split(',') {
+        let (column, name) = part.split_once('=').unwrap_or((part, ""));
+        if name.trim().is_empty() {
+            return Err(format!("expected COLUMN=NAME such as path=filename, found `{part}`"));
+        }
+        let place = match column.trim() {
+            "path" => &mut columns.path,
+            "label" => &mut columns.label,
+            "split" => &mut columns.split,
+            "group" => &mut columns.group,
+            "method" => &mut columns.method,
+            other => return Err(format!("there is no column `{other}`: path, label, split, group or method")),
+        };
+        name.trim().clone_into(place);
+    }
+    Ok(columns)
+}
+
 pub(super) fn run(args: &EvaluateArgs) -> Result<()> {
     let detector = TrainedDetector::load(args.trained.open()?, &args.scoring.options(None))?;
     progress::set_level(detector.config.logging.level);
@@ -70,7 +95,7 @@ pub(super) fn run(args: &EvaluateArgs) -> Result<()> {
         let run = args.trained.run.as_deref().unwrap_or(Path::new("."));
         EvaluationVideos::of_run(run, args.split.into())?
     } else {
-        EvaluationVideos::of_folders(&detector, &args.data, &stop)?
+        EvaluationVideos::of_folders(&detector, &args.data, args.columns.as_ref(), &stop)?
     };
     let options = EvaluationOptions { compare: args.compare.clone(), output: args.output.clone() };
     let report = detector.evaluate(&videos, &options, &stop)?;

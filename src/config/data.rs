@@ -149,6 +149,10 @@ pub enum LayoutChoice {
     Fakeavceleb,
     /// DeepfakeBench's JSON, with frames on disk.
     Deepfakebench,
+    /// DeeperForensics-1.0.
+    Deeperforensics,
+    /// DF40's folders of frames, by method.
+    Df40,
     /// A CSV file `path,label[,split][,group][,method]`.
     Csv,
 }

@@ -19,7 +19,7 @@ pub(super) fn warnings(manifest: &Manifest) -> Vec<String> {
     for index in [Split::Train, Split::Val, Split::Test, Split::CrossTest].map(|side| manifest.indices(side)).concat() {
         let video = &manifest.videos[index];
         for person in &video.source_ids {
-            let person = (Namespace::of(manifest, video.set), person.as_str());
+            let person = (Namespace::of(manifest, video), person.as_str());
             match video.split {
                 Split::CrossTest => {
                     cross.entry(video.set).or_default().insert(person);
@@ -32,7 +32,7 @@ pub(super) fn warnings(manifest: &Manifest) -> Vec<String> {
     }
     let families: BTreeSet<Namespace> = own.keys().map(|(family, _)| *family).collect();
     let on_two_sides = families.into_iter().filter_map(|family| {
-        let set = (0..manifest.sets.len()).find(|set| Namespace::of(manifest, *set) == family)?;
+        let set = manifest.videos.iter().find(|video| Namespace::of(manifest, video) == family)?.set;
         let members = own.iter().filter(|((of, _), _)| *of == family);
         let people_shared = counted(members.map(|((_, name), sides)| (*name, sides.len() > 1)))?;
         Some(format!(

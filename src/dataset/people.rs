@@ -2,6 +2,7 @@
 //! no video.
 
 use super::manifest::Manifest;
+use super::record::VideoRecord;
 use crate::config::LayoutChoice;
 
 /// The scope of people's names: a family of data sets, or a single data set.
@@ -14,14 +15,31 @@ pub(super) enum Namespace {
 }
 
 impl Namespace {
-    pub fn of(manifest: &Manifest, set: usize) -> Self {
-        match manifest.sets.get(set).map(|set| set.layout) {
-            Some(LayoutChoice::Ffpp | LayoutChoice::FfppKaggle) => Self::FaceForensics,
+    pub fn of(manifest: &Manifest, video: &VideoRecord) -> Self {
+        match manifest.sets.get(video.set).map(|set| set.layout) {
+            // The targets of DeeperForensics are those of FaceForensics++, and nobody there is called as its actors.
+            Some(LayoutChoice::Ffpp | LayoutChoice::FfppKaggle | LayoutChoice::Deeperforensics) => Self::FaceForensics,
             Some(LayoutChoice::Celebdf) => Self::CelebDf,
             Some(LayoutChoice::Dfdc) => Self::Dfdc,
-            _ => Self::Set(set),
+            // Its fakes are made of videos of both.
+            Some(LayoutChoice::Df40) => match video.source_ids.first() {
+                Some(person) if is_of_celeb_df(person) => Self::CelebDf,
+                Some(person) if is_of_faceforensics(person) => Self::FaceForensics,
+                _ => Self::Set(video.set),
+            },
+            _ => Self::Set(video.set),
         }
     }
+}
+
+/// Whether FaceForensics++ calls a person so: `033`.
+pub(super) fn is_of_faceforensics(person: &str) -> bool {
+    person.len() == 3 && is_number(person)
+}
+
+/// Whether Celeb-DF calls a person so: `id3`, or `00170` of its videos from YouTube.
+pub(super) fn is_of_celeb_df(person: &str) -> bool {
+    is_id(person) || person.len() == 5 && is_number(person)
 }
 
 /// The people in a video, from its file name without the extension.

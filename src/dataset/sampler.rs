@@ -13,6 +13,7 @@ use rand_chacha::ChaCha8Rng;
 use super::batches::sequential_plan;
 use super::error::DataError;
 use super::manifest::Manifest;
+use super::people::Namespace;
 use super::record::{Label, Split};
 use crate::config::SamplerChoice;
 
@@ -128,12 +129,12 @@ impl Sampler {
 /// Each fake with the reals that are possible partners of it.
 fn partners(manifest: &Manifest, reals: &[usize], fakes: &[usize]) -> Vec<(usize, Vec<usize>)> {
     let mut by_path: HashMap<(usize, &Path), usize> = HashMap::new();
-    let mut by_person: HashMap<(usize, &str), Vec<usize>> = HashMap::new();
+    let mut by_person: HashMap<(Namespace, &str), Vec<usize>> = HashMap::new();
     for real in reals {
         let video = &manifest.videos[*real];
         by_path.insert((video.set, &video.path), *real);
         for person in &video.source_ids {
-            by_person.entry((video.set, person)).or_default().push(*real);
+            by_person.entry((Namespace::of(manifest, video), person)).or_default().push(*real);
         }
     }
     let partners_of = |fake: &usize| {
@@ -141,7 +142,10 @@ fn partners(manifest: &Manifest, reals: &[usize], fakes: &[usize]) -> Vec<(usize
         if let Some(real) = video.original.as_deref().and_then(|original| by_path.get(&(video.set, original))) {
             return (*fake, vec![*real]);
         }
-        let people = video.source_ids.iter().filter_map(|person| by_person.get(&(video.set, person.as_str())));
+        let people = video
+            .source_ids
+            .iter()
+            .filter_map(|person| by_person.get(&(Namespace::of(manifest, video), person.as_str())));
         let mut reals: Vec<usize> = people.flatten().copied().collect();
         reals.sort_unstable();
         reals.dedup();

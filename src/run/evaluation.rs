@@ -12,7 +12,7 @@ use super::face_decision::decide_faces;
 use super::scored_set::{ScoredSet, evaluation_report, write_evaluation};
 use super::test_sets::{VideoSet, test_sets};
 use super::trained_detector::{StoredCheckpoint, TrainedDetector};
-use crate::config::{DataConfig, LayoutChoice, Methods, Roots};
+use crate::config::{ColumnNames, DataConfig, LayoutChoice, Methods, Roots};
 use crate::dataset::{DataError, Label, Manifest, Split, scan_to_measure};
 use crate::evaluate::Evaluation;
 use crate::metrics::{AucComparison, delong_test};
@@ -58,15 +58,21 @@ pub struct EvaluationVideos {
 
 impl EvaluationVideos {
     /// All videos of folders, each with `real` and `fake` in it or of another known layout. A detector decides whether
-    /// their faces are cut out.
+    /// their faces are cut out. In a CSV, `columns` are looked for, or else those that the detector was trained with.
     ///
     /// # Errors
     /// A folder has no videos of a known layout, or `stop` was set.
-    pub fn of_folders(detector: &TrainedDetector, folders: &[PathBuf], stop: &AtomicBool) -> Result<Self, RunError> {
+    pub fn of_folders(
+        detector: &TrainedDetector,
+        folders: &[PathBuf],
+        columns: Option<&ColumnNames>,
+        stop: &AtomicBool,
+    ) -> Result<Self, RunError> {
         let mut manifest = scan_to_measure(&DataConfig {
             root: Roots(folders.to_vec()),
             test_roots: Roots::default(),
             layout: LayoutChoice::Auto,
+            columns: columns.unwrap_or(&detector.config.data.columns).clone(),
             methods: Methods::All,
             compression: "all".into(),
             max_videos_per_class: None,

@@ -1,4 +1,5 @@
-//! A CSV file `path,label[,split][,group][,method]`. Its paths are relative to its folder. This file opens no video.
+//! A CSV file `path,label[,split][,group][,method]`, or with other names of columns; those of Deepfake-Eval-2024 are known.
+//! Its paths are relative to its folder. This file opens no video.
 
 use std::collections::HashMap;
 use std::path::{Path, PathBuf};
@@ -9,11 +10,16 @@ use crate::config::{ColumnNames, DataConfig, LayoutChoice};
 use crate::dataset::error::DataError;
 use crate::dataset::record::Label;
 
-const HINT: &str = "the columns are path,label[,split][,group][,method], or named by data.columns; labels are real or 0, \
-                    fake or 1; paths are below the folder of the CSV";
+const HINT: &str = "the columns are path,label[,split][,group][,method], or named by data.columns (by --columns in evaluate); \
+                    labels are real or 0, fake or 1; paths are below the folder of the CSV";
 /// Words for the classes in lists in circulation.
 const REAL: [&str; 6] = ["real", "0", "genuine", "original", "authentic", "pristine"];
 const FAKE: [&str; 7] = ["fake", "1", "deepfake", "manipulated", "forged", "synthetic", "generated"];
+/// Nobody could tell, so such a video is left out.
+const UNKNOWN: &str = "unknown";
+/// The columns of Deepfake-Eval-2024 for paths, labels and sides, and the folder of its videos.
+const DEEPFAKE_EVAL: [&str; 3] = ["Filename", "Video Ground Truth", "Finetuning Set"];
+const DEEPFAKE_EVAL_VIDEOS: &str = "video-data";
 
 pub(super) struct Csv;
 
@@ -27,13 +33,13 @@ impl Layout for Csv {
     }
 
     fn recognise(&self, root: &Root, data: &DataConfig) -> Option<String> {
-        let (list, names) = lists(root, &data.columns).into_iter().next()?;
-        Some(format!("found {list} with the columns {} and {}", names.path, names.label))
+        let (list, Naming { columns, .. }) = lists(root, &data.columns).into_iter().next()?;
+        Some(format!("found {list} with the columns {} and {}", columns.path, columns.label))
     }
 
     fn read(&self, root: &Root, data: &DataConfig) -> Result<Found, DataError> {
         match lists(root, &data.columns).as_slice() {
-            [(list, names)] => Table::read(root, list, names),
+            [(list, naming)] => Table::read(root, list, naming),
             lists => {
                 let lists: Vec<_> = lists.iter().map(|(list, _)| *list).collect();
                 let problem = format!("there are several lists in it: {}", lists.join(", "));
@@ -43,16 +49,47 @@ impl Layout for Csv {
     }
 }
 
-/// The lists in the folder, each with its columns: those that are configured, or else those that lists usually have.
-fn lists<'a>(root: &'a Root, configured: &ColumnNames) -> Vec<(&'a str, ColumnNames)> {
+/// What the columns of a list are called, and where its videos are.
+struct Naming {
+    columns: ColumnNames,
+    /// The folder of the videos, below that of the list.
+    folder: &'static str,
+}
+
+/// The lists in the folder, each with its columns: those that are configured, or else those that lists usually have, or
+/// those of a known data set.
+fn lists<'a>(root: &'a Root, configured: &ColumnNames) -> Vec<(&'a str, Naming)> {
     let with_columns = |list: &'a str| {
-        let head = root.peek(Path::new(list));
-        let header: Vec<_> = head.lines().next().unwrap_or_default().split(',').map(column_name).collect();
-        let fits =
-            |names: &ColumnNames| [&names.path, &names.label].iter().all(|name| header.contains(&column_name(name)));
-        Some((list, [configured.clone(), ColumnNames::default()].into_iter().find(fits)?))
+        let header = header(root, list);
+        let header: Vec<_> = header.iter().map(|name| column_name(name)).collect();
+        let fits = |Naming { columns, .. }: &Naming| {
+            [&columns.path, &columns.label].iter().all(|name| header.contains(&column_name(name)))
+        };
+        let [path, label, split] = DEEPFAKE_EVAL.map(str::to_owned);
+        let known = [
+            Naming { columns: configured.clone(), folder: "" },
+            Naming { columns: ColumnNames::default(), folder: "" },
+            Naming {
+                columns: ColumnNames { path, label, split, ..ColumnNames::default() },
+                folder: DEEPFAKE_EVAL_VIDEOS,
+            },
+        ];
+        Some((list, known.into_iter().find(fits)?))
     };
     root.lists("csv").into_iter().filter_map(with_columns).collect()
+}
+
+/// The error for a list that the user named, and that has other columns than those that are looked for.
+pub(super) fn unfitting(root: &Root, data: &DataConfig) -> Option<DataError> {
+    let list = root.list.as_deref().filter(|_| !root.lists("csv").is_empty())?;
+    let (ColumnNames { path, label, .. }, there) = (&data.columns, header(root, list).join(", "));
+    Some(root.unusable(format!("{list} lacks the columns {path} and {label}; its columns are {there}"), HINT))
+}
+
+fn header(root: &Root, list: &str) -> Vec<String> {
+    let head = root.peek(Path::new(list));
+    let first = head.lines().next().unwrap_or_default();
+    first.split(',').map(|name| name.trim().trim_matches('"').to_owned()).collect()
 }
 
 fn column_name(name: &str) -> String {
@@ -63,26 +100,26 @@ fn column_name(name: &str) -> String {
 struct Table<'a> {
     root: &'a Root,
     list: &'a str,
-    names: &'a ColumnNames,
+    naming: &'a Naming,
     columns: HashMap<String, usize>,
     seen: HashMap<PathBuf, Label>,
     found: Found,
 }
 
 impl<'a> Table<'a> {
-    fn read(root: &'a Root, list: &'a str, names: &'a ColumnNames) -> Result<Found, DataError> {
+    fn read(root: &'a Root, list: &'a str, naming: &'a Naming) -> Result<Found, DataError> {
         let text = root.read(Path::new(list))?;
         let mut reader = ::csv::ReaderBuilder::new().flexible(true).trim(::csv::Trim::All).from_reader(text.as_bytes());
         let broken = |error: ::csv::Error| root.unusable(format!("{list}: {error}"), HINT);
         let header = reader.headers().map_err(broken)?;
         let columns: HashMap<_, _> = header.iter().enumerate().map(|(at, name)| (column_name(name), at)).collect();
-        let usual = ColumnNames::default();
+        let (names, usual) = (&naming.columns, ColumnNames::default());
         for (name, usual) in [(&names.split, usual.split), (&names.group, usual.group), (&names.method, usual.method)] {
             if *name != usual && !columns.contains_key(&column_name(name)) {
                 return Err(root.unusable(format!("{list} lacks the column {name} that data.columns names"), HINT));
             }
         }
-        let mut table = Self { root, list, names, columns, seen: HashMap::new(), found: Found::default() };
+        let mut table = Self { root, list, naming, columns, seen: HashMap::new(), found: Found::default() };
         for (row, cells) in reader.records().enumerate() {
             // Line 1 is the header.
             table.add(row + 2, &cells.map_err(broken)?)?;
@@ -94,13 +131,19 @@ impl<'a> Table<'a> {
         let cell = |column: &str| {
             self.columns.get(&column_name(column)).and_then(|at| cells.get(*at)).filter(|text| !text.is_empty())
         };
+        let names = &self.naming.columns;
         let refuse = |problem: String| self.root.unusable(format!("{}, row {row}: {problem}", self.list), HINT);
-        let name = cell(&self.names.path).ok_or_else(|| refuse("the path is missing".into()))?;
+        let name = cell(&names.path).ok_or_else(|| refuse("the path is missing".into()))?;
         let path = confined(name)
             .ok_or_else(|| refuse(format!("`{name}` is absolute or leads out of the folder, which is refused")))?;
-        let label = match cell(&self.names.label).unwrap_or_default().to_ascii_lowercase().as_str() {
+        let path = Path::new(self.naming.folder).join(path);
+        let label = match cell(&names.label).unwrap_or_default().to_ascii_lowercase().as_str() {
             word if REAL.contains(&word) => Label::Real,
             word if FAKE.contains(&word) => Label::Fake,
+            UNKNOWN => {
+                self.found.skip(path, format!("row {row} of {}: its label is unknown", self.list));
+                return Ok(());
+            }
             other => return Err(refuse(format!("found the label `{other}`, expected real, fake, 0 or 1"))),
         };
         match self.seen.get(&path) {
@@ -111,7 +154,7 @@ impl<'a> Table<'a> {
             }
             None => {}
         }
-        let side = match cell(&self.names.split) {
+        let side = match cell(&names.split) {
             None => None,
             Some(name) => Some(
                 split_named(name)
@@ -124,10 +167,10 @@ impl<'a> Table<'a> {
             return Ok(());
         };
         let mut video = record(&Item { path, media }, label);
-        if let Some(group) = cell(&self.names.group) {
+        if let Some(group) = cell(&names.group) {
             video.source_ids = group.split(';').map(|person| person.trim().to_owned()).collect();
         }
-        video.method = cell(&self.names.method).filter(|_| label == Label::Fake).map(str::to_owned);
+        video.method = cell(&names.method).filter(|_| label == Label::Fake).map(str::to_owned);
         if let Some(side) = side {
             (video.split, video.official) = (side, true);
         }

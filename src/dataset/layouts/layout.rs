@@ -31,6 +31,8 @@ pub(super) struct Found {
     pub(super) unusable: Vec<Unusable>,
     /// Why there are no videos of a class, if the layout knows.
     pub(super) lacking: Option<String>,
+    /// Whether the data set comes without real videos, because they are those of another one.
+    pub(super) reals_elsewhere: bool,
     /// What is known to make results on this data set mean less than they seem to.
     pub(super) caveats: Vec<String>,
 }

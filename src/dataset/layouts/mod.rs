@@ -6,7 +6,9 @@
 
 mod celebdf;
 mod csv;
+mod deeperforensics;
 mod deepfakebench;
+mod df40;
 mod dfdc;
 mod fakeavceleb;
 mod ffpp;
@@ -15,6 +17,7 @@ mod folders;
 mod layout;
 mod named;
 mod official;
+mod originals;
 mod scan;
 mod select;
 mod tree;

@@ -14,10 +14,14 @@ pub(super) struct OfficialSplit(HashMap<String, Split>);
 impl OfficialSplit {
     /// Reads the lists from `splits/`, or else from the root. Without such files, it is empty.
     pub fn read(root: &Root) -> Result<Self, DataError> {
-        let folder = root.folder_named("splits").unwrap_or_default();
+        Self::read_from(root, Path::new(root.folder_named("splits").unwrap_or_default()))
+    }
+
+    /// Reads the lists from a folder below the root.
+    pub fn read_from(root: &Root, folder: &Path) -> Result<Self, DataError> {
         let mut side_of = HashMap::new();
         for (name, side) in [("train.json", Split::Train), ("val.json", Split::Val), ("test.json", Split::Test)] {
-            let path = Path::new(folder).join(name);
+            let path = folder.join(name);
             if !root.folder.join(&path).is_file() {
                 continue;
             }
@@ -36,8 +40,12 @@ impl OfficialSplit {
         Ok(Self(side_of))
     }
 
+    pub fn is_empty(&self) -> bool {
+        self.0.is_empty()
+    }
+
     pub fn describe(&self) -> &'static str {
-        if self.0.is_empty() { "without its official split" } else { "with its official split" }
+        if self.is_empty() { "without its official split" } else { "with its official split" }
     }
 
     /// The side of a video of these people; an error if they are on two sides.

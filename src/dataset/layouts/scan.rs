@@ -9,7 +9,9 @@ use std::path::Path;
 
 use super::layout::{Found, Layout};
 use super::tree::{self, Root};
-use super::{celebdf, csv, deepfakebench, dfdc, fakeavceleb, ffpp, ffpp_kaggle, folders, select};
+use super::{
+    celebdf, csv, deeperforensics, deepfakebench, df40, dfdc, fakeavceleb, ffpp, ffpp_kaggle, folders, select,
+};
 use crate::config::{DataConfig, LayoutChoice, SelfBlend};
 use crate::dataset::error::DataError;
 use crate::dataset::manifest::Manifest;
@@ -17,14 +19,16 @@ use crate::dataset::record::{DataSet, Label, SkippedVideo, Split, VideoRecord};
 use crate::dataset::self_blends::add_self_blends;
 
 /// The order in which `auto` tries layouts. Layouts with an unmistakable sign come first.
-const LAYOUTS: [&dyn Layout; 8] = [
+const LAYOUTS: [&dyn Layout; 10] = [
     &celebdf::Celebdf,
     &ffpp::Ffpp,
     &dfdc::Dfdc,
     &fakeavceleb::Fakeavceleb,
+    &deeperforensics::Deeperforensics,
     &deepfakebench::Deepfakebench,
     &csv::Csv,
     &ffpp_kaggle::FfppKaggle,
+    &df40::Df40,
     &folders::Folders,
 ];
 const HINT_LAYOUT: &str = "the data folder holds the folders `real` and `fake`, with videos at any depth below; \
@@ -76,7 +80,9 @@ fn scan_with(data: &DataConfig, self_blend: SelfBlend, one_class_will_do: bool) 
             found.caveats.clear();
         }
         found.caveats.iter().for_each(|caveat| tracing::warn!("{}: {caveat}", path.display()));
-        check_classes(&root, &found, cross || one_class_will_do, self_blend)?;
+        let reals_elsewhere = found.reals_elsewhere && data.root.0.len() > 1;
+        let will_do = OneClass { any: cross || one_class_will_do, fakes: reals_elsewhere, self_blend };
+        check_classes(&root, &found, &will_do)?;
         methods.apply(&mut found.videos, path);
         if cross {
             to_cross_test(&mut found.videos);
@@ -87,6 +93,14 @@ fn scan_with(data: &DataConfig, self_blend: SelfBlend, one_class_will_do: bool) 
         let (set, caveats) = (manifest.sets.len(), std::mem::take(&mut found.caveats));
         add(&mut manifest, set, found);
         manifest.sets.push(DataSet { recognised: why, caveats, ..DataSet::new(root.folder, layout.choice()) });
+    }
+    let is_own_real = |video: &VideoRecord| video.label == Label::Real && video.split != Split::CrossTest;
+    if !one_class_will_do && !manifest.videos.iter().any(is_own_real) {
+        return Err(DataError::Unusable {
+            root: manifest.root().to_owned(),
+            problem: "none of the data sets to train on has real videos".into(),
+            hint: "name one that has in data.root too, such as FaceForensics++".into(),
+        });
     }
     methods.check(manifest.root())?;
     if self_blend != SelfBlend::Off {
@@ -116,6 +130,9 @@ fn layout_of(root: &Root, data: &DataConfig) -> Result<(&'static dyn Layout, Str
     if let Some(found) = candidates.into_iter().find_map(|layout| Some((layout, layout.recognise(root, data)?))) {
         return Ok(found);
     }
+    if let (LayoutChoice::Auto | LayoutChoice::Csv, Some(error)) = (asked, csv::unfitting(root, data)) {
+        return Err(error);
+    }
     let found = root.describe();
     match LAYOUTS.into_iter().find(|layout| layout.choice() == asked) {
         Some(layout) if asked != LayoutChoice::Folders => {
@@ -130,8 +147,17 @@ fn layout_of(root: &Root, data: &DataConfig) -> Result<(&'static dyn Layout, Str
     }
 }
 
+/// Whether a data set may have videos of one class only.
+struct OneClass {
+    /// It is only measured or tested on.
+    any: bool,
+    /// Its reals are in another data set, and there are others.
+    fakes: bool,
+    self_blend: SelfBlend,
+}
+
 /// Training needs both classes, or reals from which fakes are made. A data set that is only tested on needs any video.
-fn check_classes(root: &Root, found: &Found, one_class_will_do: bool, self_blend: SelfBlend) -> Result<(), DataError> {
+fn check_classes(root: &Root, found: &Found, will_do: &OneClass) -> Result<(), DataError> {
     let has = |label| found.videos.iter().any(|video| video.label == label);
     let first = found.unusable.first().map(|(path, why)| format!(", for instance {}: {why}", path.display()));
     let problem = |kind: &str| {
@@ -143,8 +169,8 @@ fn check_classes(root: &Root, found: &Found, one_class_will_do: bool, self_blend
     };
     match (has(Label::Real), has(Label::Fake)) {
         (false, false) => Err(problem("")),
-        (false, _) if !one_class_will_do => Err(problem("real ")),
-        (_, false) if !one_class_will_do && self_blend == SelfBlend::Off => Err(problem("fake ")),
+        (false, _) if !will_do.any && !will_do.fakes => Err(problem("real ")),
+        (_, false) if !will_do.any && will_do.self_blend == SelfBlend::Off => Err(problem("fake ")),
         _ => Ok(()),
     }
 }

@@ -66,7 +66,7 @@ pub fn people_groups(manifest: &Manifest, members: &[usize]) -> Vec<Vec<usize>> 
 pub(super) fn by_namespace(manifest: &Manifest, members: &[usize]) -> BTreeMap<Namespace, Vec<usize>> {
     let mut by_namespace: BTreeMap<Namespace, Vec<usize>> = BTreeMap::new();
     for index in members {
-        by_namespace.entry(Namespace::of(manifest, manifest.videos[*index].set)).or_default().push(*index);
+        by_namespace.entry(Namespace::of(manifest, &manifest.videos[*index])).or_default().push(*index);
     }
     by_namespace
 }
