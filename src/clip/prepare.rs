@@ -84,10 +84,9 @@ pub fn unusable(prepared: &[(usize, Prepared)]) -> Vec<(usize, String)> {
 
 /// Reads the clip into the cache. If it does not fit, or is never requested again, only probes the video.
 fn prepare_video(source: &ClipSource, video: usize, varied: bool) -> Prepared {
-    let footage = &source.footage[video];
     let prepare = || {
         if varied && source.spec().sampling == Sampling::RandomSegment {
-            video::probe(footage, source.spec()).map(|_| Prepared::Probed)
+            video::probe(source.notes(video).video(), source.spec()).map(|_| Prepared::Probed)
         } else if let Some(meta) =
             source.cache().preload(video, source.content(video), source.spec(), source.crop_key(video))
         {
@@ -95,7 +94,7 @@ fn prepare_video(source: &ClipSource, video: usize, varied: bool) -> Prepared {
         } else if source.cache().has_room(source.spec().clip_bytes() as u64) {
             source.read_and_keep(video).map(|clip| Prepared::Read(clip.meta.clone()))
         } else {
-            video::probe(footage, source.spec()).map(|_| Prepared::Probed)
+            video::probe(source.notes(video).video(), source.spec()).map(|_| Prepared::Probed)
         }
     };
     let prepared = guarded(|| match prepare() {

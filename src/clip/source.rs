@@ -51,8 +51,8 @@ impl ClipSource {
         let contents = vec![OnceLock::new(); footage.len()];
         let labels = manifest.videos.iter().map(|video| video.label).collect();
         let sets = manifest.videos.iter().map(|video| video.set).collect();
-        let reader: ClipReader = Arc::new(move |_, footage, draw, _| {
-            video::read_clip(footage, &spec, draw).map(|thwc| ReadClip { thwc, meta: Vec::new() })
+        let reader: ClipReader = Arc::new(move |_, _, draw, notes| {
+            video::read_clip(notes.video(), &spec, draw).map(|thwc| ReadClip { thwc, meta: Vec::new() })
         });
         let crop_keys = vec![String::new(); manifest.sets.len()];
         let (shown, training_spec) = (shown_videos(manifest), spec);
@@ -226,7 +226,7 @@ impl ClipSource {
         if content.is_known() { *self.contents[video].get_or_init(|| content) } else { content }
     }
 
-    fn notes(&self, video: usize) -> Notes<'_> {
+    pub(super) fn notes(&self, video: usize) -> Notes<'_> {
         Notes::new(&self.cache, self.content(video), &self.footage[video], &self.spec)
     }
 

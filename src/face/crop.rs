@@ -11,8 +11,8 @@ use super::detection::{FaceDetector, Landmarks};
 use super::facts::FaceFacts;
 use super::search::search;
 use crate::config::{FaceConfig, FaceMode, OnMiss};
-use crate::dataset::{DataError, Footage};
-use crate::video::{ClipSpec, CropResize, FrameSize, HeldClip, Square};
+use crate::dataset::DataError;
+use crate::video::{ClipSpec, CropResize, FrameSize, HeldClip, Square, VideoInput};
 
 /// The memory of a thread for finding faces, in addition to decoding: the activations of the network, and the frames.
 /// Measured with 16 and 32 frames of 720p, 1080p and 2160p: TODO.
@@ -55,12 +55,12 @@ pub fn crop_key(faces: &FaceConfig) -> String {
 
 /// Finds the face in the frames of a clip as they are chosen without a draw.
 pub(super) fn find_course(
-    footage: &Footage,
+    video: VideoInput,
     spec: &ClipSpec,
     faces: &FaceConfig,
     detector: &dyn FaceDetector,
 ) -> Result<Course, DataError> {
-    search(&mut HeldClip::read(footage, spec, None, SMALL)?, faces, detector)
+    search(&mut HeldClip::read(video, spec, None, SMALL)?, faces, detector)
 }
 
 /// Reads a clip like [`video::read_clip`](crate::video::read_clip), with every frame cropped to a square around the
@@ -69,19 +69,21 @@ pub(super) fn find_course(
 /// # Errors
 /// [`DataError::Video`] if the video cannot be read, [`DataError::NoFace`] if it has no face and such videos are
 /// skipped.
-pub fn read_face_clip(
-    footage: &Footage,
+pub fn read_face_clip<'a>(
+    video: impl Into<VideoInput<'a>>,
     spec: &ClipSpec,
     draw: Option<u64>,
     course: Option<&Course>,
     faces: &FaceConfig,
     detector: &dyn FaceDetector,
 ) -> Result<FaceClip, DataError> {
-    let no_face = |course: &Course| Err(DataError::NoFace { path: footage.path.clone(), looked_at: course.searched });
+    let video = video.into();
+    let path = &video.footage().path;
+    let no_face = |course: &Course| Err(DataError::NoFace { path: path.clone(), looked_at: course.searched });
     if let Some(course) = course.filter(|course| !course.shows_face() && faces.on_miss == OnMiss::Skip) {
         return no_face(course);
     }
-    let (mut clip, course) = open(footage, spec, draw, course, faces, detector)?;
+    let (mut clip, course) = open(video, spec, draw, course, faces, detector)?;
     if !course.shows_face() {
         return match faces.on_miss {
             OnMiss::Skip => no_face(&course),
@@ -99,14 +101,14 @@ pub fn read_face_clip(
 
 /// The decoded clip, and the course of its face, which is searched for if it is not known.
 fn open<'a>(
-    footage: &'a Footage,
+    video: VideoInput<'a>,
     spec: &'a ClipSpec,
     draw: Option<u64>,
     course: Option<&'a Course>,
     faces: &FaceConfig,
     detector: &dyn FaceDetector,
 ) -> Result<(HeldClip<'a>, Cow<'a, Course>), DataError> {
-    let mut clip = HeldClip::read(footage, spec, draw, SMALL)?;
+    let mut clip = HeldClip::read(video, spec, draw, SMALL)?;
     let course = match course {
         Some(course) => Cow::Borrowed(course),
         None => Cow::Owned(search(&mut clip, faces, detector)?),
@@ -154,14 +156,14 @@ fn cuts(course: &Course, numbers: &[usize]) -> Vec<Option<Cut>> {
 /// # Errors
 /// [`DataError::Video`] if the video cannot be read.
 pub(super) fn read_with_landmarks(
-    footage: &Footage,
+    video: VideoInput,
     spec: &ClipSpec,
     draw: Option<u64>,
     course: Option<&Course>,
     faces: &FaceConfig,
     detector: &dyn FaceDetector,
 ) -> Result<FaceClip, DataError> {
-    let (clip, course) = open(footage, spec, draw, course, faces, detector)?;
+    let (clip, course) = open(video, spec, draw, course, faces, detector)?;
     with_landmarks(clip, spec, &course)
 }
 

@@ -81,13 +81,13 @@ pub(super) fn face_reader(
     let detector = load_face_detector()?;
     let faces = config.data.faces.clone();
     let sets: Vec<usize> = manifest.videos.iter().map(|video| video.set).collect();
-    Ok(Arc::new(move |video, footage, draw, notes| {
+    Ok(Arc::new(move |video, _, draw, notes| {
         let take = takes[sets[video]];
         // Frames are drawn anew each epoch, but where the face is is found once.
         let name = || format!("course 1 over {} frames, {}", spec.frames, take.key(&faces));
-        let find = || take.course(footage, &spec, &faces, &detector);
+        let find = || take.course(notes.video(), &spec, &faces, &detector);
         let course = draw.and_then(|_| notes.kept(&name(), find).transpose()).transpose()?;
-        let clip = take.read(footage, &spec, draw, course.as_ref(), &faces, &detector);
+        let clip = take.read(notes.video(), &spec, draw, course.as_ref(), &faces, &detector);
         match &clip {
             Ok(clip) if take == Take::Faces => match &course {
                 // Each epoch draws other frames, so the video is noted as it is in the course.

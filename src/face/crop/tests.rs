@@ -5,6 +5,7 @@ use image::{RgbImage, imageops};
 
 use super::*;
 use crate::config::{FaceTrack, Sampling};
+use crate::dataset::Footage;
 use crate::demo::{VideoSettings, VideoWriter};
 use crate::face::{CenterFace, Face};
 use crate::video;
@@ -172,7 +173,7 @@ fn drawn_frames_are_cut_along_the_course_of_the_face_without_a_search() {
     let folder = tempfile::tempdir().unwrap();
     let path = talking_head(folder.path(), |i| (i < 8).then_some([60 + 10 * i, 60]));
     let (video, faces) = (Footage::video(path), FaceConfig::default());
-    let course = find_course(&video, &spec(), &faces, &CenterFace::load().unwrap()).unwrap();
+    let course = find_course((&video).into(), &spec(), &faces, &CenterFace::load().unwrap()).unwrap();
     let nobody = Fixed::new(None);
     let drawn = ClipSpec { sampling: Sampling::RandomSegment, ..spec() };
     let mut numbers = Vec::new();
@@ -251,7 +252,7 @@ fn landmarks_of_whole_frames_are_those_of_the_face_in_the_small_picture() {
     let folder = tempfile::tempdir().unwrap();
     let video = Footage::video(talking_head(folder.path(), |_| Some([0, 0])));
     let detector = Fixed::new(Some([0.25, 0.1, 0.4, 0.3]));
-    let clip = read_with_landmarks(&video, &spec(), None, None, &FaceConfig::default(), &detector).unwrap();
+    let clip = read_with_landmarks((&video).into(), &spec(), None, None, &FaceConfig::default(), &detector).unwrap();
     assert!(clip.thwc == video::read_clip(&video, &spec(), None).unwrap());
     assert!(clip.facts.squares.is_empty());
     // At a quarter of the width, and at 64 of 360 rows.
