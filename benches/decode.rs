@@ -165,7 +165,9 @@ fn by_table(path: &Path, times: u64) -> Result<()> {
     let table_bytes = kept.0.borrow().as_ref().map(Vec::len);
     println!("{}", serde_json::json!({ "file_bytes": path.metadata()?.len(), "table_bytes": table_bytes }));
     for draw in 0..times {
-        let sum = |input| Ok(video::read_clip(input, &spec, Some(draw))?.into_iter().map(u64::from).sum());
+        let sum = |input: VideoInput| -> Result<u64> {
+            Ok(video::read_clip(input, &spec, Some(draw))?.into_iter().map(u64::from).sum())
+        };
         timed("scan", &|| sum(scan))?;
         timed("table", &|| sum(tabled))?;
     }

@@ -128,9 +128,9 @@ fn hidden_frames_and_turned_videos_are_the_same_by_a_table() {
         assert_eq!(check(&changed), 1, "{name}");
     }
     let (turned, kept) = (Footage::video(folder.path().join("turned.mp4")), Kept::default());
-    let small = FrameSize::LongSide(32);
+    let (two, small) = (spec(2), FrameSize::LongSide(32));
     for _ in 0..2 {
-        let held = HeldClip::read(VideoInput::with_tables(&turned, &kept), &spec(2), None, small).unwrap();
+        let held = HeldClip::read(VideoInput::with_tables(&turned, &kept), &two, None, small).unwrap();
         assert_eq!(held.size(), [48, 64]);
     }
     assert_eq!(kept.scans.get(), 1);
