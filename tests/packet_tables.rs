@@ -96,17 +96,19 @@ fn clips_by_a_table_are_those_of_a_scan() {
         ("fast.mov", format!("{x264} -g 15 -movflags +faststart"), 1),
         ("pieces.mp4", format!("{x264} -g 15 -movflags +frag_keyframe+empty_moov"), 1),
         ("sound.mp4", format!("{x264} -g 15 -c:a aac -shortest"), 1),
-        ("h264.mkv", format!("{x264} -g 20"), 1),
-        ("sound.mkv", format!("{x264} -g 15 -c:a aac -shortest"), 1),
+        ("h264.mkv", format!("{x264} -g 20 -x264-params b-pyramid=none"), 1),
+        ("sound.mkv", format!("{x264} -g 15 -x264-params b-pyramid=none -c:a aac -shortest"), 1),
         ("vp9.webm", "-c:v libvpx-vp9 -auto-alt-ref 1 -lag-in-frames 20 -g 25 -cpu-used 8 -b:v 100k".into(), 1),
         ("av1.mkv", "-c:v libsvtav1 -preset 12 -g 16".into(), 1),
         ("hevc.mp4", format!("{x265}:keyint=12:bframes=4:b-adapt=0"), 1),
-        ("h264.avi", format!("{x264} -bf 0 -g 20"), 1),
         ("mjpeg.avi", "-c:v mjpeg -pix_fmt yuvj420p".into(), 1),
         // Their packets lie in pieces.
         ("stream.ts", format!("{x264} -g 15"), 0),
         ("mpeg2.mpg", "-c:v mpeg2video -bf 2 -g 12".into(), 0),
+        // Matroska has no decoding times, and FFmpeg's guesses go back where B-frames refer to B-frames.
+        ("pyramid.mkv", format!("{x264} -g 20 -bf 7 -x264-params b-pyramid=normal:b-adapt=0:scenecut=0"), 0),
         // Not every packet is a frame with a time.
+        ("h264.avi", format!("{x264} -bf 0 -g 20"), 0),
         ("packed.avi", "-c:v mpeg4 -bf 2 -g 12 -mpv_flags 0 -vtag XVID".into(), 0),
         ("vp8.webm", "-c:v libvpx -auto-alt-ref 1 -lag-in-frames 10 -g 20 -b:v 100k".into(), 0),
     ] {
@@ -199,7 +201,8 @@ fn large(path: &Path) -> u64 {
 #[test]
 fn a_large_video_is_read_only_where_it_is_needed() {
     let folder = tempfile::tempdir().unwrap();
-    for name in ["a.mp4", "a.mkv"] {
+    // Before the first packet, FFmpeg analyses up to 5 MB of a Matroska file.
+    for (name, part) in [("a.mp4", 15), ("a.mkv", 4)] {
         let path = folder.path().join(name);
         let file_bytes = large(&path);
         let (expected, scanned) = bytes_read(|| video::read_clip(&Footage::video(&path), &spec(2), Some(5)).unwrap());
@@ -207,7 +210,7 @@ fn a_large_video_is_read_only_where_it_is_needed() {
         let (clip, by_table) = bytes_read(|| kept.clip(&path, &spec(2), 5).unwrap());
         assert!(clip == expected && kept.scans.get() == 1, "{name}");
         // Two of 40 groups of pictures, and the headers.
-        assert!(scanned > file_bytes && by_table < file_bytes / 15, "{name}: {by_table} of {scanned} bytes");
+        assert!(scanned > file_bytes && by_table < file_bytes / part, "{name}: {by_table} of {scanned} bytes");
     }
 }
 
