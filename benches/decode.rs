@@ -4,8 +4,10 @@
 //! one JSON line each, with the frames that were decoded for a clip. Without a folder, it makes two with the `ffmpeg`
 //! program and keeps them for the next time: eight clips (1280x720, 300 frames) by x264's preset `veryfast`, and the same
 //! eight by its default, `medium`. `-- --open FOLDER COUNT` opens files COUNT times and prints by how much resident memory
-//! grew.
+//! grew. `-- --tables FILE TIMES` reads 16 frames of a file, drawn anew each time, in turns by scanning it and by a packet
+//! table that is kept, and prints wall milliseconds, processor milliseconds and MiB read.
 
+use std::cell::RefCell;
 use std::path::{Path, PathBuf};
 use std::process::Command;
 use std::sync::atomic::{AtomicUsize, Ordering};
@@ -14,8 +16,7 @@ use std::time::Instant;
 use anyhow::{Context, Result, ensure};
 use dfdetect::config::Sampling;
 use dfdetect::dataset::Footage;
-use dfdetect::video::FrameSize;
-use dfdetect::video::{self, ClipSpec};
+use dfdetect::video::{self, ClipSpec, FrameSize, PacketTables, VideoInput};
 use image::RgbImage;
 
 fn main() -> Result<()> {
@@ -24,6 +25,11 @@ fn main() -> Result<()> {
         && open == "--open"
     {
         return open_many(&videos(Path::new(folder))?, count.parse()?);
+    }
+    if let [tables, file, times] = args.as_slice()
+        && tables == "--tables"
+    {
+        return by_table(Path::new(file), times.parse()?);
     }
     let folders = match args.first() {
         Some(folder) => vec![PathBuf::from(folder)],
@@ -121,6 +127,60 @@ fn open_many(videos: &[PathBuf], count: usize) -> Result<()> {
     let good = (0..count).filter(|number| read(*number)).count();
     println!("{}", serde_json::json!({ "opened": count, "read": good, "grown_kib": resident_kib()? - before }));
     Ok(())
+}
+
+/// Keeps the table of one file, whatever its size.
+#[derive(Default)]
+struct Kept(RefCell<Option<Vec<u8>>>);
+
+impl PacketTables for Kept {
+    fn keeps(&self, _: u64) -> bool {
+        true
+    }
+
+    fn table(&self) -> Option<Vec<u8>> {
+        self.0.borrow().clone()
+    }
+
+    fn keep_table(&self, table: Vec<u8>) {
+        self.0.replace(Some(table));
+    }
+}
+
+fn by_table(path: &Path, times: u64) -> Result<()> {
+    let spec = ClipSpec { sampling: Sampling::RandomSegment, ..ClipSpec::uniform(16, 224, 224, 1) };
+    let (footage, kept) = (Footage::video(path), Kept::default());
+    let scan = VideoInput::from(&footage);
+    let tabled = VideoInput::with_tables(&footage, &kept);
+    video::probe(scan, &spec)?;
+    let timed = |what: &str, read: &dyn Fn() -> Result<u64>| -> Result<()> {
+        let (start, before) = (Instant::now(), used()?);
+        let sum = read()?;
+        let [ms, mib] = [0, 1].map(|at: usize| (used().map_or(f64::NAN, |used| used[at]) - before[at]));
+        let wall_ms = start.elapsed().as_millis();
+        println!("{}", serde_json::json!({ "what": what, "wall_ms": wall_ms, "cpu_ms": ms, "mib": mib, "sum": sum }));
+        Ok(())
+    };
+    timed("scan, and table", &|| Ok(video::probe(tabled, &spec)?.frames as u64))?;
+    let table_bytes = kept.0.borrow().as_ref().map(Vec::len);
+    println!("{}", serde_json::json!({ "file_bytes": path.metadata()?.len(), "table_bytes": table_bytes }));
+    for draw in 0..times {
+        let sum = |input: VideoInput| -> Result<u64> {
+            Ok(video::read_clip(input, &spec, Some(draw))?.thwc.into_iter().map(u64::from).sum())
+        };
+        timed("scan", &|| sum(scan))?;
+        timed("table", &|| sum(tabled))?;
+    }
+    Ok(())
+}
+
+/// The processor time of this thread in ms, and what it read in MiB.
+fn used() -> Result<[f64; 2]> {
+    let run = std::fs::read_to_string("/proc/thread-self/schedstat")?;
+    let run_ns: f64 = run.split(' ').next().context("no run time")?.parse()?;
+    let io = std::fs::read_to_string("/proc/thread-self/io")?;
+    let read: f64 = io.lines().find_map(|line| line.strip_prefix("rchar: ")).context("no rchar")?.parse()?;
+    Ok([run_ns / 1e6, read / f64::from(1 << 20)])
 }
 
 fn resident_kib() -> Result<i64> {

@@ -7,7 +7,7 @@ use super::cache::{ClipCache, Notes};
 use crate::config::{FaceConfig, FaceMode};
 use crate::dataset::{DataError, Footage, Manifest, sample};
 use crate::face::{FaceDetector, LONG_SIDE, largest_track};
-use crate::video::{ClipSpec, FrameSize, HeldClip};
+use crate::video::{ClipSpec, FrameSize, HeldClip, VideoInput};
 
 /// The number of videos in the sample, half of each class.
 const SAMPLE_VIDEOS: usize = 12;
@@ -61,7 +61,7 @@ pub fn faces_seen(
     detector: &dyn FaceDetector,
 ) -> Result<FacesSeen, DataError> {
     let looks = Looks { min_size: config.min_size, spec, cache: &ClipCache::none(), detector };
-    Ok(FacesSeen::of(&looks.look(footage)?.into_iter().collect::<Vec<_>>()).0)
+    Ok(FacesSeen::of(&looks.look(footage.into())?.into_iter().collect::<Vec<_>>()).0)
 }
 
 /// The side of the face relative to the shorter side of the frame, if there is a face.
@@ -80,13 +80,13 @@ impl Looks<'_> {
     fn at(&self, footage: &Footage) -> Result<Option<Side>, DataError> {
         let name = format!("look 1, centerface 1, least {}", self.min_size);
         let notes = Notes::new(self.cache, self.cache.content(footage), footage, self.spec);
-        notes.kept(&name, || self.look(footage))
+        notes.kept(&name, || self.look(notes.video()))
     }
 
-    fn look(&self, footage: &Footage) -> Result<Option<Side>, DataError> {
+    fn look(&self, video: VideoInput) -> Result<Option<Side>, DataError> {
         let spec = ClipSpec { frames: FRAMES, quality_threshold: 0.0, duplicate_threshold: 0.0, ..*self.spec };
         let size = FrameSize::LongSide(LONG_SIDE as usize);
-        let read = HeldClip::read(footage, &spec, None, size).and_then(|mut clip| {
+        let read = HeldClip::read(video, &spec, None, size).and_then(|mut clip| {
             let frames =
                 clip.slots().to_vec().into_iter().map(|frame| clip.small(frame)).collect::<Result<Vec<_>, _>>();
             Ok((frames?, clip.size()))
@@ -98,7 +98,7 @@ impl Looks<'_> {
                 return Ok(None);
             }
         };
-        let failed = |reason| DataError::Video { path: footage.path.clone(), reason };
+        let failed = |reason| DataError::Video { path: video.footage().path.clone(), reason };
         let found = self.detector.detect(&frames).map_err(failed)?;
         let shorter = frames.first().map_or(1, |frame| frame.width().min(frame.height()));
         // The smallest size of a face is configured in pixels of the video.

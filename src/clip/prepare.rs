@@ -73,10 +73,10 @@ fn prepare_video(source: &ClipSource, video: usize, varied: bool) -> Prepared {
 
 /// Reads the clip into the cache. If it does not fit, or is never requested again, only probes the video.
 fn prepare_clip(source: &ClipSource, clip: usize, varied: bool) -> Prepared {
-    let footage = &source.footage[source.face_of(clip).0];
+    let (video, _) = source.face_of(clip);
     let prepare = || {
         if varied && source.spec().sampling == Sampling::RandomSegment {
-            video::probe(footage, source.spec()).map(|_| Prepared::Probed)
+            video::probe(source.notes(video).video(), source.spec()).map(|_| Prepared::Probed)
         } else if let Some(meta) =
             source.cache().preload(clip, source.content(clip), source.spec(), &source.crop_key(clip))
         {
@@ -84,7 +84,7 @@ fn prepare_clip(source: &ClipSource, clip: usize, varied: bool) -> Prepared {
         } else if source.cache().has_room(source.spec().clip_bytes() as u64) {
             source.read_and_keep(clip).map(|clip| Prepared::Read(clip.meta.clone()))
         } else {
-            video::probe(footage, source.spec()).map(|_| Prepared::Probed)
+            video::probe(source.notes(video).video(), source.spec()).map(|_| Prepared::Probed)
         }
     };
     let prepared = guarded(|| match prepare() {

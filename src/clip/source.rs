@@ -72,7 +72,8 @@ impl ClipSource {
         let labels = manifest.videos.iter().map(|video| video.label).collect();
         let sets = manifest.videos.iter().map(|video| video.set).collect();
         let reader: ClipReader = Arc::new(|request| {
-            let ReadFrames { thwc, usable_frames } = video::read_clip(request.footage, request.spec, request.draw)?;
+            let ReadFrames { thwc, usable_frames } =
+                video::read_clip(request.notes.video(), request.spec, request.draw)?;
             Ok(ReadClip { thwc, usable_frames, meta: Vec::new() })
         });
         let crop_keys = vec![String::new(); manifest.sets.len()];
@@ -295,12 +296,6 @@ impl ClipSource {
         // What is not known now may be later.
         let content = self.cache.content(&self.footage[video]);
         if content.is_known() { *self.contents[video].get_or_init(|| content) } else { content }
-    }
-
-    /// The files of a video.
-    #[must_use]
-    pub fn footage(&self, video: usize) -> &Footage {
-        &self.footage[video]
     }
 
     /// What is noted about a video.

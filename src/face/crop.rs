@@ -11,8 +11,8 @@ use super::detection::{FaceDetector, Landmarks};
 use super::facts::FaceFacts;
 use super::search::search;
 use crate::config::{FaceConfig, FaceMode, OnMiss};
-use crate::dataset::{DataError, Footage};
-use crate::video::{ClipSpec, CropResize, FrameSize, HeldClip, ReadFrames, Square};
+use crate::dataset::DataError;
+use crate::video::{ClipSpec, CropResize, FrameSize, HeldClip, ReadFrames, Square, VideoInput};
 
 /// The memory of a thread for finding faces, in addition to decoding: the activations of the network, and the frames that
 /// are held meanwhile. A further thread took 78 MB with 32 frames of 720p, 136 MB of 1080p (99 MB of frames) and 86 MB of
@@ -58,12 +58,12 @@ pub fn crop_key(faces: &FaceConfig) -> String {
 
 /// Finds the faces in the frames of a clip as they are chosen without a draw.
 pub(super) fn find_courses(
-    footage: &Footage,
+    video: VideoInput,
     spec: &ClipSpec,
     faces: &FaceConfig,
     detector: &dyn FaceDetector,
 ) -> Result<Vec<Course>, DataError> {
-    let mut clip = HeldClip::read(footage, spec, None, SMALL)?;
+    let mut clip = HeldClip::read(video, spec, None, SMALL)?;
     let mut courses = search(&mut clip, faces, detector)?;
     // Whole frames are the same for all faces.
     if faces.mode == FaceMode::Auto && is_cropped(courses[0].face_side, clip.size()) {
@@ -78,19 +78,21 @@ pub(super) fn find_courses(
 /// # Errors
 /// [`DataError::Video`] if the video cannot be read, [`DataError::NoFace`] if it has no face and such videos are
 /// skipped.
-pub fn read_face_clip(
-    footage: &Footage,
+pub fn read_face_clip<'a>(
+    video: impl Into<VideoInput<'a>>,
     spec: &ClipSpec,
     draw: Option<u64>,
     course: Option<&Course>,
     faces: &FaceConfig,
     detector: &dyn FaceDetector,
 ) -> Result<FaceClip, DataError> {
-    let no_face = |course: &Course| Err(DataError::NoFace { path: footage.path.clone(), looked_at: course.searched });
+    let video = video.into();
+    let path = &video.footage().path;
+    let no_face = |course: &Course| Err(DataError::NoFace { path: path.clone(), looked_at: course.searched });
     if let Some(course) = course.filter(|course| !course.shows_face() && faces.on_miss == OnMiss::Skip) {
         return no_face(course);
     }
-    let (mut clip, course) = open(footage, spec, draw, course, faces, detector)?;
+    let (mut clip, course) = open(video, spec, draw, course, faces, detector)?;
     if !course.shows_face() {
         return match faces.on_miss {
             OnMiss::Skip => no_face(&course),
@@ -108,14 +110,14 @@ pub fn read_face_clip(
 
 /// The decoded clip, and the course of its face, which is searched for if it is not known.
 fn open<'a>(
-    footage: &'a Footage,
+    video: VideoInput<'a>,
     spec: &'a ClipSpec,
     draw: Option<u64>,
     course: Option<&'a Course>,
     faces: &FaceConfig,
     detector: &dyn FaceDetector,
 ) -> Result<(HeldClip<'a>, Cow<'a, Course>), DataError> {
-    let mut clip = HeldClip::read(footage, spec, draw, SMALL)?;
+    let mut clip = HeldClip::read(video, spec, draw, SMALL)?;
     let course = match course {
         Some(course) => Cow::Borrowed(course),
         None => Cow::Owned(search(&mut clip, faces, detector)?.swap_remove(0)),
@@ -168,14 +170,14 @@ fn first_box(course: &Course, numbers: &[usize]) -> Option<(usize, [f32; 4])> {
 /// # Errors
 /// [`DataError::Video`] if the video cannot be read.
 pub(super) fn read_with_landmarks(
-    footage: &Footage,
+    video: VideoInput,
     spec: &ClipSpec,
     draw: Option<u64>,
     course: Option<&Course>,
     faces: &FaceConfig,
     detector: &dyn FaceDetector,
 ) -> Result<FaceClip, DataError> {
-    let (clip, course) = open(footage, spec, draw, course, faces, detector)?;
+    let (clip, course) = open(video, spec, draw, course, faces, detector)?;
     with_landmarks(clip, spec, &course)
 }
 

@@ -5,8 +5,8 @@ use super::course::Course;
 use super::crop::{FaceClip, crop_key, find_courses, read_face_clip, read_with_landmarks};
 use super::detection::FaceDetector;
 use crate::config::{FaceConfig, FaceTrack, WhichFaces};
-use crate::dataset::{DataError, Footage, Manifest};
-use crate::video::{self, ClipSpec};
+use crate::dataset::{DataError, Manifest};
+use crate::video::{self, ClipSpec, VideoInput};
 
 /// The kind of clip that is read from a video.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -49,15 +49,15 @@ impl Take {
     /// [`DataError::Video`] if the video cannot be read.
     pub fn courses(
         self,
-        footage: &Footage,
+        video: VideoInput,
         spec: &ClipSpec,
         faces: &FaceConfig,
         detector: &dyn FaceDetector,
     ) -> Result<Option<Vec<Course>>, DataError> {
         match self {
             Self::WholeFrames => Ok(None),
-            Self::Landmarks => find_courses(footage, spec, &for_landmarks(faces), detector).map(Some),
-            Self::Faces => find_courses(footage, spec, faces, detector).map(Some),
+            Self::Landmarks => find_courses(video, spec, &for_landmarks(faces), detector).map(Some),
+            Self::Faces => find_courses(video, spec, faces, detector).map(Some),
         }
     }
 
@@ -68,7 +68,7 @@ impl Take {
     /// videos are skipped.
     pub fn read(
         self,
-        footage: &Footage,
+        video: VideoInput,
         spec: &ClipSpec,
         draw: Option<u64>,
         course: Option<&Course>,
@@ -76,9 +76,9 @@ impl Take {
         detector: &dyn FaceDetector,
     ) -> Result<FaceClip, DataError> {
         match self {
-            Self::WholeFrames => video::read_clip(footage, spec, draw).map(FaceClip::whole_frames),
-            Self::Landmarks => read_with_landmarks(footage, spec, draw, course, &for_landmarks(faces), detector),
-            Self::Faces => read_face_clip(footage, spec, draw, course, faces, detector),
+            Self::WholeFrames => video::read_clip(video, spec, draw).map(FaceClip::whole_frames),
+            Self::Landmarks => read_with_landmarks(video, spec, draw, course, &for_landmarks(faces), detector),
+            Self::Faces => read_face_clip(video, spec, draw, course, faces, detector),
         }
     }
 }

@@ -135,7 +135,7 @@ impl Look {
     /// Without a detector, of whole frames.
     fn at(footage: &Footage, spec: &ClipSpec, data: &DataConfig, taking: Option<(Take, &dyn FaceDetector)>) -> Self {
         let clip = match taking {
-            Some((take, detector)) => take.read(footage, spec, None, None, &data.faces, detector),
+            Some((take, detector)) => take.read(footage.into(), spec, None, None, &data.faces, detector),
             None => video::read_clip(footage, spec, None).map(FaceClip::whole_frames),
         };
         let held = HeldClip::read(footage, spec, None, FrameSize::LongSide(2 * PICTURE as usize));

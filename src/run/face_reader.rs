@@ -8,7 +8,7 @@ use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use super::error::RunError;
 use crate::clip::{ClipRequest, ClipSource, FurtherFaces, Notes, ReadClip};
 use crate::config::{Config, FaceConfig, WhichFaces};
-use crate::dataset::{DataError, Footage, Manifest};
+use crate::dataset::{DataError, Manifest};
 use crate::face::{CenterFace, Course, FaceFacts, Take};
 use crate::parallel::in_parallel;
 use crate::progress::Bar;
@@ -104,12 +104,12 @@ impl FaceReader {
         let take = self.takes[*video];
         // Frames are drawn anew each epoch, but where the faces are is found once.
         let courses = match draw.is_some() || self.faces.which == WhichFaces::All {
-            true => self.courses(*video, footage, notes)?,
+            true => self.courses(*video, notes)?,
             false => None,
         };
         let fewer = || DataError::Video { path: footage.path.clone(), reason: "it has fewer faces than before".into() };
         let course = courses.as_ref().map(|courses| courses.get(*face).ok_or_else(fewer)).transpose()?;
-        let clip = take.read(footage, spec, *draw, course, &self.faces, &self.detector);
+        let clip = take.read(notes.video(), spec, *draw, course, &self.faces, &self.detector);
         match &clip {
             Ok(clip) if take == Take::Faces => match course.filter(|_| draw.is_some()) {
                 // Each epoch draws other frames, so the video is noted as it is in the course.
@@ -124,10 +124,10 @@ impl FaceReader {
     }
 
     /// The courses of the faces of a video, from its notes if possible.
-    fn courses(&self, video: usize, footage: &Footage, notes: &Notes) -> Result<Option<Vec<Course>>, DataError> {
+    fn courses(&self, video: usize, notes: &Notes) -> Result<Option<Vec<Course>>, DataError> {
         let take = self.takes[video];
         let name = format!("courses 1 over {} frames, {}", self.spec.frames, take.key(&self.faces));
-        notes.kept(&name, || take.courses(footage, &self.spec, &self.faces, &self.detector))
+        notes.kept(&name, || take.courses(notes.video(), &self.spec, &self.faces, &self.detector))
     }
 
     /// Searches for all faces of `videos`, where they are used. A video that cannot be read has none.
@@ -146,7 +146,7 @@ impl FaceReader {
         videos.dedup();
         let bar = Bar::new("faces", videos.len() as u64, 100);
         FurtherFaces::new(in_parallel(&videos, threads, stop, |video| {
-            let courses = self.courses(*video, source.footage(*video), &source.notes(*video));
+            let courses = self.courses(*video, &source.notes(*video));
             bar.advance(1, String::new);
             (*video, courses.ok().flatten().map_or(0, |courses| courses.len()))
         }))

@@ -6,17 +6,20 @@
 
 use std::fs::File;
 use std::io::{Read, Seek, SeekFrom};
-use std::path::Path;
+use std::os::unix::fs::MetadataExt;
+use std::path::{Path, PathBuf};
 
 use ffmpeg_next as ffmpeg;
 use ffmpeg_next::codec::packet::{Packet, side_data};
 use ffmpeg_next::codec::{self, context};
 use ffmpeg_next::format::stream::Disposition;
 use ffmpeg_next::{Dictionary, media};
+use xxhash_rust::xxh3::Xxh3;
 
 use super::convert::Orientation;
 use super::limits::{Deadline, MAX_PIXELS, check_frames};
 use super::packet::{PacketInfo, Packets, mark_lower_layers};
+use super::place::Finder;
 use super::start::start_ffmpeg;
 use super::{h264, hardware, role};
 
@@ -42,6 +45,10 @@ pub(super) struct VideoFile {
     pub(super) width: u32,
     pub(super) height: u32,
     pub(super) orientation: Orientation,
+    pub(super) bytes: u64,
+    path: PathBuf,
+    /// When it was changed, in seconds and nanoseconds.
+    modified: [i64; 2],
     read: usize,
 }
 
@@ -93,11 +100,23 @@ impl VideoFile {
         let stream = best.or_else(|| input.streams().find(is_video)).ok_or("there is no video stream")?;
         let (width, height) = size(stream.parameters())?;
         let (orientation, stream) = (Orientation::of(&stream), stream.index());
-        Ok(Self { input, stream, deadline, width, height, orientation, read: 0 })
+        let (bytes, modified) = (metadata.len(), [metadata.mtime(), metadata.mtime_nsec()]);
+        let path = path.to_owned();
+        Ok(Self { input, stream, deadline, width, height, orientation, bytes, path, modified, read: 0 })
     }
 
     pub(super) fn parameters(&self) -> codec::Parameters {
         self.input.stream(self.stream).expect("the stream was found in this file").parameters()
+    }
+
+    /// The hash of all by which the file is recognised, and of what its decoder is opened with.
+    pub(super) fn fingerprint(&self) -> u128 {
+        let parameters = self.parameters();
+        let mut hasher = Xxh3::new();
+        let facts = (self.bytes, self.modified, self.stream, hardware::parameters_text(&parameters));
+        hasher.update(format!("{facts:?}").as_bytes());
+        hasher.update(hardware::extradata(&parameters));
+        hasher.digest128()
     }
 
     /// Width and height as shown.
@@ -131,16 +150,18 @@ impl VideoFile {
         }
     }
 
-    /// Reads the file to its end.
-    pub(super) fn packets(&mut self, keep: bool, min_frames: usize) -> Result<Packets, String> {
+    /// Reads the file to its end. It keeps small packets if they are to be decoded, and notes where they lie if `places`
+    /// is set.
+    pub(super) fn packets(&mut self, keep: bool, places: bool, min_frames: usize) -> Result<Packets, String> {
         let parameters = self.parameters();
         let codec = parameters.id();
         let mut reader =
-            (keep && codec == codec::Id::H264).then(|| h264::Reader::new(hardware::extradata(&parameters)));
-        let mut packets = Packets { infos: Vec::new(), kept: keep.then(Vec::new), in_order: true };
+            ((keep || places) && codec == codec::Id::H264).then(|| h264::Reader::new(hardware::extradata(&parameters)));
+        let mut finder = places.then(|| Finder::open(&self.path)).flatten();
+        let mut packets = Packets { infos: Vec::new(), kept: keep.then(Vec::new), in_order: true, places: None };
         let (mut bytes, mut start, mut end, mut last) = (0, i64::MAX, i64::MIN, i64::MIN);
         while let Some(mut packet) = self.next_packet()? {
-            let hidden = hardware::is_hidden(&packet);
+            let hidden = hardware::hides(hardware::flags(&packet));
             let decoded = packet.dts().unwrap_or(last);
             packets.in_order &= last <= decoded;
             last = decoded;
@@ -154,6 +175,7 @@ impl VideoFile {
             let plain = sound && packet.side_data().all(|data| data.kind() != side_data::Type::NewExtraData);
             let picture = packet.data().and_then(|data| reader.as_mut()?.picture(data)).filter(|_| plain);
             packets.infos.push(PacketInfo { time: packet.pts(), hidden, role, picture });
+            finder.iter_mut().for_each(|finder| finder.find(&packet));
             bytes += packet.size();
             if bytes > MAX_KEPT_BYTES {
                 packets.kept = None;
@@ -163,6 +185,7 @@ impl VideoFile {
                 kept.push(packet);
             }
         }
+        packets.places = finder.and_then(Finder::places);
         mark_lower_layers(&mut packets.infos);
         if start <= end {
             self.check_length(end.saturating_sub(start))?;

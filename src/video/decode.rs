@@ -3,7 +3,10 @@
 //! If every packet is one frame with a presentation time, frames are chosen in the order of these times, and only the
 //! wanted frames and their references are decoded: decoding starts at the last entry point before a wanted frame, and
 //! frames to which no other refers are left out. Each returned frame is checked against its packet. In any doubt, the
-//! whole file is decoded in order and its frames are counted. This file knows nothing of faces and labels.
+//! whole file is decoded in order and its frames are counted.
+//!
+//! With a kept packet table, only the wanted packets are read, each checked against the table. This file knows nothing of
+//! faces and labels.
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::path::Path;
@@ -16,7 +19,9 @@ use super::limits::{self, Deadline};
 use super::make::Making;
 use super::packet::{PacketInfo, Packets};
 use super::passes::{Counting, Selection};
+use super::place::PlacedFile;
 use super::spec::ClipSpec;
+use super::tables::{self, PacketTables};
 use super::{hardware, picks, references};
 use crate::config::Switch;
 
@@ -24,27 +29,29 @@ use crate::config::Switch;
 type Selected<T> = (BTreeMap<usize, Made<T>>, usize);
 
 /// Reads the frames of a clip from a file.
-pub(super) fn read<T>(path: &Path, draw: Option<u64>, making: &mut Making<T>) -> Result<DecodedClip<T>, String> {
+pub(super) fn read<T>(
+    path: &Path,
+    draw: Option<u64>,
+    making: &mut Making<T>,
+    tables: Option<&dyn PacketTables>,
+) -> Result<DecodedClip<T>, String> {
     let spec = making.spec;
     let deadline = Deadline::after(spec.deadline_secs);
     let mut file = VideoFile::open(path, deadline, Probing::Headers)?;
-    let packets = file.packets(true, spec.least_frames())?;
     let (width, height) = file.shown_size();
     making.converter.orientation = file.orientation;
-    let video = Video { path, spec, size: [width, height], deadline, packets };
-    if let Some(shown) = video.shown() {
-        let is_anchor = |frame: usize| video.packets.infos[shown[frame]].is_anchor();
-        let picks = picks::choose(spec, shown.len(), draw, is_anchor);
-        let wanted = picks.iter().map(|frame| (shown[*frame], *frame)).collect();
-        // The CPU may decode what the GPU cannot.
-        let on_gpu = hardware::available(spec.hw_decode).then_some(spec.hw_decode);
-        for hw_decode in on_gpu.into_iter().chain([Switch::Off]) {
-            if let Some((found, decoded)) = video.selected(&file, &wanted, hw_decode, making)? {
-                return Ok(DecodedClip::new((&picks, spec.choices(shown.len())), found, video.size, decoded));
-            }
+    let video = |packets| Video { path, spec, size: [width, height], deadline, packets };
+    if let Some(packets) = tables::kept(&file, spec.least_frames(), tables)? {
+        match video(packets).chosen(&file, draw, making)? {
+            Some(clip) => return Ok(clip),
+            None => tracing::debug!("{}: a packet is not as its table has it: all are read", path.display()),
         }
-        tracing::debug!("{}: not every packet is a sound frame: all of it is decoded", path.display());
     }
+    let video = video(tables::scan(&mut file, true, spec.least_frames(), tables)?);
+    if let Some(clip) = video.chosen(&file, draw, making)? {
+        return Ok(clip);
+    }
+    tracing::debug!("{}: not every packet is a sound frame: all of it is decoded", path.display());
     drop(file);
     video.counted(draw, making)
 }
@@ -91,17 +98,26 @@ struct Video<'a> {
 }
 
 impl Video<'_> {
-    /// The packet numbers of all frames in display order, if every packet is a frame with its own time.
-    fn shown(&self) -> Option<Vec<usize>> {
-        let infos = &self.packets.infos;
-        let mut shown: Vec<_> = (0..infos.len()).filter(|packet| !infos[*packet].hidden).collect();
-        let unknown = |packet: &PacketInfo| packet.time.is_none() || packet.role.is_none();
-        if !self.packets.in_order || infos.iter().any(unknown) {
-            return None;
+    /// The clip, by decoding only what it needs; `None` in any doubt.
+    fn chosen<T>(
+        &self,
+        file: &VideoFile,
+        draw: Option<u64>,
+        making: &mut Making<T>,
+    ) -> Result<Option<DecodedClip<T>>, String> {
+        let Some(shown) = self.packets.shown() else { return Ok(None) };
+        let is_anchor = |frame: usize| self.packets.infos[shown[frame]].is_anchor();
+        let picks = picks::choose(self.spec, shown.len(), draw, is_anchor);
+        let wanted = picks.iter().map(|frame| (shown[*frame], *frame)).collect();
+        // The CPU may decode what the GPU cannot.
+        let on_gpu = hardware::available(self.spec.hw_decode).then_some(self.spec.hw_decode);
+        for hw_decode in on_gpu.into_iter().chain([Switch::Off]) {
+            if let Some((found, decoded)) = self.selected(file, &wanted, hw_decode, making)? {
+                let picked = (&picks[..], self.spec.choices(shown.len()));
+                return Ok(Some(DecodedClip::new(picked, found, self.size, decoded)));
+            }
         }
-        shown.sort_by_key(|packet| infos[*packet].time);
-        let unique = shown.windows(2).all(|pair| infos[pair[0]].time != infos[pair[1]].time);
-        unique.then_some(shown)
+        Ok(None)
     }
 
     /// What is made of the wanted frames (their numbers by packet), and the number of decoded frames, which is as small
@@ -117,7 +133,10 @@ impl Video<'_> {
         // It is not known how a GPU decoder treats a header without its picture.
         let skipped_references =
             if hw_decode == Switch::Off { skipped_references(&self.packets.infos, wanted) } else { BTreeSet::new() };
-        let mut source = self.source(Probing::Headers)?;
+        let mut source = match (&self.packets.kept, &self.packets.places) {
+            (None, Some(places)) => Source::Placed(PlacedFile::open(self.path, places)?),
+            _ => self.source(Probing::Headers)?,
+        };
         for (start, end) in runs(&self.packets.infos, wanted) {
             for number in start..=end {
                 self.deadline.check()?;
@@ -187,6 +206,7 @@ impl Video<'_> {
 /// The source of the packets of a pass.
 enum Source<'a> {
     Kept(&'a [Packet]),
+    Placed(PlacedFile<'a>),
     File { file: VideoFile, next: usize },
 }
 
@@ -211,6 +231,10 @@ impl<'a> Source<'a> {
     fn packet(&mut self, number: usize) -> Result<Option<Held<'a>>, String> {
         match self {
             Self::Kept(packets) => Ok(packets.get(number).map(Held::Kept)),
+            Self::Placed(file) => Ok(file.packet(number).map(|mut packet| {
+                packet.set_pts(Some(number as i64));
+                Held::Read(packet)
+            })),
             Self::File { file, next } => loop {
                 let Some(mut packet) = file.next_packet()? else { return Ok(None) };
                 *next += 1;

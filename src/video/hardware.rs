@@ -1,11 +1,11 @@
-//! Functions of FFmpeg that ffmpeg-next lacks: decoding on the GPU (NVDEC), the discard flag of packets, the colour
-//! space of a scaler. This is the only file of the room with `unsafe`. It knows nothing of which frames are wanted.
+//! Functions of FFmpeg that ffmpeg-next lacks: decoding on the GPU (NVDEC), the flags of packets, the parameters of a
+//! codec, the colour space of a scaler. This is the only file of the room with `unsafe`. It knows nothing of which frames are wanted.
 #![expect(unsafe_code, reason = "calls into FFmpeg that its safe wrapper lacks")]
 
 use std::sync::OnceLock;
 use std::{ptr, slice};
 
-use ffmpeg_next::codec::packet::{Packet, Ref};
+use ffmpeg_next::codec::packet::{Mut, Packet, Ref};
 use ffmpeg_next::codec::{Parameters, context};
 use ffmpeg_next::color::Space;
 use ffmpeg_next::ffi;
@@ -16,11 +16,33 @@ use ffmpeg_next::software::scaling;
 use super::start::start_ffmpeg;
 use crate::config::Switch;
 
-/// Whether an edit list hides the frame of the packet.
-pub(super) fn is_hidden(packet: &Packet) -> bool {
+/// All flags of a packet.
+pub(super) fn flags(packet: &Packet) -> libc::c_int {
     // SAFETY: the pointer is that of a packet which is borrowed here, so it is valid.
-    let flags = unsafe { (*packet.as_ptr()).flags };
+    unsafe { (*packet.as_ptr()).flags }
+}
+
+/// Gives a packet these flags.
+pub(super) fn set_flags(packet: &mut Packet, flags: u8) {
+    // SAFETY: the pointer is that of a packet which is borrowed exclusively; FFmpeg ignores flags that it does not know.
+    unsafe { (*packet.as_mut_ptr()).flags = flags.into() };
+}
+
+/// Whether these flags of a packet tell that an edit list hides its frame.
+pub(super) fn hides(flags: libc::c_int) -> bool {
     flags & ffi::AV_PKT_FLAG_DISCARD != 0
+}
+
+/// All parameters of a codec that its decoder looks at, but for the extradata.
+pub(super) fn parameters_text(parameters: &Parameters) -> String {
+    // SAFETY: the pointer is valid as long as the parameters are borrowed, and plain values are read.
+    unsafe {
+        let of = &*parameters.as_ptr();
+        let codec = (of.codec_id, of.codec_tag, of.format, of.profile, of.level, of.width, of.height);
+        let depth = (of.bits_per_coded_sample, of.bits_per_raw_sample, of.field_order, of.video_delay);
+        let colours = (of.color_range, of.color_primaries, of.color_trc, of.color_space, of.chroma_location);
+        format!("{codec:?} {depth:?} {colours:?}")
+    }
 }
 
 /// Sets the colour space and range of the input of a scaler to RGB. It has no effect if the input is RGB.

@@ -5,9 +5,10 @@ use image::RgbImage;
 
 use super::convert::{Converter, RawFrame};
 use super::decoded::spread;
+use super::input::VideoInput;
 use super::read::{ClipBuffer, decoded, usable_frames, video_error};
 use super::spec::{ClipSpec, FrameSize};
-use crate::dataset::{DataError, Footage};
+use crate::dataset::DataError;
 
 /// The size of a clip's decoded frames above which only small pictures of them are kept, and the video is decoded again
 /// for the large ones: 32 frames of 1080p are below, 16 of 2160p above.
@@ -15,7 +16,7 @@ const MAX_HELD_BYTES: u64 = 128 << 20;
 
 /// The different frames of a clip, in display order.
 pub struct HeldClip<'a> {
-    footage: &'a Footage,
+    video: VideoInput<'a>,
     spec: &'a ClipSpec,
     draw: Option<u64>,
     converter: Converter,
@@ -38,16 +39,16 @@ impl<'a> HeldClip<'a> {
     /// # Errors
     /// As [`read_clip`](super::read_clip).
     pub fn read(
-        footage: &'a Footage,
+        video: impl Into<VideoInput<'a>>,
         spec: &'a ClipSpec,
         draw: Option<u64>,
         small: FrameSize,
     ) -> Result<Self, DataError> {
-        Self::read_bounded(footage, spec, draw, small, MAX_HELD_BYTES)
+        Self::read_bounded(video.into(), spec, draw, small, MAX_HELD_BYTES)
     }
 
     fn read_bounded(
-        footage: &'a Footage,
+        video: VideoInput<'a>,
         spec: &'a ClipSpec,
         draw: Option<u64>,
         small: FrameSize,
@@ -60,10 +61,10 @@ impl<'a> HeldClip<'a> {
                 false => HeldFrame::Small(converter.picture(&raw, small)?),
             })
         };
-        let clip = decoded(footage, spec, draw, &mut converter, hold)?;
+        let clip = decoded(video, spec, draw, &mut converter, hold)?;
         let frames = clip.frames.into_iter().map(|(number, made)| (number, made.value)).collect();
-        let (size, slots, usable_frames) = (clip.size, clip.slots, usable_frames(footage, clip.choices));
-        Ok(Self { footage, spec, draw, converter, small, size, frames, slots, usable_frames })
+        let (size, slots, usable_frames) = (clip.size, clip.slots, usable_frames(video.footage, clip.choices));
+        Ok(Self { video, spec, draw, converter, small, size, frames, slots, usable_frames })
     }
 
     /// Width and height of the video as shown.
@@ -100,7 +101,7 @@ impl<'a> HeldClip<'a> {
     /// An error about the video.
     #[must_use]
     pub fn error(&self, reason: String) -> DataError {
-        video_error(&self.footage.path)(reason)
+        video_error(&self.video.footage.path)(reason)
     }
 
     /// A small picture of a frame.
@@ -110,7 +111,9 @@ impl<'a> HeldClip<'a> {
     pub fn small(&mut self, frame: usize) -> Result<RgbImage, DataError> {
         match &self.frames[frame].1 {
             HeldFrame::Small(picture) => Ok(picture.clone()),
-            HeldFrame::Decoded(raw) => self.converter.picture(raw, self.small).map_err(video_error(&self.footage.path)),
+            HeldFrame::Decoded(raw) => {
+                self.converter.picture(raw, self.small).map_err(video_error(&self.video.footage.path))
+            }
         }
     }
 
@@ -119,14 +122,14 @@ impl<'a> HeldClip<'a> {
     /// # Errors
     /// [`DataError::Video`] if a frame cannot be converted, or decoded again.
     pub fn clip(&mut self, size: impl Fn(usize) -> FrameSize) -> Result<Vec<u8>, DataError> {
-        let mut buffer = ClipBuffer::reserve(self.footage, self.spec)?;
+        let mut buffer = ClipBuffer::reserve(self.video.footage, self.spec)?;
         let mut starts = vec![None; self.frames.len()];
         let used: Vec<_> = (0..self.frames.len()).filter(|frame| self.slots.contains(frame)).collect();
         if used.iter().all(|frame| matches!(self.frames[*frame].1, HeldFrame::Decoded(_))) {
             for frame in used {
                 let (number, HeldFrame::Decoded(raw)) = &self.frames[frame] else { continue };
                 let start = buffer.add(&mut self.converter, *number, raw, size(frame));
-                starts[frame] = Some(start.map_err(video_error(&self.footage.path))?);
+                starts[frame] = Some(start.map_err(video_error(&self.video.footage.path))?);
             }
         } else {
             let frame_of = |number| used.iter().copied().find(|frame| self.frames[*frame].0 == number);
@@ -135,20 +138,21 @@ impl<'a> HeldClip<'a> {
                     frame_of(number).map(|frame| Ok((frame, buffer.add(converter, number, &raw, size(frame))?)));
                 added.transpose()
             };
-            let again = decoded(self.footage, self.spec, self.draw, &mut self.converter, add)?;
+            let again = decoded(self.video, self.spec, self.draw, &mut self.converter, add)?;
             for (frame, start) in again.frames.into_iter().filter_map(|(_, made)| made.value) {
                 starts[frame] = Some(start);
             }
         }
-        let changed = || video_error(&self.footage.path)("it changed while it was read".into());
+        let changed = || video_error(&self.video.footage.path)("it changed while it was read".into());
         let starts: Option<Vec<_>> = self.slots.iter().map(|frame| starts[*frame]).collect();
-        buffer.clip(self.footage, starts.ok_or_else(changed)?)
+        buffer.clip(self.video.footage, starts.ok_or_else(changed)?)
     }
 }
 
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::dataset::Footage;
     use crate::demo::{VideoSettings, VideoWriter};
     use crate::video::{CropResize, Square, read_clip, read_frames};
 
@@ -192,7 +196,7 @@ mod tests {
         for (frames, used) in [(4, None), (7, None), (4, Some([1, 2])), (7, Some([0, 4]))] {
             let spec = ClipSpec::uniform(frames, 32, 32, 1);
             let clip = |max_held_bytes| {
-                let mut held = HeldClip::read_bounded(&video, &spec, None, SMALL, max_held_bytes).unwrap();
+                let mut held = HeldClip::read_bounded((&video).into(), &spec, None, SMALL, max_held_bytes).unwrap();
                 used.into_iter().for_each(|frames| held.use_only(&frames));
                 (held.small(1).unwrap(), held.clip(cut).unwrap(), held.slots().to_vec())
             };
@@ -213,7 +217,7 @@ mod tests {
     fn a_file_that_changed_meanwhile_is_an_error() {
         let folder = tempfile::tempdir().unwrap();
         let (footage, spec) = (video(folder.path(), 9), ClipSpec::uniform(4, 32, 32, 1));
-        let mut held = HeldClip::read_bounded(&footage, &spec, None, SMALL, 0).unwrap();
+        let mut held = HeldClip::read_bounded((&footage).into(), &spec, None, SMALL, 0).unwrap();
         video(folder.path(), 4);
         let error = held.clip(|_| SMALL).unwrap_err().to_string();
         assert!(error.ends_with("it changed while it was read"), "{error}");

@@ -6,7 +6,8 @@
 //! `read` is the entry point. `container` opens a file and reads its packets; `nal`, `role` and `h264` parse packets;
 //! `picks` chooses frames; `references` finds the packets that they need; `decode` and `passes` decode these; `convert`
 //! makes RGB pictures; `make` is what a reader wants of each frame; `quality` leaves frames out; `pictures` does the same
-//! for image files. `held` keeps decoded frames, to search them before they are cut.
+//! for image files. `input` is what is read; `tables` spares a later read the scan for packets, `table` is how such a
+//! table is written, `place` reads packets by it. `held` keeps decoded frames, to search them before they are cut.
 
 mod container;
 mod convert;
@@ -16,6 +17,7 @@ mod h264;
 mod hardware;
 mod held;
 mod info;
+mod input;
 mod limits;
 mod make;
 mod nal;
@@ -23,6 +25,7 @@ mod packet;
 mod passes;
 mod picks;
 mod pictures;
+mod place;
 mod quality;
 mod read;
 mod references;
@@ -30,9 +33,14 @@ mod resize;
 mod role;
 mod spec;
 mod start;
+mod table;
+mod tables;
 
 pub use hardware::available as decodes_on_gpu;
 pub use held::HeldClip;
 pub use info::{VideoInfo, libavcodec_version, pixel_versions};
+pub use input::VideoInput;
 pub use read::{ReadFrames, frames_of, probe, read_clip, read_frames};
 pub use spec::{ClipSpec, CropResize, FrameSize, Square};
+pub use table::VERSION as PACKET_TABLE_VERSION;
+pub use tables::PacketTables;

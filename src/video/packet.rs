@@ -3,6 +3,7 @@
 use ffmpeg_next::codec::packet::Packet;
 
 use super::h264;
+use super::place::Place;
 use super::role::Role;
 
 /// The properties of a packet that are known without decoding.
@@ -37,12 +38,27 @@ pub(super) struct Packets {
     pub(super) kept: Option<Vec<Packet>>,
     /// Whether decoding times never decrease. They do if the numbers of the file overflow.
     pub(super) in_order: bool,
+    /// Where the packets lie in the file, if that was looked for and each lies in one piece.
+    pub(super) places: Option<Vec<Place>>,
 }
 
 impl Packets {
     /// The number of frames, as far as it is known.
     pub(super) fn frames(&self) -> usize {
         self.infos.iter().filter(|packet| !packet.hidden).count()
+    }
+
+    /// The packet numbers of all frames in display order, if every packet is a frame with its own time.
+    pub(super) fn shown(&self) -> Option<Vec<usize>> {
+        let infos = &self.infos;
+        let mut shown: Vec<_> = (0..infos.len()).filter(|packet| !infos[*packet].hidden).collect();
+        let unknown = |packet: &PacketInfo| packet.time.is_none() || packet.role.is_none();
+        if !self.in_order || infos.iter().any(unknown) {
+            return None;
+        }
+        shown.sort_by_key(|packet| infos[*packet].time);
+        let unique = shown.windows(2).all(|pair| infos[pair[0]].time != infos[pair[1]].time);
+        unique.then_some(shown)
     }
 }
 

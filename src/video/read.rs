@@ -9,23 +9,28 @@ use super::container::{Probing, VideoFile};
 use super::convert::{Converter, RawFrame};
 use super::decoded::DecodedClip;
 use super::info::VideoInfo;
+use super::input::VideoInput;
 use super::limits::Deadline;
 use super::make::Making;
 use super::spec::{ClipSpec, FrameSize, as_u32};
-use super::{decode, pictures, quality};
+use super::{decode, pictures, quality, tables};
 use crate::dataset::{DataError, Footage, Media};
 
 /// Whether the clip can be read, as far as that is known without decoding.
 ///
 /// # Errors
 /// [`DataError::Video`] with the reason if it cannot.
-pub fn probe(footage: &Footage, spec: &ClipSpec) -> Result<VideoInfo, DataError> {
+pub fn probe<'a>(video: impl Into<VideoInput<'a>>, spec: &ClipSpec) -> Result<VideoInfo, DataError> {
+    let VideoInput { footage, tables } = video.into();
     let video = || {
         let mut file = VideoFile::open(&footage.path, Deadline::after(spec.deadline_secs), Probing::Headers)?;
-        let frames = file.packets(false, spec.least_frames())?.frames();
-        let bytes = std::fs::metadata(&footage.path).map_or(0, |metadata| metadata.len());
+        let packets = match tables::kept(&file, spec.least_frames(), tables)? {
+            Some(packets) => packets,
+            None => tables::scan(&mut file, false, spec.least_frames(), tables)?,
+        };
         let (width, height) = file.shown_size();
-        Ok(VideoInfo { frames, width, height, bytes, duration_secs: file.duration_secs() })
+        let (frames, bytes, duration_secs) = (packets.frames(), file.bytes, file.duration_secs());
+        Ok(VideoInfo { frames, width, height, bytes, duration_secs })
     };
     let info = match &footage.media {
         Media::Video => video(),
@@ -51,15 +56,20 @@ pub struct ReadFrames {
 ///
 /// # Errors
 /// [`DataError::Video`] with the reason: the file is no video, too short, or damaged.
-pub fn read_clip(footage: &Footage, spec: &ClipSpec, draw: Option<u64>) -> Result<ReadFrames, DataError> {
+pub fn read_clip<'a>(
+    video: impl Into<VideoInput<'a>>,
+    spec: &ClipSpec,
+    draw: Option<u64>,
+) -> Result<ReadFrames, DataError> {
+    let video = video.into();
     let size = FrameSize::Exact { height: spec.height, width: spec.width };
-    let mut buffer = ClipBuffer::reserve(footage, spec)?;
-    let clip = decoded(footage, spec, draw, &mut Converter::new(), &mut |converter, number, raw| {
+    let mut buffer = ClipBuffer::reserve(video.footage, spec)?;
+    let clip = decoded(video, spec, draw, &mut Converter::new(), &mut |converter, number, raw| {
         buffer.add(converter, number, &raw, size)
     })?;
     let starts = clip.slots.iter().map(|slot| clip.frames[*slot].1.value).collect();
-    let usable_frames = usable_frames(footage, clip.choices);
-    Ok(ReadFrames { thwc: buffer.clip(footage, starts)?, usable_frames })
+    let usable_frames = usable_frames(video.footage, clip.choices);
+    Ok(ReadFrames { thwc: buffer.clip(video.footage, starts)?, usable_frames })
 }
 
 /// A single picture needs no `min_frames`.
@@ -75,15 +85,15 @@ pub(super) fn usable_frames(footage: &Footage, choices: usize) -> usize {
 ///
 /// # Errors
 /// [`DataError::Video`] with the reason.
-pub fn read_frames(
-    footage: &Footage,
+pub fn read_frames<'a>(
+    video: impl Into<VideoInput<'a>>,
     spec: &ClipSpec,
     draw: Option<u64>,
     size: FrameSize,
     take: &mut dyn FnMut(RgbImage),
 ) -> Result<usize, DataError> {
     let picture = &mut |converter: &mut Converter, _, raw| converter.picture(&raw, size);
-    let clip = decoded(footage, spec, draw, &mut Converter::new(), picture)?;
+    let clip = decoded(video.into(), spec, draw, &mut Converter::new(), picture)?;
     let times: Vec<_> = (0..clip.frames.len()).map(|frame| clip.times(frame)).collect();
     for ((_, made), times) in clip.frames.into_iter().zip(times).filter(|(_, times)| *times > 0) {
         for _ in 1..times {
@@ -96,7 +106,7 @@ pub fn read_frames(
 
 /// What `make` makes of the frames of a clip.
 pub(super) fn decoded<T>(
-    footage: &Footage,
+    VideoInput { footage, tables }: VideoInput,
     spec: &ClipSpec,
     draw: Option<u64>,
     converter: &mut Converter,
@@ -111,7 +121,7 @@ pub(super) fn decoded<T>(
             (paths.and_then(|paths| pictures(&paths, spec.least_frames())), spec.min_frames)
         }
         Media::Frames(paths) => (pictures(&footage.absolute(paths), spec.least_frames()), spec.min_frames),
-        Media::Video => (decode::read(&footage.path, draw, &mut making), spec.min_frames),
+        Media::Video => (decode::read(&footage.path, draw, &mut making, tables), spec.min_frames),
     };
     clip.and_then(|clip| quality::filter(clip, spec, min_frames)).map_err(video_error(&footage.path))
 }

@@ -12,8 +12,12 @@ use super::disk::DiskCache;
 use super::key::ClipKey;
 use super::note_store::NoteStore;
 use super::read_clip::ReadClip;
+use crate::config::Switch;
 use crate::dataset::Footage;
-use crate::video::ClipSpec;
+use crate::video::{ClipSpec, PACKET_TABLE_VERSION, PacketTables, VideoInput};
+
+/// The smallest file of which a packet table is kept.
+const MIN_TABLED_BYTES: u64 = 16 << 20;
 
 /// The notes about one video.
 #[derive(Clone, Copy)]
@@ -56,20 +60,26 @@ impl<'a> Notes<'a> {
     }
 
     pub(in crate::clip) fn get<T: DeserializeOwned>(&self, name: &str) -> Option<T> {
-        let key = self.key(name);
-        let on_disk = self.disk().and_then(|disk| disk.peek(&key)).map(|note| note.meta);
-        let bytes = on_disk.or_else(|| self.in_memory().get(key.hash))?;
-        serde_json::from_slice(&bytes).ok()
+        serde_json::from_slice(&self.bytes(&self.key(name))?).ok()
     }
 
     pub(in crate::clip) fn keep(&self, name: &str, note: &impl Serialize) {
-        let Ok(meta) = serde_json::to_vec(note) else { return };
-        let key = self.key(name);
+        if let Ok(note) = serde_json::to_vec(note) {
+            self.keep_bytes(&self.key(name), note);
+        }
+    }
+
+    fn bytes(&self, key: &ClipKey) -> Option<Vec<u8>> {
+        let on_disk = self.disk().and_then(|disk| disk.peek(key)).map(|note| note.meta);
+        on_disk.or_else(|| self.in_memory().get(key.hash))
+    }
+
+    fn keep_bytes(&self, key: &ClipKey, meta: Vec<u8>) {
         let note = ReadClip { meta, ..ReadClip::default() };
         if let Some(disk) = self.disk().filter(|disk| disk.has_room()) {
-            disk.insert(&key, &note);
+            disk.insert(key, &note);
             // A disk that is full takes nothing.
-            if disk.peek(&key).is_some() {
+            if disk.peek(key).is_some() {
                 return;
             }
         }
@@ -87,7 +97,36 @@ impl<'a> Notes<'a> {
 
     /// A note is stored as a clip without frames.
     fn key(&self, name: &str) -> ClipKey {
-        let content = self.content.0.unwrap_or_else(|| xxh3_128(format!("{:?}", self.footage).as_bytes()));
-        ClipKey::new(content, &ClipSpec { frames: 0, ..*self.spec }, name)
+        ClipKey::new(self.hash(), &ClipSpec { frames: 0, ..*self.spec }, name)
+    }
+
+    /// The key of the packet table, which no setting decides.
+    fn table_key(&self) -> ClipKey {
+        let spec = ClipSpec { hw_decode: Switch::Off, ..ClipSpec::uniform(0, 0, 0, 0) };
+        ClipKey::new(self.hash(), &spec, &format!("packets {PACKET_TABLE_VERSION}"))
+    }
+
+    fn hash(&self) -> u128 {
+        self.content.0.unwrap_or_else(|| xxh3_128(format!("{:?}", self.footage).as_bytes()))
+    }
+
+    /// The video, for a reader that keeps its packet table here.
+    #[must_use]
+    pub fn video(&self) -> VideoInput<'_> {
+        VideoInput::with_tables(self.footage, self)
+    }
+}
+
+impl PacketTables for Notes<'_> {
+    fn keeps(&self, file_bytes: u64) -> bool {
+        file_bytes >= MIN_TABLED_BYTES
+    }
+
+    fn table(&self) -> Option<Vec<u8>> {
+        self.bytes(&self.table_key())
+    }
+
+    fn keep_table(&self, table: Vec<u8>) {
+        self.keep_bytes(&self.table_key(), table);
     }
 }

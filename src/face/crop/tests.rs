@@ -5,6 +5,7 @@ use image::{RgbImage, imageops};
 
 use super::*;
 use crate::config::{FaceTrack, Sampling, WhichFaces};
+use crate::dataset::Footage;
 use crate::demo::{VideoSettings, VideoWriter};
 use crate::face::{CenterFace, Face};
 use crate::video;
@@ -172,7 +173,8 @@ fn drawn_frames_are_cut_along_the_course_of_the_face_without_a_search() {
     let folder = tempfile::tempdir().unwrap();
     let path = talking_head(folder.path(), |i| (i < 8).then_some([60 + 10 * i, 60]));
     let (video, faces) = (Footage::video(path), FaceConfig::default());
-    let course = find_courses(&video, &spec(), &faces, &CenterFace::load().unwrap()).unwrap().swap_remove(0);
+    let detector = CenterFace::load().unwrap();
+    let course = find_courses((&video).into(), &spec(), &faces, &detector).unwrap().swap_remove(0);
     let nobody = Fixed::new(None);
     let drawn = ClipSpec { sampling: Sampling::RandomSegment, ..spec() };
     let mut numbers = Vec::new();
@@ -212,7 +214,7 @@ fn each_of_two_faces_is_cut_out_by_its_own_course() {
     writer.finish().unwrap();
     let (video, detector) = (Footage::video(path), CenterFace::load().unwrap());
     let all = FaceConfig { which: WhichFaces::All, min_size: 20, ..FaceConfig::default() };
-    let courses = find_courses(&video, &spec(), &all, &detector).unwrap();
+    let courses = find_courses((&video).into(), &spec(), &all, &detector).unwrap();
     assert_eq!(courses.len(), 2);
     let read = |course| read_face_clip(&video, &spec(), None, Some(course), &all, &detector).unwrap();
     let [first, second] = [read(&courses[0]), read(&courses[1])];
@@ -228,7 +230,7 @@ fn each_of_two_faces_is_cut_out_by_its_own_course() {
     assert!((0..6).all(|at| eye_is_dark(&first, at)) && eye_is_dark(&second, 2));
     let (frame, corners) = second.facts.first.unwrap();
     assert!(frame == 1 && corners[0] > 400.0 && corners[2] < 550.0, "{corners:?}");
-    assert_eq!(find_courses(&video, &spec(), &one, &detector).unwrap().len(), 1);
+    assert_eq!(find_courses((&video).into(), &spec(), &one, &detector).unwrap().len(), 1);
 }
 
 #[test]
@@ -287,7 +289,7 @@ fn landmarks_of_whole_frames_are_those_of_the_face_in_the_small_picture() {
     let folder = tempfile::tempdir().unwrap();
     let video = Footage::video(talking_head(folder.path(), |_| Some([0, 0])));
     let detector = Fixed::new(Some([0.25, 0.1, 0.4, 0.3]));
-    let clip = read_with_landmarks(&video, &spec(), None, None, &FaceConfig::default(), &detector).unwrap();
+    let clip = read_with_landmarks((&video).into(), &spec(), None, None, &FaceConfig::default(), &detector).unwrap();
     assert!(clip.thwc == video::read_clip(&video, &spec(), None).unwrap().thwc);
     assert!(clip.facts.squares.is_empty());
     // At a quarter of the width, and at 64 of 360 rows.
