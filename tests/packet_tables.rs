@@ -183,7 +183,7 @@ fn a_table_also_knows_that_a_video_is_too_short() {
     let path = folder.path().join("a.mp4");
     ffmpeg(&format!("{} -c:v libx264 -pix_fmt yuv420p", source("64x64", 6)), &path);
     let (kept, long) = (Kept::of(&path), ClipSpec { min_frames: 7, ..spec(2) });
-    let reason = |read: Result<Vec<u8>, DataError>| read.unwrap_err().to_string();
+    let reason = |read: Result<ReadFrames, DataError>| read.unwrap_err().to_string();
     let scanned = reason(video::read_clip(&Footage::video(&path), &long, None));
     assert!(scanned.contains("it has 6 frames where 7 are needed"), "{scanned}");
     assert_eq!(reason(kept.clip(&path, &long, 1)), scanned);

@@ -16,11 +16,12 @@ use h264_reader::nal::slice::{
 use h264_reader::nal::sps::{FrameMbsFlags, PicOrderCntType, SeqParameterSet};
 use h264_reader::nal::{Nal, RefNal, UnitType};
 use h264_reader::rbsp::{BitReader, ByteReader};
+use serde::{Deserialize, Serialize};
 
 use super::nal;
 
 /// The limits of numbers in the sequence parameter set.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
 pub(super) struct Limits {
     pub(super) max_frame_num: i64,
     pub(super) max_order_lsb: i64,
@@ -29,7 +30,7 @@ pub(super) struct Limits {
 
 /// A reference list of a slice: its length, and the steps of the picture number by which its first entries are
 /// modified.
-#[derive(Debug, Clone, PartialEq, Eq, Default)]
+#[derive(Debug, Clone, PartialEq, Eq, Default, Serialize, Deserialize)]
 pub(super) struct List {
     pub(super) length: usize,
     pub(super) steps: Vec<i64>,
@@ -39,7 +40,7 @@ pub(super) struct List {
 pub(super) type Lists = Vec<List>;
 
 /// The reference picture marking after a picture is decoded.
-#[derive(Debug, Clone, PartialEq, Eq)]
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 pub(super) enum Marking {
     /// The picture is no reference, and all references stay.
     NoReference,
@@ -50,7 +51,7 @@ pub(super) enum Marking {
 }
 
 /// One picture.
-#[derive(Debug, Clone, PartialEq, Eq)]
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 pub(super) struct Picture {
     pub(super) limits: Limits,
     pub(super) idr: bool,

@@ -1,13 +1,14 @@
 //! The properties of packets that are known without decoding. Knows nothing of files and decoders.
 
 use ffmpeg_next::codec::packet::Packet;
+use serde::{Deserialize, Serialize};
 
 use super::h264;
 use super::place::Place;
 use super::role::Role;
 
 /// The properties of a packet that are known without decoding.
-#[derive(Debug, Clone)]
+#[derive(Debug, Clone, Serialize, Deserialize)]
 pub(super) struct PacketInfo {
     /// The presentation time of its frame, if the file has one.
     pub(super) time: Option<i64>,

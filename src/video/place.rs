@@ -6,6 +6,7 @@ use std::os::unix::fs::FileExt;
 use std::path::Path;
 
 use ffmpeg_next::codec::packet::Packet;
+use serde::{Deserialize, Serialize};
 use xxhash_rust::xxh3::xxh3_64;
 
 use super::hardware;
@@ -16,7 +17,7 @@ pub(super) const MAX_PACKET_BYTES: u32 = 64 << 20;
 const MAX_LEAD: usize = 16;
 
 /// Where a packet lies, and what it is recognised by.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
 pub(super) struct Place {
     pub(super) at: u64,
     pub(super) bytes: u32,

@@ -4,11 +4,12 @@
 //! Sources: ITU-T H.264 7.3.1 and 7.4.1, ITU-T H.265 7.3.1.2 and table 7-1, the VP9 bitstream specification 6.2.
 
 use ffmpeg_next::codec::Id;
+use serde::{Deserialize, Serialize};
 
 use super::nal::units;
 
 /// The role of a frame.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
 pub(super) struct Role {
     /// Whether other frames may refer to it.
     pub(super) reference: bool,
