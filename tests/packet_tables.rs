@@ -13,7 +13,7 @@ use std::sync::atomic::AtomicBool;
 use dfdetect::clip::{ClipCache, ClipSource, DiskCache, Prepared, prepare};
 use dfdetect::config::{DataConfig, Roots, Sampling};
 use dfdetect::dataset::{DataError, Footage};
-use dfdetect::video::{self, ReadFrames, ClipSpec, FrameSize, HeldClip, PacketTables, VideoInput};
+use dfdetect::video::{self, ClipSpec, FrameSize, HeldClip, PacketTables, ReadFrames, VideoInput};
 use ffmpeg_support::ffmpeg;
 
 /// Keeps a table in memory, and counts how often a scan makes one.
