@@ -254,7 +254,7 @@ fn extract() {
             }
         };
         let started = Instant::now();
-        thread::scope(|scope| [0; 2].map(|_| scope.spawn(&read)).map(|thread| thread.join().unwrap()));
+        thread::scope(|scope| [0; 2].map(|_| scope.spawn(read)).map(|thread| thread.join().unwrap()));
         let rate = manifest.videos.len() as f64 / started.elapsed().as_secs_f64();
         println!("extract: {rate:.2} videos of 200 frames of 720p a second, {what} {frames} frames, two threads");
     }

@@ -123,7 +123,7 @@ impl ClipSource {
         Self { further_faces, ..self }
     }
 
-    /// The clips of a video by the numbers that [`clip`](Self::clip) takes: of the largest face, and of each further one.
+    /// The numbers of a video's clips: that of the largest face, then that of each further one.
     #[must_use]
     pub fn clips_of(&self, video: usize) -> Vec<usize> {
         let further = self.further_faces.of(video).map(|further| self.footage.len() + further);

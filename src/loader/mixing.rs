@@ -98,7 +98,7 @@ mod tests {
     /// Clips of two frames, each of one level: real, fake, fake, real, and so on.
     fn batch(levels: &[u8]) -> HostBatch {
         let frames_bthwc = levels.iter().flat_map(|level| vec![*level; 2 * 8 * 6 * 3]).collect();
-        let label = |at: usize| if at % 4 == 0 || at % 4 == 3 { Label::Real } else { Label::Fake };
+        let label = |at: usize| if matches!(at % 4, 0 | 3) { Label::Real } else { Label::Fake };
         let labels = (0..levels.len()).map(label).collect();
         let videos = (0..levels.len()).collect();
         HostBatch { index: 0, frames_bthwc, labels, fake_shares: Vec::new(), videos, skipped: Vec::new() }

@@ -73,7 +73,7 @@ impl<'a> HeldClip<'a> {
         self.size
     }
 
-    /// See [`ReadFrames::usable_frames`].
+    /// The largest `min_frames` with which the video can be used.
     #[must_use]
     pub fn usable_frames(&self) -> usize {
         self.usable_frames

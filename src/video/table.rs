@@ -84,7 +84,7 @@ mod tests {
         };
         let picture = |at: usize| Picture {
             limits: limits(at),
-            idr: at % 10 == 0,
+            idr: at.is_multiple_of(10),
             frame_num: at as i64 % 10,
             order_lsb: (2 * at % 20) as i64,
             marking: marking(at),
@@ -94,7 +94,7 @@ mod tests {
         let info = |at: usize| PacketInfo {
             time: Some(1000 - 40 * (at as i64 ^ 1)),
             hidden: at == 3,
-            role: Some(Role { reference: at % 3 != 1, entry: at % 10 == 0, layer: (at % 2) as u8 }),
+            role: Some(Role { reference: at % 3 != 1, entry: at.is_multiple_of(10), layer: (at % 2) as u8 }),
             picture: (at != 5).then(|| picture(at)),
         };
         let place = |at: usize| Place {
