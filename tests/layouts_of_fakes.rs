@@ -143,7 +143,8 @@ fn a_part_of_df40_is_fakes_alone_and_needs_reals_from_elsewhere() {
     let roots = |roots: &[&TempDir]| Roots(roots.iter().map(|root| root.path().into()).collect());
     let both = DataConfig { root: roots(&[&root, &reals]), ..DataConfig::default() };
     let manifest = dataset::scan(&both).unwrap();
-    recognised(&manifest, LayoutChoice::Df40, "found Face-swapping/FaceDancer/ and 1 more methods");
+    recognised(&manifest, LayoutChoice::Df40, "found Face-swapping/FaceDancer/ and 1 more method");
+    assert!(!manifest.sets[0].recognised.contains("methods"), "{}", manifest.sets[0].recognised);
     assert_eq!(official(&manifest, "Face-swapping/FaceDancer/frames/000_003"), None, "it says nothing of sides");
     let Sampler::Paired { fakes, .. } = Sampler::new(SamplerChoice::Paired, &manifest).unwrap() else {
         panic!("not paired")
@@ -164,6 +165,77 @@ fn a_part_of_df40_is_fakes_alone_and_needs_reals_from_elsewhere() {
     refused(dataset::scan(&fakes), &["none of the data sets to train on has real videos"]);
     let tested = DataConfig { test_roots: roots(&[&other]), ..config(reals.path()) };
     assert_eq!(dataset::scan(&tested).unwrap().sets[1].layout, LayoutChoice::Df40);
+}
+
+#[test]
+fn df40_reads_its_reals_wherever_they_were_met() {
+    let fake = "DF40_train/simswap/frames/000_003";
+    let beside_methods = "DF40_train/FaceForensics++/original_sequences/youtube/c23/frames/000";
+    let root = tree([format!("{fake}/0.png"), format!("{beside_methods}/0.png")]);
+    let manifest = scan(&root);
+    assert_eq!(paths(&manifest), [beside_methods, fake]);
+    assert_eq!(original(&manifest, fake), Some(beside_methods));
+    assert!(manifest.skipped.is_empty(), "{:?}", manifest.skipped);
+
+    for set in ["Celeb-DF-v2", "celeb-df"] {
+        put(&root, &format!("DF40_train/reals/{set}/Celeb-real/id0_0000/0.png"), "");
+    }
+    put(&root, "DF40_train/reals/more/id1_0000/0.png", "");
+    put(&root, "Celeb-DF-v2/Celeb-synthesis/id0_id1_0000/0.png", "");
+    put(&root, "splits/notes.txt", "");
+    let manifest = scan(&root);
+    assert_eq!(paths(&manifest), [beside_methods, "DF40_train/reals/Celeb-DF-v2/Celeb-real/id0_0000", fake]);
+    assert!(skipped(&manifest, "DF40_train/reals/celeb-df").contains("in DF40_train/reals/Celeb-DF-v2 too"));
+    assert!(skipped(&manifest, "DF40_train/reals/more").contains("not called as a method"));
+    assert_eq!(skipped(&manifest, "Celeb-DF-v2"), "has neither `Celeb-real` nor `YouTube-real` in it");
+    assert!(skipped(&manifest, "Celeb-DF-v2/Celeb-synthesis").contains("another data set"));
+    assert_eq!(manifest.skipped.len(), 4, "{:?}", manifest.skipped);
+}
+
+#[test]
+fn no_folder_of_df40_vanishes_without_a_reason() {
+    let (train, test) = ("DF40/train/Face-swapping/simswap/frames/000_003", "DF40/test/simswap/ff/frames/111_222");
+    let root = tree([train, test, &ff_real("000")].map(|video| format!("{video}/0.png")));
+    let manifest = scan(&root);
+    assert_eq!(paths(&manifest), [test, train, &ff_real("000")]);
+    assert_eq!((official(&manifest, train), official(&manifest, test)), (None, Some(Split::Test)));
+    assert!(manifest.skipped.is_empty(), "{:?}", manifest.skipped);
+
+    let strangers = ["DF40/train/train/Face-swapping", "DF40/train/others", "DF40_more"];
+    strangers.iter().for_each(|stranger| put(&root, &format!("{stranger}/simswap/frames/000_003/0.png"), ""));
+    let manifest = scan(&root);
+    assert_eq!(manifest.videos.len(), 3, "{:?}", paths(&manifest));
+    strangers.iter().for_each(|path| assert!(skipped(&manifest, path).contains("nor as a folder of methods")));
+    assert_eq!(manifest.skipped.len(), strangers.len(), "{:?}", manifest.skipped);
+}
+
+#[test]
+fn single_pictures_of_df40_tell_the_people_of_youtube() {
+    let at = |name: &str| format!("DF40/pixart/cdf/Fake_from_Youtube-real/{name}.png");
+    let names = ["YouTube-real_00170_045", "Youtube-real_00171_046", "celeb-real_id13_0011_045"].map(at);
+    let root = tree(&names);
+    put(&root, "Celeb-DF-v2/YouTube-real/00170.mp4", "");
+    let manifest = scan(&root);
+    for (name, person) in names.iter().zip(["00170", "00171", "id13"]) {
+        assert_eq!(video(&manifest, name).source_ids, [person], "{name}");
+    }
+    let everybody: Vec<usize> = (0..manifest.videos.len()).collect();
+    assert_eq!((everybody.len(), dataset::people_groups(&manifest, &everybody).len()), (4, 3), "one is there twice");
+}
+
+#[test]
+fn reals_of_another_set_that_cannot_be_used_say_which_folder_is_missing() {
+    for (folder, reason) in [
+        ("original_sequences/actors/c23/videos", "FaceForensics++/original_sequences: has no folder `youtube` in it"),
+        ("manipulated_sequences", "FaceForensics++: has no folder `original_sequences` in it"),
+        ("original_sequences/youtube", "youtube: has no folder `c23` in it"),
+        ("original_sequences/youtube/raw/videos", "has no folder `c23`, which data.compression asks for; there is raw"),
+        ("original_sequences/youtube/c23/masks", "youtube/c23: has neither `videos` nor `frames` in it"),
+    ] {
+        let root = tree(["DF40_train/simswap/frames/000_003/0.png"]);
+        fs::create_dir_all(root.path().join("FaceForensics++").join(folder)).unwrap();
+        refused(dataset::scan(&config(root.path())), &["can be used in `FaceForensics++`", reason]);
+    }
 }
 
 #[test]
@@ -252,6 +324,21 @@ fn the_reals_of_deeperforensics_are_its_targets_where_they_are_there() {
 }
 
 #[test]
+fn reals_of_another_set_have_the_compression_that_is_asked_for() {
+    let root = deeperforensics();
+    let at = |compression: &str| format!("FaceForensics++/Original_sequences/YouTube/{compression}/Videos/000.mp4");
+    ["C23", "c40"].iter().for_each(|compression| put(&root, &at(compression), ""));
+    let asked = |compression: &str| DataConfig { compression: compression.into(), ..config(root.path()) };
+    for (compression, used) in [("c23", "C23"), ("C40", "c40"), ("all", "C23")] {
+        let manifest = dataset::scan(&asked(compression)).unwrap();
+        let reals = manifest.videos.iter().filter(|video| video.label == Label::Real);
+        let reals: Vec<_> = reals.map(|video| video.path.to_str().unwrap().to_owned()).collect();
+        assert_eq!(reals, [at(used)], "{compression}: each original once");
+    }
+    refused(dataset::scan(&asked("raw")), &["YouTube: has no folder `raw`", "there is C23, c40"]);
+}
+
+#[test]
 fn the_list_of_deepfake_eval_2024_is_known_and_the_unknown_are_counted() {
     let root = tree(["video-data/a-1.mp4", "video-data/_b.mp4", "video-data/c.mp4"]);
     let text = "Filename,Date,Video Ground Truth,Audio Ground Truth,Public Comments,Finetuning Set\n\
@@ -272,6 +359,28 @@ fn the_list_of_deepfake_eval_2024_is_known_and_the_unknown_are_counted() {
     assert_eq!(official(&manifest, "video-data/_b.mp4"), Some(Split::Test));
     assert_eq!(skipped(&manifest, "video-data/c.mp4"), "row 4 of video-metadata.csv: its label is unknown");
     assert!(skipped(&manifest, "video-data/gone.mp4").contains("there is no such file"));
+}
+
+#[test]
+fn the_list_of_deepfake_eval_2024_may_lack_its_sides() {
+    let root = tree(["video-data/a.mp4", "video-data/b.mp4"]);
+    put(&root, "video-metadata.csv", "Filename,Video Ground Truth\na.mp4,Fake\nb.mp4,Real\n");
+    let manifest = scan(&root);
+    assert_eq!(paths(&manifest), ["video-data/a.mp4", "video-data/b.mp4"]);
+    assert!(manifest.videos.iter().all(|video| !video.official));
+}
+
+#[test]
+fn a_path_is_used_or_left_out_and_counts_once() {
+    let root = tree(["a.mp4", "b.mp4", "c.mp4"]);
+    put(&root, "list.csv", "path,label\na.mp4,unknown\n./a.mp4,Unknown\nb.mp4,real\nc.mp4,fake\n");
+    let manifest = scan(&root);
+    assert_eq!(paths(&manifest), ["b.mp4", "c.mp4"]);
+    assert_eq!(manifest.skipped.len(), 1, "{:?}", manifest.skipped);
+    for (labels, both) in [(["unknown", "real"], "unknown and real"), (["1", "unknown"], "fake and unknown")] {
+        put(&root, "list.csv", &format!("path,label\na.mp4,{}\na.mp4,{}\n", labels[0], labels[1]));
+        refused(dataset::scan(&config(root.path())), &[&format!("list.csv, row 3: `a.mp4` is both {both}")]);
+    }
 }
 
 #[test]

@@ -148,8 +148,53 @@ fn a_damaged_video_is_the_same_by_a_table() {
         let mut bad = good.clone();
         bad[at..at + 40].fill(0x5a);
         fs::write(&path, bad).unwrap();
-        check(&path);
+        // That a frame cannot be decoded is no reason to scan the file again.
+        assert_eq!(check(&path), 1);
     }
+}
+
+/// FFmpeg returns frames of such files in another order than that of their times.
+#[test]
+fn frames_that_are_decoded_out_of_their_order_keep_their_places() {
+    let folder = tempfile::tempdir().unwrap();
+    let path = folder.path().join("a.mp4");
+    let x264 = "-c:v libx264 -pix_fmt yuv420p -g 20";
+    for (name, settings, times) in [
+        ("swapped.mp4", "-bf 0", "pts='if(lt(N,20),PTS+(40/25)/TB,PTS)':dts=DTS"),
+        ("decoding.mp4", "-bf 3 -x264-params b-adapt=0:scenecut=0", "pts=DTS"),
+    ] {
+        ffmpeg(&format!("{} {x264} {settings}", source("64x64", 40)), &path);
+        let changed = folder.path().join(name);
+        ffmpeg(&format!("-i {} -c copy -bsf:v setts={times} -use_editlist 0", path.display()), &changed);
+        let footage = Footage::video(&changed);
+        for frames in [3, 4, 40] {
+            let uniform = ClipSpec { sampling: Sampling::Uniform, ..spec(frames) };
+            let clip = video::read_clip(&footage, &uniform, None).unwrap().thwc;
+            let (mut one_by_one, size) = (Vec::new(), FrameSize::Exact { height: 36, width: 48 });
+            video::read_frames(&footage, &uniform, None, size, &mut |frame| one_by_one.extend(frame.into_raw()))
+                .unwrap();
+            assert!(clip == one_by_one, "{name}, {frames} frames");
+        }
+        check(&changed);
+    }
+}
+
+#[test]
+fn colours_that_ffmpeg_does_not_name_are_no_reason_to_fail() {
+    let folder = tempfile::tempdir().unwrap();
+    let path = folder.path().join("a.mkv");
+    let colours = "-colorspace smpte170m -color_primaries smpte170m -color_trc smpte170m";
+    ffmpeg(&format!("{} -c:v mjpeg -pix_fmt yuvj420p {colours}", source("64x64", 20)), &path);
+    let read = || video::read_clip(&Footage::video(&path), &spec(2), None).unwrap();
+    let (expected, mut bytes) = (read(), fs::read(&path).unwrap());
+    // The numbers of matrix, transfer and primaries of Matroska, each of one byte.
+    for element in [0xb1, 0xba, 0xbb] {
+        let at = bytes.windows(3).position(|window| window == [0x55, element, 0x81]).unwrap();
+        bytes[at + 3] = 200;
+    }
+    fs::write(&path, bytes).unwrap();
+    assert!(read() == expected, "a matrix without a name counts as that of standard definition");
+    check(&path);
 }
 
 #[test]
@@ -233,4 +278,22 @@ fn a_later_run_does_not_scan_a_video_that_the_cache_has_a_table_of() {
     let (second, by_table) = probed(disk(), 8);
     assert_eq!((&first, &first), (&second, &vec![(0, Prepared::Probed)]));
     assert!(scanned > file_bytes && by_table < file_bytes / 20, "{by_table} of {scanned} bytes");
+}
+
+#[test]
+fn a_table_that_could_not_be_used_is_replaced_on_disk() {
+    let (root, folder) = (tempfile::tempdir().unwrap(), tempfile::tempdir().unwrap());
+    for (name, class) in [("a.mp4", "real"), ("b.mp4", "fake")] {
+        fs::create_dir(root.path().join(class)).unwrap();
+        fs::write(root.path().join(class).join(name), name).unwrap();
+    }
+    let data = DataConfig { root: Roots::one(root.path()), ..DataConfig::default() };
+    let manifest = dfdetect::dataset::scan(&data).unwrap();
+    let cache = ClipCache::new(0, Some(DiskCache::open(folder.path(), u64::MAX)));
+    let source = ClipSource::new(&manifest, spec(1), Arc::new(cache));
+    let notes = source.notes(0);
+    for table in [vec![1; 9], vec![2; 30]] {
+        notes.keep_table(table.clone());
+        assert_eq!(notes.table(), Some(table));
+    }
 }

@@ -128,7 +128,11 @@ struct Row<'a> {
 /// One row for each clip, and one for each video without a score.
 fn rows(prediction: &Prediction) -> Vec<Row<'_>> {
     let Prediction { path, score, verdict, calibrated, faces, each_face, segments, error, .. } = prediction;
-    let corner = |segment: Option<&Segment>, corner: usize| Some(each_face.get(segment?.face? - 1)?.corners[corner]);
+    let face = |segment: Option<&Segment>| {
+        let face = segment?.face?;
+        each_face.iter().find(|verdict| verdict.face == face)
+    };
+    let corner = |segment: Option<&Segment>, corner: usize| Some(face(segment)?.corners[corner]);
     let row = |clip: Option<usize>, segment: Option<&Segment>| Row {
         path,
         verdict: *verdict,

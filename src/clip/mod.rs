@@ -21,5 +21,5 @@ pub use draw::Draw;
 pub use further_faces::FurtherFaces;
 pub use prepare::{Prepared, prepare, unusable};
 pub(crate) use self_blend::blended;
-pub(crate) use source::Clip;
+pub(crate) use source::{Clip, guarded};
 pub use source::{ClipReader, ClipRequest, ClipSource};

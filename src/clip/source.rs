@@ -199,10 +199,9 @@ impl ClipSource {
 
     /// The frames of the clips of a video that are used: all, or the number for training of one clip, in order.
     fn frames_taken(&self, video: usize, draw: Option<Draw>) -> Vec<usize> {
-        let read = self.spec_of_read(draw).frames;
-        let Some(draw) = draw else { return (0..read).collect() };
+        let Some(draw) = draw else { return (0..self.spec.frames).collect() };
         let (all, some) = (self.spec.frames / self.clips_a_video, self.training_spec.frames);
-        let start = draw.clip(video, read / all) * all;
+        let start = draw.clip(video, self.clips_a_video) * all;
         if some == all {
             return (start..start + all).collect();
         }
@@ -211,12 +210,6 @@ impl ClipSource {
         frames.sort_unstable();
         frames.iter_mut().for_each(|frame| *frame += start);
         frames
-    }
-
-    /// What is read of a video: all of its clips, or one if its frames are drawn anew.
-    fn spec_of_read(&self, draw: Option<Draw>) -> ClipSpec {
-        let clips = if self.is_drawn_anew(draw) { self.clips_a_video } else { 1 };
-        ClipSpec { frames: self.spec.frames / clips, ..self.spec }
     }
 
     /// Whether the frames of a clip are drawn anew each epoch, and therefore not cached.
@@ -236,11 +229,12 @@ impl ClipSource {
 
     fn original(&self, clip: usize, draw: Option<Draw>) -> Clip {
         let (video, _) = self.face_of(clip);
-        let shown = if self.is_self_blend(video) { self.shown[video] } else { self.drawn_face(clip, draw) };
+        // A self-blended fake shows any face of its real, as the real does, so that size does not tell them apart.
+        let shown = self.drawn_face(if self.is_self_blend(video) { self.shown[video] } else { clip }, draw);
         if let Some(drawn) = draw.filter(|_| self.is_drawn_anew(draw)) {
             self.cache.count_bypassed();
             let draw = drawn.of(video, "frames");
-            return self.read(shown, &self.spec_of_read(Some(drawn)), Some(draw)).map(Arc::new).map_err(reason);
+            return self.read(shown, &self.spec, Some(draw)).map(Arc::new).map_err(reason);
         }
         match self.cache.get(shown, self.content(shown), &self.spec, &self.crop_key(shown)) {
             Some(clip) => Ok(clip),
@@ -329,7 +323,8 @@ pub(super) fn reason(error: DataError) -> String {
     }
 }
 
-pub(super) fn guarded<T>(work: impl FnOnce() -> Result<T, String>) -> Result<T, String> {
+/// The result of `work`, also if it panics.
+pub(crate) fn guarded<T>(work: impl FnOnce() -> Result<T, String>) -> Result<T, String> {
     panic::catch_unwind(AssertUnwindSafe(work)).unwrap_or_else(|panic| {
         let text = panic.downcast_ref::<String>().map(String::as_str).or(panic.downcast_ref::<&str>().copied());
         Err(format!("reading it failed unexpectedly: {}", text.unwrap_or("no reason given")))

@@ -60,6 +60,14 @@ pub struct AugmentationConfig {
     pub random_resized_crop: f64,
 }
 
+impl AugmentationConfig {
+    /// Whether clips of a batch are mixed with each other.
+    #[must_use]
+    pub fn mixes(&self) -> bool {
+        self.enabled && (self.mixup > 0.0 || self.cutmix > 0.0)
+    }
+}
+
 impl Default for AugmentationConfig {
     fn default() -> Self {
         Self {

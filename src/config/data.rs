@@ -58,7 +58,7 @@ pub struct DataConfig {
     /// Each epoch trains on this many of a clip's frames, drawn anew; null = all of them. Validation takes all.
     pub frames_per_epoch: Option<usize>,
     /// Clips of each video, one after the other in time: an epoch has each of them, and the score of a video is the mean
-    /// of theirs. For long videos.
+    /// of theirs. For long videos; not with `sampling: random_segment`, whose clips are of the whole video.
     pub clips_per_video: usize,
 }
 

@@ -1,7 +1,7 @@
 //! Validation: limits of single values, and the few rules about two of them. Reads no files and knows nothing of this
 //! machine; whether a folder or device exists is found out when it is used.
 
-use super::data::SamplerChoice;
+use super::data::{SamplerChoice, Sampling};
 use super::scalars::{AutoBytes, BatchSize};
 use super::schema::{Config, Temporal};
 use super::training::ClassWeights;
@@ -66,6 +66,15 @@ fn check_data(config: &Config) -> Result<(), Invalid> {
     within("data.max_frames", data.max_frames, 1, 1024)?;
     within("data.clips_per_video", data.clips_per_video, 1, 1024)?;
     require(
+        data.clips_per_video == 1 || data.sampling != Sampling::RandomSegment,
+        "data.clips_per_video",
+        format!(
+            "found {} with data.sampling: random_segment, which draws clips of the whole video",
+            data.clips_per_video
+        ),
+        "take data.sampling: uniform, or data.clips_per_video: 1",
+    )?;
+    require(
         data.clips_per_video * data.max_frames <= 1024,
         "data.clips_per_video",
         format!(
@@ -121,12 +130,12 @@ fn check_data(config: &Config) -> Result<(), Invalid> {
 fn check_augmentation(config: &Config) -> Result<(), Invalid> {
     let augmentation = &config.augmentation;
     for (key, value) in [("augmentation.mixup", augmentation.mixup), ("augmentation.cutmix", augmentation.cutmix)] {
-        let mixes = value > 0.0;
+        let mixes = value > 0.0 && augmentation.enabled;
         require(
             !mixes || !config.loss.sees_pairs(),
             key,
             format!("found {value} with loss.uniformity or loss.alignment, for which a clip is real or fake"),
-            "leave one of them at 0",
+            "set augmentation.mixup and augmentation.cutmix to 0, or loss.uniformity and loss.alignment",
         )?;
         require(
             !mixes || config.training.batch_size != BatchSize::Clips(1),

@@ -68,18 +68,28 @@ pub fn people_of(stem: &str) -> Vec<String> {
     people
 }
 
+/// The name of the original of a fake: `001` for `001_870`, and `id0_0000` for `id0_id1_0000`.
+pub(super) fn original_of(stem: &str) -> Option<String> {
+    match stem.split('_').collect::<Vec<_>>().as_slice() {
+        [target, _] => Some((*target).to_owned()),
+        [target, _, number] => Some(format!("{target}_{number}")),
+        _ => None,
+    }
+}
+
 /// Whether a part of a name is `id` and a number, which stands for a person.
 pub(super) fn is_id(part: &str) -> bool {
     part.strip_prefix("id").is_some_and(is_number)
 }
 
-fn is_number(text: &str) -> bool {
+/// Whether a part of a name is nothing but digits.
+pub(super) fn is_number(text: &str) -> bool {
     !text.is_empty() && text.bytes().all(|byte| byte.is_ascii_digit())
 }
 
 #[cfg(test)]
 mod tests {
-    use super::people_of;
+    use super::{original_of, people_of};
 
     #[test]
     fn names_tell_people() {
@@ -102,6 +112,19 @@ mod tests {
             ("", &[""]),
         ] {
             assert_eq!(people_of(stem), people, "{stem}");
+        }
+    }
+
+    #[test]
+    fn names_tell_originals() {
+        for (stem, original) in [
+            ("001_870", Some("001")),
+            ("id0_id1_0000", Some("id0_0000")),
+            ("001", None),
+            ("Celeb-real_id13_0011_045", None),
+            ("", None),
+        ] {
+            assert_eq!(original_of(stem).as_deref(), original, "{stem}");
         }
     }
 }

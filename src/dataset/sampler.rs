@@ -113,14 +113,14 @@ impl Sampler {
             Self::Weighted { real, fake } => {
                 let most = real.len().max(fake.len());
                 format!(
-                    "weighted, clips of {} real and {} fake videos, {most} of each an epoch",
+                    "weighted, {} clips of real videos and {} of fake ones, {most} of each an epoch",
                     real.len(),
                     fake.len()
                 )
             }
             Self::Paired { fakes, .. } => {
                 let alone = fakes.iter().filter(|(_, partners)| partners.is_empty()).count();
-                format!("paired, {} fakes beside a real, {alone} without one", fakes.len() - alone)
+                format!("paired, {} clips of fakes beside a real, {alone} without one", fakes.len() - alone)
             }
         }
     }

@@ -72,40 +72,37 @@ impl Evaluator<'_> {
             bar.advance((batch.labels.len() + batch.skipped.len()) as u64, String::new);
             skipped.extend(batch.skipped.into_iter().map(|(clip, reason)| (self.loader.face_of(clip).0, reason)));
         }
-        Ok(self.evaluation(&scores, skipped))
+        Ok(evaluation(&scores, skipped, self.pooling))
     }
+}
 
-    /// The scores of the faces of each video become one. `skipped` has the video of each face that could not be read.
-    fn evaluation(&self, scores: &[FaceScore], skipped: Vec<(usize, String)>) -> Evaluation {
-        let mut evaluation = Evaluation::default();
-        for faces in scores.chunk_by(|a, b| a.place.0 == b.place.0) {
-            let score = self.pooled(faces);
-            match score.score.is_finite() {
-                true => evaluation.videos.push(score),
-                false => evaluation.skipped.push((score.video, NOT_FINITE.to_owned())),
-            }
+/// The scores of the faces of each video become one. `skipped` has the video of each face that could not be read; such a
+/// video has no score, because the face that is missing may be the fake.
+fn evaluation(scores: &[FaceScore], skipped: Vec<(usize, String)>, pooling: Pooling) -> Evaluation {
+    let mut evaluation = Evaluation::default();
+    let mut unread = HashSet::new();
+    evaluation.skipped = skipped.into_iter().filter(|(video, _)| unread.insert(*video)).collect();
+    let by_video = scores.chunk_by(|a, b| a.place.0 == b.place.0);
+    for faces in by_video.filter(|faces| !unread.contains(&faces[0].place.0)) {
+        let score = pooled(faces, pooling);
+        match score.score.is_finite() {
+            true => evaluation.videos.push(score),
+            false => evaluation.skipped.push((score.video, NOT_FINITE.to_owned())),
         }
-        let mut known: HashSet<_> = scores.iter().map(|score| score.place.0).collect();
-        for (video, reason) in skipped {
-            // A video counts by the faces that could be read.
-            if known.insert(video) {
-                evaluation.skipped.push((video, reason));
-            }
-        }
-        evaluation
     }
+    evaluation
+}
 
-    fn pooled(&self, faces: &[FaceScore]) -> VideoScore {
-        let clips = || faces.iter().flat_map(|face| &face.clips);
-        let clip_scores: Vec<f64> = clips().map(|clip| clip.score).collect();
-        VideoScore {
-            video: faces[0].place.0,
-            label: faces[0].label,
-            score: self.pooling.pool(&clip_scores),
-            faces: faces.iter().map(|face| face.place.1).collect(),
-            clip_scores,
-            frame_scores: clips().flat_map(|clip| clip.frame_scores.iter().copied()).collect(),
-        }
+fn pooled(faces: &[FaceScore], pooling: Pooling) -> VideoScore {
+    let clips = || faces.iter().flat_map(|face| &face.clips);
+    let clip_scores: Vec<f64> = clips().map(|clip| clip.score).collect();
+    VideoScore {
+        video: faces[0].place.0,
+        label: faces[0].label,
+        score: pooling.pool(&clip_scores),
+        faces: faces.iter().map(|face| face.place.1).collect(),
+        clip_scores,
+        frame_scores: clips().flat_map(|clip| clip.frame_scores.iter().copied()).collect(),
     }
 }
 
@@ -115,4 +112,25 @@ struct FaceScore {
     place: (usize, usize),
     label: Label,
     clips: Vec<ClipScore>,
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_video_is_scored_by_all_of_its_faces_or_not_at_all() {
+        let score = |video, face, score| FaceScore {
+            place: (video, face),
+            label: Label::Fake,
+            clips: vec![ClipScore { score, frame_scores: vec![score; 2] }],
+        };
+        let scores = [score(3, 0, 0.2), score(3, 1, 0.6), score(5, 0, 0.1), score(7, 0, f64::NAN), score(7, 1, 0.5)];
+        let skipped = vec![(5, "face 2".to_owned()), (5, "face 3".to_owned()), (6, "no face".to_owned())];
+        let evaluation = evaluation(&scores, skipped, Pooling::Mean);
+        let [both] = &evaluation.videos[..] else { panic!("{:?}", evaluation.videos) };
+        assert_eq!((both.video, &both.faces, both.score, both.frame_scores.len()), (3, &vec![0, 1], 0.4, 4));
+        let skipped: Vec<_> = evaluation.skipped.iter().map(|(video, why)| (*video, why.as_str())).collect();
+        assert_eq!(skipped, [(5, "face 2"), (6, "no face"), (7, NOT_FINITE)]);
+    }
 }

@@ -17,7 +17,14 @@ use crate::video::{ClipSpec, CropResize, FrameSize, HeldClip, ReadFrames, Square
 /// The memory of a thread for finding faces, in addition to decoding: the activations of the network, and the frames that
 /// are held meanwhile. A further thread took 78 MB with 32 frames of 720p, 136 MB of 1080p (99 MB of frames) and 86 MB of
 /// 2160p (too large to be held), decoding included; up to 128 MiB of frames may be held.
-pub const WORKER_BYTES: u64 = 128 << 20;
+const WORKER_BYTES: u64 = 128 << 20;
+
+/// The memory of a thread for finding faces in clips of this number of frames. Of a clip that is too large to be held, small
+/// pictures are.
+#[must_use]
+pub fn worker_bytes(frames: usize) -> u64 {
+    WORKER_BYTES.max(3 * u64::from(LONG_SIDE).pow(2) * frames as u64)
+}
 
 /// The size of the pictures that are searched. In frames of the size of a clip, a face may be too small to be found.
 const SMALL: FrameSize = FrameSize::LongSide(LONG_SIDE as usize);
@@ -64,10 +71,15 @@ pub(super) fn find_courses(
     detector: &dyn FaceDetector,
 ) -> Result<Vec<Course>, DataError> {
     let mut clip = HeldClip::read(video, spec, None, SMALL)?;
-    let mut courses = search(&mut clip, faces, detector)?;
-    // Whole frames are the same for all faces.
+    searched(&mut clip, faces, detector)
+}
+
+fn searched(clip: &mut HeldClip, faces: &FaceConfig, detector: &dyn FaceDetector) -> Result<Vec<Course>, DataError> {
+    let mut courses = search(clip, faces, detector)?;
+    // The largest face decides for all. Whole frames are the same for each of them.
     if faces.mode == FaceMode::Auto && is_cropped(courses[0].face_side, clip.size()) {
         courses.truncate(1);
+        courses[0].is_whole = true;
     }
     Ok(courses)
 }
@@ -102,10 +114,14 @@ pub fn read_face_clip<'a>(
             }
         };
     }
-    if faces.mode == FaceMode::Auto && is_cropped(course.face_side, clip.size()) {
+    if course.is_whole {
         return with_landmarks(clip, spec, &course);
     }
-    cut_along(clip, spec, &course)
+    if draw.is_some() && !shows_face(&clip, &course) {
+        // The course was found in the frames that are chosen without a draw.
+        clip = HeldClip::read(video, spec, None, SMALL)?;
+    }
+    if shows_face(&clip, &course) { cut_along(clip, spec, &course) } else { no_face(&course) }
 }
 
 /// The decoded clip, and the course of its face, which is searched for if it is not known.
@@ -120,7 +136,7 @@ fn open<'a>(
     let mut clip = HeldClip::read(video, spec, draw, SMALL)?;
     let course = match course {
         Some(course) => Cow::Borrowed(course),
-        None => Cow::Owned(search(&mut clip, faces, detector)?.swap_remove(0)),
+        None => Cow::Owned(searched(&mut clip, faces, detector)?.swap_remove(0)),
     };
     Ok((clip, course))
 }
@@ -128,7 +144,7 @@ fn open<'a>(
 /// The frames that show the face, each cut along its course.
 fn cut_along(mut clip: HeldClip, spec: &ClipSpec, course: &Course) -> Result<FaceClip, DataError> {
     let (numbers, frame_size) = (clip.numbers(), clip.size());
-    let cuts = cuts(course, &numbers);
+    let cuts: Vec<_> = numbers.iter().map(|number| course.at(*number)).collect();
     let seen: Vec<_> = (0..cuts.len()).filter(|frame| cuts[*frame].is_some()).collect();
     clip.use_only(&seen);
     let crop = |cut: Cut| CropResize { square: cut.square, of: frame_size, height: spec.height, width: spec.width };
@@ -147,18 +163,8 @@ fn cut_along(mut clip: HeldClip, spec: &ClipSpec, course: &Course) -> Result<Fac
     Ok(FaceClip { thwc, usable_frames: clip.usable_frames(), facts })
 }
 
-/// What is cut from the frames with these numbers. Where all of them were drawn where the face is not seen, it is the
-/// nearest square from the frame that is nearest to it.
-fn cuts(course: &Course, numbers: &[usize]) -> Vec<Option<Cut>> {
-    let mut cuts: Vec<_> = numbers.iter().map(|number| course.at(*number)).collect();
-    if cuts.iter().all(Option::is_none) {
-        let nearest = |number: usize| course.nearest(number).map(|known| (known.abs_diff(number), known));
-        let drawn = numbers.iter().zip(&mut cuts).filter_map(|(number, cut)| Some((nearest(*number)?, cut)));
-        if let Some(((_, known), cut)) = drawn.min_by_key(|(distance, _)| *distance) {
-            *cut = course.at(known).map(|cut| Cut { face: None, ..cut });
-        }
-    }
-    cuts
+fn shows_face(clip: &HeldClip, course: &Course) -> bool {
+    clip.numbers().into_iter().any(|number| course.at(number).is_some())
 }
 
 fn first_box(course: &Course, numbers: &[usize]) -> Option<(usize, [f32; 4])> {

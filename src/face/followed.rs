@@ -2,10 +2,9 @@
 //! crops.
 
 use std::collections::{BTreeMap, BTreeSet};
-use std::f64::consts::PI;
 
 use super::detection::Face;
-use super::pose::Pose;
+use super::pose::{Pose, nearest_turn};
 use super::track::{Track, overlap, tracks};
 
 /// The overlap (IoU) of two boxes below which the frames between them are searched too: the face moved by a quarter of
@@ -126,9 +125,7 @@ impl Followed {
 fn smooth(poses: &[Option<Pose>], numbers: &[usize], frame: usize) -> Option<Pose> {
     let at = |frame: usize| poses.get(frame).copied().flatten();
     let middle = at(frame)?;
-    // Half a turn to the left and half a turn to the right are the same.
-    let turn = |pose: Pose| middle.turn + (pose.turn - middle.turn + PI).rem_euclid(2.0 * PI) - PI;
-    let values = |pose: Pose| [pose.centre[0], pose.centre[1], turn(pose)];
+    let values = |pose: Pose| [pose.centre[0], pose.centre[1], nearest_turn(pose.turn, middle.turn)];
     let (mut sum, mut weights) = (values(middle), 1.0);
     // Frames on both sides count alike, so that a face that moves steadily is not behind or ahead.
     for step in 1..=frame {

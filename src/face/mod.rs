@@ -17,7 +17,7 @@ mod track;
 
 pub use centerface::{CenterFace, LONG_SIDE};
 pub use course::Course;
-pub use crop::{FaceClip, WORKER_BYTES, crop_key, read_face_clip};
+pub use crop::{FaceClip, crop_key, read_face_clip, worker_bytes};
 pub use detection::{Face, FaceDetector, Landmarks};
 pub use facts::FaceFacts;
 pub use take::Take;

@@ -1,6 +1,8 @@
 //! Where a crop lies around a face: its centre, side and turn, upright around the box, or aligned by the landmarks. Knows
 //! nothing of frames and of other faces.
 
+use std::f64::consts::PI;
+
 use super::detection::{Face, Landmarks};
 
 /// The place of the landmarks in an aligned crop without a margin, 0 to 1: those of ArcFace's pictures of 112 pixels,
@@ -51,9 +53,21 @@ impl Pose {
     }
 }
 
+/// The same turn, at most half a turn away from `other`: half a turn to the left and half a turn to the right are the same.
+pub(super) fn nearest_turn(turn: f64, other: f64) -> f64 {
+    other + (turn - other + PI).rem_euclid(2.0 * PI) - PI
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn turns_are_compared_the_short_way_round() {
+        for (turn, other, expected) in [(-3.1, 3.1, 2.0 * PI - 3.1), (3.1, -3.1, 3.1 - 2.0 * PI), (0.2, 0.1, 0.2)] {
+            assert!((nearest_turn(turn, other) - expected).abs() < 1e-12);
+        }
+    }
     use crate::video::Square;
 
     #[test]

@@ -83,7 +83,7 @@ impl Take {
     }
 }
 
-/// Every face counts, wherever it moves, and the largest is blended.
+/// Landmarks are those of the largest face, followed and of any size.
 fn for_landmarks(faces: &FaceConfig) -> FaceConfig {
     FaceConfig { which: WhichFaces::Largest, track: FaceTrack::Follow, align: false, min_size: 0, ..faces.clone() }
 }

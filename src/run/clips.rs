@@ -58,7 +58,13 @@ impl Clips {
             let reader = Arc::new(FaceReader::load(config, manifest, spec, &takes, faces.clone())?);
             let read = reader.clone();
             source = source.with_reader(Arc::new(move |request| read.read(request)), keys);
-            let further = reader.further_faces(&source, videos, config.dataloader.num_workers.max(1), stop);
+            let skips = manifest.skips();
+            let is_read = |video: &usize| {
+                let record = &manifest.videos[*video];
+                !record.is_self_blend() && skips.of(record).is_none()
+            };
+            let videos = videos.iter().copied().filter(is_read).collect();
+            let further = reader.further_faces(&source, videos, loader.workers.max(1), stop);
             if stop.load(Ordering::Relaxed) {
                 return Err(RunError::INTERRUPTED);
             }
@@ -120,7 +126,7 @@ fn host_memory_budget_bytes(config: &Config) -> u64 {
 
 fn loader_needs(config: &Config, manifest: &Manifest, spec: &ClipSpec) -> LoaderNeeds {
     let faces = (0..manifest.sets.len()).any(|set| Take::of(manifest, set) != Take::WholeFrames);
-    let face_bytes = if faces { face::WORKER_BYTES } else { 0 };
+    let face_bytes = if faces { face::worker_bytes(spec.frames) } else { 0 };
     LoaderNeeds {
         num_workers: config.dataloader.num_workers,
         prefetch_factor: config.dataloader.prefetch_factor,

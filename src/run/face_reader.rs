@@ -6,7 +6,7 @@ use std::sync::atomic::AtomicBool;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
 use super::error::RunError;
-use crate::clip::{ClipRequest, ClipSource, FurtherFaces, Notes, ReadClip};
+use crate::clip::{ClipRequest, ClipSource, FurtherFaces, Notes, ReadClip, guarded};
 use crate::config::{Config, FaceConfig, WhichFaces};
 use crate::dataset::{DataError, Manifest};
 use crate::face::{CenterFace, Course, FaceFacts, Take};
@@ -107,7 +107,9 @@ impl FaceReader {
             true => self.courses(*video, notes)?,
             false => None,
         };
-        let fewer = || DataError::Video { path: footage.path.clone(), reason: "it has fewer faces than before".into() };
+        let found = courses.as_ref().map_or(0, Vec::len);
+        let reason = || format!("it had more than {face} faces when it was searched, and {found} now");
+        let fewer = || DataError::Video { path: footage.path.clone(), reason: reason() };
         let course = courses.as_ref().map(|courses| courses.get(*face).ok_or_else(fewer)).transpose()?;
         let clip = take.read(notes.video(), spec, *draw, course, &self.faces, &self.detector);
         match &clip {
@@ -134,11 +136,11 @@ impl FaceReader {
     pub(super) fn further_faces(
         &self,
         source: &ClipSource,
-        videos: &[usize],
+        mut videos: Vec<usize>,
         threads: usize,
         stop: &AtomicBool,
     ) -> FurtherFaces {
-        let mut videos: Vec<_> = videos.iter().copied().filter(|video| self.takes[*video] == Take::Faces).collect();
+        videos.retain(|video| self.takes[*video] == Take::Faces);
         if self.faces.which == WhichFaces::Largest || videos.is_empty() {
             return FurtherFaces::default();
         }
@@ -146,9 +148,13 @@ impl FaceReader {
         videos.dedup();
         let bar = Bar::new("faces", videos.len() as u64, 100);
         FurtherFaces::new(in_parallel(&videos, threads, stop, |video| {
-            let courses = self.courses(*video, &source.notes(*video));
+            let courses = guarded(|| self.courses(*video, &source.notes(*video)).map_err(|error| error.to_string()));
             bar.advance(1, String::new);
-            (*video, courses.ok().flatten().map_or(0, |courses| courses.len()))
+            let courses = courses.unwrap_or_else(|reason| {
+                tracing::warn!("no face besides the largest is used: {reason}");
+                None
+            });
+            (*video, courses.map_or(0, |courses| courses.len()))
         }))
     }
 }

@@ -65,6 +65,8 @@ pub struct Prediction {
 /// The score of one of the faces in a video.
 #[derive(Debug, Clone, PartialEq, Serialize)]
 pub struct FaceVerdict {
+    /// Which of the faces it is, counted from 1, the largest.
+    pub face: usize,
     /// Probability of fake, pooled over its clips.
     pub score: f64,
     /// Frames in which it was found.
@@ -246,7 +248,7 @@ impl Predictor<'_> {
             let found = self.clips.faces.of(score.video, *face)?;
             let (frame, corners) = found.first?;
             let score = self.detector.options.pooling.pool(clip_scores);
-            Some(FaceVerdict { score, frames: found.frames_with_face, frame, corners })
+            Some(FaceVerdict { face: face + 1, score, frames: found.frames_with_face, frame, corners })
         };
         score.faces.iter().zip(score.clip_scores.chunks(score.clips_a_face())).filter_map(verdict).collect()
     }

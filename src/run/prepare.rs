@@ -89,18 +89,21 @@ impl PreparedRun {
                 None => {
                     let videos = self.manifest.indices(Split::Train).len();
                     self.config = batch_size::choose(&self.config, videos, check)?;
-                    self.make_room_for_pairs();
+                    self.make_room_for_others();
                 }
             }
         }
         Ok(())
     }
 
-    /// Makes a batch size that the user did not choose even, and at least 2.
-    fn make_room_for_pairs(&mut self) {
-        let training = &mut self.config.training;
-        if self.config.data.sampler == SamplerChoice::Paired {
-            training.batch_size = BatchSize::Clips((training.batch_size.clips() / 2 * 2).max(2));
+    /// Makes a batch size that the user did not choose even where batches are of pairs, and at least 2 where clips are
+    /// paired or mixed.
+    fn make_room_for_others(&mut self) {
+        let is_paired = self.config.data.sampler == SamplerChoice::Paired;
+        if is_paired || self.config.augmentation.mixes() {
+            let clips = self.config.training.batch_size.clips();
+            let clips = if is_paired { clips / 2 * 2 } else { clips };
+            self.config.training.batch_size = BatchSize::Clips(clips.max(2));
         }
     }
 

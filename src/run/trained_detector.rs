@@ -9,7 +9,7 @@ use super::clips::Clips;
 use super::error::RunError;
 use super::memory_hooks::{limit_device_memory, memory_manager};
 use super::test_sets::VideoSet;
-use crate::config::{self, Config, FaceMode, WhichFaces};
+use crate::config::{self, Config, FaceMode, Sampling, WhichFaces};
 use crate::dataset::Manifest;
 use crate::evaluate::{EvaluateError, Evaluation, Evaluator, Pooling};
 use crate::memory::{DeviceGauge, Guard, MicroBatchSizes, Reason};
@@ -164,8 +164,12 @@ fn scoring_config(trained: &Config, options: &ScoringOptions) -> Result<Config, 
     let (frames, clips_a_video) = (trained.data.max_frames, options.clips_a_video);
     let clips_a_video = clips_a_video.unwrap_or(trained.data.clips_per_video);
     let mut overrides = options.overrides.clone();
-    // The sampler of pairs would require an even batch, and nothing is trained here.
-    overrides.push("data.sampler=shuffled".to_owned());
+    // The sampler of pairs would require an even batch, and mixing one of two clips; nothing is trained here.
+    let nothing_trained = ["data.sampler=shuffled", "augmentation.mixup=0", "augmentation.cutmix=0"];
+    overrides.extend(nothing_trained.map(str::to_owned));
+    // Frames are only drawn in training.
+    let is_drawn = clips_a_video > 1 && trained.data.sampling == Sampling::RandomSegment;
+    overrides.extend(is_drawn.then(|| "data.sampling=uniform".to_owned()));
     overrides.push(format!("data.clips_per_video={clips_a_video}"));
     config::resolve(trained, &overrides).map_err(|source| RunError::Clips { clips_a_video, frames, source })
 }

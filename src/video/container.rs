@@ -176,6 +176,10 @@ impl VideoFile {
             let picture = packet.data().and_then(|data| reader.as_mut()?.picture(data)).filter(|_| plain);
             packets.infos.push(PacketInfo { time: packet.pts(), hidden, role, picture });
             finder.iter_mut().for_each(|finder| finder.find(&packet));
+            // Such a file is always decoded as a whole, so that it needs no table.
+            if !packets.in_order || packet.pts().is_none() || role.is_none() {
+                finder = None;
+            }
             bytes += packet.size();
             if bytes > MAX_KEPT_BYTES {
                 packets.kept = None;

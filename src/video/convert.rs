@@ -3,7 +3,7 @@
 use fast_image_resize::Resizer;
 use ffmpeg_next as ffmpeg;
 use ffmpeg_next::codec::packet::side_data;
-use ffmpeg_next::color::{Range, Space};
+use ffmpeg_next::ffi::AVColorSpace;
 use ffmpeg_next::format::Pixel;
 use ffmpeg_next::frame;
 use ffmpeg_next::software::scaling;
@@ -77,21 +77,24 @@ struct Source {
     format: Pixel,
     width: u32,
     height: u32,
-    matrix: Space,
+    /// The number of the colour space, as in `AVColorSpace`; files may have one that FFmpeg does not name.
+    matrix: u32,
     full_range: bool,
 }
 
 impl Source {
     fn of(frame: &frame::Video) -> Self {
         let (format, width, height) = (frame.format(), frame.width(), frame.height());
-        let matrix = match frame.color_space() {
+        let (matrix, full_range) = hardware::colours(frame);
+        let unknown = [AVColorSpace::AVCOL_SPC_UNSPECIFIED, AVColorSpace::AVCOL_SPC_RESERVED].map(|space| space as u32);
+        let matrix = match unknown.contains(&matrix) {
             // Without a colour space, the frame is BT.709 in HD and BT.601 below, as in players.
-            Space::Unspecified | Space::Reserved if width >= 1280 || height > 576 => Space::BT709,
-            Space::Unspecified | Space::Reserved => Space::SMPTE170M,
-            matrix => matrix,
+            true if width >= 1280 || height > 576 => AVColorSpace::AVCOL_SPC_BT709 as u32,
+            true => AVColorSpace::AVCOL_SPC_SMPTE170M as u32,
+            false => matrix,
         };
         let full = [Pixel::YUVJ420P, Pixel::YUVJ422P, Pixel::YUVJ444P, Pixel::YUVJ440P, Pixel::YUVJ411P];
-        let full_range = frame.color_range() == Range::JPEG || full.contains(&format);
+        let full_range = full_range || full.contains(&format);
         Self { format, width, height, matrix, full_range }
     }
 }

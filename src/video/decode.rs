@@ -40,20 +40,34 @@ pub(super) fn read<T>(
     let mut file = VideoFile::open(path, deadline, Probing::Headers)?;
     let (width, height) = file.shown_size();
     making.converter.orientation = file.orientation;
-    let video = |packets| Video { path, spec, size: [width, height], deadline, packets };
-    if let Some(packets) = tables::kept(&file, spec.least_frames(), tables)? {
-        match video(packets).chosen(&file, draw, making)? {
-            Some(clip) => return Ok(clip),
-            None => tracing::debug!("{}: a packet is not as its table has it: all are read", path.display()),
-        }
+    let scan = |file: &mut VideoFile| tables::scan(file, true, spec.least_frames(), tables);
+    let packets = match tables::kept(&file, spec.least_frames(), tables)? {
+        Some(packets) => packets,
+        None => scan(&mut file)?,
+    };
+    let mut video = Video { path, spec, size: [width, height], deadline, packets };
+    let mut clip = video.chosen(&file, draw, making)?;
+    if matches!(clip, Err(Doubt::Changed)) {
+        tracing::debug!("{}: a packet is not as its table has it: all are read", path.display());
+        // Opened again, the file is read from its beginning.
+        file = VideoFile::open(path, deadline, Probing::Headers)?;
+        video.packets = scan(&mut file)?;
+        clip = video.chosen(&file, draw, making)?;
     }
-    let video = video(tables::scan(&mut file, true, spec.least_frames(), tables)?);
-    if let Some(clip) = video.chosen(&file, draw, making)? {
+    if let Ok(clip) = clip {
         return Ok(clip);
     }
     tracing::debug!("{}: not every packet is a sound frame: all of it is decoded", path.display());
     drop(file);
     video.counted(draw, making)
+}
+
+/// Why a clip could not be made of chosen packets alone.
+enum Doubt {
+    /// A packet is not where its table has it.
+    Changed,
+    /// Not every packet gives exactly the frame that is expected of it.
+    NotSound,
 }
 
 /// The runs of packets that must be decoded for the wanted ones: first and last of each.
@@ -98,37 +112,41 @@ struct Video<'a> {
 }
 
 impl Video<'_> {
-    /// The clip, by decoding only what it needs; `None` in any doubt.
+    /// The clip, by decoding only what it needs.
     fn chosen<T>(
         &self,
         file: &VideoFile,
         draw: Option<u64>,
         making: &mut Making<T>,
-    ) -> Result<Option<DecodedClip<T>>, String> {
-        let Some(shown) = self.packets.shown() else { return Ok(None) };
+    ) -> Result<Result<DecodedClip<T>, Doubt>, String> {
+        let Some(shown) = self.packets.shown() else { return Ok(Err(Doubt::NotSound)) };
         let is_anchor = |frame: usize| self.packets.infos[shown[frame]].is_anchor();
         let picks = picks::choose(self.spec, shown.len(), draw, is_anchor);
         let wanted = picks.iter().map(|frame| (shown[*frame], *frame)).collect();
         // The CPU may decode what the GPU cannot.
         let on_gpu = hardware::available(self.spec.hw_decode).then_some(self.spec.hw_decode);
         for hw_decode in on_gpu.into_iter().chain([Switch::Off]) {
-            if let Some((found, decoded)) = self.selected(file, &wanted, hw_decode, making)? {
-                let picked = (&picks[..], self.spec.choices(shown.len()));
-                return Ok(Some(DecodedClip::new(picked, found, self.size, decoded)));
+            match self.selected(file, &wanted, hw_decode, making)? {
+                Ok((found, decoded)) => {
+                    let picked = (&picks[..], self.spec.choices(shown.len()));
+                    return Ok(Ok(DecodedClip::new(picked, found, self.size, decoded)));
+                }
+                Err(Doubt::Changed) => return Ok(Err(Doubt::Changed)),
+                Err(Doubt::NotSound) => {}
             }
         }
-        Ok(None)
+        Ok(Err(Doubt::NotSound))
     }
 
     /// What is made of the wanted frames (their numbers by packet), and the number of decoded frames, which is as small
-    /// as possible; `None` in any doubt.
+    /// as possible.
     fn selected<T>(
         &self,
         file: &VideoFile,
         wanted: &BTreeMap<usize, usize>,
         hw_decode: Switch,
         making: &mut Making<T>,
-    ) -> Result<Option<Selected<T>>, String> {
+    ) -> Result<Result<Selected<T>, Doubt>, String> {
         let mut pass = Selection::new(file.parameters(), hw_decode, making, wanted)?;
         // It is not known how a GPU decoder treats a header without its picture.
         let skipped_references =
@@ -147,15 +165,15 @@ impl Video<'_> {
                     }
                     _ => match source.packet(number)? {
                         Some(packet) => pass.send(number, &packet, info)?,
-                        None => false,
+                        None => return Ok(Err(Doubt::Changed)),
                     },
                 };
                 if !sound {
-                    return Ok(None);
+                    return Ok(Err(Doubt::NotSound));
                 }
             }
             if !pass.drain()? {
-                return Ok(None);
+                return Ok(Err(Doubt::NotSound));
             }
         }
         let (path, packets) = (self.path.display(), self.packets.infos.len());
@@ -164,7 +182,7 @@ impl Video<'_> {
             pass.decoded,
             skipped_references.len()
         );
-        Ok(Some((pass.found, pass.decoded)))
+        Ok(Ok((pass.found, pass.decoded)))
     }
 
     /// The wanted frames of a full decode in order. It decodes a second time if the number of frames differs from that

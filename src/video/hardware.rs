@@ -7,7 +7,6 @@ use std::{ptr, slice};
 
 use ffmpeg_next::codec::packet::{Mut, Packet, Ref};
 use ffmpeg_next::codec::{Parameters, context};
-use ffmpeg_next::color::Space;
 use ffmpeg_next::ffi;
 use ffmpeg_next::format::Pixel;
 use ffmpeg_next::frame;
@@ -35,19 +34,50 @@ pub(super) fn hides(flags: libc::c_int) -> bool {
 
 /// All parameters of a codec that its decoder looks at, but for the extradata.
 pub(super) fn parameters_text(parameters: &Parameters) -> String {
+    // SAFETY: it is only read from, below.
+    let of = unsafe { parameters.as_ptr() };
     // SAFETY: the pointer is valid as long as the parameters are borrowed, and plain values are read.
+    let numbers = unsafe {
+        let codec = [(*of).codec_tag, number(&raw const (*of).codec_id), number(&raw const (*of).field_order)];
+        let colours = [
+            number(&raw const (*of).color_range),
+            number(&raw const (*of).color_primaries),
+            number(&raw const (*of).color_trc),
+            number(&raw const (*of).color_space),
+            number(&raw const (*of).chroma_location),
+        ];
+        let of = [(*of).format, (*of).profile, (*of).level, (*of).width, (*of).height, (*of).video_delay];
+        (codec, colours, of)
+    };
+    // SAFETY: as above.
+    let depth = unsafe { [(*of).bits_per_coded_sample, (*of).bits_per_raw_sample] };
+    format!("{numbers:?} {depth:?}")
+}
+
+/// The number in a field whose type is an enum of FFmpeg. FFmpeg copies some of them from files as they are, and a number
+/// that the enum of Rust does not have would be undefined behaviour.
+///
+/// # Safety
+/// The field can be read.
+unsafe fn number<T>(field: *const T) -> u32 {
+    const { assert!(size_of::<T>() == size_of::<u32>()) };
+    // SAFETY: the size is that of the field, and any bits are a number.
+    unsafe { field.cast::<u32>().read() }
+}
+
+/// The number of the colour space of a frame (`AVColorSpace`), and whether its range is full.
+pub(super) fn colours(frame: &frame::Video) -> (u32, bool) {
+    // SAFETY: the pointer is that of a frame which is borrowed here, so it is valid.
     unsafe {
-        let of = &*parameters.as_ptr();
-        let codec = (of.codec_id, of.codec_tag, of.format, of.profile, of.level, of.width, of.height);
-        let depth = (of.bits_per_coded_sample, of.bits_per_raw_sample, of.field_order, of.video_delay);
-        let colours = (of.color_range, of.color_primaries, of.color_trc, of.color_space, of.chroma_location);
-        format!("{codec:?} {depth:?} {colours:?}")
+        let of = frame.as_ptr();
+        let [matrix, range] = [number(&raw const (*of).colorspace), number(&raw const (*of).color_range)];
+        (matrix, range == ffi::AVColorRange::AVCOL_RANGE_JPEG as u32)
     }
 }
 
 /// Sets the colour space and range of the input of a scaler to RGB. It has no effect if the input is RGB.
-pub(super) fn set_colours(scaler: &mut scaling::Context, matrix: Space, full_range: bool) {
-    let matrix = ffi::AVColorSpace::from(matrix) as libc::c_int;
+pub(super) fn set_colours(scaler: &mut scaling::Context, matrix: u32, full_range: bool) {
+    let matrix = libc::c_int::try_from(matrix).unwrap_or(libc::c_int::MAX);
     let (neutral, one) = (0, 1 << 16);
     // SAFETY: the scaler is borrowed exclusively; the tables are constants of FFmpeg, for any number. RGB is full
     // range.

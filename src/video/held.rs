@@ -56,9 +56,15 @@ impl<'a> HeldClip<'a> {
     ) -> Result<Self, DataError> {
         let mut converter = Converter::new();
         let hold = &mut |converter: &mut Converter, _, raw: RawFrame| {
-            Ok(match raw.bytes().saturating_mul(spec.frames as u64) <= max_held_bytes {
-                true => HeldFrame::Decoded(raw),
-                false => HeldFrame::Small(converter.picture(&raw, small)?),
+            if raw.bytes().saturating_mul(spec.frames as u64) <= max_held_bytes {
+                return Ok(HeldFrame::Decoded(raw));
+            }
+            let picture = converter.picture(&raw, small)?;
+            // A small picture of a small frame can be the larger one.
+            Ok(if (picture.as_raw().len() as u64) < raw.bytes() {
+                HeldFrame::Small(picture)
+            } else {
+                HeldFrame::Decoded(raw)
             })
         };
         let clip = decoded(video, spec, draw, &mut converter, hold)?;

@@ -1,6 +1,7 @@
 //! Reading a clip from a video file, or from pictures in its place. Knows nothing of faces, caches and labels. Decoding
 //! is in `decode.rs` and `pictures.rs`.
 
+use std::collections::BTreeMap;
 use std::path::Path;
 
 use image::RgbImage;
@@ -130,8 +131,8 @@ pub(super) fn decoded<T>(
 pub(super) struct ClipBuffer<'a> {
     spec: &'a ClipSpec,
     bytes: Vec<u8>,
-    /// The number of the frame that was added last.
-    last: Option<usize>,
+    /// The position of each frame, by its number in the video.
+    starts: BTreeMap<usize, usize>,
 }
 
 impl<'a> ClipBuffer<'a> {
@@ -141,7 +142,7 @@ impl<'a> ClipBuffer<'a> {
         let reserved = bytes.try_reserve_exact(spec.clip_bytes());
         // `with_capacity` would abort the process.
         reserved.map_err(|_| video_error(&footage.path)(format!("no memory for its {} bytes", spec.clip_bytes())))?;
-        Ok(Self { spec, bytes, last: None })
+        Ok(Self { spec, bytes, starts: BTreeMap::new() })
     }
 
     /// Adds the frame with this number in the video, and returns its position.
@@ -152,12 +153,16 @@ impl<'a> ClipBuffer<'a> {
         raw: &RawFrame,
         size: FrameSize,
     ) -> Result<usize, String> {
-        // Numbers ascend in a pass. Frames of a pass that was given up are not needed any more.
-        if self.last.replace(number).is_some_and(|last| number <= last) {
-            self.bytes.clear();
+        if let Some(start) = self.starts.get(&number) {
+            // A pass that was given up has decoded it before.
+            let mut again = Vec::new();
+            converter.append(raw, size, &mut again)?;
+            self.bytes[*start..*start + again.len()].copy_from_slice(&again);
+            return Ok(*start);
         }
         let start = self.bytes.len();
         converter.append(raw, size, &mut self.bytes)?;
+        self.starts.insert(number, start);
         Ok(start)
     }
 

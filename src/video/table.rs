@@ -1,5 +1,8 @@
-//! The packet table of a file as bytes: all that a scan finds, and the fingerprint of the file. It may come from a damaged
-//! disk or a stranger, so every number is checked. This file reads no video and knows nothing of where tables are kept.
+//! The packet table of a file as bytes: all that a scan finds, the fingerprint of the file, and a checksum against damage.
+//! Whatever else its numbers are, reading them does no harm. This file reads no video and knows nothing of where tables
+//! are kept.
+
+use xxhash_rust::xxh3::xxh3_64;
 
 use super::h264::{Limits, List, Marking, Picture};
 use super::hardware;
@@ -10,6 +13,8 @@ use super::place::{MAX_PACKET_BYTES, Place};
 pub const VERSION: u32 = 1;
 /// The largest table: about an hour and a half of H.264 at 25 frames a second.
 const MAX_BYTES: usize = 8 << 20;
+/// The size of the checksum at its beginning.
+const SUM_BYTES: usize = 8;
 /// The longest reference list, as in `h264.rs`, and the largest step in one.
 const MAX_LIST: usize = 32;
 const MAX_STEP: u64 = 1 << 33;
@@ -19,12 +24,17 @@ pub(super) fn write(packets: &Packets, fingerprint: u128) -> Option<Vec<u8>> {
     let places = packets.places.as_ref()?;
     packets.shown()?;
     let rows: Vec<_> = packets.infos.iter().zip(places).collect();
-    postcard::to_stdvec(&(fingerprint, rows)).ok().filter(|table| table.len() <= MAX_BYTES)
+    let table = postcard::to_stdvec(&(fingerprint, rows)).ok()?;
+    (table.len() + SUM_BYTES <= MAX_BYTES).then(|| [&xxh3_64(&table).to_le_bytes()[..], &table].concat())
 }
 
 /// The packets of the file with this fingerprint and size; `None` if this is not its table.
 pub(super) fn read(table: &[u8], fingerprint: u128, file_bytes: u64) -> Option<Packets> {
     if table.len() > MAX_BYTES {
+        return None;
+    }
+    let (sum, table) = table.split_first_chunk::<SUM_BYTES>()?;
+    if u64::from_le_bytes(*sum) != xxh3_64(table) {
         return None;
     }
     // Nothing is reserved for a number of rows that the table only claims.
@@ -136,10 +146,21 @@ mod tests {
         assert!(write(&packets(200_000), 7).is_none());
     }
 
+    #[test]
+    fn a_damaged_table_is_not_used() {
+        let good = write(&packets(40), 7).unwrap();
+        for at in 0..good.len() {
+            let mut table = good.clone();
+            table[at] ^= 1 << (at % 8);
+            assert!(read(&table, 7, FILE_BYTES).is_none(), "byte {at}");
+        }
+    }
+
     /// Whatever the numbers are, neither reading them nor looking for references panics.
     #[test]
-    fn a_damaged_table_does_no_harm() {
-        let good = write(&packets(40), 7).unwrap();
+    fn a_forged_table_does_no_harm() {
+        let signed = |table: &[u8]| [&xxh3_64(table).to_le_bytes()[..], table].concat();
+        let good = write(&packets(40), 7).unwrap().split_off(SUM_BYTES);
         let mut rng = ChaCha8Rng::seed_from_u64(1);
         let mut sound = 0;
         for _ in 0..20_000 {
@@ -148,7 +169,7 @@ mod tests {
                 let at = rng.random_range(1..table.len());
                 table[at] = if rng.random() { rng.random() } else { [0, 0x7f, 0x80, 0xff][rng.random_range(0..4)] };
             }
-            let Some(packets) = read(&table, 7, FILE_BYTES) else { continue };
+            let Some(packets) = read(&signed(&table), 7, FILE_BYTES) else { continue };
             sound += 1;
             for sequence in packets.infos.chunk_by(|_, next| next.picture.as_ref().is_none_or(|next| !next.idr)) {
                 let pictures: Option<Vec<_>> = sequence.iter().map(|info| info.picture.as_ref()).collect();
@@ -158,6 +179,6 @@ mod tests {
         }
         assert!(sound > 1000, "{sound}");
         let endless = [&good[..1], &[0xff, 0xff, 0xff, 0xff, 0xff, 0xff, 0xff, 0x7f], &good[2..]].concat();
-        assert!(read(&endless, 7, FILE_BYTES).is_none());
+        assert!(read(&signed(&endless), 7, FILE_BYTES).is_none());
     }
 }

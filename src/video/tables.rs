@@ -11,10 +11,10 @@ pub trait PacketTables {
     /// Whether the table of a file of this size is kept.
     fn keeps(&self, file_bytes: u64) -> bool;
 
-    /// The table that was kept. It may be damaged, or that of another file, which is found out.
+    /// The table that was kept last. One that is damaged, or that of another file, is not used.
     fn table(&self) -> Option<Vec<u8>>;
 
-    /// Keeps a table.
+    /// Keeps a table, in place of one that could not be used.
     fn keep_table(&self, table: Vec<u8>);
 }
 

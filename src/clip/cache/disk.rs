@@ -186,6 +186,13 @@ impl DiskCache {
         });
     }
 
+    /// Removes an entry. Its size is counted until the next eviction.
+    pub(super) fn remove(&self, key: &ClipKey) {
+        if let Err(error) = fs::remove_file(self.path(key.hash, CLIP)).or_else(is_not_there) {
+            tracing::debug!("{}: an entry cannot be removed: {error}", self.directory.display());
+        }
+    }
+
     pub(super) fn stats(&self) -> CacheStats {
         let load = |count: &AtomicU64| count.load(Ordering::Relaxed);
         CacheStats {
@@ -339,6 +346,10 @@ fn touch(file: &File) {
     if modified.is_ok_and(|modified| now.duration_since(modified).is_ok_and(|age| age > HOUR)) {
         let _ = file.set_modified(now);
     }
+}
+
+fn is_not_there(error: io::Error) -> io::Result<()> {
+    if error.kind() == io::ErrorKind::NotFound { Ok(()) } else { Err(error) }
 }
 
 fn read_count(lock: &mut File) -> io::Result<Option<u64>> {

@@ -127,6 +127,9 @@ impl PacketTables for Notes<'_> {
     }
 
     fn keep_table(&self, table: Vec<u8>) {
-        self.keep_bytes(&self.table_key(), table);
+        let key = self.table_key();
+        // An earlier one could not be used.
+        self.disk().into_iter().for_each(|disk| disk.remove(&key));
+        self.keep_bytes(&key, table);
     }
 }

@@ -54,6 +54,8 @@ struct Naming {
     columns: ColumnNames,
     /// The folder of the videos, below that of the list.
     folder: &'static str,
+    /// Whether the user chose these columns, so that one that is not there is a mistake.
+    is_configured: bool,
 }
 
 /// The lists in the folder, each with its columns: those that are configured, or else those that lists usually have, or
@@ -67,11 +69,12 @@ fn lists<'a>(root: &'a Root, configured: &ColumnNames) -> Vec<(&'a str, Naming)>
         };
         let [path, label, split] = DEEPFAKE_EVAL.map(str::to_owned);
         let known = [
-            Naming { columns: configured.clone(), folder: "" },
-            Naming { columns: ColumnNames::default(), folder: "" },
+            Naming { columns: configured.clone(), folder: "", is_configured: true },
+            Naming { columns: ColumnNames::default(), folder: "", is_configured: false },
             Naming {
                 columns: ColumnNames { path, label, split, ..ColumnNames::default() },
                 folder: DEEPFAKE_EVAL_VIDEOS,
+                is_configured: false,
             },
         ];
         Some((list, known.into_iter().find(fits)?))
@@ -96,13 +99,18 @@ fn column_name(name: &str) -> String {
     name.trim().trim_matches('"').to_ascii_lowercase()
 }
 
+fn word_of(label: Option<Label>) -> String {
+    label.map_or_else(|| UNKNOWN.to_owned(), |label| label.to_string())
+}
+
 /// The state of reading one list.
 struct Table<'a> {
     root: &'a Root,
     list: &'a str,
     naming: &'a Naming,
     columns: HashMap<String, usize>,
-    seen: HashMap<PathBuf, Label>,
+    /// The label of each path; `None` if it is unknown.
+    seen: HashMap<PathBuf, Option<Label>>,
     found: Found,
 }
 
@@ -115,7 +123,7 @@ impl<'a> Table<'a> {
         let columns: HashMap<_, _> = header.iter().enumerate().map(|(at, name)| (column_name(name), at)).collect();
         let (names, usual) = (&naming.columns, ColumnNames::default());
         for (name, usual) in [(&names.split, usual.split), (&names.group, usual.group), (&names.method, usual.method)] {
-            if *name != usual && !columns.contains_key(&column_name(name)) {
+            if naming.is_configured && *name != usual && !columns.contains_key(&column_name(name)) {
                 return Err(root.unusable(format!("{list} lacks the column {name} that data.columns names"), HINT));
             }
         }
@@ -138,22 +146,26 @@ impl<'a> Table<'a> {
             .ok_or_else(|| refuse(format!("`{name}` is absolute or leads out of the folder, which is refused")))?;
         let path = Path::new(self.naming.folder).join(path);
         let label = match cell(&names.label).unwrap_or_default().to_ascii_lowercase().as_str() {
-            word if REAL.contains(&word) => Label::Real,
-            word if FAKE.contains(&word) => Label::Fake,
-            UNKNOWN => {
-                self.found.skip(path, format!("row {row} of {}: its label is unknown", self.list));
-                return Ok(());
-            }
+            word if REAL.contains(&word) => Some(Label::Real),
+            word if FAKE.contains(&word) => Some(Label::Fake),
+            UNKNOWN => None,
             other => return Err(refuse(format!("found the label `{other}`, expected real, fake, 0 or 1"))),
         };
         match self.seen.get(&path) {
-            Some(before) if *before != label => return Err(refuse(format!("`{name}` is both real and fake"))),
+            Some(before) if *before != label => {
+                return Err(refuse(format!("`{name}` is both {} and {}", word_of(*before), word_of(label))));
+            }
             Some(_) => {
                 tracing::warn!("{}, row {row}: `{name}` is there twice, and counts once", self.list);
                 return Ok(());
             }
             None => {}
         }
+        self.seen.insert(path.clone(), label);
+        let Some(label) = label else {
+            self.found.skip(path, format!("row {row} of {}: its label is unknown", self.list));
+            return Ok(());
+        };
         let side = match cell(&names.split) {
             None => None,
             Some(name) => Some(
@@ -161,7 +173,6 @@ impl<'a> Table<'a> {
                     .ok_or_else(|| refuse(format!("found the split `{name}`, expected train, val or test")))?,
             ),
         };
-        self.seen.insert(path.clone(), label);
         let Some(media) = media_at(&self.root.folder.join(&path)) else {
             self.found.skip(path, format!("row {row} of {}: there is no such file", self.list));
             return Ok(());

@@ -44,7 +44,7 @@ impl Layout for Deeperforensics {
         root.list.is_none().then(|| format!("found {forgeries}/{variant}/, {lists} its official split"))
     }
 
-    fn read(&self, root: &Root, _: &DataConfig) -> Result<Found, DataError> {
+    fn read(&self, root: &Root, data: &DataConfig) -> Result<Found, DataError> {
         let mut found = Found::default();
         let forgeries = Path::new(root.folder_named(FORGERIES).unwrap_or(FORGERIES));
         found.add_items(root, forgeries, |item| VideoRecord {
@@ -56,7 +56,7 @@ impl Layout for Deeperforensics {
         let sources = root.folder_named(SOURCES).map(Path::new);
         match (faceforensics(root, Path::new("")), sources) {
             (Some(targets), sources) => {
-                add_faceforensics(&mut found, root, &targets, ["videos", "frames"]);
+                add_faceforensics(&mut found, root, data, &targets, ["videos", "frames"]);
                 if let Some(sources) = sources {
                     found.skip(sources, "the real videos are those of FaceForensics++");
                 }

@@ -15,7 +15,7 @@ use super::layout::{Found, Layout, split_named};
 use super::tree::Root;
 use crate::config::{DataConfig, LayoutChoice};
 use crate::dataset::error::DataError;
-use crate::dataset::people::people_of;
+use crate::dataset::people::{original_of, people_of};
 use crate::dataset::record::{Label, Media, Split, VideoRecord};
 use crate::files::natural_key;
 
@@ -274,11 +274,7 @@ impl Reading<'_> {
             reals.entry(key("", name, record)).or_insert_with(|| record.path.clone());
         }
         for Listed { dataset, name, record } in self.listed.values_mut() {
-            let original = match name.split('_').collect::<Vec<_>>().as_slice() {
-                [target, _] => (*target).to_owned(),
-                [target, _, number] => format!("{target}_{number}"),
-                _ => continue,
-            };
+            let Some(original) = original_of(name) else { continue };
             if record.label == Label::Fake {
                 let of_set = reals.get(&key(dataset, &original, record));
                 record.original = of_set.or_else(|| reals.get(&key("", &original, record))).cloned();

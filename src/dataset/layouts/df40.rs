@@ -8,18 +8,18 @@
 //! | `fake/...`, `real/...` | a method with real pictures of its own |
 //!
 //! All other reals are those of FaceForensics++ and Celeb-DF: they are read from `FaceForensics++/` and `Celeb-DF-v2/` beside
-//! the rest. Folders that a packed archive doubles (`styleclip/styleclip/fake`) change nothing. This file opens no picture.
+//! any of the rest, or in a folder there (`real/Celeb-DF-v2/`). Folders that a packed archive doubles (`styleclip/styleclip/fake`) change nothing. This file opens no picture.
 
 use std::collections::{BTreeSet, HashMap};
 use std::path::{Path, PathBuf};
 
 use super::layout::{Found, Layout, record};
 use super::official::OfficialSplit;
-use super::originals::{add_celeb_df, add_faceforensics, celeb_df, faceforensics, is_of_originals};
+use super::originals::{Source, add_celeb_df, add_faceforensics};
 use super::tree::{Item, Root};
 use crate::config::{DataConfig, LayoutChoice};
 use crate::dataset::error::DataError;
-use crate::dataset::people::{is_of_celeb_df, is_of_faceforensics, people_of};
+use crate::dataset::people::{is_number, is_of_celeb_df, is_of_faceforensics, original_of, people_of};
 use crate::dataset::record::{Label, Media, Split, VideoRecord};
 
 /// The folders of the methods; some are spelled in two ways.
@@ -36,6 +36,10 @@ const SIDES: [(&str, Split); 5] = [
 ];
 /// Some copies sort the methods of training into these.
 const FAMILIES: [&str; 3] = ["Face-swapping", "Face-reenactment", "Entire Face Synthesis"];
+/// How many folders of sides and families may lie above a method: `DF40/train/Face-swapping/`.
+const MOST_ABOVE: usize = 3;
+/// The folder of the lists of FaceForensics++, in the root.
+const LISTS: &str = "splits";
 /// What a method's folder has in it that no other layout has below a folder of that name.
 const SIGNS: [&str; 5] = ["frames", "ff", "cdf", "fake", "real"];
 /// Folders of pictures that are not the frames of one video.
@@ -51,13 +55,27 @@ const HOLDERS: [&str; 10] = [
     "Fake_from_Celeb-real",
     "Fake_from_YouTube-real",
 ];
+/// What the names of single pictures may start with.
+const IN_FRONT: [&str; 2] = ["Celeb-real_", "YouTube-real_"];
 /// Pictures that are no frames.
 const ANNOTATIONS: [&str; 2] = ["masks", "landmarks"];
 
 const LACKING: &str = "DF40's real videos are those of FaceForensics++ and Celeb-DF: put the folders `FaceForensics++` and \
                        `Celeb-DF-v2` beside its own";
 
+const STRANGE: &str = "is not called as a method of DF40, nor as a folder of methods such as `DF40_train`";
+
 pub(super) struct Df40;
+
+/// The folders of DF40, by what is in them.
+#[derive(Default)]
+struct Parts {
+    methods: Vec<Method>,
+    /// The data sets whose reals they share.
+    originals: Vec<(Source, PathBuf)>,
+    /// All others beside them.
+    others: Vec<PathBuf>,
+}
 
 /// The folder of a method.
 struct Method {
@@ -76,36 +94,41 @@ impl Layout for Df40 {
     }
 
     fn recognise(&self, root: &Root, _: &DataConfig) -> Option<String> {
-        let methods = methods(root).0;
+        let methods = Parts::of(root).methods;
         let has_sign = |method: &Method| {
             let below = root.folders_below(&method.path);
             below.iter().any(|name| is_one_of(name, &SIGNS) || name.eq_ignore_ascii_case(&method.name))
         };
         let is_one = methods.len() > 1 || methods.iter().any(has_sign);
         let first = methods.first()?.path.display();
-        let more = if methods.len() > 1 { format!(" and {} more methods", methods.len() - 1) } else { String::new() };
+        let more = match methods.len() {
+            0 | 1 => String::new(),
+            2 => " and 1 more method".into(),
+            count => format!(" and {} more methods", count - 1),
+        };
         (root.list.is_none() && is_one).then(|| format!("found {first}/{more}"))
     }
 
-    fn read(&self, root: &Root, _: &DataConfig) -> Result<Found, DataError> {
+    fn read(&self, root: &Root, data: &DataConfig) -> Result<Found, DataError> {
         let mut found = Found::default();
-        let (methods, strangers) = methods(root);
-        methods.iter().for_each(|method| add_method(&mut found, root, method));
+        let Parts { methods, originals, others: strangers } = Parts::of(root).with_originals_inside(root);
         let mut split = OfficialSplit::read(root)?;
-        for below in ["", "real"] {
-            if let Some(folder) = faceforensics(root, Path::new(below)) {
-                add_faceforensics(&mut found, root, &folder, ["frames", "videos"]);
-                for lists in [folder.join("splits"), folder] {
-                    split = if split.is_empty() { OfficialSplit::read_from(root, &lists)? } else { split };
+        // They come first, so that what is wrong with them is the example where there are no reals.
+        for (source, folder) in &originals {
+            match source {
+                Source::FaceForensics => {
+                    add_faceforensics(&mut found, root, data, folder, ["frames", "videos"]);
+                    for lists in [&folder.join(LISTS), folder] {
+                        split = if split.is_empty() { OfficialSplit::read_from(root, lists)? } else { split };
+                    }
                 }
-            }
-            if let Some(folder) = celeb_df(root, Path::new(below)) {
-                add_celeb_df(&mut found, root, &folder);
+                Source::CelebDf => add_celeb_df(&mut found, root, folder),
             }
         }
-        strangers.into_iter().for_each(|path| found.skip(path, "is not called as a method of DF40"));
+        methods.iter().for_each(|method| add_method(&mut found, root, method));
+        strangers.into_iter().for_each(|path| found.skip(path, STRANGE));
         if !found.videos.iter().any(|video| video.label == Label::Real) && !found.videos.is_empty() {
-            (found.reals_elsewhere, found.lacking) = (true, Some(LACKING.into()));
+            (found.reals_elsewhere, found.lacking) = (true, Some(lacking(&originals)));
         }
         set_originals(&mut found.videos);
         let has_both = [Split::Train, Split::Test].iter().all(|side| methods.iter().any(|at| at.side == Some(*side)));
@@ -124,32 +147,62 @@ fn is_method(name: &str) -> bool {
     METHODS.split(' ').any(|known| known.eq_ignore_ascii_case(name))
 }
 
-/// The folders of methods, and other folders beside them.
-fn methods(root: &Root) -> (Vec<Method>, Vec<PathBuf>) {
-    let (mut methods, mut strangers) = (Vec::new(), Vec::new());
-    let mut places = vec![(PathBuf::new(), None, 0)];
-    while let Some((place, side, depth)) = places.pop() {
-        let names = root.folders_below(&place);
-        let has_methods = names.iter().any(|name| is_method(name));
-        for name in names {
-            let path = place.join(&name);
-            let side_named = SIDES.iter().find(|(known, _)| known.eq_ignore_ascii_case(&name)).map(|(_, side)| *side);
-            if is_method(&name) {
-                methods.push(Method { path, name, side });
-            } else if depth < 2 && (side_named.is_some() || is_one_of(&name, &FAMILIES)) {
-                places.push((path, side_named.or(side), depth + 1));
-            } else if has_methods && !holds_originals(root, &path, &name) {
-                strangers.push(path);
+impl Parts {
+    /// The parts in the root, and in folders called as a side or as a family of methods. Every folder there is in one list.
+    fn of(root: &Root) -> Self {
+        let mut parts = Self::default();
+        let mut places = vec![(PathBuf::new(), None, 0)];
+        while let Some((place, side, above)) = places.pop() {
+            for name in root.folders_below(&place) {
+                let path = place.join(&name);
+                let side_named = side_named(&name);
+                let is_place = above < MOST_ABOVE && (side_named.is_some() || is_one_of(&name, &FAMILIES));
+                if is_method(&name) {
+                    parts.methods.push(Method { path, name, side });
+                } else if let Some(source) = Source::named(&name) {
+                    parts.originals.push((source, path));
+                } else if is_place {
+                    places.push((path, side_named.or(side), above + 1));
+                } else if above > 0 || !name.eq_ignore_ascii_case(LISTS) {
+                    parts.others.push(path);
+                }
             }
         }
+        parts.methods.sort_by(|a, b| a.path.cmp(&b.path));
+        parts
     }
-    methods.sort_by(|a, b| a.path.cmp(&b.path));
-    (methods, strangers)
+
+    /// Looks for originals directly in the other folders, which takes a while where those are large.
+    fn with_originals_inside(mut self, root: &Root) -> Self {
+        for other in std::mem::take(&mut self.others) {
+            let names = root.folders_below(&other);
+            if !names.iter().any(|name| Source::named(name).is_some()) {
+                self.others.push(other);
+                continue;
+            }
+            for name in names {
+                match Source::named(&name) {
+                    Some(source) => self.originals.push((source, other.join(name))),
+                    None => self.others.push(other.join(name)),
+                }
+            }
+        }
+        self.originals.sort_by(|(_, a), (_, b)| a.cmp(b));
+        self
+    }
 }
 
-/// Whether the reals of another data set are in a folder.
-fn holds_originals(root: &Root, path: &Path, name: &str) -> bool {
-    is_of_originals(name) || faceforensics(root, path).is_some() || celeb_df(root, path).is_some()
+fn side_named(name: &str) -> Option<Split> {
+    SIDES.iter().find(|(known, _)| known.eq_ignore_ascii_case(name)).map(|(_, side)| *side)
+}
+
+/// Why there are no reals.
+fn lacking(originals: &[(Source, PathBuf)]) -> String {
+    let there: Vec<_> = originals.iter().map(|(_, folder)| format!("`{}`", folder.display())).collect();
+    match there.as_slice() {
+        [] => LACKING.into(),
+        there => format!("there are no real videos that can be used in {}", there.join(", ")),
+    }
 }
 
 fn add_method(found: &mut Found, root: &Root, method: &Method) {
@@ -181,10 +234,7 @@ fn of_method(item: &Item, method: &Method, depth: usize) -> VideoRecord {
     let folders: Vec<String> = folders.map(str::to_ascii_lowercase).collect();
     let is_in = |name: &str| folders.iter().any(|folder| folder == name);
     let label = if is_in("real") { Label::Real } else { Label::Fake };
-    // Single pictures are called `Celeb-real_id13_0011_045`.
-    let stem = item.stem();
-    let stem = ["Celeb-real_", "YouTube-real_"].iter().find_map(|set| stem.strip_prefix(set)).unwrap_or(stem);
-    let people = people_of(stem);
+    let (stem, people) = stem_and_people(item.stem());
     let is_known = people.iter().all(|person| is_of_faceforensics(person) || is_of_celeb_df(person));
     let source_ids = match is_known && !is_in("real") && !is_in("fake") {
         true => people,
@@ -195,7 +245,21 @@ fn of_method(item: &Item, method: &Method, depth: usize) -> VideoRecord {
     VideoRecord { method, source_ids, ..record(item, label) }
 }
 
-/// Sets the original of each fake: `001` for `001_870`, and `id0_0000` for `id0_id1_0000`.
+/// A name without the data set that it may start with, and the people in it. Single pictures are called
+/// `Celeb-real_id13_0011_045` and `YouTube-real_00170_045`: the last number is that of the frame.
+fn stem_and_people(name: &str) -> (&str, Vec<String>) {
+    let rest = |front: &&str| {
+        let (start, rest) = name.split_at_checked(front.len())?;
+        start.eq_ignore_ascii_case(front).then_some(rest)
+    };
+    let Some(stem) = IN_FRONT.iter().find_map(rest) else { return (name, people_of(name)) };
+    match stem.split_once('_') {
+        Some((person, frame)) if is_of_celeb_df(person) && is_number(frame) => (stem, vec![person.to_owned()]),
+        _ => (stem, people_of(stem)),
+    }
+}
+
+/// Sets the original of each fake.
 fn set_originals(videos: &mut [VideoRecord]) {
     let stem = |video: &VideoRecord| video.path.file_stem().map(|stem| stem.to_string_lossy().into_owned());
     let is_known = |person: &String| is_of_faceforensics(person) || is_of_celeb_df(person);
@@ -203,13 +267,8 @@ fn set_originals(videos: &mut [VideoRecord]) {
     let real_named: HashMap<String, PathBuf> =
         reals.filter_map(|video| Some((stem(video)?, video.path.clone()))).collect();
     for video in videos.iter_mut().filter(|video| video.label == Label::Fake) {
-        let name = stem(video).unwrap_or_default();
-        let original = match name.split('_').collect::<Vec<_>>().as_slice() {
-            [target, _] => (*target).to_owned(),
-            [target, _, number] => format!("{target}_{number}"),
-            _ => continue,
-        };
-        video.original = real_named.get(&original).cloned();
+        let original = stem(video).and_then(|name| original_of(&name));
+        video.original = original.and_then(|name| real_named.get(&name).cloned());
     }
 }
 

@@ -194,10 +194,28 @@ fn drawn_frames_are_cut_along_the_course_of_the_face_without_a_search() {
     }
     assert!(numbers.iter().any(|other| *other != numbers[0]));
     assert!(nobody.sizes.lock().unwrap().is_empty(), "nothing is searched");
-    // All of the drawn frames may be without the face: the nearest one is used.
-    let tenth = ClipSpec { skip_frames: 10, ..ClipSpec::uniform(1, 96, 96, 1) };
-    let clip = read_face_clip(&video, &tenth, None, Some(&course), &faces, &nobody).unwrap();
-    assert_eq!((clip.facts.frame_numbers, clip.facts.squares), (vec![10], vec![course.at(7).unwrap().square]));
+}
+
+#[test]
+fn where_no_drawn_frame_shows_the_face_those_of_the_search_are_taken() {
+    let folder = tempfile::tempdir().unwrap();
+    let video = Footage::video(talking_head(folder.path(), |i| (i < 4).then_some([200, 60])));
+    let (faces, detector) = (FaceConfig::default(), CenterFace::load().unwrap());
+    let two = ClipSpec { sampling: Sampling::RandomSegment, ..ClipSpec::uniform(2, 96, 96, 1) };
+    let course = find_courses((&video).into(), &two, &faces, &detector).unwrap().swap_remove(0);
+    let numbers = |seed| {
+        let clip = read_face_clip(&video, &two, Some(seed), Some(&course), &faces, &Fixed::new(None)).unwrap();
+        assert!(clip.facts.squares.iter().all(|square| *square == course.at(3).unwrap().square));
+        clip.facts.frame_numbers
+    };
+    let drawn: Vec<_> = (0..30).map(numbers).collect();
+    // Frames 3 and 9 were searched, so that 4 and 5 are not known to show the face.
+    assert!(drawn.iter().flatten().all(|number| *number <= 3), "{drawn:?}");
+    assert!((12..27).contains(&drawn.iter().filter(|numbers| numbers[0] == 3).count()), "{drawn:?}");
+    // A course of other frames may show no face on any of these.
+    let late = ClipSpec { skip_frames: 10, ..ClipSpec::uniform(1, 96, 96, 1) };
+    let read = read_face_clip(&video, &late, Some(1), Some(&course), &faces, &Fixed::new(None));
+    assert!(matches!(read, Err(DataError::NoFace { .. })));
 }
 
 #[test]
