@@ -156,7 +156,7 @@ fn by_table(path: &Path, times: u64) -> Result<()> {
     let timed = |what: &str, read: &dyn Fn() -> Result<u64>| -> Result<()> {
         let (start, before) = (Instant::now(), used()?);
         let sum = read()?;
-        let [ms, mib] = [0, 1].map(|at: usize| (used().map_or(f64::NAN, |used| used[at]) - before[at]));
+        let [ms, mib] = [0, 1].map(|at: usize| used().map_or(f64::NAN, |used| used[at]) - before[at]);
         let wall_ms = start.elapsed().as_millis();
         println!("{}", serde_json::json!({ "what": what, "wall_ms": wall_ms, "cpu_ms": ms, "mib": mib, "sum": sum }));
         Ok(())

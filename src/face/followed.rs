@@ -33,8 +33,8 @@ pub(super) trait Frames {
     /// The faces on the frames with these indices. This is expensive.
     fn faces(&mut self, frames: &[usize]) -> Result<Vec<Vec<Face>>, Self::Error>;
 
-    /// Whether two frames look alike at these places. This is cheap.
-    fn alike(&mut self, a: (usize, &Face), b: (usize, &Face)) -> Result<bool, Self::Error>;
+    /// Whether a frame shows at this place what a searched one shows at its own. This is cheap.
+    fn alike(&mut self, frame: (usize, &Face), searched: (usize, &Face)) -> Result<bool, Self::Error>;
 }
 
 /// Follows the largest `most` faces of a clip of `count` frames.

@@ -7,7 +7,7 @@ use image::RgbImage;
 use super::course::Course;
 use super::detection::{Face, FaceDetector};
 use super::followed::{Frames, follow};
-use super::likeness::Thumbnail;
+use super::likeness::Template;
 use super::track::{Track, tracks};
 use crate::config::{FaceConfig, FaceTrack, WhichFaces};
 use crate::dataset::DataError;
@@ -29,7 +29,7 @@ pub(super) fn search(
     let every = faces.detect_every.max(1);
     let most = if faces.which == WhichFaces::All { MOST_FACES } else { 1 };
     let large_enough = |track: &Track| track.side() >= faces.min_size as f64;
-    let mut pictures = Pictures { clip, detector, thumbnails: HashMap::new() };
+    let mut pictures = Pictures { clip, detector, templates: HashMap::new() };
     let (mut courses, searched): (Vec<_>, _) = match faces.track {
         FaceTrack::Follow => {
             let (followed, searched) = follow(&mut pictures, numbers.len(), every, most)?;
@@ -43,6 +43,11 @@ pub(super) fn search(
             (tracks.map(|it| Course::fixed(&it, &numbers, faces, size, frames.len())).collect(), frames.len())
         }
     };
+    tracing::debug!(
+        "{}: {searched} of {} frames were searched for faces",
+        pictures.clip.path().display(),
+        numbers.len()
+    );
     if courses.is_empty() {
         courses.push(Course::none(searched));
     }
@@ -53,8 +58,8 @@ pub(super) fn search(
 struct Pictures<'a, 'c> {
     clip: &'a mut HeldClip<'c>,
     detector: &'a dyn FaceDetector,
-    /// Of searched frames, with the box.
-    thumbnails: HashMap<usize, ([f32; 4], Thumbnail)>,
+    /// The faces of searched frames, with their boxes.
+    templates: HashMap<usize, ([f32; 4], Template)>,
 }
 
 impl Pictures<'_, '_> {
@@ -64,9 +69,11 @@ impl Pictures<'_, '_> {
         [width / picture.width().max(1) as f32, height / picture.height().max(1) as f32]
     }
 
-    fn thumbnail(&mut self, frame: usize, face: &Face) -> Result<Thumbnail, DataError> {
+    /// A small picture of a frame, and the face in pixels of that.
+    fn picture(&mut self, frame: usize, face: &Face) -> Result<(RgbImage, Face), DataError> {
         let picture = self.clip.small(frame)?;
-        Ok(Thumbnail::of(&picture, &face.scaled(self.scale(&picture).map(f32::recip))))
+        let face = face.scaled(self.scale(&picture).map(f32::recip));
+        Ok((picture, face))
     }
 }
 
@@ -85,12 +92,12 @@ impl Frames for Pictures<'_, '_> {
         Ok(found)
     }
 
-    fn alike(&mut self, a: (usize, &Face), b: (usize, &Face)) -> Result<bool, DataError> {
-        let this = self.thumbnail(a.0, a.1)?;
-        if self.thumbnails.get(&b.0).is_none_or(|(corners, _)| *corners != b.1.corners) {
-            let searched = self.thumbnail(b.0, b.1)?;
-            self.thumbnails.insert(b.0, (b.1.corners, searched));
+    fn alike(&mut self, (frame, face): (usize, &Face), searched: (usize, &Face)) -> Result<bool, DataError> {
+        if self.templates.get(&searched.0).is_none_or(|(corners, _)| *corners != searched.1.corners) {
+            let (picture, face) = self.picture(searched.0, searched.1)?;
+            self.templates.insert(searched.0, (searched.1.corners, Template::of(&picture, &face)));
         }
-        Ok(this.is_like(&self.thumbnails[&b.0].1))
+        let (picture, face) = self.picture(frame, face)?;
+        Ok(self.templates[&searched.0].1.is_at(&picture, &face))
     }
 }

@@ -89,22 +89,11 @@ impl PreparedRun {
                 None => {
                     let videos = self.manifest.indices(Split::Train).len();
                     self.config = batch_size::choose(&self.config, videos, check)?;
-                    self.make_room_for_others();
+                    self.config.training.batch_size = with_room_for_others(&self.config);
                 }
             }
         }
         Ok(())
-    }
-
-    /// Makes a batch size that the user did not choose even where batches are of pairs, and at least 2 where clips are
-    /// paired or mixed.
-    fn make_room_for_others(&mut self) {
-        let is_paired = self.config.data.sampler == SamplerChoice::Paired;
-        if is_paired || self.config.augmentation.mixes() {
-            let clips = self.config.training.batch_size.clips();
-            let clips = if is_paired { clips / 2 * 2 } else { clips };
-            self.config.training.batch_size = BatchSize::Clips(clips.max(2));
-        }
     }
 
     /// Builds the network as a check, with its first weights if they come from a file or a run. Returns the number of
@@ -147,12 +136,23 @@ pub(super) fn make_absolute(data: &mut DataConfig) {
     }
 }
 
+/// A batch size that the user did not choose is even where batches are of pairs, and at least 2 where clips are paired or
+/// mixed.
+fn with_room_for_others(config: &Config) -> BatchSize {
+    let clips = config.training.batch_size.clips();
+    BatchSize::Clips(match config.data.sampler {
+        SamplerChoice::Paired => (clips / 2 * 2).max(2),
+        _ if config.augmentation.mixes() => clips.max(2),
+        _ => clips,
+    })
+}
+
 #[cfg(test)]
 mod tests {
     use std::fs;
 
     use super::*;
-    use crate::config::Roots;
+    use crate::config::{self, Roots, TrainingConfig};
 
     #[test]
     fn a_set_of_pictures_alone_has_clips_of_one_frame() {
@@ -173,5 +173,22 @@ mod tests {
         fs::create_dir(folder.path().join("real/more")).unwrap();
         fs::write(folder.path().join("real/more/a.mp4"), "").unwrap();
         assert_eq!(frames(&config), (32, Some(4)), "a video among them");
+    }
+
+    #[test]
+    fn an_automatic_batch_has_room_for_the_clips_that_need_each_other() {
+        let size = |clips: usize, setting: &str| {
+            let config = config::resolve(&Config::default(), &[setting.to_owned()]).unwrap();
+            let sized = Config {
+                training: TrainingConfig { batch_size: BatchSize::Clips(clips), ..config.training },
+                ..config
+            };
+            with_room_for_others(&sized).clips()
+        };
+        assert_eq!([1, 5].map(|clips| size(clips, "data.sampler=shuffled")), [1, 5]);
+        assert_eq!([1, 5].map(|clips| size(clips, "data.sampler=paired")), [2, 4]);
+        assert_eq!([1, 5].map(|clips| size(clips, "augmentation.mixup=0.2")), [2, 5]);
+        assert_eq!([1, 5].map(|clips| size(clips, "augmentation.cutmix=0.2")), [2, 5]);
+        assert_eq!(size(1, "augmentation={enabled: false, mixup: 0.2}"), 1);
     }
 }

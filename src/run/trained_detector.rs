@@ -173,3 +173,26 @@ fn scoring_config(trained: &Config, options: &ScoringOptions) -> Result<Config, 
     overrides.push(format!("data.clips_per_video={clips_a_video}"));
     config::resolve(trained, &overrides).map_err(|source| RunError::Clips { clips_a_video, frames, source })
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn what_only_training_needs_is_no_reason_not_to_score() {
+        let scored = |trained: &[&str], clips_a_video, batch: usize| {
+            let trained: Vec<_> = trained.iter().map(ToString::to_string).collect();
+            let trained = config::resolve(&Config::default(), &trained).unwrap();
+            let overrides = vec![format!("training.batch_size={batch}")];
+            scoring_config(&trained, &ScoringOptions { clips_a_video, overrides, ..ScoringOptions::default() }).unwrap()
+        };
+        for trained in ["data.sampler=paired", "augmentation.mixup=0.2", "augmentation.cutmix=0.2"] {
+            assert_eq!(scored(&[trained, "training.batch_size=4"], None, 1).training.batch_size.clips(), 1);
+        }
+        let drawn = "data.sampling=random_segment";
+        assert_eq!(scored(&[drawn], None, 2).data.sampling, Sampling::RandomSegment, "its clips may be cached");
+        let several = scored(&[drawn], Some(3), 2).data;
+        assert_eq!((several.sampling, several.clips_per_video), (Sampling::Uniform, 3));
+        assert_eq!(scored(&["data.clips_per_video=2"], None, 2).data.clips_per_video, 2);
+    }
+}

@@ -1,6 +1,8 @@
 //! A clip that is decoded once, and of which pictures are made as often as wanted: small ones to search, parts of large
 //! ones to keep. Knows nothing of faces.
 
+use std::path::Path;
+
 use image::RgbImage;
 
 use super::convert::{Converter, RawFrame};
@@ -102,6 +104,12 @@ impl<'a> HeldClip<'a> {
         if frames.len() < self.frames.len() {
             self.slots = spread(frames.len(), self.spec.frames).into_iter().map(|at| frames[at]).collect();
         }
+    }
+
+    /// The file or folder of the video.
+    #[must_use]
+    pub fn path(&self) -> &Path {
+        &self.video.footage.path
     }
 
     /// An error about the video.
