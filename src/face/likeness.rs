@@ -101,5 +101,9 @@ mod tests {
         let wall = RgbImage::from_pixel(192, 192, image::Rgb([20; 3]));
         assert!(!face.is_at(&wall, &place), "a dark face is no wall");
         assert!(!Template::of(&wall, &place).is_at(&wall, &place));
+        let disc = RgbImage::from_fn(192, 192, |x, y| {
+            image::Rgb([if x.abs_diff(76).pow(2) + y.abs_diff(85).pow(2) < 400 { 200 } else { 40 }; 3])
+        });
+        assert!(!face.is_at(&disc, &place), "a light disc correlates there most, by 0.4");
     }
 }
