@@ -97,14 +97,9 @@ fn stepper(config: &Config, clean_up: Box<dyn FnMut()>) -> Stepper {
 }
 
 fn batch(config: &Config, clips: usize) -> HostBatch {
-    HostBatch {
-        index: 0,
-        frames_bthwc: (0..clips * ClipSpec::of(&config.data).clip_bytes()).map(|i| (i * 7919 % 251) as u8).collect(),
-        labels: (0..clips).map(|clip| if clip % 2 == 0 { Label::Real } else { Label::Fake }).collect(),
-        videos: (0..clips).collect(),
-        skipped: Vec::new(),
-        fake_shares: Vec::new(),
-    }
+    let bytes: Vec<_> = (0..clips * ClipSpec::of(&config.data).clip_bytes()).map(|i| (i * 7919 % 251) as u8).collect();
+    let label = |clip: usize| if clip.is_multiple_of(2) { Label::Real } else { Label::Fake };
+    HostBatch::of_bytes(&bytes, (0..clips).map(label).collect())
 }
 
 fn median(mut times: Vec<Duration>) -> f64 {
@@ -116,7 +111,7 @@ fn median(mut times: Vec<Duration>) -> f64 {
 fn bare_step(learner: &mut Learner, batch: &HostBatch, config: &Config) {
     let spec = ClipSpec::of(&config.data);
     let shape = [batch.labels.len(), spec.frames, spec.height, spec.width, 3].map(|size| size as i64);
-    let frames_bthwc = Tensor::from_data_size(&batch.frames_bthwc, &shape, Kind::Uint8);
+    let frames_bthwc = Tensor::from_data_size(&batch.frames_bthwc(), &shape, Kind::Uint8);
     let targets: Vec<f32> = batch.labels.iter().map(|label| f32::from(u8::from(*label == Label::Fake))).collect();
     learner.detector.parameters().zero_gradients().unwrap();
     let logits_b = learner.detector.forward(&frames_bthwc, Mode::Train(Draws::default())).unwrap().clips_b;

@@ -165,7 +165,7 @@ fn resident(manifest: &Manifest, spec: ClipSpec, plan: &LoaderPlan, epochs: u32)
         while begun() < (clips + plan.window_clips.min(videos.len())) as u64 {
             thread::sleep(Duration::from_millis(10));
         }
-        while let Some(batch) = pass.next_batch().unwrap() {
+        while let Some(batch) = pass.next_batch() {
             clips += batch.videos.len();
         }
         let (rss, peak) = (rss_bytes("VmRSS") as f64 / MIB, rss_bytes("VmHWM") as f64 / MIB);
@@ -320,11 +320,11 @@ fn train(loader: &Loader, videos: &[usize]) -> (u32, f64, f64) {
     let (mut wait_secs, mut step_secs, mut steps) = (0.0, 0.0, 0);
     for step in 0.. {
         let started = Instant::now();
-        let Some(batch) = pass.next_batch().unwrap() else { break };
+        let Some(batch) = pass.next_batch() else { break };
         let waited_secs = started.elapsed().as_secs_f64();
         let spec = loader.spec();
         let shape = [batch.labels.len(), spec.frames, spec.height, spec.width, 3].map(|size| size as i64);
-        let frames_bthwc = Tensor::from_data_size(&batch.frames_bthwc, &shape, Kind::Uint8);
+        let frames_bthwc = Tensor::from_data_size(&batch.frames_bthwc(), &shape, Kind::Uint8);
         parameters.zero_gradients().unwrap();
         let logits_b = detector.forward(&frames_bthwc, Mode::Train(Draws::default())).unwrap().clips_b;
         let targets_b = Tensor::from_slice(&batch.labels.iter().map(|label| *label as u8).collect::<Vec<_>>());

@@ -48,7 +48,7 @@ fn source(manifest: &Manifest, folder: &Path, limit_bytes: u64) -> Arc<ClipSourc
 fn batch(source: &Arc<ClipSource>, videos: usize) -> HostBatch {
     let loader = Loader::new(source.clone(), &LoaderPlan::fixed(2, 4));
     let plan = sequential_plan(&(0..videos).collect::<Vec<_>>(), videos);
-    loader.pass(plan, None).next_batch().unwrap().unwrap()
+    loader.pass(plan, None).next_batch().unwrap()
 }
 
 fn fill(source: &ClipSource, videos: usize) -> Vec<Prepared> {

@@ -50,14 +50,9 @@ fn label(number: usize) -> Label {
 
 fn batch(config: &Config, step: usize) -> HostBatch {
     let videos: Vec<_> = (0..BATCH).map(|i| (step * BATCH + i) * 5 % CLIPS).collect();
-    HostBatch {
-        index: step,
-        frames_bthwc: videos.iter().flat_map(|number| pixels(config, *number)).collect(),
-        labels: videos.iter().map(|number| label(*number)).collect(),
-        videos,
-        skipped: Vec::new(),
-        fake_shares: Vec::new(),
-    }
+    let bytes: Vec<_> = videos.iter().flat_map(|number| pixels(config, *number)).collect();
+    let labels = videos.iter().map(|number| label(*number)).collect();
+    HostBatch { index: step, videos, ..HostBatch::of_bytes(&bytes, labels) }
 }
 
 fn stepper(config: &Config) -> Stepper {

@@ -47,7 +47,7 @@ fn source(manifest: &Manifest, budget_bytes: u64) -> Arc<ClipSource> {
 
 fn batches(loader: &Loader, plan: Vec<Vec<usize>>) -> Vec<HostBatch> {
     let mut pass = loader.pass(plan, None);
-    std::iter::from_fn(|| pass.next_batch().unwrap()).collect()
+    std::iter::from_fn(|| pass.next_batch()).collect()
 }
 
 #[test]
@@ -59,12 +59,12 @@ fn batches_are_the_same_whatever_the_number_of_threads_and_the_cache() {
     assert_eq!(reference.iter().map(|batch| batch.videos.clone()).collect::<Vec<_>>(), plan);
     assert_eq!(reference.iter().map(|batch| batch.index).collect::<Vec<_>>(), [0, 1, 2]);
     for batch in &reference {
-        assert_eq!(batch.frames_bthwc.len() as u64, batch.videos.len() as u64 * CLIP_BYTES);
+        assert_eq!(batch.frames_bthwc().len() as u64, batch.videos.len() as u64 * CLIP_BYTES);
         let labels: Vec<_> = batch.videos.iter().map(|video| manifest.videos[*video].label).collect();
         assert_eq!(batch.labels, labels);
     }
     let clips: BTreeSet<_> =
-        reference.iter().flat_map(|batch| batch.frames_bthwc.chunks(CLIP_BYTES as usize)).collect();
+        reference.iter().flat_map(|batch| batch.frames_bthwc().chunks(CLIP_BYTES as usize)).collect();
     assert_eq!(clips.len(), 12, "no two videos look the same");
 
     for (workers, prefetch, budget_bytes) in [(1, 1, 0), (3, 2, 0), (3, 4, u64::MAX), (3, 1, 4 * CLIP_BYTES)] {
@@ -100,12 +100,12 @@ fn unreadable_videos_are_left_out_and_named_while_others_come_through() {
         let all = batches(&loader, vec![videos.clone()]).remove(0);
         assert_eq!(named(&all.skipped), expected);
         assert_eq!((all.videos.len(), all.labels.len()), (6, 6));
-        assert_eq!(all.frames_bthwc.len() as u64, 6 * CLIP_BYTES);
+        assert_eq!(all.frames_bthwc().len() as u64, 6 * CLIP_BYTES);
         let bad: Vec<usize> = all.skipped.iter().map(|(video, _)| *video).collect();
         let only_bad = batches(&loader, vec![bad, all.videos.clone()]);
-        assert!(only_bad[0].labels.is_empty() && only_bad[0].frames_bthwc.is_empty());
+        assert!(only_bad[0].labels.is_empty() && only_bad[0].frames_bthwc().is_empty());
         assert_eq!(only_bad[0].skipped.len(), 3);
-        assert!(only_bad[1].frames_bthwc == all.frames_bthwc);
+        assert!(only_bad[1].frames_bthwc() == all.frames_bthwc());
     }
     for threads in [0, 1, 3] {
         for budget_bytes in [0, u64::MAX] {
@@ -191,9 +191,9 @@ fn no_more_clips_than_the_window_are_ahead_of_the_caller() {
             // Time for threads to run ahead, if anything let them.
             thread::sleep(Duration::from_millis(2));
             assert_eq!(started(), allowed, "before batch {batch}");
-            pass.next_batch().unwrap().unwrap();
+            pass.next_batch().unwrap();
         }
-        assert!(pass.next_batch().unwrap().is_none());
+        assert!(pass.next_batch().is_none());
     }
 }
 
@@ -209,7 +209,7 @@ fn a_pass_that_is_dropped_leaves_the_loader_as_it_was() {
         for taken in 0..3 {
             let mut pass = loader.pass(backwards.clone(), None);
             for _ in 0..taken {
-                pass.next_batch().unwrap().unwrap();
+                pass.next_batch().unwrap();
             }
             drop(pass);
             assert!(batches(&loader, forwards.clone()) == expected, "{workers} workers, {taken} batches taken");
@@ -225,7 +225,7 @@ fn what_is_no_longer_wanted_is_not_decoded() {
     let source = source(&manifest, 0);
     let loader = Loader::new(source.clone(), &LoaderPlan::fixed(2, 2_000));
     let mut pass = loader.pass(plan, None);
-    pass.next_batch().unwrap().unwrap();
+    pass.next_batch().unwrap();
     drop(pass);
     drop(loader);
     assert!(source.cache().stats().misses < 1_000, "{:?}", source.cache().stats());
@@ -290,7 +290,7 @@ fn where_memory_is_short_fewer_clips_are_ahead_and_fewer_threads_at_work() {
             // What was begun before the change may end.
             peak.store(0, Ordering::SeqCst);
             for _ in 0..clips {
-                pass.next_batch().unwrap().unwrap();
+                pass.next_batch().unwrap();
             }
             taken += clips;
         }
@@ -324,8 +324,8 @@ fn a_draw_decides_how_clips_are_varied_and_the_cache_keeps_them_as_they_are() {
         let loader = Loader::new(Arc::new(source.with_augmentation(&all)), &LoaderPlan::fixed(workers, 4));
         let pass = |draw: &Option<Draw>| {
             let mut pass = loader.pass(plan.clone(), *draw);
-            let batches = std::iter::from_fn(|| pass.next_batch().unwrap());
-            batches.flat_map(|batch| batch.frames_bthwc).collect()
+            let batches = std::iter::from_fn(|| pass.next_batch());
+            batches.flat_map(|batch| batch.frames_bthwc()).collect()
         };
         draw.iter().map(pass).collect()
     };
@@ -335,9 +335,25 @@ fn a_draw_decides_how_clips_are_varied_and_the_cache_keeps_them_as_they_are() {
     let [plain, varied, other, again, plain_again] = &reference[..] else { unreachable!() };
     assert!(plain != varied && varied != other && varied == again && plain == plain_again);
     let untouched = batches(&Loader::new(source(&manifest, 0), &LoaderPlan::fixed(0, 1)), plan.clone());
-    assert!(*plain == untouched.into_iter().flat_map(|batch| batch.frames_bthwc).collect::<Vec<_>>());
+    assert!(*plain == untouched.into_iter().flat_map(|batch| batch.frames_bthwc()).collect::<Vec<_>>());
     for workers in [1, 3] {
         assert!(clips(workers, &[second, first, None]) == [other.clone(), varied.clone(), plain.clone()]);
+    }
+}
+
+/// Between the decoder and the tensor, pixels are copied twice: into the clip, and from clips into the tensor.
+#[test]
+fn a_batch_shares_the_clips_of_the_cache() {
+    let (_root, manifest) = dataset(2);
+    let loader = Loader::new(source(&manifest, u64::MAX), &LoaderPlan::fixed(1, 2));
+    let plan = || vec![vec![0, 1], vec![2, 3]];
+    let (first, second) = (batches(&loader, plan()), batches(&loader, plan()));
+    for (first, second) in first.iter().zip(&second) {
+        assert!(first.clips.iter().zip(&second.clips).all(|(a, b)| Arc::ptr_eq(a, b)));
+        let bytes = first.bytes();
+        let parts = first.parts(0..bytes);
+        assert!(parts.iter().zip(&first.clips).all(|(part, clip)| part.as_ptr() == clip.thwc.as_ptr()));
+        assert_eq!((parts.len(), bytes as u64), (2, 2 * CLIP_BYTES));
     }
 }
 
@@ -362,7 +378,7 @@ fn training_draws_a_face_for_each_visit_and_a_self_blended_fake_one_of_its_real(
     let faces = |video: usize, draws: &[Option<Draw>]| -> BTreeSet<usize> {
         for draw in draws {
             let mut pass = loader.pass(vec![vec![video]], *draw);
-            while pass.next_batch().unwrap().is_some() {}
+            while pass.next_batch().is_some() {}
         }
         let read = std::mem::take(&mut *read.lock().unwrap());
         assert!(read.iter().all(|(video, _)| *video == real));
@@ -393,8 +409,8 @@ fn of_several_clips_of_a_video_each_visit_of_an_epoch_takes_another() {
     };
     let shown = |loader: &Loader, plan: Vec<Vec<usize>>, draw| -> Vec<Vec<u8>> {
         let mut pass = loader.pass(plan, draw);
-        let batches = std::iter::from_fn(|| pass.next_batch().unwrap());
-        batches.map(|batch| batch.frames_bthwc.into_iter().step_by(32 * 32 * 3).collect()).collect()
+        let batches = std::iter::from_fn(|| pass.next_batch());
+        batches.map(|batch| batch.frames_bthwc().into_iter().step_by(32 * 32 * 3).collect()).collect()
     };
     let (whole, part) = (loader(3), loader(1));
     assert_eq!(shown(&whole, vec![vec![0]], None), [[0, 1, 2, 3, 4, 5]], "for validation, all of them");
@@ -436,7 +452,7 @@ fn frames_that_are_drawn_anew_are_not_cached_and_those_of_validation_are() {
     let loader = Loader::new(source.clone(), &LoaderPlan::fixed(1, 4));
     for epoch in 0..2 {
         let draw = Some(Draw::new(1, epoch));
-        assert_eq!(loader.pass(vec![vec![0, 1]], draw).next_batch().unwrap().unwrap().videos, [0, 1]);
+        assert_eq!(loader.pass(vec![vec![0, 1]], draw).next_batch().unwrap().videos, [0, 1]);
         assert_eq!(batches(&loader, vec![vec![2, 3]])[0].videos, [2, 3]);
     }
     let seeds: BTreeSet<_> = drawn.lock().unwrap().iter().map(|(_, draw)| draw.unwrap()).collect();
@@ -451,7 +467,7 @@ fn some_frames(manifest: &Manifest, workers: usize, frames: usize, plan: &[Vec<u
     let source = Arc::new(source.with_training_frames(1, frames));
     let loader = Loader::new(source, &LoaderPlan::fixed(workers, 3));
     let mut pass = loader.pass_from(plan.to_vec(), next, Some(Draw::new(1, 0)));
-    std::iter::from_fn(|| pass.next_batch().unwrap()).collect()
+    std::iter::from_fn(|| pass.next_batch()).collect()
 }
 
 #[test]
@@ -460,11 +476,11 @@ fn an_epoch_takes_some_frames_in_their_order_and_other_ones_at_each_visit() {
     let plan = vec![vec![0, 1], vec![0; 12], vec![3, 2]];
     let whole = batches(&Loader::new(source(&manifest, 0), &LoaderPlan::fixed(0, 1)), vec![vec![0]]).remove(0);
     let frame_bytes = (CLIP_BYTES / 3) as usize;
-    let frames: Vec<_> = whole.frames_bthwc.chunks(frame_bytes).collect();
+    let frames: Vec<_> = whole.frames_bthwc().chunks(frame_bytes).collect();
 
     let taken = some_frames(&manifest, 0, 2, &plan, 0);
     let mut seen = BTreeSet::new();
-    for clip in taken[1].frames_bthwc.chunks(2 * frame_bytes) {
+    for clip in taken[1].frames_bthwc().chunks(2 * frame_bytes) {
         let which: Vec<_> = clip.chunks(frame_bytes).map(|f| frames.iter().position(|g| *g == f).unwrap()).collect();
         assert!(which[0] < which[1], "{which:?}");
         seen.insert(which);
@@ -472,7 +488,9 @@ fn an_epoch_takes_some_frames_in_their_order_and_other_ones_at_each_visit() {
     assert_eq!(seen.len(), 3, "all pairs of three frames, over twelve visits: {seen:?}");
     assert!(some_frames(&manifest, 3, 2, &plan, 0) == taken, "threads change nothing");
     assert!(some_frames(&manifest, 3, 2, &plan, 1) == taken[1..], "nor does going on in the middle");
-    assert!(some_frames(&manifest, 1, 3, &plan, 0)[0].frames_bthwc[..CLIP_BYTES as usize] == whole.frames_bthwc[..]);
+    assert!(
+        some_frames(&manifest, 1, 3, &plan, 0)[0].frames_bthwc()[..CLIP_BYTES as usize] == whole.frames_bthwc()[..]
+    );
 }
 
 #[test]
@@ -485,13 +503,13 @@ fn clips_are_mixed_where_there_is_a_draw_and_the_same_from_the_middle_of_an_epoc
         let loader = Loader::new(source(&manifest, u64::MAX), &LoaderPlan::fixed(2, 4));
         let loader = loader.with_mixing(mixing.unwrap_or(&off));
         let mut pass = loader.pass_from(plan.clone(), next, draw);
-        std::iter::from_fn(|| pass.next_batch().unwrap()).collect()
+        std::iter::from_fn(|| pass.next_batch()).collect()
     };
     let draw = |epoch| Some(Draw::new(1, epoch));
     let (plain, mixed) = (from(0, None, draw(0)), from(0, Some(&mixes), draw(0)));
     for (plain, mixed) in plain.iter().zip(&mixed) {
         assert!(plain.fake_shares.is_empty() && mixed.fake_shares.len() == 4);
-        assert!(plain.frames_bthwc != mixed.frames_bthwc && plain.labels == mixed.labels);
+        assert!(plain.frames_bthwc() != mixed.frames_bthwc() && plain.labels == mixed.labels);
         let [a, b] = [0, 3].map(|clip| mixed.targets()[clip]);
         assert!((a + b - 1.0).abs() < 1e-9, "a real and a fake share theirs: {a} {b}");
     }
@@ -525,7 +543,7 @@ fn what_is_noted_of_a_video_is_found_once_over_all_epochs() {
         let loader = Loader::new(Arc::new(source.with_reader(reader, vec![String::new()])), &LoaderPlan::fixed(1, 2));
         for epoch in 0..3 {
             let mut pass = loader.pass(vec![vec![0, 1, 2, 3]], Some(Draw::new(1, epoch)));
-            assert_eq!(pass.next_batch().unwrap().unwrap().skipped, []);
+            assert_eq!(pass.next_batch().unwrap().skipped, []);
         }
         assert_eq!(found.load(Ordering::SeqCst), expected, "{name}");
     }

@@ -42,14 +42,6 @@ pub enum DataError {
         /// A hint for the user.
         hint: &'static str,
     },
-    /// There is no host memory for a batch.
-    #[error(
-        "no host memory for a batch of {bytes} bytes\n  hint: lower training.batch_size, dataloader.prefetch_factor or dataloader.num_workers"
-    )]
-    NoMemory {
-        /// The size of the clips of the batch.
-        bytes: usize,
-    },
 }
 
 impl DataError {

@@ -8,7 +8,7 @@ use tch::{Device, Kind, Tensor};
 use crate::loader::HostBatch;
 use crate::memory::MicroBatchSize;
 use crate::model::Detector;
-use crate::torch::Result;
+use crate::torch::{self, Result};
 use crate::video::ClipSpec;
 
 /// The frames of a batch, counted through all of its clips.
@@ -26,7 +26,7 @@ impl Frames<'_> {
     /// Number of clips: one per video, or several where the batch was read with longer clips.
     #[must_use]
     pub fn clips(&self) -> usize {
-        self.batch.frames_bthwc.len() / self.spec.clip_bytes()
+        self.batch.bytes() / self.spec.clip_bytes()
     }
 
     /// The range of frames of some clips.
@@ -48,9 +48,9 @@ impl Frames<'_> {
     /// u8 RGB `[N, H, W, 3]` on `device`.
     fn pixels(&self, frames: Range<usize>, device: Device) -> Result<Tensor> {
         let frame_bytes = self.spec.clip_bytes() / self.spec.frames;
-        let bytes = &self.batch.frames_bthwc[frames.start * frame_bytes..frames.end * frame_bytes];
+        let parts = self.batch.parts(frames.start * frame_bytes..frames.end * frame_bytes);
         let shape = [frames.len(), self.spec.height, self.spec.width, 3].map(|size| size as i64);
-        let pixels_nhwc = Tensor::f_from_data_size(bytes, &shape, Kind::Uint8)?;
+        let pixels_nhwc = torch::tensor_of_bytes(&parts, &shape)?;
         if self.pin_memory && device.is_cuda() {
             return pixels_nhwc.f_pin_memory(device)?.f_to_device_(device, Kind::Uint8, true, false);
         }

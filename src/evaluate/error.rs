@@ -1,6 +1,5 @@
 //! The errors of an evaluation. A single video that cannot be read is no error; it is in `scores.rs`.
 
-use crate::dataset::DataError;
 use crate::memory::GuardError;
 
 /// Why a set of videos could not be scored.
@@ -12,7 +11,4 @@ pub enum EvaluateError {
     /// The network could not run.
     #[error(transparent)]
     Guard(#[from] GuardError<tch::TchError>),
-    /// Reading videos failed as a whole, not one of them.
-    #[error(transparent)]
-    Data(#[from] DataError),
 }

@@ -55,7 +55,7 @@ impl Evaluator<'_> {
         let spec = ClipSpec { frames: long_spec.frames / self.clips_a_video, ..*long_spec };
         let videos_a_batch = (self.batch_size / self.clips_a_video).max(1);
         let mut pass = self.loader.pass(sequential_plan(&videos, videos_a_batch), None);
-        while let Some(batch) = pass.next_batch()? {
+        while let Some(batch) = pass.next_batch() {
             if self.stop.load(Ordering::Relaxed) {
                 return Err(EvaluateError::Interrupted);
             }

@@ -96,25 +96,13 @@ mod tests {
 
     /// Frames of three clips, and their mirror images.
     fn batches(spec: &ClipSpec) -> [HostBatch; 2] {
-        let batch = HostBatch {
-            index: 0,
-            frames_bthwc: (0..3 * spec.clip_bytes()).map(|i| (i * 7919 % 251) as u8).collect(),
-            labels: vec![Label::Real, Label::Fake, Label::Real],
-            videos: vec![4, 7, 9],
-            skipped: vec![],
-            fake_shares: Vec::new(),
-        };
-        let rows = batch.frames_bthwc.chunks(spec.width * 3);
-        let mirrored = rows.flat_map(|row| row.chunks(3).rev().flatten().copied()).collect();
-        let other = HostBatch {
-            frames_bthwc: mirrored,
-            labels: batch.labels.clone(),
-            videos: vec![4, 7, 9],
-            skipped: vec![],
-            index: 0,
-            fake_shares: Vec::new(),
-        };
-        [batch, other]
+        let bytes: Vec<_> = (0..3 * spec.clip_bytes()).map(|i| (i * 7919 % 251) as u8).collect();
+        let rows = bytes.chunks(spec.width * 3);
+        let mirrored: Vec<_> = rows.flat_map(|row| row.chunks(3).rev().flatten().copied()).collect();
+        [bytes, mirrored].map(|bytes| {
+            let labels = vec![Label::Real, Label::Fake, Label::Real];
+            HostBatch { videos: vec![4, 7, 9], ..HostBatch::of_bytes(&bytes, labels) }
+        })
     }
 
     /// A clip and its mirror image get one score, which lies between those of the two without.

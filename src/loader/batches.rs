@@ -18,7 +18,6 @@ use super::mixing::Mixing;
 use super::queue::{Answers, Job, Queue, QueueState, halved, work};
 use crate::clip::{Clip, ClipSource, Draw};
 use crate::config::AugmentationConfig;
-use crate::dataset::DataError;
 use crate::video::ClipSpec;
 
 /// The current size of a loader.
@@ -191,24 +190,15 @@ pub struct Pass<'l> {
 
 impl Pass<'_> {
     /// The next batch of the plan, once its clips are decoded; `None` after the last one.
-    ///
-    /// # Errors
-    /// [`DataError::NoMemory`] if there is no memory for the batch.
-    pub fn next_batch(&mut self) -> Result<Option<HostBatch>, DataError> {
+    pub fn next_batch(&mut self) -> Option<HostBatch> {
         let index = self.next;
-        let Some(videos) = self.plan.get(index).cloned() else {
-            return Ok(None);
-        };
+        let videos = self.plan.get(index).cloned()?;
         let source = &self.loader.source;
         let spec = if self.draw.is_some() { source.training_spec() } else { source.spec() };
-        let bytes = videos.len() * spec.clip_bytes();
-        let mut frames_bthwc = Vec::new();
-        // `with_capacity` would abort the process if there is no memory.
-        frames_bthwc.try_reserve_exact(bytes).map_err(|_| DataError::NoMemory { bytes })?;
         self.next += 1;
         let mut batch = HostBatch {
             index,
-            frames_bthwc,
+            clips: Vec::new(),
             labels: Vec::new(),
             fake_shares: Vec::new(),
             videos: Vec::new(),
@@ -217,7 +207,7 @@ impl Pass<'_> {
         for video in videos {
             match self.next_clip() {
                 Ok(clip) => {
-                    batch.frames_bthwc.extend_from_slice(&clip.thwc);
+                    batch.clips.push(clip);
                     batch.labels.push(source.label(video));
                     batch.videos.push(video);
                 }
@@ -228,7 +218,7 @@ impl Pass<'_> {
         if let (Some(mixing), Some(draw)) = (self.loader.mixing, self.draw) {
             mixing.apply(&mut batch, [spec.height, spec.width], draw.of_batch(index));
         }
-        Ok(Some(batch))
+        Some(batch)
     }
 
     fn next_clip(&mut self) -> Clip {

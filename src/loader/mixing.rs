@@ -4,11 +4,14 @@
 //! Sources: Zhang et al., "mixup", ICLR 2018; Yun et al., "CutMix", ICCV 2019. As in timm's `Mixup` (mode `batch`), one
 //! share is drawn for a batch, and where both are on, one of the two.
 
+use std::sync::Arc;
+
 use rand::{Rng, SeedableRng};
 use rand_chacha::ChaCha8Rng;
 use rand_distr::{Beta, Distribution};
 
 use super::host_batch::HostBatch;
+use crate::clip::ReadClip;
 use crate::config::AugmentationConfig;
 use crate::dataset::Label;
 
@@ -42,11 +45,10 @@ impl Mixing {
         let own = Beta::new(alpha, alpha).map_or(1.0, |beta| beta.sample(&mut rng));
         let rows = width * 3;
         let pairs = (0..clips / 2).map(|clip| (clip, clips - 1 - clip));
-        let clip_bytes = batch.frames_bthwc.len() / clips;
         let own = if cuts {
             let [top, bottom, left, right] = cut(&mut rng, own, [height, width]);
             for (a, b) in pairs {
-                let (a, b) = both(&mut batch.frames_bthwc, a, b, clip_bytes);
+                let (a, b) = both(&mut batch.clips, a, b);
                 for (row, (a, b)) in a.chunks_exact_mut(rows).zip(b.chunks_exact_mut(rows)).enumerate() {
                     if (top..bottom).contains(&(row % height)) {
                         a[3 * left..3 * right].swap_with_slice(&mut b[3 * left..3 * right]);
@@ -59,7 +61,7 @@ impl Mixing {
             let share = (own * 65536.0).round() as u32;
             let mixed = |own: u32, other: u32| ((own * share + other * (65536 - share) + 32768) >> 16) as u8;
             for (a, b) in pairs {
-                let (a, b) = both(&mut batch.frames_bthwc, a, b, clip_bytes);
+                let (a, b) = both(&mut batch.clips, a, b);
                 for (a, b) in a.iter_mut().zip(b) {
                     let (x, y) = (u32::from(*a), u32::from(*b));
                     (*a, *b) = (mixed(x, y), mixed(y, x));
@@ -72,9 +74,10 @@ impl Mixing {
     }
 }
 
-fn both(frames: &mut [u8], a: usize, b: usize, clip_bytes: usize) -> (&mut [u8], &mut [u8]) {
-    let (first, second) = frames.split_at_mut(b * clip_bytes);
-    (&mut first[a * clip_bytes..(a + 1) * clip_bytes], &mut second[..clip_bytes])
+/// The bytes of two clips; `a` is below `b`. Clips that the cache shares are copied.
+fn both(clips: &mut [Arc<ReadClip>], a: usize, b: usize) -> (&mut [u8], &mut [u8]) {
+    let (first, second) = clips.split_at_mut(b);
+    (&mut Arc::make_mut(&mut first[a]).thwc, &mut Arc::make_mut(&mut second[0]).thwc)
 }
 
 /// A rectangle of the frame's shape with about `1 - own` of its area: top, bottom, left, right. Its centre is anywhere, so
@@ -96,11 +99,9 @@ mod tests {
 
     /// Clips of two frames, each of one level: real, fake, fake, real, and so on.
     fn batch(levels: &[u8]) -> HostBatch {
-        let frames_bthwc = levels.iter().flat_map(|level| vec![*level; 2 * 8 * 6 * 3]).collect();
+        let frames_bthwc: Vec<_> = levels.iter().flat_map(|level| vec![*level; 2 * 8 * 6 * 3]).collect();
         let label = |at: usize| if matches!(at % 4, 0 | 3) { Label::Real } else { Label::Fake };
-        let labels = (0..levels.len()).map(label).collect();
-        let videos = (0..levels.len()).collect();
-        HostBatch { index: 0, frames_bthwc, labels, fake_shares: Vec::new(), videos, skipped: Vec::new() }
+        HostBatch::of_bytes(&frames_bthwc, (0..levels.len()).map(label).collect())
     }
 
     fn mixing(mixup: f64, cutmix: f64) -> Mixing {
@@ -109,7 +110,7 @@ mod tests {
 
     /// The share of each clip's pixels that show its own level.
     fn own_pixels(batch: &HostBatch, levels: &[u8]) -> Vec<f64> {
-        let clips = batch.frames_bthwc.chunks(2 * 8 * 6 * 3).zip(levels);
+        let clips = batch.clips.iter().map(|clip| &clip.thwc).zip(levels);
         clips
             .map(|(clip, level)| clip.iter().filter(|value| *value == level).count() as f64 / clip.len() as f64)
             .collect()
@@ -122,7 +123,7 @@ mod tests {
             let mut batch = batch(&[0, 200, 100, 40, 80]);
             mixing(0.8, 0.0).apply(&mut batch, SIZE, seed);
             // Real 0 is mixed with real 80 (the fifth), fake 200 with real 40, and fake 100 with itself.
-            let level = |clip: usize| f64::from(batch.frames_bthwc[clip * 2 * 8 * 6 * 3]);
+            let level = |clip: usize| f64::from(batch.clips[clip].thwc[0]);
             let own = 1.0 - level(0) / 80.0;
             let expected =
                 [80.0 * (1.0 - own), 200.0 * own + 40.0 * (1.0 - own), 100.0, 40.0 * own + 200.0 * (1.0 - own)];
@@ -146,7 +147,8 @@ mod tests {
             assert!(own.iter().all(|share| *share == own[0]), "{own:?}");
             let expected = [0.0, 1.0, 1.0, 0.0];
             assert_eq!(batch.fake_shares, expected, "real with real, fake with fake");
-            let frames: Vec<_> = batch.frames_bthwc.chunks(8 * 6 * 3).collect();
+            let bytes = batch.frames_bthwc();
+            let frames: Vec<_> = bytes.chunks(8 * 6 * 3).collect();
             assert!(frames[0] == frames[1] && frames[6] == frames[7]);
         }
         let mixed = |seed: u64| {

@@ -5,7 +5,7 @@
 
 use std::ffi::{CStr, c_char, c_int, c_void};
 
-use tch::{TchError, Tensor};
+use tch::{Device, Kind, TchError, Tensor};
 
 unsafe extern "C" {
     fn dfd_free_message(message: *mut c_char);
@@ -104,6 +104,18 @@ pub(super) fn detect_anomaly(detect: bool) -> Result<(), TchError> {
 pub(super) fn backward(tensor: &Tensor, gradient: &Tensor) -> Result<(), TchError> {
     // SAFETY: both point to the at::Tensor that tch owns for as long as the references live; the shim changes neither.
     check(unsafe { dfd_backward(tensor.as_ptr().cast(), gradient.as_ptr().cast()) })
+}
+
+/// Writes `parts` one after the other into a u8 tensor on the CPU that was just made, up to its end.
+pub(super) fn fill_bytes(tensor: &mut Tensor, parts: &[&[u8]]) {
+    assert!(tensor.device() == Device::Cpu && tensor.kind() == Kind::Uint8 && tensor.is_contiguous());
+    // SAFETY: a contiguous u8 tensor on the CPU is so many bytes, and it is borrowed exclusively.
+    let mut rest = unsafe { std::slice::from_raw_parts_mut(tensor.data_ptr().cast::<u8>(), tensor.numel()) };
+    for part in parts {
+        let (here, after) = rest.split_at_mut(part.len().min(rest.len()));
+        here.copy_from_slice(&part[..here.len()]);
+        rest = after;
+    }
 }
 
 /// Replaces the storage of a tensor by a copy on the CPU.

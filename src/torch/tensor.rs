@@ -1,7 +1,7 @@
 //! Operations on one tensor that tch lacks: backward from a given gradient, ReLU6 that keeps less for backward, a
 //! depthwise convolution whose backward is fast on the CPU, and a move to the CPU in place. Operations on lists of tensors are in `foreach.rs`.
 
-use tch::Tensor;
+use tch::{Device, Kind, TchError, Tensor};
 
 use super::ffi;
 use super::result::Result;
@@ -35,6 +35,21 @@ pub fn depthwise_convolution(x_nchw: &Tensor, weight: &Tensor, stride: i64, padd
     Ok(y_nchw)
 }
 
+/// A u8 tensor on the CPU of this shape, made of the bytes of all `parts`, one after the other: the only copy on the way from
+/// clips to a tensor.
+///
+/// # Errors
+/// Out of memory, or another number of bytes than the shape has.
+pub fn tensor_of_bytes(parts: &[&[u8]], shape: &[i64]) -> Result<Tensor> {
+    let mut tensor = Tensor::f_empty(shape, (Kind::Uint8, Device::Cpu))?;
+    let bytes: usize = parts.iter().map(|part| part.len()).sum();
+    if bytes != tensor.numel() {
+        return Err(TchError::Shape(format!("{bytes} bytes for a tensor of shape {shape:?}")));
+    }
+    ffi::fill_bytes(&mut tensor, parts);
+    Ok(tensor)
+}
+
 /// Moves a tensor to the CPU in place, for all handles that share it; its gradient is dropped.
 ///
 /// # Errors
@@ -45,10 +60,19 @@ pub fn move_to_cpu(tensor: &Tensor) -> Result<()> {
 
 #[cfg(test)]
 mod tests {
-    use tch::Kind;
-
     use super::*;
     use crate::torch::{Autocast, Format};
+
+    #[test]
+    fn bytes_become_a_tensor_in_order_and_as_many_as_it_has() {
+        let tensor = tensor_of_bytes(&[&[1, 2], &[], &[3, 4, 5, 6]], &[2, 3]).unwrap();
+        assert_eq!((tensor.kind(), tensor.size()), (Kind::Uint8, vec![2, 3]));
+        assert_eq!(Vec::<u8>::try_from(tensor.flatten(0, -1)).unwrap(), [1, 2, 3, 4, 5, 6]);
+        for parts in [&[&[1u8, 2][..]][..], &[&[1u8; 7][..]][..], &[]] {
+            assert!(tensor_of_bytes(parts, &[2, 3]).is_err(), "{parts:?}");
+        }
+        assert_eq!(tensor_of_bytes(&[], &[0, 3]).unwrap().numel(), 0);
+    }
 
     /// Both kinds of filters and strides, an even and an odd size, channels that are a multiple of 16 and not, both orders
     /// in memory, and both formats; more images than one thread takes.

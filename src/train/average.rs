@@ -87,7 +87,7 @@ impl Trainer<'_> {
         let loader = self.data.loader;
         let mut pass = loader.pass(self.data.plan(*epochs), Some(Draw::new(*seed, *epochs)));
         let (mut sums, mut frames, mut step) = (Vec::new(), 0, state.step);
-        while let Some(batch) = pass.next_batch()? {
+        while let Some(batch) = pass.next_batch() {
             if self.stop.load(Ordering::Relaxed) {
                 return Ok(None);
             }
@@ -202,14 +202,8 @@ mod tests {
         let detector = Detector::new(&config.model, Device::Cpu, Format::F32, true).unwrap();
         let mut learner = Learner::new(&config.training, detector, None).unwrap();
         let spec = ClipSpec::of(&config.data);
-        let batch = HostBatch {
-            index: 0,
-            frames_bthwc: (0..3 * spec.clip_bytes()).map(|i| (i * 7919 % 251) as u8 ^ (i >> 10) as u8).collect(),
-            labels: vec![Label::Real; 3],
-            videos: vec![0, 1, 2],
-            skipped: vec![],
-            fake_shares: Vec::new(),
-        };
+        let bytes: Vec<_> = (0..3 * spec.clip_bytes()).map(|i| (i * 7919 % 251) as u8 ^ (i >> 10) as u8).collect();
+        let batch = HostBatch::of_bytes(&bytes, vec![Label::Real; 3]);
         let mut measuring = Measuring {
             learner: &mut learner,
             batch: &batch,

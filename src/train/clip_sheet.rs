@@ -16,7 +16,7 @@ const SIDE: u32 = 112;
 pub(super) fn clip_sheet(batch: &HostBatch, label: Label, [height, width]: [usize; 2]) -> Option<RgbImage> {
     let clips: Vec<_> = (0..batch.labels.len()).filter(|clip| batch.labels[*clip] == label).take(ROWS).collect();
     let frame_bytes = height * width * 3;
-    let frames = batch.frames_bthwc.len() / frame_bytes.max(1) / batch.labels.len().max(1);
+    let frames = batch.bytes() / frame_bytes.max(1) / batch.labels.len().max(1);
     let shown = frames.min(COLUMNS);
     if clips.is_empty() || shown == 0 {
         return None;
@@ -26,8 +26,8 @@ pub(super) fn clip_sheet(batch: &HostBatch, label: Label, [height, width]: [usiz
     let mut sheet = RgbImage::new(column * shown as u32, row * clips.len() as u32);
     for (y, clip) in (0..).zip(clips) {
         for x in 0..shown {
-            let start = (clip * frames + x * frames / shown) * frame_bytes;
-            let pixels = batch.frames_bthwc[start..start + frame_bytes].to_vec();
+            let start = x * frames / shown * frame_bytes;
+            let pixels = batch.clips[clip].thwc[start..start + frame_bytes].to_vec();
             let frame = RgbImage::from_raw(width as u32, height as u32, pixels)?;
             let small = imageops::thumbnail(&frame, column, row);
             imageops::replace(&mut sheet, &small, i64::from(x as u32 * column), i64::from(y * row));
@@ -46,14 +46,7 @@ mod tests {
         let grey = |clip: u8, frame: u8| vec![clip * 50 + frame; 4 * 8 * 3];
         let frames: Vec<u8> = (0..3).flat_map(|clip| (0..10).flat_map(move |frame| grey(clip, frame))).collect();
         let labels = vec![Label::Fake, Label::Real, Label::Fake];
-        let batch = HostBatch {
-            index: 0,
-            frames_bthwc: frames,
-            labels,
-            videos: vec![0, 1, 2],
-            skipped: Vec::new(),
-            fake_shares: Vec::new(),
-        };
+        let batch = HostBatch::of_bytes(&frames, labels);
         let fakes = clip_sheet(&batch, Label::Fake, [4, 8]).unwrap();
         assert_eq!(fakes.dimensions(), (8 * SIDE, 2 * SIDE / 2));
         let at = |x: u32, y: u32| fakes.get_pixel(x * SIDE + 5, y * SIDE / 2 + 5)[0];

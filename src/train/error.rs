@@ -6,7 +6,6 @@ use tch::TchError;
 
 use super::checkpoint::CheckpointError;
 use super::state::MAX_BAD_STEPS;
-use crate::dataset::DataError;
 use crate::evaluate::EvaluateError;
 use crate::memory::GuardError;
 
@@ -42,9 +41,6 @@ pub enum TrainError {
     /// Validation failed.
     #[error(transparent)]
     Evaluate(#[from] EvaluateError),
-    /// The loader has no batch.
-    #[error(transparent)]
-    Data(#[from] DataError),
     /// A checkpoint could not be written or read.
     #[error(transparent)]
     Checkpoint(#[from] CheckpointError),

@@ -19,7 +19,6 @@ use super::saver::Saver;
 use super::train_step::{StepInput, train_step};
 use crate::clip::Draw;
 use crate::config::Config;
-use crate::dataset::DataError;
 use crate::evaluate::{EvaluateError, Evaluation, Evaluator, Pooling, scored_videos};
 use crate::loader::Pass;
 use crate::memory::MemoryManager;
@@ -120,7 +119,7 @@ impl<'a> Trainer<'a> {
         let draw = Draw::new(self.config.seed, state.epoch);
         let loader = self.data.loader;
         let mut pass = loader.pass_from(plan, state.batches_done, Some(draw));
-        while let Some(input) = self.next_input(&mut pass, &schedule)? {
+        while let Some(input) = self.next_input(&mut pass, &schedule) {
             self.step(&input)?;
             self.manage_memory()?;
             self.saver.save_when_due(&mut self.model, &self.recorder)?;
@@ -136,18 +135,18 @@ impl<'a> Trainer<'a> {
     }
 
     /// The batches of the next step with its learning rate and seed; `None` at the end of the epoch.
-    fn next_input(&self, pass: &mut Pass, schedule: &Schedule) -> Result<Option<StepInput>, DataError> {
+    fn next_input(&self, pass: &mut Pass, schedule: &Schedule) -> Option<StepInput> {
         let started = Instant::now();
-        let batches = std::iter::from_fn(|| pass.next_batch().transpose());
-        let batches = batches.take(self.config.training.gradient_accumulation).collect::<Result<Vec<_>, _>>()?;
+        let batches = std::iter::from_fn(|| pass.next_batch());
+        let batches: Vec<_> = batches.take(self.config.training.gradient_accumulation).collect();
         if batches.is_empty() {
-            return Ok(None);
+            return None;
         }
         let wait_secs = started.elapsed().as_secs_f64();
         let state = &self.model.state;
         let learning_rate = state.learning_rate(schedule, state.step);
         let seed = step_seed(self.config.seed, state.step);
-        Ok(Some(StepInput { batches, learning_rate, seed, started, wait_secs }))
+        Some(StepInput { batches, learning_rate, seed, started, wait_secs })
     }
 
     /// Runs and records one training step. If it fails, what can be saved is saved.

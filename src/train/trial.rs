@@ -167,12 +167,7 @@ impl HostMemory {
 /// A batch of noise; half of its clips have the label fake.
 fn made_up_batch(spec: &ClipSpec, clips: usize) -> HostBatch {
     let pixel = |i: usize| (i.wrapping_mul(0x9E37_79B9_7F4A_7C15) >> 56) as u8;
-    HostBatch {
-        index: 0,
-        frames_bthwc: (0..clips * spec.clip_bytes()).map(pixel).collect(),
-        labels: (0..clips).map(|clip| if clip % 2 == 0 { Label::Real } else { Label::Fake }).collect(),
-        videos: (0..clips).collect(),
-        skipped: Vec::new(),
-        fake_shares: Vec::new(),
-    }
+    let bytes: Vec<_> = (0..clips * spec.clip_bytes()).map(pixel).collect();
+    let label = |clip: usize| if clip.is_multiple_of(2) { Label::Real } else { Label::Fake };
+    HostBatch::of_bytes(&bytes, (0..clips).map(label).collect())
 }

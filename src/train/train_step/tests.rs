@@ -81,14 +81,9 @@ fn chunks_of(frames: usize) -> MicroBatchSize {
 fn batch(config: &Config, index: usize, clips: usize) -> HostBatch {
     let clip_bytes = ClipSpec::of(&config.data).clip_bytes();
     let pixel = |i: usize| (i * 7919 % 251) as u8 ^ (i / clip_bytes * 31 + i / 4800 * 13 + index) as u8;
-    HostBatch {
-        index,
-        frames_bthwc: (0..clips * clip_bytes).map(pixel).collect(),
-        labels: (0..clips).map(|clip| if clip % 2 == 0 { Label::Real } else { Label::Fake }).collect(),
-        videos: (0..clips).collect(),
-        skipped: Vec::new(),
-        fake_shares: Vec::new(),
-    }
+    let bytes: Vec<_> = (0..clips * clip_bytes).map(pixel).collect();
+    let label = |clip: usize| if clip.is_multiple_of(2) { Label::Real } else { Label::Fake };
+    HostBatch { index, ..HostBatch::of_bytes(&bytes, (0..clips).map(label).collect()) }
 }
 
 fn weights(stepper: &Stepper) -> Vec<Tensor> {
@@ -273,9 +268,8 @@ fn accumulated_batches_are_one_effective_batch() {
     };
     // With one clip in a forward pass, it does not matter to which batch the clip belongs.
     let whole = batch(&config, 0, 3);
-    let clip_bytes = whole.frames_bthwc.len() / 3;
     let part = |from: usize, to: usize| HostBatch {
-        frames_bthwc: whole.frames_bthwc[from * clip_bytes..to * clip_bytes].to_vec(),
+        clips: whole.clips[from..to].to_vec(),
         labels: whole.labels[from..to].to_vec(),
         videos: whole.videos[from..to].to_vec(),
         ..batch(&config, 0, 0)

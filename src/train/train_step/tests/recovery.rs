@@ -101,10 +101,10 @@ fn three_hundred_steps_through_real_and_random_failures() {
     // before memory is limited.
     let sampler = Sampler::Shuffled((0..10).collect());
     let plan: Vec<Vec<usize>> = (0..60).flat_map(|epoch| sampler.plan(5, epoch, 2, false)).collect();
-    let clips: Vec<Vec<u8>> = (0..10).map(|video| batch(&config, video * 97, 1).frames_bthwc).collect();
+    let clips: Vec<_> = (0..10).map(|video| batch(&config, video * 97, 1).clips.remove(0)).collect();
     let of_videos = |videos: &Vec<usize>| HostBatch {
         index: 0,
-        frames_bthwc: videos.iter().flat_map(|video| clips[*video].iter().copied()).collect(),
+        clips: videos.iter().map(|video| clips[*video].clone()).collect(),
         labels: videos.iter().map(|video| if video % 3 == 0 { Label::Fake } else { Label::Real }).collect(),
         videos: videos.clone(),
         skipped: vec![],
