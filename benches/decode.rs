@@ -2,10 +2,10 @@
 //!
 //! Reads every MP4 file below FOLDER with `uniform` and with `reference_frames`, by several threads at once, and prints
 //! one JSON line each, with the frames that were decoded for a clip. Without a folder, it makes two with the `ffmpeg`
-//! program and keeps them for the next time: eight clips (1280x720, 300 frames) by x264's preset `veryfast`, and the same
-//! eight by its default, `medium`. `-- --open FOLDER COUNT` opens files COUNT times and prints by how much resident memory
-//! grew. `-- --tables FILE TIMES` reads 16 frames of a file, drawn anew each time, in turns by scanning it and by a packet
-//! table that is kept, and prints wall milliseconds, processor milliseconds and MiB read.
+//! program and keeps them for the next time: eight clips (1280x720, 300 frames) by x264's preset `veryfast`, and the
+//! same eight by its default, `medium`. `-- --open FOLDER COUNT` opens files COUNT times and prints by how much
+//! resident memory grew. `-- --tables FILE TIMES` reads 16 frames of a file, drawn anew each time, in turns by scanning
+//! it and by a packet table that is kept, and prints wall milliseconds, processor milliseconds and MiB read.
 
 use std::cell::RefCell;
 use std::path::{Path, PathBuf};

@@ -1,11 +1,12 @@
 //! Predicted against measured peaks: `cargo bench --bench estimate [-- fit|lite|cuda|f32]`.
 //!
-//! Runs real steps of this program on the CPU, each setting in a process of its own, and prints the growth of its resident
-//! memory without code beside the prediction, without and with what glibc's heap loses to holes. `fit` runs the settings to which the
-//! margin for these holes in `memory::predict` was fitted; without it come others, so that the margin is judged by what it
-//! was not made from. `lite` runs EfficientNet-Lites; their share of holes was fitted to some of these very settings. `cuda` runs these on a GPU, with fp16 for bf16: the tensors' own peak there has no column, what is
-//! measured is what libtorch reserved, with the context as predicted. `f32` leaves the settings in half precision out, which
-//! take minutes each on a CPU without bf16.
+//! Runs real steps of this program on the CPU, each setting in a process of its own, and prints the growth of its
+//! resident memory without code beside the prediction, without and with what glibc's heap loses to holes. `fit` runs
+//! the settings to which the margin for these holes in `memory::predict` was fitted; without it come others, so that
+//! the margin is judged by what it was not made from. `lite` runs EfficientNet-Lites; their share of holes was fitted
+//! to some of these very settings. `cuda` runs these on a GPU, with fp16 for bf16: the tensors' own peak there has no
+//! column, what is measured is what libtorch reserved, with the context as predicted. `f32` leaves the settings in half
+//! precision out, which take minutes each on a CPU without bf16.
 #![expect(clippy::unwrap_used, reason = "a benchmark fails by panicking")]
 
 use std::io::Write;
@@ -162,8 +163,8 @@ fn config((work, backbone, clips, frames, side, precision, temporal): Setting, c
     config
 }
 
-/// Growth of resident memory; with `large_blocks_apart`, glibc maps every block from 1 MiB on by itself, so that its heap
-/// has no holes to speak of, and what is resident is what is in use.
+/// Growth of resident memory; with `large_blocks_apart`, glibc maps every block from 1 MiB on by itself, so that its
+/// heap has no holes to speak of, and what is resident is what is in use.
 fn measure(trial: &Trial, large_blocks_apart: bool) -> u64 {
     let mut command = Command::new(env!("CARGO_BIN_EXE_dfdetect"));
     command.args(["--quiet", "trial-steps"]).stdin(Stdio::piped()).stdout(Stdio::piped());

@@ -1,10 +1,11 @@
 //! What the memory guard costs and what it saves. Run: `cargo bench --bench guard -- MODE`
 //!
 //! - `overhead`: a step under the guard against the same step written out without it, in turns.
-//! - `recovery`: what a failed attempt costs beyond itself, with libtorch really refused memory by an address-space limit.
+//! - `recovery`: what a failed attempt costs beyond itself, with libtorch really refused memory by an address-space
+//!   limit.
 //! - `leak`: resident memory over a thousand such recoveries.
-//! - `preset`: one step of the `default` preset (ResNet-50, 12 clips of 32 frames) inside what one clip needs, and inside a
-//!   quarter of that.
+//! - `preset`: one step of the `default` preset (ResNet-50, 12 clips of 32 frames) inside what one clip needs, and
+//!   inside a quarter of that.
 //!
 //! Without a mode: all but `preset`, which takes minutes.
 #![expect(clippy::unwrap_used, reason = "a benchmark may stop where it cannot go on")]
@@ -207,8 +208,8 @@ fn leak() {
 }
 
 /// One step of `configs/default.yaml` under a limit on what it takes beyond what lies in memory between steps (weights,
-/// gradients, moments, libraries). 0: no limit. With `chunk_frames` it starts there, and shows what a step that came down to
-/// it must have computed.
+/// gradients, moments, libraries). 0: no limit. With `chunk_frames` it starts there, and shows what a step that came
+/// down to it must have computed.
 fn preset_step(precision: &str, clips: usize, limit_mib: u64, chunk_frames: Option<usize>) {
     let mut config = Config::default();
     config.gpu.mixed_precision = precision.parse().unwrap();

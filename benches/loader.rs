@@ -1,15 +1,17 @@
 //! What the loader costs: `cargo bench --bench loader -- augment|memory|decoders|faces|extract|records|epoch`.
 //!
-//! - `augment [IN.png OUT.png]`: milliseconds a clip with the default augmentations on one core; a contact sheet of them.
+//! - `augment [IN.png OUT.png]`: milliseconds a clip with the default augmentations on one core; a contact sheet of
+//!   them.
 //! - `memory`: 200 clips of 720p, 4 workers, a budget of 512 MiB: peak of the resident memory over the base.
 //! - `decoders`: what one thread more adds to the resident memory while it decodes, at 720p and 1080p.
-//! - `faces`: milliseconds that the face detector takes for a frame on one core, and what looking for faces in one video
+//! - `faces`: milliseconds that the face detector takes for a frame on one core, and what looking for faces in one
+//!   video adds to the resident memory.
+//! - `extract`: videos of 720p a second that two threads read for the first time: faces cut out of 32 frames as by
+//!   default, and 16 whole frames.
+//! - `records`: seconds that it takes to list, divide and plan data sets of 10,000 and 100,000 videos, and what that
 //!   adds to the resident memory.
-//! - `extract`: videos of 720p a second that two threads read for the first time: faces cut out of 32 frames as by default,
-//!   and 16 whole frames.
-//! - `records`: seconds that it takes to list, divide and plan data sets of 10,000 and 100,000 videos, and what that adds to
-//!   the resident memory.
-//! - `epoch`: ResNet-18 at 112 px in the format that training would choose, 16 frames, batches of 8 from a full cache: the share of a step spent waiting.
+//! - `epoch`: ResNet-18 at 112 px in the format that training would choose, 16 frames, batches of 8 from a full cache:
+//!   the share of a step spent waiting.
 #![expect(clippy::unwrap_used, reason = "a benchmark fails by panicking")]
 
 use std::fs;

@@ -1,5 +1,5 @@
-//! Files of any kind: atomic writes (even after a crash, a file has its old or its new content, never a part of it), and the
-//! natural order of names.
+//! Files of any kind: atomic writes (even after a crash, a file has its old or its new content, never a part of it),
+//! and the natural order of names.
 //!
 //! Knows nothing of what the bytes mean. Folders and file formats belong to the rooms that write them.
 

@@ -1,6 +1,6 @@
-//! Backbones equal those of the packages that published them: outputs in both modes, gradients, running statistics, names.
-//! The fixtures are made by `scripts/make_resnet_fixture.py` and `make_lite_fixture.py`; weights and images are made here
-//! by the same formula.
+//! Backbones equal those of the packages that published them: outputs in both modes, gradients, running statistics,
+//! names. The fixtures are made by `scripts/make_resnet_fixture.py` and `make_lite_fixture.py`; weights and images are
+//! made here by the same formula.
 #![expect(clippy::unwrap_used, reason = "helpers of tests may panic too")]
 
 mod formula;
@@ -84,8 +84,8 @@ fn assert_gradients(detector: &Detector, case: &Case, what: &str) {
 }
 
 /// The gradients in float32 are those in float64, but for units whose input is within rounding of zero: they pass their
-/// ReLU with one CPU's kernels and not with another's. In PyTorch itself that moves a gradient by up to 0.4% of its norm in
-/// ResNets, and by up to 1.7% in EfficientNet-Lites, of which several such units can move one gradient.
+/// ReLU with one CPU's kernels and not with another's. In PyTorch itself that moves a gradient by up to 0.4% of its
+/// norm in ResNets, and by up to 1.7% in EfficientNet-Lites, of which several such units can move one gradient.
 fn assert_gradients_agree(single: &Detector, double: &Detector, tolerance: f64, what: &str) {
     let of_backbone = double.parameters().trainable().filter(|parameter| parameter.name.starts_with("backbone."));
     let largest = of_backbone.map(|parameter| parameter.tensor.grad().norm().double_value(&[])).fold(0.0, f64::max);
@@ -162,9 +162,9 @@ fn lites() -> Lites {
     serde_json::from_str(include_str!("fixtures/lite.json")).unwrap()
 }
 
-/// Stochastic depth and dropout included. In training mode, batch norms over four feature maps of 2 x 2 enlarge rounding:
-/// PyTorch's own float32 is off by up to 3.6e-5 from its float64 here, this program's by 1.5e-4 with the oldest kernels.
-/// That the layers are the same shows in float64.
+/// Stochastic depth and dropout included. In training mode, batch norms over four feature maps of 2 x 2 enlarge
+/// rounding: PyTorch's own float32 is off by up to 3.6e-5 from its float64 here, this program's by 1.5e-4 with the
+/// oldest kernels. That the layers are the same shows in float64.
 #[test]
 fn lites_equal_their_package() {
     let cases = lites().cases;

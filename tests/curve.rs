@@ -1,5 +1,5 @@
-//! A hundred training steps, loss by loss, against a plain PyTorch loop: what layers, losses, schedules and optimizers that
-//! each equal PyTorch's do together. The fixture is made by `scripts/make_curve_fixture.py`.
+//! A hundred training steps, loss by loss, against a plain PyTorch loop: what layers, losses, schedules and optimizers
+//! that each equal PyTorch's do together. The fixture is made by `scripts/make_curve_fixture.py`.
 #![expect(clippy::unwrap_used, reason = "helpers of tests may panic too")]
 
 mod formula;

@@ -1,5 +1,5 @@
-//! Five hundred damaged files: each is read as a full decode reads it, or reported with a reason. Nothing crashes, hangs
-//! or grows.
+//! Five hundred damaged files: each is read as a full decode reads it, or reported with a reason. Nothing crashes,
+//! hangs or grows.
 #![expect(clippy::unwrap_used, reason = "a test fails by panicking")]
 
 mod decode_support;

@@ -1,4 +1,5 @@
-//! Measuring and predicting as a user does it: the binary on real H.264 files, with a detector that was trained a little.
+//! Measuring and predicting as a user does it: the binary on real H.264 files, with a detector that was trained a
+//! little.
 #![expect(clippy::unwrap_used, reason = "helpers of tests may panic too")]
 
 mod data_support;

@@ -86,8 +86,8 @@ fn deeper(model: ModelConfig) -> ModelConfig {
     ModelConfig { classifier_layers: Some(vec![24, 8, 1]), ..model }
 }
 
-/// A new LSTM hardly tells clips apart, nor does a classifier features of length 1 or those of an EfficientNet-Lite with the
-/// formula's weights: their weights, multiplied.
+/// A new LSTM hardly tells clips apart, nor does a classifier features of length 1 or those of an EfficientNet-Lite
+/// with the formula's weights: their weights, multiplied.
 fn enliven_head(detector: &Detector, model: &ModelConfig) {
     let _no_grad = tch::no_grad_guard();
     let is_lite = model.backbone.name().contains("lite");

@@ -18,7 +18,8 @@ fn ff_real(id: &str) -> String {
     format!("FaceForensics++/original_sequences/youtube/c23/frames/{id}")
 }
 
-/// A swap and a synthesis for training, the same for tests, three methods that are only tested, and the reals beside them.
+/// A swap and a synthesis for training, the same for tests, three methods that are only tested, and the reals beside
+/// them.
 fn df40() -> TempDir {
     let pairs =
         FF_IDS.chunks(2).flat_map(|pair| [format!("{}_{}", pair[0], pair[1]), format!("{}_{}", pair[1], pair[0])]);

@@ -1,5 +1,5 @@
-//! What a program gets of the library without the command line: a run that trains, stops and goes on, and a detector that
-//! evaluates and predicts.
+//! What a program gets of the library without the command line: a run that trains, stops and goes on, and a detector
+//! that evaluates and predicts.
 
 #![expect(clippy::unwrap_used, reason = "helpers of tests may panic too")]
 

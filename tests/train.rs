@@ -301,7 +301,8 @@ fn an_interrupted_and_a_killed_run_end_like_an_undisturbed_one() {
     assert_eq!(json(&run.join("report.json"))["test"], json(&straight.join("report.json"))["test"]);
 }
 
-/// Runs under an address-space limit (`None`: without), well or not, and gives back the most address space it took, too.
+/// Runs under an address-space limit (`None`: without), well or not, and gives back the most address space it took,
+/// too.
 fn run_limited(train: &Command, limit_kib: Option<u64>) -> (Output, u64) {
     let mut command = Command::new("sh");
     let limit = limit_kib.map_or(String::new(), |kib| format!("ulimit -v {kib};"));
@@ -469,8 +470,8 @@ fn it_learns_forgeries_and_nothing_from_shuffled_labels() {
     let learned = test_auc(demo.path(), "data.test_split=0.35", 36);
     eprintln!("test video AUC {learned}");
     assert!(learned >= 0.9, "test video AUC {learned}");
-    // Whatever the network makes of them, random labels give the AUC of 80 videos a standard deviation of
-    // sqrt((40 + 40 + 1) / (12 x 40 x 40)) = 0.065, so a quarter is nearly four of these: other kernels are other draws.
+    // Whatever the network makes of them, random labels give the AUC of 80 videos a standard deviation of sqrt((40 + 40
+    // + 1) / (12 x 40 x 40)) = 0.065, so a quarter is nearly four of these: other kernels are other draws.
     let by_chance = test_auc(shuffled.path(), "data.test_split=0.7", 80);
     eprintln!("with shuffled labels {by_chance}");
     assert!((0.25..=0.75).contains(&by_chance), "test video AUC {by_chance} with shuffled labels");
@@ -567,8 +568,8 @@ fn train_through_kills(train: impl Fn() -> Command, output: &Path, kills: u32, w
 }
 
 /// Everything that is not the default at once, which all has to come out of a checkpoint again: pairs, some frames an
-/// epoch, a video that cannot be read, SGD, a plateau, an average, patience, the last weights. Saved every few steps and
-/// killed without warning, over and over, wherever it stands.
+/// epoch, a video that cannot be read, SGD, a plateau, an average, patience, the last weights. Saved every few steps
+/// and killed without warning, over and over, wherever it stands.
 #[test]
 fn kills_at_random_moments_change_nothing() {
     let _alone = alone();
@@ -671,8 +672,8 @@ fn a_checkpoint_that_is_half_linked_is_made_again() {
     assert!(taken.join("model.safetensors").exists());
 }
 
-/// Weight decay 1 at a learning rate of 10 multiplies every weight by minus eight a step, until float32 ends; a tenth of
-/// that is stable.
+/// Weight decay 1 at a learning rate of 10 multiplies every weight by minus eight a step, until float32 ends; a tenth
+/// of that is stable.
 #[test]
 fn a_run_that_diverges_is_taken_back_once_and_then_stops() {
     let _alone = alone();

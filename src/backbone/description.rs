@@ -128,8 +128,8 @@ impl Description {
         grid
     }
 
-    /// Whether the last feature maps of images of this height and width have a single cell: then batch norm gets one value
-    /// a channel from a pass over a single image, which has no variance.
+    /// Whether the last feature maps of images of this height and width have a single cell: then batch norm gets one
+    /// value a channel from a pass over a single image, which has no variance.
     #[must_use]
     pub fn has_one_cell(&self, frame_size: [usize; 2]) -> bool {
         let Plane { height, width, .. } = self.feature_plane(frame_size);

@@ -31,8 +31,8 @@ impl Plane {
     }
 }
 
-/// Where the cells of a feature map lie: the receptive field of cell i has its centre at pixel `first + i * step`, along
-/// rows and columns alike.
+/// Where the cells of a feature map lie: the receptive field of cell i has its centre at pixel `first + i * step`,
+/// along rows and columns alike.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct CellGrid {
     /// Centre of the first cell, in pixels.

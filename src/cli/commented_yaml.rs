@@ -16,8 +16,8 @@ pub(super) fn write_file(out: &Path, text: &str) -> Result<()> {
         .with_context(|| format!("{}: cannot be written\n  hint: choose another place", out.display()))
 }
 
-/// `config` as YAML that `train` accepts, below the lines of `header`. `config` has the suggested `changes` already; each
-/// has a comment with the earlier value and the reason.
+/// `config` as YAML that `train` accepts, below the lines of `header`. `config` has the suggested `changes` already;
+/// each has a comment with the earlier value and the reason.
 pub(super) fn commented_yaml(config: &Config, changes: &[Suggestion], header: &[String]) -> serde_json::Result<String> {
     let mut text: String = header.iter().map(|line| format!("{}\n", format!("# {line}").trim_end())).collect();
     let (values, mut defaults) = (serde_json::to_value(config)?, serde_json::to_value(Config::default())?);

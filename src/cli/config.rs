@@ -1,5 +1,5 @@
-//! `dfdetect config`: prints the resolved configuration or the JSON schema, or converts a file of the older system. Keys,
-//! defaults and limits are in `config`.
+//! `dfdetect config`: prints the resolved configuration or the JSON schema, or converts a file of the older system.
+//! Keys, defaults and limits are in `config`.
 
 use std::io::{self, Write};
 use std::path::{Path, PathBuf};

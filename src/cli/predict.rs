@@ -27,7 +27,8 @@ const EXAMPLES: &str = "Examples:
 #[derive(Debug, Args)]
 #[command(after_help = EXAMPLES)]
 pub struct PredictArgs {
-    /// Videos, pictures, folders of them, or patterns such as 'clips/*.mp4'; `-` reads a list from stdin, one path per line
+    /// Videos, pictures, folders of them, or patterns such as 'clips/*.mp4'; `-` reads a list from stdin, one path per
+    /// line
     #[arg(value_name = "PATH", required = true)]
     paths: Vec<PathBuf>,
     #[command(flatten)]

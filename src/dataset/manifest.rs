@@ -172,7 +172,8 @@ impl Manifest {
 pub struct Skips<'a>(HashMap<(usize, &'a Path, bool), &'a SkippedVideo>);
 
 impl<'a> Skips<'a> {
-    /// Why the video cannot be used; `None` if it can. A self-blended fake cannot without the video that it is made from.
+    /// Why the video cannot be used; `None` if it can. A self-blended fake cannot without the video that it is made
+    /// from.
     #[must_use]
     pub fn of(&self, video: &VideoRecord) -> Option<&'a SkippedVideo> {
         let key = |self_blend| (video.set, video.path.as_path(), self_blend);

@@ -38,8 +38,8 @@ pub fn place_self_blends(manifest: &mut Manifest, self_blend: SelfBlend) {
     }
 }
 
-/// Marks as unusable what [`place_self_blends`] would remove. This is for videos that are divided again, when their indices
-/// are in use.
+/// Marks as unusable what [`place_self_blends`] would remove. This is for videos that are divided again, when their
+/// indices are in use.
 pub(super) fn set_aside(manifest: &mut Manifest, self_blend: SelfBlend) {
     let of = |manifest: &Manifest, side: Split, made: bool| -> Vec<usize> {
         let fakes = manifest.indices(side).into_iter().filter(|video| manifest.videos[*video].label == Label::Fake);

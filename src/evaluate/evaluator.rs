@@ -76,8 +76,8 @@ impl Evaluator<'_> {
     }
 }
 
-/// The scores of the faces of each video become one. `skipped` has the video of each face that could not be read; such a
-/// video has no score, because the face that is missing may be the fake.
+/// The scores of the faces of each video become one. `skipped` has the video of each face that could not be read; such
+/// a video has no score, because the face that is missing may be the fake.
 fn evaluation(scores: &[FaceScore], skipped: Vec<(usize, String)>, pooling: Pooling) -> Evaluation {
     let mut evaluation = Evaluation::default();
     let mut unread = HashSet::new();

@@ -1,7 +1,7 @@
 //! Reading a clip cropped to its face, or with the landmarks of the face.
 //!
-//! The face is searched for in the frames of the clip itself (see docs/decisions/0012 and 0070), which are decoded once.
-//! This file knows nothing of labels and stores nothing; the cache in `clip` stores its results.
+//! The face is searched for in the frames of the clip itself (see docs/decisions/0012 and 0070), which are decoded
+//! once. This file knows nothing of labels and stores nothing; the cache in `clip` stores its results.
 
 use std::borrow::Cow;
 
@@ -14,13 +14,13 @@ use crate::config::{FaceConfig, FaceMode, OnMiss};
 use crate::dataset::DataError;
 use crate::video::{ClipSpec, CropResize, FrameSize, HeldClip, ReadFrames, Square, VideoInput};
 
-/// The memory of a thread for finding faces, in addition to decoding: the activations of the network, and the frames that
-/// are held meanwhile. A further thread took 78 MB with 32 frames of 720p, 136 MB of 1080p (99 MB of frames) and 86 MB of
-/// 2160p (too large to be held), decoding included; up to 128 MiB of frames may be held.
+/// The memory of a thread for finding faces, in addition to decoding: the activations of the network, and the frames
+/// that are held meanwhile. A further thread took 78 MB with 32 frames of 720p, 136 MB of 1080p (99 MB of frames) and
+/// 86 MB of 2160p (too large to be held), decoding included; up to 128 MiB of frames may be held.
 const WORKER_BYTES: u64 = 128 << 20;
 
-/// The memory of a thread for finding faces in clips of this number of frames. Of a clip that is too large to be held, small
-/// pictures are.
+/// The memory of a thread for finding faces in clips of this number of frames. Of a clip that is too large to be held,
+/// small pictures are.
 #[must_use]
 pub fn worker_bytes(frames: usize) -> u64 {
     WORKER_BYTES.max(3 * u64::from(LONG_SIDE).pow(2) * frames as u64)
@@ -29,8 +29,9 @@ pub fn worker_bytes(frames: usize) -> u64 {
 /// The size of the pictures that are searched. In frames of the size of a clip, a face may be too small to be found.
 const SMALL: FrameSize = FrameSize::LongSide(LONG_SIDE as usize);
 
-/// A video of a set that is not cropped counts as a face crop where the face's side is this share of the frame's shorter
-/// side, and the longer side is not more than so many shorter ones. A close-up in a wide frame is cut out like any other.
+/// A video of a set that is not cropped counts as a face crop where the face's side is this share of the frame's
+/// shorter side, and the longer side is not more than so many shorter ones. A close-up in a wide frame is cut out like
+/// any other.
 const MIN_FILLED: f64 = 0.6;
 const MAX_ASPECT: f64 = 1.3;
 

@@ -8,7 +8,8 @@ use super::detection::Face;
 const CELLS: usize = 12;
 /// The number of cells around the box to which the face may have moved.
 const MARGIN: usize = 3;
-/// The offset in cells up to which the face is where it must be: an eighth of the box's side, as a detector is off at times.
+/// The offset in cells up to which the face is where it must be: a twelfth of the box's side, as a detector is off at
+/// times.
 const MAX_OFFSET: usize = 1;
 /// The smallest correlation of a face with itself, up to half a second later. See docs/decisions/0070.
 const MIN_CORRELATION: f32 = 0.5;

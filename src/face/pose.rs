@@ -1,5 +1,5 @@
-//! Where a crop lies around a face: its centre, side and turn, upright around the box, or aligned by the landmarks. Knows
-//! nothing of frames and of other faces.
+//! Where a crop lies around a face: its centre, side and turn, upright around the box, or aligned by the landmarks.
+//! Knows nothing of frames and of other faces.
 
 use std::f64::consts::PI;
 
@@ -33,7 +33,8 @@ impl Pose {
     /// The square in which the landmarks are nearest to the template, reduced by `margin` around its centre.
     ///
     /// It is the similarity transform of least squares (Umeyama, "Least-squares estimation of transformation parameters
-    /// between two point patterns", 1991), in complex numbers: landmark = a template + b, where a is side times e^(i turn).
+    /// between two point patterns", 1991), in complex numbers: landmark = a template + b, where a is side times e^(i
+    /// turn).
     pub(super) fn aligned(face: &Face, margin: f64) -> Self {
         let template = TEMPLATE.map(|point| point.map(|at| (f64::from(at) - 0.5) / margin));
         let landmarks = face.landmarks.map(|point| point.map(f64::from));
@@ -53,7 +54,8 @@ impl Pose {
     }
 }
 
-/// The same turn, at most half a turn away from `other`: half a turn to the left and half a turn to the right are the same.
+/// The same turn, at most half a turn away from `other`: half a turn to the left and half a turn to the right are the
+/// same.
 pub(super) fn nearest_turn(turn: f64, other: f64) -> f64 {
     other + (turn - other + PI).rem_euclid(2.0 * PI) - PI
 }

@@ -80,8 +80,8 @@ fn both(clips: &mut [Arc<ReadClip>], a: usize, b: usize) -> (&mut [u8], &mut [u8
     (&mut Arc::make_mut(&mut first[a]).thwc, &mut Arc::make_mut(&mut second[0]).thwc)
 }
 
-/// A rectangle of the frame's shape with about `1 - own` of its area: top, bottom, left, right. Its centre is anywhere, so
-/// that a part of it may be outside the frame.
+/// A rectangle of the frame's shape with about `1 - own` of its area: top, bottom, left, right. Its centre is anywhere,
+/// so that a part of it may be outside the frame.
 fn cut(rng: &mut ChaCha8Rng, own: f64, size: [usize; 2]) -> [usize; 4] {
     let side = (1.0 - own).sqrt();
     let [[top, bottom], [left, right]] = size.map(|length| {

@@ -58,9 +58,9 @@ pub fn sigmoid(logit: f64) -> f64 {
     1.0 / (1.0 + (-logit).exp())
 }
 
-/// The temperature that minimises the log-loss of the logits divided by it. `None` where one class is missing, a score is
-/// not a number, or the minimum lies outside e^-3 to e^3: where no score is on the wrong side, the loss falls towards
-/// temperature 0, and where scores do not depend on the class, towards infinity.
+/// The temperature that minimises the log-loss of the logits divided by it. `None` where one class is missing, a score
+/// is not a number, or the minimum lies outside e^-3 to e^3: where no score is on the wrong side, the loss falls
+/// towards temperature 0, and where scores do not depend on the class, towards infinity.
 ///
 /// Guo et al., "On Calibration of Modern Neural Networks", 2017. The loss is convex in the inverse of the temperature,
 /// so bisection on the sign of its slope finds the minimum.

@@ -1,7 +1,8 @@
 //! The network: fallible layers, the backbone, the temporal head, and the detector made of them.
 //!
 //! Every operation is a fallible `f_` call of tch, so that running out of memory is an error and not a panic. Names and
-//! numerics are those of PyTorch and of the packages that published weights come from. This room knows nothing of videos, losses and optimizers.
+//! numerics are those of PyTorch and of the packages that published weights come from. This room knows nothing of
+//! videos, losses and optimizers.
 
 mod activation_checkpointing;
 mod backbone;

@@ -10,8 +10,8 @@ use crate::torch::foreach::Span;
 
 /// The parameters that an optimizer updates, sorted so that those with equal settings are adjacent.
 ///
-/// Tensors of one dimension, which are biases and the scales and shifts of norms, get no weight decay. The learning rate
-/// of each parameter is scaled by a factor of its own.
+/// Tensors of one dimension, which are biases and the scales and shifts of norms, get no weight decay. The learning
+/// rate of each parameter is scaled by a factor of its own.
 #[derive(Debug)]
 pub struct ParameterGroups {
     all: Vec<Grouped>,

@@ -43,8 +43,8 @@ impl Loss {
         self.config.sees_pairs()
     }
 
-    /// Sum over clips of the loss of float32 logits `[B]`; positive means fake. `targets` are 0 for a real, 1 for a fake,
-    /// and between them for mixed clips, whose class weight lies between, too.
+    /// Sum over clips of the loss of float32 logits `[B]`; positive means fake. `targets` are 0 for a real, 1 for a
+    /// fake, and between them for mixed clips, whose class weight lies between, too.
     ///
     /// With label smoothing `s`, targets are `s / 2` and `1 - s / 2`. Focal loss is that of Lin et al. (2017, equation
     /// 5), written as torchvision's `sigmoid_focal_loss`, which also takes smoothed targets.

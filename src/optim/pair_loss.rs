@@ -1,6 +1,6 @@
-//! Losses of pairs of clips: uniformity and alignment of their features on the unit sphere (Wang and Isola 2020; the use
-//! for forgeries is that of GenD, 2026). They see a whole effective batch; which forward passes made the features does not
-//! matter to them.
+//! Losses of pairs of clips: uniformity and alignment of their features on the unit sphere (Wang and Isola 2020; the
+//! use for forgeries is that of GenD, 2026). They see a whole effective batch; which forward passes made the features
+//! does not matter to them.
 
 use tch::{Kind, Tensor};
 
@@ -10,7 +10,8 @@ use crate::torch::Result;
 /// Exponent of uniformity, the paper's `t`.
 const SHARPNESS: f64 = 2.0;
 
-/// Weighted uniformity and alignment of features `[B, F]`; `None` where neither is configured, or where there is no pair.
+/// Weighted uniformity and alignment of features `[B, F]`; `None` where neither is configured, or where there is no
+/// pair.
 ///
 /// With unit vectors `z`: uniformity is `log mean exp(-2 |z_i - z_j|^2)` over all pairs `i < j`, alignment is
 /// `mean |z_i - z_j|^2` over those of one class.

@@ -326,8 +326,8 @@ enum Place {
     Frame(usize),
 }
 
-/// Where the frames of a clip are from. Clips divide the video evenly, except where frames without the face are left out;
-/// `numbers` has the number of each frame then.
+/// Where the frames of a clip are from. Clips divide the video evenly, except where frames without the face are left
+/// out; `numbers` has the number of each frame then.
 fn places(clip: usize, clips: usize, numbers: &[usize]) -> [Place; 2] {
     let frames = numbers.len() / clips;
     match numbers.get(clip * frames..(clip + 1) * frames) {

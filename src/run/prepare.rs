@@ -136,8 +136,8 @@ pub(super) fn make_absolute(data: &mut DataConfig) {
     }
 }
 
-/// A batch size that the user did not choose is even where batches are of pairs, and at least 2 where clips are paired or
-/// mixed.
+/// A batch size that the user did not choose is even where batches are of pairs, and at least 2 where clips are paired
+/// or mixed.
 fn with_room_for_others(config: &Config) -> BatchSize {
     let clips = config.training.batch_size.clips();
     BatchSize::Clips(match config.data.sampler {

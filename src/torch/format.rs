@@ -50,8 +50,8 @@ impl Format {
     }
 }
 
-/// Whether bfloat16 is multiplied in hardware here: by this CPU, and not kept from it by the environment of oneDNN. Without
-/// that, bf16 is slower than f32, and up to 70 times slower with kernels for old CPUs.
+/// Whether bfloat16 is multiplied in hardware here: by this CPU, and not kept from it by the environment of oneDNN.
+/// Without that, bf16 is slower than f32, and up to 70 times slower with kernels for old CPUs.
 #[must_use]
 pub fn cpu_has_bf16() -> bool {
     #[cfg(target_arch = "x86_64")]

@@ -34,8 +34,8 @@ pub fn be_deterministic() -> Result<()> {
     ffi::be_deterministic()
 }
 
-/// Sets whether float32 convolutions, recurrent networks and matrix products on CUDA may round their inputs to TF32, which
-/// tensor cores multiply faster.
+/// Sets whether float32 convolutions, recurrent networks and matrix products on CUDA may round their inputs to TF32,
+/// which tensor cores multiply faster.
 ///
 /// # Errors
 /// libtorch refuses.

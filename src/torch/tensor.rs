@@ -1,5 +1,6 @@
 //! Operations on one tensor that tch lacks: backward from a given gradient, ReLU6 that keeps less for backward, a
-//! depthwise convolution whose backward is fast on the CPU, and a move to the CPU in place. Operations on lists of tensors are in `foreach.rs`.
+//! depthwise convolution whose backward is fast on the CPU, and a move to the CPU in place. Operations on lists of
+//! tensors are in `foreach.rs`.
 
 use tch::{Device, Kind, TchError, Tensor};
 
@@ -24,8 +25,8 @@ pub fn relu6(mut x: Tensor) -> Result<Tensor> {
     Ok(x)
 }
 
-/// The convolution of each channel of `x_nchw` with its own filter of `weight`, `[C, 1, K, K]`. On the CPU its backward is
-/// several times faster than libtorch's for 5x5 filters, and in bfloat16 at stride 2.
+/// The convolution of each channel of `x_nchw` with its own filter of `weight`, `[C, 1, K, K]`. On the CPU its backward
+/// is several times faster than libtorch's for 5x5 filters, and in bfloat16 at stride 2.
 ///
 /// # Errors
 /// Out of memory, or shapes that do not fit.
@@ -35,8 +36,8 @@ pub fn depthwise_convolution(x_nchw: &Tensor, weight: &Tensor, stride: i64, padd
     Ok(y_nchw)
 }
 
-/// A u8 tensor on the CPU of this shape, made of the bytes of all `parts`, one after the other: the only copy on the way from
-/// clips to a tensor.
+/// A u8 tensor on the CPU of this shape, made of the bytes of all `parts`, one after the other: the only copy on the
+/// way from clips to a tensor.
 ///
 /// # Errors
 /// Out of memory, or another number of bytes than the shape has.
@@ -74,8 +75,8 @@ mod tests {
         assert_eq!(tensor_of_bytes(&[], &[0, 3]).unwrap().numel(), 0);
     }
 
-    /// Both kinds of filters and strides, an even and an odd size, channels that are a multiple of 16 and not, both orders
-    /// in memory, and both formats; more images than one thread takes.
+    /// Both kinds of filters and strides, an even and an odd size, channels that are a multiple of 16 and not, both
+    /// orders in memory, and both formats; more images than one thread takes.
     #[test]
     fn a_depthwise_convolution_has_the_numbers_and_gradients_of_libtorchs() {
         let _alone = crate::torch::generator_lock();

@@ -1,8 +1,8 @@
 //! The mean of the weights of the best epochs (`training.average_best`), validated and saved for the test.
 //!
 //! It is stochastic weight averaging (Izmailov et al. 2018) over epochs that validation chooses. Batch norm's running
-//! statistics are measured anew, as `torch.optim.swa_utils.update_bn` does, because the activations of a mean of weights
-//! are those of none of them.
+//! statistics are measured anew, as `torch.optim.swa_utils.update_bn` does, because the activations of a mean of
+//! weights are those of none of them.
 
 use std::sync::atomic::Ordering;
 
@@ -78,8 +78,8 @@ impl Trainer<'_> {
         Ok(true)
     }
 
-    /// Runs the clips of one more epoch in training mode. Returns what [`Measuring`] sums up, with the number of frames;
-    /// `None` if the user wants to stop.
+    /// Runs the clips of one more epoch in training mode. Returns what [`Measuring`] sums up, with the number of
+    /// frames; `None` if the user wants to stop.
     fn training_passes(&mut self) -> Result<Option<(Vec<Tensor>, usize)>, TrainError> {
         let Config { seed, training: TrainingConfig { epochs, .. }, gpu, data, .. } = self.config;
         let spec = ClipSpec::of_training(data);

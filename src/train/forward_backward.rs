@@ -1,4 +1,5 @@
-//! Forward and backward of the effective batch in micro-batches, also in chunks of frames and with recomputed activations.
+//! Forward and backward of the effective batch in micro-batches, also in chunks of frames and with recomputed
+//! activations.
 //!
 //! The gradients are added to those in the parameters. This file knows nothing of the guard and of the update.
 

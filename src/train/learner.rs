@@ -86,8 +86,8 @@ impl Learner {
     }
 }
 
-/// The factor on the learning rate of a part of the backbone, or of the head: each part's is `layer_decay` times that of
-/// the part behind it (Clark et al. 2020, as BEiT and timm use it).
+/// The factor on the learning rate of a part of the backbone, or of the head: each part's is `layer_decay` times that
+/// of the part behind it (Clark et al. 2020, as BEiT and timm use it).
 fn learning_rate_scale(training: &TrainingConfig, part: Option<usize>, parts: usize) -> f64 {
     match part {
         Some(part) => training.backbone_lr_scale * training.layer_decay.powi((parts - part) as i32),

@@ -150,8 +150,8 @@ impl VideoFile {
         }
     }
 
-    /// Reads the file to its end. It keeps small packets if they are to be decoded, and notes where they lie if `places`
-    /// is set.
+    /// Reads the file to its end. It keeps small packets if they are to be decoded, and notes where they lie if
+    /// `places` is set.
     pub(super) fn packets(&mut self, keep: bool, places: bool, min_frames: usize) -> Result<Packets, String> {
         let parameters = self.parameters();
         let codec = parameters.id();

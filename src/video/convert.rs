@@ -230,7 +230,8 @@ fn packed(rgb: &frame::Video) -> RgbImage {
 
 fn scaler(source: Source, [to_width, to_height]: [u32; 2]) -> Result<scaling::Context, ffmpeg::Error> {
     let Source { format, width, height, matrix, full_range } = source;
-    // The mean of all that a pixel covers: filters that reach further blur what gives small forgeries away (decision 69).
+    // The mean of all that a pixel covers: filters that reach further blur what gives small forgeries away (decision
+    // 69).
     let flags = scaling::Flags::AREA;
     let mut scaler = scaling::Context::get(format, width, height, Pixel::RGB24, to_width, to_height, flags)?;
     hardware::set_colours(&mut scaler, matrix, full_range);

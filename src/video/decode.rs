@@ -5,8 +5,8 @@
 //! frames to which no other refers are left out. Each returned frame is checked against its packet. In any doubt, the
 //! whole file is decoded in order and its frames are counted.
 //!
-//! With a kept packet table, only the wanted packets are read, each checked against the table. This file knows nothing of
-//! faces and labels.
+//! With a kept packet table, only the wanted packets are read, each checked against the table. This file knows nothing
+//! of faces and labels.
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::path::Path;

@@ -48,8 +48,3 @@ impl<T> DecodedClip<T> {
         self.slots.iter().filter(|slot| **slot == frame).count()
     }
 }
-
-/// The places of `frames` frames that are spread evenly over `slots` places.
-pub(super) fn spread(frames: usize, slots: usize) -> Vec<usize> {
-    (0..slots).map(|slot| (2 * slot + 1) * frames / (2 * slots)).collect()
-}

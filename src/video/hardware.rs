@@ -1,5 +1,6 @@
 //! Functions of FFmpeg that ffmpeg-next lacks: decoding on the GPU (NVDEC), the flags of packets, the parameters of a
-//! codec, the colour space of a scaler. This is the only file of the room with `unsafe`. It knows nothing of which frames are wanted.
+//! codec, the colour space of a scaler. This is the only file of the room with `unsafe`. It knows nothing of which
+//! frames are wanted.
 #![expect(unsafe_code, reason = "calls into FFmpeg that its safe wrapper lacks")]
 
 use std::sync::OnceLock;
@@ -23,7 +24,8 @@ pub(super) fn flags(packet: &Packet) -> libc::c_int {
 
 /// Gives a packet these flags.
 pub(super) fn set_flags(packet: &mut Packet, flags: u8) {
-    // SAFETY: the pointer is that of a packet which is borrowed exclusively; FFmpeg ignores flags that it does not know.
+    // SAFETY: the pointer is that of a packet which is borrowed exclusively; FFmpeg ignores flags that it does not
+    // know.
     unsafe { (*packet.as_mut_ptr()).flags = flags.into() };
 }
 
@@ -34,10 +36,9 @@ pub(super) fn hides(flags: libc::c_int) -> bool {
 
 /// All parameters of a codec that its decoder looks at, but for the extradata.
 pub(super) fn parameters_text(parameters: &Parameters) -> String {
-    // SAFETY: it is only read from, below.
-    let of = unsafe { parameters.as_ptr() };
     // SAFETY: the pointer is valid as long as the parameters are borrowed, and plain values are read.
-    let numbers = unsafe {
+    unsafe {
+        let of = parameters.as_ptr();
         let codec = [(*of).codec_tag, number(&raw const (*of).codec_id), number(&raw const (*of).field_order)];
         let colours = [
             number(&raw const (*of).color_range),
@@ -46,16 +47,14 @@ pub(super) fn parameters_text(parameters: &Parameters) -> String {
             number(&raw const (*of).color_space),
             number(&raw const (*of).chroma_location),
         ];
-        let of = [(*of).format, (*of).profile, (*of).level, (*of).width, (*of).height, (*of).video_delay];
-        (codec, colours, of)
-    };
-    // SAFETY: as above.
-    let depth = unsafe { [(*of).bits_per_coded_sample, (*of).bits_per_raw_sample] };
-    format!("{numbers:?} {depth:?}")
+        let sizes = [(*of).format, (*of).profile, (*of).level, (*of).width, (*of).height, (*of).video_delay];
+        let depth = [(*of).bits_per_coded_sample, (*of).bits_per_raw_sample];
+        format!("{:?} {depth:?}", (codec, colours, sizes))
+    }
 }
 
-/// The number in a field whose type is an enum of FFmpeg. FFmpeg copies some of them from files as they are, and a number
-/// that the enum of Rust does not have would be undefined behaviour.
+/// The number in a field whose type is an enum of FFmpeg. FFmpeg copies some of them from files as they are, and a
+/// number that the enum of Rust does not have would be undefined behaviour.
 ///
 /// # Safety
 /// The field can be read.

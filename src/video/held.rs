@@ -6,8 +6,8 @@ use std::path::Path;
 use image::RgbImage;
 
 use super::convert::{Converter, RawFrame};
-use super::decoded::spread;
 use super::input::VideoInput;
+use super::picks::spread;
 use super::read::{ClipBuffer, decoded, usable_frames, video_error};
 use super::spec::{ClipSpec, FrameSize};
 use crate::dataset::DataError;

@@ -7,7 +7,8 @@ use super::convert::{Converter, RawFrame};
 use super::decoded::Made;
 use super::spec::{ClipSpec, FrameSize};
 
-/// What is made of each decoded frame, by its number in the video. A frame may come again, if a pass had to be given up.
+/// What is made of each decoded frame, by its number in the video. A frame may come again, if a pass had to be given
+/// up.
 pub(super) struct Making<'a, T> {
     pub(super) spec: &'a ClipSpec,
     pub(super) converter: &'a mut Converter,

@@ -5,9 +5,10 @@
 //!
 //! `read` is the entry point. `container` opens a file and reads its packets; `nal`, `role` and `h264` parse packets;
 //! `picks` chooses frames; `references` finds the packets that they need; `decode` and `passes` decode these; `convert`
-//! makes RGB pictures; `make` is what a reader wants of each frame; `quality` leaves frames out; `pictures` does the same
-//! for image files. `input` is what is read; `tables` spares a later read the scan for packets, `table` is how such a
-//! table is written, `place` reads packets by it. `held` keeps decoded frames, to search them before they are cut.
+//! makes RGB pictures; `make` is what a reader wants of each frame; `quality` leaves frames out; `pictures` does the
+//! same for image files. `input` is what is read; `tables` spares a later read the scan for packets, `table` is how
+//! such a table is written, `place` reads packets by it. `held` keeps decoded frames, to search them before they are
+//! cut.
 
 mod container;
 mod convert;

@@ -23,6 +23,11 @@ pub(super) fn choose(
     picks
 }
 
+/// The numbers of `wanted` frames out of `frames`: the centres of equal parts.
+pub(super) fn spread(frames: usize, wanted: usize) -> Vec<usize> {
+    (0..wanted).map(|part| (2 * part + 1) * frames / (2 * wanted)).collect()
+}
+
 fn choose_of_all(
     sampling: Sampling,
     frames: usize,
@@ -30,9 +35,9 @@ fn choose_of_all(
     draw: Option<u64>,
     is_reference: impl Fn(usize) -> bool,
 ) -> Vec<usize> {
-    let centres = (0..wanted).map(|part| (2 * part + 1) * frames / (2 * wanted));
+    let centres = || spread(frames, wanted);
     match (sampling, draw) {
-        (Sampling::Uniform, _) | (Sampling::RandomSegment, None) => centres.collect(),
+        (Sampling::Uniform, _) | (Sampling::RandomSegment, None) => centres(),
         (Sampling::RandomSegment, Some(seed)) => {
             let mut rng = ChaCha8Rng::seed_from_u64(seed);
             let pick = |part| {
@@ -45,10 +50,10 @@ fn choose_of_all(
             let start = (frames - wanted) / 2;
             (start..start + wanted).collect()
         }
-        (Sampling::Consecutive, _) => centres.collect(),
+        (Sampling::Consecutive, _) => centres(),
         (Sampling::ReferenceFrames, _) => {
             let references: Vec<_> = (0..frames).filter(|frame| is_reference(*frame)).collect();
-            centres.map(|frame| nearest(&references, frame).unwrap_or(frame)).collect()
+            centres().into_iter().map(|frame| nearest(&references, frame).unwrap_or(frame)).collect()
         }
     }
 }

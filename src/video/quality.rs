@@ -3,7 +3,8 @@
 
 use image::GrayImage;
 
-use super::decoded::{DecodedClip, spread};
+use super::decoded::DecodedClip;
+use super::picks::spread;
 use super::spec::ClipSpec;
 
 /// The clip without frames of low quality. With both thresholds 0, the clip is unchanged.

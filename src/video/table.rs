@@ -1,6 +1,6 @@
-//! The packet table of a file as bytes: all that a scan finds, the fingerprint of the file, and a checksum against damage.
-//! Whatever else its numbers are, reading them does no harm. This file reads no video and knows nothing of where tables
-//! are kept.
+//! The packet table of a file as bytes: all that a scan finds, the fingerprint of the file, and a checksum against
+//! damage. Whatever else its numbers are, reading them does no harm. This file reads no video and knows nothing of
+//! where tables are kept.
 
 use xxhash_rust::xxh3::xxh3_64;
 

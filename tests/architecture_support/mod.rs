@@ -1,7 +1,7 @@
 //! Reads the sources of `src/` as text: which files there are, and which of them names what of which other.
 //!
-//! A path is followed through modules and re-exports to the file that defines what it names. Unit tests do not count: they
-//! may look around.
+//! A path is followed through modules and re-exports to the file that defines what it names. Unit tests do not count:
+//! they may look around.
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::fs;

@@ -38,8 +38,8 @@ impl Crop {
     /// A crop of at least `least_share` of the picture's area, not rounded to whole pixels. The share of the area is
     /// uniform, and so is the logarithm of the aspect ratio, between 3/4 and 4/3 of the picture's and within what fits.
     ///
-    /// torchvision's `RandomResizedCrop` draws again what exceeds the picture, which prefers small crops: near the whole
-    /// picture hardly any ratio fits.
+    /// torchvision's `RandomResizedCrop` draws again what exceeds the picture, which prefers small crops: near the
+    /// whole picture hardly any ratio fits.
     pub(super) fn draw(rng: &mut impl Rng, least_share: f64) -> Self {
         let area: f64 = rng.random_range(least_share..=1.0);
         let reach = (4.0f64 / 3.0).ln().min(-area.ln());

@@ -38,9 +38,8 @@ impl<'a> Notes<'a> {
         Self { cache, content, footage, spec }
     }
 
-    /// The note with this name, or what `find` finds, which is noted unless it is `None`. The name has all settings that
-    /// decide the note, apart from the [`ClipSpec`], and the number of frames
-    /// if it matters.
+    /// The note with this name, or what `find` finds, which is noted unless it is `None`. The name has all settings
+    /// that decide the note, apart from the [`ClipSpec`], and the number of frames if it matters.
     ///
     /// # Errors
     /// That of `find`.

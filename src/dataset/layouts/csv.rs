@@ -1,5 +1,5 @@
-//! A CSV file `path,label[,split][,group][,method]`, or with other names of columns; those of Deepfake-Eval-2024 are known.
-//! Its paths are relative to its folder. This file opens no video.
+//! A CSV file `path,label[,split][,group][,method]`, or with other names of columns; those of Deepfake-Eval-2024 are
+//! known. Its paths are relative to its folder. This file opens no video.
 
 use std::collections::HashMap;
 use std::path::{Path, PathBuf};

@@ -1,9 +1,9 @@
-//! DeeperForensics-1.0: `manipulated_videos/VARIANT/TARGET_ACTOR.mp4`, `source_videos/ACTOR/...`, and the official split in
-//! `lists/splits/{train,val,test}.txt`.
+//! DeeperForensics-1.0: `manipulated_videos/VARIANT/TARGET_ACTOR.mp4`, `source_videos/ACTOR/...`, and the official
+//! split in `lists/splits/{train,val,test}.txt`.
 //!
-//! The targets are the originals of FaceForensics++, which do not come with it: if they are in a folder `FaceForensics++`
-//! beside the others, they are the reals. Variants have videos with the same names, and a list means all of them. This
-//! file opens no video.
+//! The targets are the originals of FaceForensics++, which do not come with it: if they are in a folder
+//! `FaceForensics++` beside the others, they are the reals. Variants have videos with the same names, and a list means
+//! all of them. This file opens no video.
 
 use std::collections::{BTreeMap, BTreeSet, HashMap};
 use std::path::{Path, PathBuf};

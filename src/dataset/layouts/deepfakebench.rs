@@ -200,8 +200,8 @@ impl Reading<'_> {
             official: side.is_some(),
             ..VideoRecord::new(&first, class, people)
         };
-        // Some sets list the same videos as `val` and as `test`. They become test videos, so that they do not choose the
-        // best epoch.
+        // Some sets list the same videos as `val` and as `test`. They become test videos, so that they do not choose
+        // the best epoch.
         match self.listed.get(&first) {
             Some(before) if before.record.label != class => {
                 Err(self.refuse(place, &name, "its frames are listed as real and as fake"))

@@ -1,5 +1,5 @@
-//! DF40 as its authors hand it out: `DF40_train/METHOD/` and `DF40/METHOD/` (or `train/` and `test/`, or one of them alone),
-//! with frames by video at some depth below.
+//! DF40 as its authors hand it out: `DF40_train/METHOD/` and `DF40/METHOD/` (or `train/` and `test/`, or one of them
+//! alone), with frames by video at some depth below.
 //!
 //! | below METHOD | what it is |
 //! | --- | --- |
@@ -7,8 +7,9 @@
 //! | `ff/...`, `cdf/...` | the same for tests, made of FaceForensics++ and of Celeb-DF |
 //! | `fake/...`, `real/...` | a method with real pictures of its own |
 //!
-//! All other reals are those of FaceForensics++ and Celeb-DF: they are read from `FaceForensics++/` and `Celeb-DF-v2/` beside
-//! any of the rest, or in a folder there (`real/Celeb-DF-v2/`). Folders that a packed archive doubles (`styleclip/styleclip/fake`) change nothing. This file opens no picture.
+//! All other reals are those of FaceForensics++ and Celeb-DF: they are read from `FaceForensics++/` and `Celeb-DF-v2/`
+//! beside any of the rest, or in a folder there (`real/Celeb-DF-v2/`). Folders that a packed archive doubles
+//! (`styleclip/styleclip/fake`) change nothing. This file opens no picture.
 
 use std::collections::{BTreeSet, HashMap};
 use std::path::{Path, PathBuf};
@@ -148,7 +149,8 @@ fn is_method(name: &str) -> bool {
 }
 
 impl Parts {
-    /// The parts in the root, and in folders called as a side or as a family of methods. Every folder there is in one list.
+    /// The parts in the root, and in folders called as a side or as a family of methods. Every folder there is in one
+    /// list.
     fn of(root: &Root) -> Self {
         let mut parts = Self::default();
         let mut places = vec![(PathBuf::new(), None, 0)];
@@ -272,8 +274,8 @@ fn set_originals(videos: &mut [VideoRecord]) {
     }
 }
 
-/// DF40 trains on FaceForensics++ alone; all else is for tests. Where the lists of FaceForensics++ are there, they say the
-/// side of what was made of it. Without them, the people in the fakes for tests are for tests.
+/// DF40 trains on FaceForensics++ alone; all else is for tests. Where the lists of FaceForensics++ are there, they say
+/// the side of what was made of it. Without them, the people in the fakes for tests are for tests.
 fn set_sides(found: &mut Found, split: &OfficialSplit, methods: &[Method]) {
     let tested = tested_people(&found.videos, methods);
     let mut torn = Vec::new();

@@ -1,7 +1,7 @@
 //! FakeAVCeleb: `{Real,Fake}Video-{Real,Fake}Audio/ETHNICITY/GENDER/PERSON/*.mp4`, and the methods in `meta_data.csv`.
 //!
-//! Videos whose sound alone is forged are left out: their pictures are real. A file is named after the video that it was
-//! made from and the other people in it, as in `00109_10_id00476_wavtolip.mp4`. This file opens no video.
+//! Videos whose sound alone is forged are left out: their pictures are real. A file is named after the video that it
+//! was made from and the other people in it, as in `00109_10_id00476_wavtolip.mp4`. This file opens no video.
 
 use std::collections::{BTreeSet, HashMap};
 use std::path::{Path, PathBuf};
@@ -77,8 +77,8 @@ fn original(item: &Item) -> Option<PathBuf> {
     Some(Path::new(REALS).join(below.parent()?).join(name))
 }
 
-/// The method of each video by path. The list has file names in `path`, and their folders, below a folder `FakeAVCeleb`,
-/// in a last column without a name.
+/// The method of each video by path. The list has file names in `path`, and their folders, below a folder
+/// `FakeAVCeleb`, in a last column without a name.
 fn methods(root: &Root) -> Result<HashMap<PathBuf, String>, DataError> {
     let mut methods = HashMap::new();
     let Some(list) = root.file_named(METHODS) else {

@@ -1,5 +1,6 @@
 //! Plain folders: `real/` and `fake/`, possibly below `train/`, `val/` and `test/`, with videos, folders of frames or
-//! single pictures at any depth; or `real_train/`, `fake_test/` and so on, as in WildDeepfake. This file opens no video.
+//! single pictures at any depth; or `real_train/`, `fake_test/` and so on, as in WildDeepfake. This file opens no
+//! video.
 
 use std::path::{Path, PathBuf};
 

@@ -1,5 +1,5 @@
-//! The real videos of FaceForensics++ and Celeb-DF in the folder of another data set, whose fakes were made of them. This
-//! file opens no video.
+//! The real videos of FaceForensics++ and Celeb-DF in the folder of another data set, whose fakes were made of them.
+//! This file opens no video.
 
 use std::path::{Path, PathBuf};
 
@@ -38,7 +38,8 @@ pub(super) fn faceforensics(root: &Root, below: &Path) -> Option<PathBuf> {
     named(root, below, FACEFORENSICS)
 }
 
-/// Adds `original_sequences/youtube/COMPRESSION/KIND/` below the folder of FaceForensics++, of the first kind that is there.
+/// Adds `original_sequences/youtube/COMPRESSION/KIND/` below the folder of FaceForensics++, of the first kind that is
+/// there.
 pub(super) fn add_faceforensics(found: &mut Found, root: &Root, data: &DataConfig, folder: &Path, kinds: [&str; 2]) {
     match videos_of_youtube(root, data, folder, kinds) {
         Ok(videos) => found.add_items(root, &videos, |item| record(item, Label::Real)),
@@ -72,8 +73,8 @@ fn videos_of_youtube(root: &Root, data: &DataConfig, folder: &Path, kinds: [&str
     videos.ok_or_else(|| (below, "has neither `videos` nor `frames` in it".into()))
 }
 
-/// The compression to use. It is one alone, also where all are asked for: the fakes do not have several, and each original
-/// is to count once.
+/// The compression to use. It is one alone, also where all are asked for: the fakes do not have several, and each
+/// original is to count once.
 fn compression_of<'a>(there: &'a [String], data: &DataConfig) -> Option<&'a String> {
     let allowed: Vec<&String> = there.iter().filter(|name| data.has_compression(name)).collect();
     let usual = allowed.iter().find(|name| name.eq_ignore_ascii_case(USUAL_COMPRESSION));

@@ -28,12 +28,12 @@ const SHARE_PEOPLE: &str = "somebody in them is on an official side of the split
 /// side gets at least one real and one fake.
 ///
 /// If the official sides cover only some of the configured ones (often only a test list), all other videos are divided
-/// between training and the missing sides, including those that the data set assigns to training. Of these, a video that
-/// no list names is not used if somebody in it is on an official side, unless that takes more than half of them. An
-/// official list may connect everybody, though: all of Celeb-DF is one group, and part of it is in the test list. If the
-/// rest cannot be divided by all of its people, it is divided by the first person (the target, whose head and room are
-/// seen), and one warning says how many people are on two sides. If all sides are official, unlisted videos go to the
-/// side of their people, and a video that would connect two sides is not used.
+/// between training and the missing sides, including those that the data set assigns to training. Of these, a video
+/// that no list names is not used if somebody in it is on an official side, unless that takes more than half of them.
+/// An official list may connect everybody, though: all of Celeb-DF is one group, and part of it is in the test list. If
+/// the rest cannot be divided by all of its people, it is divided by the first person (the target, whose head and room
+/// are seen), and one warning says how many people are on two sides. If all sides are official, unlisted videos go to
+/// the side of their people, and a video that would connect two sides is not used.
 ///
 /// Unusable videos are not counted and keep their side.
 ///

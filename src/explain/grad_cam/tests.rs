@@ -1,7 +1,7 @@
 //! Heat must lie where the evidence is.
 //!
-//! The detectors here are not trained: their weights are set so that they see red and blue and nothing else. What speaks
-//! for a verdict is then known exactly, on every CPU and with any number of threads.
+//! The detectors here are not trained: their weights are set so that they see red and blue and nothing else. What
+//! speaks for a verdict is then known exactly, on every CPU and with any number of threads.
 
 use image::{Rgb, RgbImage, imageops};
 use rand::{Rng, SeedableRng};
@@ -47,8 +47,8 @@ fn set(detector: &Detector, name: &str, place: &[i64], value: f64) {
     let _ = element.shallow_clone().fill_(value);
 }
 
-/// A detector that calls red fake and blue real, and grey, by a hair, real. Channel 0 of every stage is how red a place is,
-/// channel 1 how blue; all other channels are 0.
+/// A detector that calls red fake and blue real, and grey, by a hair, real. Channel 0 of every stage is how red a place
+/// is, channel 1 how blue; all other channels are 0.
 fn sees_red_and_blue(temporal: Temporal) -> Detector {
     let detector = untrained(temporal);
     let _no_grad = tch::no_grad_guard();
@@ -87,8 +87,8 @@ fn plant_mean(detector: &Detector) {
     set(detector, "head.fc.bias", &[0], -0.05);
 }
 
-/// States 0 and 1 of both directions follow red and blue, attention goes to frames that are red, and the classifier takes
-/// blue from red.
+/// States 0 and 1 of both directions follow red and blue, attention goes to frames that are red, and the classifier
+/// takes blue from red.
 fn plant_lstm(detector: &Detector) {
     let hidden = 16;
     for direction in ["", "_reverse"] {
@@ -110,7 +110,8 @@ fn plant_lstm(detector: &Detector) {
             set(detector, "head.classifier.0.weight", &[1, state], -sign);
         }
     }
-    // States of a fixed size beside which the norm leaves red and blue their own; alone they would always come out as 1.
+    // States of a fixed size beside which the norm leaves red and blue their own; alone they would always come out as
+    // 1.
     set(detector, "head.attention.out_proj.bias", &[2], 1.0);
     set(detector, "head.attention.out_proj.bias", &[3], -1.0);
     set(detector, "head.classifier.3.weight", &[0, 0], 1.0);

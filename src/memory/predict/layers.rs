@@ -1,7 +1,8 @@
 //! Sizes of the layers of the network: their weights, and the elements that they keep for backward.
 //!
-//! The sizes follow from the description of the backbone and from PyTorch's LSTM and attention, not from a live model, so that a configuration can be judged without building it. Which tensors are alive at the same time is
-//! decided in `step.rs`.
+//! The sizes follow from the description of the backbone and from PyTorch's LSTM and attention, not from a live model,
+//! so that a configuration can be judged without building it. Which tensors are alive at the same time is decided in
+//! `step.rs`.
 
 use crate::backbone::{self, Backbone, Layer, Plane};
 use crate::config::{FrozenParts, ModelConfig, Temporal};
@@ -216,7 +217,8 @@ mod tests {
         ModelConfig { backbone, temporal, ..ModelConfig::default() }
     }
 
-    /// torchvision's published counts, and those of the package efficientnet-lite-pytorch, less the 1000-way classifier.
+    /// torchvision's published counts, and those of the package efficientnet-lite-pytorch, less the 1000-way
+    /// classifier.
     #[test]
     fn backbones_have_the_published_parameter_counts() {
         for (backbone, published, features) in [

@@ -155,10 +155,9 @@ impl Step {
     }
 
     /// Bytes at the fullest moment of a forward pass without gradients. Only a layer's input, its output, the
-    /// normalised output (or before it, a padded copy of the input) and what a residual holds are alive, and a copy of the
-    /// layer's weights. Autocast keeps the copies of
-    /// earlier layers where weights are not views; weights in NHWC order are views. The input of the first layer, the
-    /// frames, is counted apart.
+    /// normalised output (or before it, a padded copy of the input) and what a residual holds are alive, and a copy of
+    /// the layer's weights. Autocast keeps the copies of earlier layers where weights are not views; weights in NHWC
+    /// order are views. The input of the first layer, the frames, is counted apart.
     fn forward_peak_bytes(&self, keeps_copies: bool) -> u64 {
         let mut copied = 0;
         let alive = self.backbone.convs.iter().enumerate().map(|(index, conv)| {

@@ -72,8 +72,9 @@ pub(super) fn content_length(url: &str) -> Result<u64, DownloadError> {
     }
 }
 
-/// Downloads `url`, `len` bytes with this SHA-256, to `target` and verifies it. Received bytes go to `target` with `.incomplete` appended to its name,
-/// where a later call resumes; a second process that downloads the same file waits for the first.
+/// Downloads `url`, `len` bytes with this SHA-256, to `target` and verifies it. Received bytes go to `target` with
+/// `.incomplete` appended to its name, where a later call resumes; a second process that downloads the same file waits
+/// for the first.
 pub(super) fn download(
     url: &str,
     sha256: &str,

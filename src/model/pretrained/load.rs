@@ -1,5 +1,5 @@
-//! Fills the backbone with the tensors of a file, by the names of the package that published it. Knows nothing of file formats; that is
-//! `weights_file.rs`.
+//! Fills the backbone with the tensors of a file, by the names of the package that published it. Knows nothing of file
+//! formats; that is `weights_file.rs`.
 
 use std::collections::HashMap;
 

@@ -1,5 +1,5 @@
-//! Finds the first weights of a backbone: in this program, in the caches of Python's libraries, else on the servers that
-//! those use. Reads no tensors; that is `weights_file.rs`. The addresses and caches of the Hugging Face hub are in
+//! Finds the first weights of a backbone: in this program, in the caches of Python's libraries, else on the servers
+//! that those use. Reads no tensors; that is `weights_file.rs`. The addresses and caches of the Hugging Face hub are in
 //! `hub.rs`.
 
 use std::env;

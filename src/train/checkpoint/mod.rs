@@ -1,7 +1,7 @@
 //! Checkpoints: folders with weights, optimizer state and the state of the run, written completely or not at all.
 //!
-//! A checkpoint is a folder `step-N` of safetensors, JSON and YAML; loading one executes no code. The link `last` points
-//! to the latest one, `best` to the best. This module knows nothing of the training loop.
+//! A checkpoint is a folder `step-N` of safetensors, JSON and YAML; loading one executes no code. The link `last`
+//! points to the latest one, `best` to the best. This module knows nothing of the training loop.
 
 mod error;
 mod layout;

@@ -51,8 +51,9 @@ fn stepper(config: &Config) -> Stepper {
     Stepper::new(config, learner, loss, LossScaler::new(false), guard(config), Box::new(|| {})).unwrap()
 }
 
-/// A stepper for comparing sizes of passes: a Lite's backbone computes in float64. In float32, sizes of passes differ in their last bits, and a unit within them of
-/// 0 or 6 passes its ReLU6 with one size and not with another: under oneDNN's SSE kernels that moved a gradient by 0.7%.
+/// A stepper for comparing sizes of passes: a Lite's backbone computes in float64. In float32, sizes of passes differ
+/// in their last bits, and a unit within them of 0 or 6 passes its ReLU6 with one size and not with another: under
+/// oneDNN's SSE kernels that moved a gradient by 0.7%.
 fn stepper_for_sizes(config: &Config) -> Stepper {
     let stepper = stepper(config);
     if config.model.backbone != Backbone::EfficientnetLite0 {

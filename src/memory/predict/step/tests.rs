@@ -60,7 +60,8 @@ fn predictions_are_what_was_measured() {
     }
 }
 
-/// Evaluation of EfficientNet-Lites, measured on 2026-11-29 without the code of libraries, which the prediction includes.
+/// Evaluation of EfficientNet-Lites, measured on 2026-11-29 without the code of libraries, which the prediction
+/// includes.
 #[test]
 fn evaluation_of_lites_takes_what_was_measured_and_the_code_of_libraries() {
     use Backbone::{EfficientnetLite0 as Lite0, EfficientnetLite1 as Lite1, EfficientnetLite2 as Lite2};
