@@ -18,9 +18,6 @@ use crate::model::Detector;
 use crate::progress::Bar;
 use crate::video::ClipSpec;
 
-/// Why a video is skipped whose score is not finite: weights are not finite, or the number format overflows.
-const NOT_FINITE: &str = "the network gave no number for it";
-
 /// Scores videos: everything it needs but the network and the videos.
 pub struct Evaluator<'a> {
     /// The source of clips.
@@ -87,7 +84,7 @@ fn evaluation(scores: &[FaceScore], skipped: Vec<(usize, String)>, pooling: Pool
         let score = pooled(faces, pooling);
         match score.score.is_finite() {
             true => evaluation.videos.push(score),
-            false => evaluation.skipped.push((score.video, NOT_FINITE.to_owned())),
+            false => evaluation.not_finite.push(score.video),
         }
     }
     evaluation
@@ -130,7 +127,9 @@ mod tests {
         let evaluation = evaluation(&scores, skipped, Pooling::Mean);
         let [both] = &evaluation.videos[..] else { panic!("{:?}", evaluation.videos) };
         assert_eq!((both.video, &both.faces, both.score, both.frame_scores.len()), (3, &vec![0, 1], 0.4, 4));
-        let skipped: Vec<_> = evaluation.skipped.iter().map(|(video, why)| (*video, why.as_str())).collect();
-        assert_eq!(skipped, [(5, "face 2"), (6, "no face"), (7, NOT_FINITE)]);
+        assert_eq!(evaluation.skipped, [(5, "face 2".into()), (6, "no face".into())]);
+        assert_eq!(evaluation.not_finite, [7]);
+        let unscored: Vec<_> = evaluation.unscored().map(|(video, _)| video).collect();
+        assert_eq!(unscored, [5, 6, 7]);
     }
 }

@@ -42,11 +42,22 @@ pub struct ClipScore {
 pub struct Evaluation {
     /// Videos with a score, in the order in which they were asked for.
     pub videos: Vec<VideoScore>,
-    /// Videos without a score: index in the manifest, and reason.
+    /// Videos that could not be read: index in the manifest, and reason.
     pub skipped: Vec<(usize, String)>,
+    /// Videos for which the network gave no finite number: index in the manifest. With other weights it may give one.
+    pub not_finite: Vec<usize>,
 }
 
+/// Why a video has no score although it was read: weights are not finite, or the number format overflows.
+const NOT_FINITE: &str = "the network gave no finite number for it";
+
 impl Evaluation {
+    /// Videos without a score: index in the manifest, and reason.
+    pub fn unscored(&self) -> impl Iterator<Item = (usize, &str)> + Clone {
+        let skipped = self.skipped.iter().map(|(video, reason)| (*video, reason.as_str()));
+        skipped.chain(self.not_finite.iter().map(|video| (*video, NOT_FINITE)))
+    }
+
     /// Frame and video metrics, without confidence intervals.
     #[must_use]
     pub fn metrics(&self) -> Metrics {

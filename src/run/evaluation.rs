@@ -177,15 +177,15 @@ fn compared(evaluation: &Evaluation, other: &Evaluation) -> Option<AucComparison
 }
 
 fn none_readable(manifest: &Manifest, evaluations: &[Evaluation]) -> DataError {
-    let mut skipped = evaluations.iter().flat_map(|evaluation| &evaluation.skipped);
-    let count = skipped.clone().count();
-    let first = skipped.next();
+    let mut unscored = evaluations.iter().flat_map(Evaluation::unscored);
+    let count = unscored.clone().count();
+    let first = unscored.next();
     DataError::Unusable {
         root: manifest.root().to_owned(),
         problem: format!(
-            "none of {} videos can be read, for instance {}",
+            "none of {} videos can be scored, for instance {}",
             count,
-            first.map_or("-".into(), |(video, why)| format!("{}: {why}", manifest.video_name(*video)))
+            first.map_or("-".into(), |(video, why)| format!("{}: {why}", manifest.video_name(video)))
         ),
         hint: "if the data set was moved, name its folder with --data".into(),
     }

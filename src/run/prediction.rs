@@ -217,8 +217,7 @@ impl Predictor<'_> {
                 bar.advance(1, String::new);
             }
         }
-        let skipped = evaluation.skipped.iter();
-        predictions.extend(skipped.map(|(video, reason)| (*video, self.without_score(*video, reason))));
+        predictions.extend(evaluation.unscored().map(|(video, reason)| (video, self.without_score(video, reason))));
         predictions.sort_by_key(|(video, _)| *video);
         Ok(predictions.into_iter().map(|(_, prediction)| prediction).collect())
     }

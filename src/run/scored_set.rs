@@ -40,9 +40,14 @@ impl ScoredSet<'_> {
         let samples = scored_videos(videos);
         let (group_of, drawn_over) = self.groups();
         let (scores, is_fake) = (&samples.scores, &samples.is_fake);
-        let unreadable = self.evaluation.skipped.iter().map(|(video, reason)| {
-            let record @ VideoRecord { set, path, .. } = self.record(*video);
-            SkippedVideo { set: *set, path: path.clone(), self_blend: record.is_self_blend(), reason: reason.clone() }
+        let unreadable = self.evaluation.unscored().map(|(video, reason)| {
+            let record @ VideoRecord { set, path, .. } = self.record(video);
+            SkippedVideo {
+                set: *set,
+                path: path.clone(),
+                self_blend: record.is_self_blend(),
+                reason: reason.to_owned(),
+            }
         });
         let unreadable = unreadable.chain(self.set.unusable.iter().cloned());
         DatasetReport {

@@ -79,6 +79,9 @@ pub struct EpochRecord {
     /// The temperature that calibrates the logits on the validation videos.
     #[serde(skip_serializing_if = "Option::is_none", default)]
     pub temperature: Option<f64>,
+    /// Validation videos that earlier epochs scored and this one did not.
+    #[serde(default)]
+    pub unscored: usize,
     /// Whether this epoch is the best so far.
     pub is_best: bool,
 }
@@ -100,11 +103,13 @@ impl EpochRecord {
             train_clips: tally.clips(),
             clips_per_sec: tally.clips_per_sec(),
             temperature: fit_temperature(&samples.scores, &samples.is_fake),
+            unscored: 0,
             is_best: false,
         }
     }
 
-    /// The monitored metric, negated where less is better; `None` where it is absent or not finite.
+    /// The monitored metric, negated where less is better; `None` where it is absent, not finite, or of a part of the
+    /// validation videos.
     #[must_use]
     pub fn monitored(&self, monitor: Monitor) -> Option<f64> {
         let Self { validation: metrics, .. } = self;
@@ -121,7 +126,7 @@ impl EpochRecord {
             Monitor::TrainAuc => self.train_auc,
         };
         let sign = if monitor.less_is_better() { -1.0 } else { 1.0 };
-        value.map(|value| sign * value).filter(|value| value.is_finite())
+        value.map(|value| sign * value).filter(|value| value.is_finite() && self.unscored == 0)
     }
 }
 
@@ -199,6 +204,7 @@ impl EpochRecord {
             train_clips: 1,
             clips_per_sec: None,
             temperature: None,
+            unscored: 0,
             is_best: false,
         }
     }
@@ -239,5 +245,7 @@ mod tests {
         let values = [Monitor::ValAuc, Monitor::Eer, Monitor::TrainLoss, Monitor::TrainAuc, Monitor::ValLoss]
             .map(|monitor| record.monitored(monitor));
         assert_eq!(values, [Some(0.75), Some(-0.25), Some(-0.5), None, None]);
+        let part = EpochRecord { unscored: 1, ..record };
+        assert_eq!(part.monitored(Monitor::ValAuc), None, "of a part of the videos");
     }
 }

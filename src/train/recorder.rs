@@ -51,16 +51,16 @@ impl Recorder<'_> {
         self.log.write("step", line)
     }
 
-    /// Records a step without an update. `scales_loss` says whether the loss scale may be the cause.
+    /// Records a step without an update. An overflow of fp16 alone is expected now and then.
     pub(super) fn bad_step(
         &mut self,
         state: &mut TrainState,
         batches: &[HostBatch],
         loss: f64,
-        scales_loss: bool,
+        is_overflow: bool,
     ) -> io::Result<()> {
         let step = state.step;
-        if loss.is_finite() && scales_loss {
+        if is_overflow {
             tracing::debug!("step {step}: fp16 gradients overflowed, the loss scale is halved");
             return Ok(());
         }

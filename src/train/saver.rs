@@ -4,7 +4,6 @@
 use std::time::Instant;
 
 use super::checkpoint::{CheckpointError, Checkpoints};
-use super::error::StepError;
 use super::model_state::ModelState;
 use super::recorder::Recorder;
 use crate::config::Config;
@@ -47,10 +46,10 @@ impl<'a> Saver<'a> {
     }
 
     /// Saves before the run ends with `error`, if weights and optimizer are those of before the step.
-    pub fn save_after_failure(&mut self, model: &mut ModelState, recorder: &Recorder, error: &StepError) {
+    pub fn save_after_failure(&mut self, model: &mut ModelState, recorder: &Recorder, can_be_saved: bool) {
         let last = self.checkpoints.path("last");
         let step = model.state.step;
-        let note = match error.can_be_saved().then(|| self.save(model, recorder, false)) {
+        let note = match can_be_saved.then(|| self.save(model, recorder, false)) {
             Some(Ok(())) => format!("it is saved as it was after step {step}"),
             Some(Err(unsaved)) => format!("it could not be saved ({unsaved})"),
             None => "it cannot be saved as it is now".to_owned(),

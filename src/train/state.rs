@@ -43,8 +43,12 @@ pub struct TrainState {
     pub patience: Patience,
     /// The state of the schedule `plateau`.
     pub plateau: PlateauState,
-    /// Steps in a row whose loss or gradients were not finite.
+    /// Steps in a row whose loss or gradients were not finite, without those of `overflows`.
     pub bad_steps: u32,
+    /// Steps in a row whose gradients overflowed in fp16 while the loss was finite. They lower the loss scale; such a step
+    /// says nothing of the weights.
+    #[serde(default)]
+    pub overflows: u32,
     /// All steps without an update because loss or gradients were not finite, except those that only lowered the loss
     /// scale.
     pub skipped_steps: u64,
@@ -84,7 +88,7 @@ impl TrainState {
     /// The state before the first step. The micro-batch is the whole batch.
     #[must_use]
     pub fn new(scaler: LossScaler, batch_size: usize) -> Self {
-        let whole = GuardState { size: MicroBatchSize::whole(batch_size), barred: None };
+        let whole = GuardState::at(MicroBatchSize::whole(batch_size));
         Self {
             format: FORMAT,
             epoch: 0,
@@ -100,6 +104,7 @@ impl TrainState {
             patience: Patience::default(),
             plateau: PlateauState::default(),
             bad_steps: 0,
+            overflows: 0,
             skipped_steps: 0,
             lr_factor: 1.0,
             oom_events: 0,
@@ -134,7 +139,7 @@ impl TrainState {
 
     /// Whether so many steps in a row had no update that the run has diverged.
     pub(super) fn has_diverged(&self) -> bool {
-        self.bad_steps >= MAX_BAD_STEPS
+        self.bad_steps + self.overflows >= MAX_BAD_STEPS
     }
 
     /// The learning rate of step `step`, counted from 0.
@@ -182,4 +187,23 @@ pub struct Average {
     /// The temperature that calibrates its logits on the validation videos.
     #[serde(skip_serializing_if = "Option::is_none", default)]
     pub temperature: Option<f64>,
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::metrics::Metrics;
+
+    #[test]
+    fn an_overflow_in_the_last_step_does_not_spoil_the_end_of_an_epoch() {
+        let mut state = TrainState::new(LossScaler::new(true), 4);
+        let record = EpochRecord { temperature: Some(1.5), ..EpochRecord::validated(1, Metrics::default()) };
+        state.history.push(record);
+        state.overflows = 3;
+        assert_eq!((state.ends_epoch(), state.temperature()), (true, Some(1.5)));
+        state.overflows = MAX_BAD_STEPS - 1;
+        assert!(!state.has_diverged());
+        state.bad_steps = 1;
+        assert!(!state.ends_epoch() && state.has_diverged(), "neither ends");
+    }
 }

@@ -86,12 +86,17 @@ fn record_step(
     state.tally.seconds += seconds;
     state.tally.wait_secs += input.wait_secs;
     if report.updated {
-        state.bad_steps = 0;
+        (state.bad_steps, state.overflows) = (0, 0);
         state.tally.loss_sum += report.loss * clips as f64;
         state.tally.scores.extend_from_slice(&report.scores);
     } else {
-        state.bad_steps += 1;
-        recorder.bad_step(state, &input.batches, report.loss, stepper.scaler.is_enabled())?;
+        let is_overflow = report.loss.is_finite() && stepper.scaler.is_enabled();
+        if is_overflow {
+            state.overflows += 1;
+        } else {
+            state.bad_steps += 1;
+        }
+        recorder.bad_step(state, &input.batches, report.loss, is_overflow)?;
     }
     let allocated = torch::allocator_stats(stepper.learner.detector.device());
     state.gpu_peak_bytes = state.gpu_peak_bytes.max(allocated.map(|stats| stats.allocated_peak_bytes));

@@ -154,7 +154,7 @@ impl<'a> Trainer<'a> {
         let ModelState { stepper, state, .. } = &mut self.model;
         let result = train_step(stepper, state, &mut self.recorder, &self.memory, input);
         if let Err(TrainError::Step(error)) = &result {
-            self.saver.save_after_failure(&mut self.model, &self.recorder, error);
+            self.saver.save_after_failure(&mut self.model, &self.recorder, error.can_be_saved());
         }
         result
     }
@@ -196,9 +196,11 @@ impl<'a> Trainer<'a> {
 
     /// Validates a trained epoch and finishes it.
     fn validate_epoch(&mut self) -> Result<EpochEnd, TrainError> {
+        let known = self.model.state.skipped.len();
         match self.evaluate("validate", &self.data.val_videos.clone()) {
             Ok(evaluation) => {
-                self.finish_epoch(&evaluation)?;
+                let unscored = evaluation.not_finite.len() + self.model.state.skipped.len() - known;
+                self.finish_epoch(&evaluation, unscored)?;
                 Ok(EpochEnd::Finished)
             }
             Err(TrainError::Evaluate(EvaluateError::Interrupted)) => Ok(EpochEnd::Interrupted),
@@ -239,14 +241,24 @@ impl<'a> Trainer<'a> {
         Ok(evaluation)
     }
 
-    /// Records an epoch after its validation, and saves it.
-    fn finish_epoch(&mut self, evaluation: &Evaluation) -> Result<(), TrainError> {
+    /// Records an epoch after its validation, and saves it. `unscored` videos that earlier epochs scored have no score in
+    /// this one.
+    fn finish_epoch(&mut self, evaluation: &Evaluation, unscored: usize) -> Result<(), TrainError> {
         let training = &self.config.training;
         let samples = scored_videos(&evaluation.videos);
         let schedule = self.schedule();
         let state = &mut self.model.state;
         let lr = state.learning_rate(&schedule, state.step.saturating_sub(1));
-        let mut record = EpochRecord::new(state.epoch + 1, state.step, &state.tally, &samples, lr);
+        let record = EpochRecord::new(state.epoch + 1, state.step, &state.tally, &samples, lr);
+        let mut record = EpochRecord { unscored, ..record };
+        if unscored > 0 {
+            tracing::warn!(
+                "{} of {} validation videos have no score after epoch {}, so it cannot be the best",
+                unscored,
+                unscored + evaluation.videos.len(),
+                record.epoch
+            );
+        }
         let is_best = Best::beats(&Best::of(&record, training.early_stopping.monitor), state.best.as_ref());
         record.is_best = is_best;
         self.recorder.epoch(&record, &samples)?;

@@ -160,7 +160,7 @@ impl HostMemory {
     /// system can drop it and read it again, and how much of it is resident depends on the kernel and the file system.
     fn growth_to_peak(self) -> Option<u64> {
         let code_bytes = memory::process_file_bytes()?.saturating_sub(self.file_bytes);
-        Some(memory::process_peak_rss_bytes()?.saturating_sub(self.rss_bytes + code_bytes))
+        Some(memory::process_recent_peak_bytes()?.saturating_sub(self.rss_bytes + code_bytes))
     }
 }
 

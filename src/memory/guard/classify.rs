@@ -9,11 +9,15 @@ use bytesize::ByteSize;
 const OUT_OF_MEMORY: &[&str] = &[
     "CUDA out of memory",
     "CUDA error: out of memory",
+    // Of the driver's own interface, as libtorch uses it for expandable segments.
+    "CUDA driver error: out of memory",
     "DefaultCPUAllocator: can't allocate memory",
     "DefaultCPUAllocator: not enough memory",
     "std::bad_alloc",
     "CUBLAS_STATUS_ALLOC_FAILED",
     "CUDNN_STATUS_ALLOC_FAILED",
+    "CUDNN_STATUS_INTERNAL_ERROR_DEVICE_ALLOCATION_FAILED",
+    "CUDNN_STATUS_INTERNAL_ERROR_HOST_ALLOCATION_FAILED",
     "HIP out of memory",
     "MPS backend out of memory",
     "NVML_SUCCESS == r INTERNAL ASSERT",
@@ -36,8 +40,19 @@ const MAYBE_OUT_OF_MEMORY: &[&str] = &[
 ];
 
 /// Messages after which the device's context is broken.
-const DEVICE_BROKEN: &[&str] =
-    &["an illegal memory access", "device-side assert triggered", "unspecified launch failure", "misaligned address"];
+const DEVICE_BROKEN: &[&str] = &[
+    "an illegal memory access",
+    "an illegal instruction was encountered",
+    "device-side assert triggered",
+    "unspecified launch failure",
+    "the launch timed out and was terminated",
+    "misaligned address",
+    "invalid program counter",
+    "hardware stack error",
+    "uncorrectable ECC error",
+    "uncorrectable NVLink error",
+    "CUDA error: unknown error",
+];
 
 /// What a failure means for the work that failed.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -96,6 +111,9 @@ mod tests {
             "std::bad_alloc",
             "CUDA error: CUBLAS_STATUS_ALLOC_FAILED when calling `cublasCreate(handle)`",
             "cuDNN error: CUDNN_STATUS_ALLOC_FAILED",
+            "cuDNN error: CUDNN_STATUS_INTERNAL_ERROR_DEVICE_ALLOCATION_FAILED",
+            "cuDNN error: CUDNN_STATUS_INTERNAL_ERROR_HOST_ALLOCATION_FAILED",
+            "CUDA driver error: out of memory",
             "HIP out of memory. Tried to allocate 1 GiB",
             "MPS backend out of memory (MPS allocated: 1 GB)",
             "NVML_SUCCESS == r INTERNAL ASSERT FAILED at CUDACachingAllocator.cpp:830",
@@ -127,6 +145,11 @@ mod tests {
             "CUDA error: device-side assert triggered",
             "CUDA error: unspecified launch failure",
             "CUDA error: misaligned address",
+            "CUDA error: an illegal instruction was encountered",
+            "CUDA error: uncorrectable ECC error encountered",
+            "CUDA error: the launch timed out and was terminated",
+            "CUDA error: unknown error",
+            "CUDA error: invalid program counter",
             "CUDA error: an illegal memory access was encountered; earlier: CUDA out of memory",
         ] {
             assert_eq!(classify(message), Failure::DeviceBroken, "{message}");

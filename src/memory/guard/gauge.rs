@@ -3,7 +3,7 @@
 
 use tch::Device;
 
-use crate::memory::readings::{host_free_bytes, process_peak_rss_bytes, process_rss_bytes};
+use crate::memory::readings::{host_free_bytes, process_recent_peak_bytes, process_rss_bytes, reset_process_peak};
 use crate::torch;
 
 /// Readings of one device's memory. A number that cannot be known is `None`.
@@ -12,6 +12,9 @@ pub trait Gauge {
     fn used_bytes(&self) -> Option<u64>;
     /// Bytes that this process could still take.
     fn free_bytes(&self) -> Option<u64>;
+    /// Bytes that the driver could still give. To a library that takes memory without libtorch's allocator, the unused
+    /// blocks of that allocator are in use.
+    fn driver_free_bytes(&self) -> Option<u64>;
     /// The most bytes that this process held since [`Gauge::reset_peak`].
     fn peak_bytes(&self) -> Option<u64>;
     /// Resets the peak to what is held now, where that can be done.
@@ -23,10 +26,14 @@ pub trait Gauge {
     /// Takes readings of the host from here on, because the network is on the CPU now.
     fn move_to_cpu(&mut self);
 
-    /// Whether less than a tenth of what this process can have is left; `false` where that is not known.
-    fn is_low(&self) -> bool {
-        let (used, free) = (self.used_bytes(), self.free_bytes());
-        used.zip(free).is_some_and(|(used, free)| free < (used + free) / 10)
+    /// Whether less than a tenth of what this process can have was left during the attempt since [`Gauge::reset_peak`];
+    /// `false` where that is not known. The tensors of a failed attempt are gone when it is asked, but neither its peak,
+    /// nor what the driver gave for it, which libtorch's allocator keeps.
+    fn was_low(&self) -> bool {
+        let Some((used, free)) = self.used_bytes().zip(self.free_bytes()) else { return false };
+        let limit = used + free;
+        let left = [self.peak_bytes().map(|peak| limit.saturating_sub(peak)), self.driver_free_bytes()];
+        left.into_iter().flatten().any(|left| left < limit / 10)
     }
 }
 
@@ -53,12 +60,21 @@ impl Gauge for DeviceGauge {
         Some(free_bytes + stats.reserved_bytes.saturating_sub(stats.allocated_bytes))
     }
 
+    fn driver_free_bytes(&self) -> Option<u64> {
+        if !self.0.is_cuda() {
+            return Some(host_free_bytes());
+        }
+        torch::device_memory(self.0).map(|(free_bytes, _)| free_bytes)
+    }
+
     fn peak_bytes(&self) -> Option<u64> {
-        if self.0.is_cuda() { torch::peak_allocated_bytes(self.0) } else { process_peak_rss_bytes() }
+        if self.0.is_cuda() { torch::peak_allocated_bytes(self.0) } else { process_recent_peak_bytes() }
     }
 
     fn reset_peak(&self) {
-        if let Err(error) = torch::reset_peak_stats(self.0) {
+        if !self.0.is_cuda() {
+            reset_process_peak();
+        } else if let Err(error) = torch::reset_peak_stats(self.0) {
             tracing::debug!("the device's peak goes on from before: {error}");
         }
     }

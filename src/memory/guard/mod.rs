@@ -9,6 +9,8 @@ mod gauge;
 mod micro_batch_size;
 mod micro_batch_sizes;
 mod oom_guard;
+#[cfg(test)]
+mod simulation;
 mod state;
 
 pub use attempt::Attempt;

@@ -20,6 +20,17 @@ use super::state::GuardState;
 const ALLOC_RETRY_STEPS: u32 = 2;
 /// A larger size is tried where its predicted peak is below this share of the memory that the process can have.
 const GROWTH_LIMIT_SHARE: f64 = 0.9;
+/// A barred size is tried again where this process can have so many times the memory that it could have when that size ran
+/// out: another process was in the way then.
+const MORE_MEMORY: f64 = 1.1;
+
+/// A size that the guard grew to and that then ran out of memory.
+#[derive(Debug, Clone, Copy)]
+struct Bar {
+    index: usize,
+    /// The memory that this process could have then.
+    limit_bytes: Option<u64>,
+}
 
 /// Runs work at the current micro-batch size, and changes that size as memory allows.
 pub struct Guard {
@@ -32,8 +43,8 @@ pub struct Guard {
     grow_after: u64,
     /// The current size.
     index: usize,
-    /// The smallest size that the guard grew to and that then ran out of memory.
-    barred: Option<usize>,
+    /// Neither this size nor a larger one is grown to again, unless there is more memory than then.
+    barred: Option<Bar>,
     /// The current size was reached by growing, and may be too large.
     just_grown: bool,
     /// Steps without a failure at the current size, or since the last decision not to grow.
@@ -81,14 +92,19 @@ impl Guard {
     #[must_use]
     pub fn resume(mut self, state: &GuardState) -> Self {
         self.index = self.sizes.find(state.size).filter(|_| !state.size.on_cpu).unwrap_or(0);
-        self.barred = state.barred.and_then(|size| self.sizes.find(size));
+        let index = state.barred.and_then(|size| self.sizes.find(size));
+        self.barred = index.map(|index| Bar { index, limit_bytes: state.barred_at_bytes });
         self
     }
 
     /// The state for a checkpoint.
     #[must_use]
     pub fn state(&self) -> GuardState {
-        GuardState { size: self.micro_batch_size(), barred: self.barred.map(|index| self.sizes.at(index)) }
+        GuardState {
+            size: self.micro_batch_size(),
+            barred: self.barred.map(|bar| self.sizes.at(bar.index)),
+            barred_at_bytes: self.barred.and_then(|bar| bar.limit_bytes),
+        }
     }
 
     /// The current size.
@@ -118,6 +134,8 @@ impl Guard {
     pub fn run<A: Attempt>(&mut self, clips: usize, work: &mut A) -> Result<A::Output, GuardError<A::Error>> {
         loop {
             let started = Instant::now();
+            // Only the peak of this attempt tells whether memory was short in it, and whether more would fit.
+            self.gauge.reset_peak();
             let error = match work.attempt(self.micro_batch_size().of_batch(clips)) {
                 Ok(output) => {
                     self.last_was_unsure = false;
@@ -128,7 +146,7 @@ impl Guard {
             let message = error.to_string();
             let cause = match classify(&message) {
                 Failure::OutOfMemory => Cause::OutOfMemory,
-                Failure::MaybeOutOfMemory if !self.last_was_unsure && self.gauge.is_low() => Cause::MaybeOutOfMemory,
+                Failure::MaybeOutOfMemory if !self.last_was_unsure && self.gauge.was_low() => Cause::MaybeOutOfMemory,
                 Failure::DeviceBroken => {
                     return Err(GuardError::DeviceBroken { phase: self.phase.to_owned(), error });
                 }
@@ -157,7 +175,7 @@ impl Guard {
         let lower = if self.retry { self.sizes.below(self.index, clips) } else { None };
         let after = lower.map_or(before, |index| self.sizes.at(index).of_batch(clips));
 
-        let used_bytes = self.gauge.used_bytes();
+        let (used_bytes, limit_bytes) = (self.gauge.used_bytes(), self.limit_bytes());
         if let Err(error) = work.recover(after) {
             return Err(GuardError::NotRecovered { phase, message: first_line, error });
         }
@@ -183,7 +201,7 @@ impl Guard {
             started.elapsed().as_millis()
         );
         if self.just_grown {
-            self.barred = Some(lower - 1);
+            self.barred = Some(Bar { index: lower - 1, limit_bytes });
         }
         self.use_size(lower);
         Ok(())
@@ -232,14 +250,19 @@ impl Guard {
         }
         // The next decision comes only after as many good steps more, because reading memory takes time.
         self.good_steps = 0;
-        if self.barred.is_some_and(|barred| barred >= self.index - 1) {
-            return false;
-        }
         let growth = self.sizes.growth(self.index);
-        let limit = self.gauge.used_bytes().zip(self.gauge.free_bytes()).map(|(used, free)| (used + free) as f64);
-        let peak = self.gauge.peak_bytes().map(|bytes| bytes as f64);
+        let [peak, limit] = [self.gauge.peak_bytes(), self.limit_bytes()].map(|bytes| bytes.map(|bytes| bytes as f64));
         let (Some(growth), Some(peak), Some(limit)) = (growth, peak, limit) else { return false };
-        peak * growth < GROWTH_LIMIT_SHARE * limit
+        let is_barred = self.barred.filter(|bar| bar.index >= self.index - 1).is_some_and(|bar| {
+            // Without a reading, or where as little is there as then, it would run out again.
+            bar.limit_bytes.is_none_or(|then| limit < MORE_MEMORY * then as f64)
+        });
+        !is_barred && peak * growth < GROWTH_LIMIT_SHARE * limit
+    }
+
+    /// The memory that this process can have.
+    fn limit_bytes(&self) -> Option<u64> {
+        self.gauge.used_bytes().zip(self.gauge.free_bytes()).map(|(used, free)| used + free)
     }
 
     /// Changes the size and records why.
@@ -273,7 +296,6 @@ impl Guard {
         }
         // Retries of a failed attempt say nothing of the new size.
         self.alloc_retries = self.gauge.alloc_retries();
-        self.gauge.reset_peak();
     }
 }
 

@@ -11,7 +11,18 @@ pub struct GuardState {
     #[serde(rename = "cut")]
     pub size: MicroBatchSize,
     /// The smallest size that the guard grew to and that then ran out of memory. The guard grows neither to it nor to a
-    /// larger one again.
+    /// larger one again, unless this process can have more memory than then.
     #[serde(skip_serializing_if = "Option::is_none", default)]
     pub barred: Option<MicroBatchSize>,
+    /// The memory that this process could have then, bytes.
+    #[serde(skip_serializing_if = "Option::is_none", default)]
+    pub barred_at_bytes: Option<u64>,
+}
+
+impl GuardState {
+    /// A guard at this size, to which no size is barred.
+    #[must_use]
+    pub fn at(size: MicroBatchSize) -> Self {
+        Self { size, barred: None, barred_at_bytes: None }
+    }
 }

@@ -14,7 +14,7 @@ pub enum Reason {
     GpuPressure,
     /// The schedule asks for it.
     Scheduled,
-    /// Memory ran out.
+    /// Memory of the device that the network is on ran out.
     OutOfMemory,
 }
 

@@ -12,7 +12,7 @@ use bytesize::ByteSize;
 
 use super::cleanup::{Cleanup, MemoryStats, Reason, Warning};
 use super::history::History;
-use super::monitor::{MemoryKind, Monitor, Watch};
+use super::monitor::{Finding, MemoryKind, Monitor, Watch};
 use super::policy::MemoryPolicy;
 use super::pressure::{Pressure, PressureChange};
 use super::resizable::Resizable;
@@ -85,8 +85,8 @@ impl MemoryManager {
         let mut is_critical = false;
         if let Some(findings) = self.watch.take_findings() {
             let reading = self.watch.read();
-            is_critical |= self.act(Reason::HostPressure, findings.host, Some(reading.host), &reading);
-            is_critical |= self.act(Reason::GpuPressure, findings.gpu, reading.gpu, &reading);
+            is_critical |= self.act(Reason::HostPressure, findings.host, &reading);
+            is_critical |= self.act(Reason::GpuPressure, findings.gpu, &reading);
         }
         if self.force_cleanup_every > 0 && steps > 0 && steps.is_multiple_of(self.force_cleanup_every) {
             self.clean(Reason::Scheduled);
@@ -95,8 +95,8 @@ impl MemoryManager {
     }
 
     /// Acts on one finding. Returns whether a smaller micro-batch is worth its price.
-    fn act(&self, reason: Reason, change: Option<PressureChange>, usage: Option<Usage>, reading: &Reading) -> bool {
-        let (Some(change), Some(usage)) = (change, usage) else { return false };
+    fn act(&self, reason: Reason, finding: Option<Finding>, reading: &Reading) -> bool {
+        let Some(Finding { change, usage }) = finding else { return false };
         let is_host = reason == Reason::HostPressure;
         let pressure = if is_host { MemoryKind::Host } else { MemoryKind::Gpu };
         let threshold = self.watch.ask(pressure, Pressure::threshold);
@@ -113,7 +113,7 @@ impl MemoryManager {
         match is_host {
             // On the CPU the micro-batch takes host memory; it shrinks only when nothing else could.
             true => reading.gpu.is_none() && cleanup.changes.is_empty() && is_critical(cleanup.after.host),
-            // Between steps the memory of a step is not in use, so the reading that led here counts, not the one after.
+            // Between steps the memory of a step is not in use, so the reading of the monitor counts.
             false => is_critical(usage),
         }
     }

@@ -8,7 +8,7 @@ use std::time::{Duration, Instant};
 
 use super::history::History;
 use super::pressure::{Pressure, PressureChange};
-use crate::memory::readings::Reading;
+use crate::memory::readings::{Reading, Usage};
 
 /// A function that reads memory once; tests pass readings of their own.
 pub(super) type ReadMemory = Arc<dyn Fn() -> Reading + Send + Sync>;
@@ -20,11 +20,19 @@ pub(super) enum MemoryKind {
     Gpu,
 }
 
+/// A change of pressure, and the usage that showed it: at the point where somebody acts on it, the memory of a step may be
+/// free again.
+#[derive(Debug, Clone, Copy, PartialEq)]
+pub(super) struct Finding {
+    pub change: PressureChange,
+    pub usage: Usage,
+}
+
 /// Changes of pressure that nobody has acted on yet.
 #[derive(Debug, Clone, Copy, Default)]
 pub(super) struct Findings {
-    pub host: Option<PressureChange>,
-    pub gpu: Option<PressureChange>,
+    pub host: Option<Finding>,
+    pub gpu: Option<Finding>,
 }
 
 /// The state that the monitor's thread and its owner share.
@@ -81,10 +89,10 @@ impl Watch {
         let reading = self.read();
         let mut state = self.lock();
         let host = state.host.observe(reading.host.share());
-        note(&mut state.findings.host, host);
-        if let Some(gpu) = reading.gpu {
-            let gpu = state.gpu.observe(gpu.share());
-            note(&mut state.findings.gpu, gpu);
+        note(&mut state.findings.host, host, reading.host);
+        if let Some(usage) = reading.gpu {
+            let gpu = state.gpu.observe(usage.share());
+            note(&mut state.findings.gpu, gpu, usage);
         }
         let found = state.findings.host.is_some() || state.findings.gpu.is_some();
         self.has_findings.store(found, Ordering::Release);
@@ -139,11 +147,11 @@ impl Watch {
 
 /// Replaces a pending finding by a new one. A pending "short" stays where the new one is "still short", so that its
 /// warning is not lost.
-fn note(pending: &mut Option<PressureChange>, found: Option<PressureChange>) {
-    let stands = *pending == Some(PressureChange::Short) && found == Some(PressureChange::StillShort);
-    if !stands {
-        *pending = found.or(*pending);
-    }
+fn note(pending: &mut Option<Finding>, found: Option<PressureChange>, usage: Usage) {
+    let Some(change) = found else { return };
+    let is_short = pending.is_some_and(|pending| pending.change == PressureChange::Short);
+    let change = if is_short && change == PressureChange::StillShort { PressureChange::Short } else { change };
+    *pending = Some(Finding { change, usage });
 }
 
 /// The running thread, which ends when this value is dropped.

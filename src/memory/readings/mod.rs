@@ -14,8 +14,11 @@ mod snapshot;
 pub use cgroup::CgroupMemory;
 pub use gpu::{GpuMemory, GpuMemorySource, GpuProcess, GpuReading, Nvml};
 pub use host::{HostMemory, host_free_bytes};
-pub use process::{ProcessMemory, process_file_bytes, process_peak_rss_bytes, process_rss_bytes};
-pub use process_limits::{be_first_oom_victim, limit_growth, reset_process_peak};
+pub use process::{
+    ProcessMemory, process_file_bytes, process_peak_rss_bytes, process_recent_peak_bytes, process_rss_bytes,
+    reset_process_peak,
+};
+pub use process_limits::{be_first_oom_victim, limit_growth};
 pub use processes::{ProcessUse, largest_processes};
 pub use reading::{Reading, Usage};
 pub use snapshot::Snapshot;

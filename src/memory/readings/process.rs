@@ -1,8 +1,12 @@
 //! Memory of this process, from `/proc/self`. Sets no limit; that is `process_limits.rs`.
 
 use std::fs;
+use std::sync::atomic::{AtomicU64, Ordering};
 
 use serde::Serialize;
+
+/// The peak of the resident memory before the last reset.
+static EARLIER_PEAK_BYTES: AtomicU64 = AtomicU64::new(0);
 
 /// Memory of this process.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize)]
@@ -21,7 +25,7 @@ impl ProcessMemory {
         let status = self_status();
         Self {
             rss_bytes: status.as_deref().and_then(|text| status_bytes(text, "VmRSS")),
-            peak_rss_bytes: status.as_deref().and_then(|text| status_bytes(text, "VmHWM")),
+            peak_rss_bytes: process_peak_rss_bytes(),
             maps: fs::read_to_string("/proc/self/maps").ok().map(|maps| maps.lines().count()),
         }
     }
@@ -33,10 +37,22 @@ pub fn process_rss_bytes() -> Option<u64> {
     status_bytes(&self_status()?, "VmRSS")
 }
 
-/// The peak of the resident memory of this process; `None` if it cannot be read.
+/// The peak of the resident memory of this process since its start; `None` if it cannot be read.
 #[must_use]
 pub fn process_peak_rss_bytes() -> Option<u64> {
+    process_recent_peak_bytes().map(|peak| peak.max(EARLIER_PEAK_BYTES.load(Ordering::Relaxed)))
+}
+
+/// The peak of the resident memory of this process since [`reset_process_peak`]; `None` if it cannot be read.
+#[must_use]
+pub fn process_recent_peak_bytes() -> Option<u64> {
     status_bytes(&self_status()?, "VmHWM")
+}
+
+/// Resets the recent peak of the resident memory to what is resident now; where the system cannot do that, it stays.
+pub fn reset_process_peak() {
+    EARLIER_PEAK_BYTES.fetch_max(process_recent_peak_bytes().unwrap_or(0), Ordering::Relaxed);
+    let _ = fs::write("/proc/self/clear_refs", "5");
 }
 
 /// Resident pages of files that this process has mapped, which is the code of its libraries; `None` if it cannot be
@@ -84,5 +100,8 @@ mod tests {
         drop(std::hint::black_box(block));
         let peak = process_peak_rss_bytes().unwrap();
         assert!(peak >= before + (48 << 20), "{before} -> {after}, peak {peak}");
+        reset_process_peak();
+        let since_start = process_peak_rss_bytes().unwrap();
+        assert!(since_start >= peak, "{since_start}, before the reset {peak}");
     }
 }

@@ -1,5 +1,5 @@
-//! Limits on this process for trial steps: a cap on its memory, a fresh peak, and the first place as victim of the
-//! kernel's out-of-memory killer. With them a trial finds out what fits without taking memory from other processes. The
+//! Limits on this process for trial steps: a cap on its memory, and the first place as victim of the kernel's
+//! out-of-memory killer. With them a trial finds out what fits without taking memory from other processes. The
 //! caller decides the limits; memory is read in `process.rs`.
 
 use std::{fs, io};
@@ -21,11 +21,6 @@ pub fn limit_growth(bytes: u64) -> io::Result<()> {
     let most = Some(taken_bytes.saturating_add(bytes));
     setrlimit(Resource::Data, Rlimit { current: most, maximum: most })?;
     Ok(())
-}
-
-/// Resets the peak of the resident memory to what is resident now; where the system cannot do that, the peak stays.
-pub fn reset_process_peak() {
-    let _ = fs::write("/proc/self/clear_refs", "5");
 }
 
 /// Makes this process the first that the kernel kills when the machine runs out of memory (`oom_score_adj`).

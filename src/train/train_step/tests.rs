@@ -70,7 +70,7 @@ fn stepper_for_sizes(config: &Config) -> Stepper {
 
 /// Replaces the guard by one that starts at this size.
 fn start_at(stepper: &mut Stepper, config: &Config, size: MicroBatchSize) {
-    let state = crate::memory::GuardState { size, barred: None };
+    let state = crate::memory::GuardState::at(size);
     stepper.guard = guard(config).resume(&state);
     assert_eq!(stepper.guard.micro_batch_size(), size, "no such size");
 }

@@ -41,11 +41,13 @@ impl Attempt for Fake {
 
 /// A device whose readings the test sets.
 #[derive(Clone, Default)]
-struct FakeGauge(Rc<[Cell<u64>; 4]>);
+struct FakeGauge(Rc<[Cell<u64>; 5]>);
 
 impl FakeGauge {
+    /// The driver can give all that is free.
     fn set(&self, used: u64, free: u64, peak: u64) {
         [used, free, peak].into_iter().zip(self.0.iter()).for_each(|(value, cell)| cell.set(value));
+        self.0[4].set(free);
     }
 
     fn retry(&self) {
@@ -59,6 +61,9 @@ impl Gauge for FakeGauge {
     }
     fn free_bytes(&self) -> Option<u64> {
         Some(self.0[1].get())
+    }
+    fn driver_free_bytes(&self) -> Option<u64> {
+        Some(self.0[4].get())
     }
     fn peak_bytes(&self) -> Option<u64> {
         Some(self.0[2].get())
@@ -142,16 +147,19 @@ fn what_cannot_be_put_back_is_the_end_and_both_errors_are_told() {
 
 #[test]
 fn unsure_errors_count_once_and_only_where_memory_is_short() {
-    let run = |free: u64, most_frames: usize| {
+    // As on a GPU: of the failed attempt, only its peak and what libtorch keeps of it are left.
+    let run = |[peak, driver_free]: [u64; 2], most_frames: usize| {
         let (mut guard, gauge) = guard(true);
-        gauge.set(100 - free, free, 100 - free);
+        gauge.set(10, 90, peak);
+        gauge.0[4].set(driver_free);
         let mut work = Fake { message: UNSURE, ..Fake::new(most_frames) };
         let ended = guard.run(12, &mut work).is_ok();
         (ended, work.attempts.len(), guard.events().first().map(|event| event.cause))
     };
-    assert_eq!(run(5, 6 * FRAMES), (true, 2, Some(Cause::MaybeOutOfMemory)));
-    assert_eq!(run(5, 3 * FRAMES), (false, 2, Some(Cause::MaybeOutOfMemory)), "one retry");
-    assert_eq!(run(50, 6 * FRAMES), (false, 1, None), "memory was not short");
+    assert_eq!(run([95, 90], 6 * FRAMES), (true, 2, Some(Cause::MaybeOutOfMemory)));
+    assert_eq!(run([50, 5], 6 * FRAMES), (true, 2, Some(Cause::MaybeOutOfMemory)), "a library got none");
+    assert_eq!(run([95, 90], 3 * FRAMES), (false, 2, Some(Cause::MaybeOutOfMemory)), "one retry");
+    assert_eq!(run([50, 40], 6 * FRAMES), (false, 1, None), "memory was not short");
 }
 
 #[test]
@@ -253,7 +261,7 @@ fn a_guard_whose_network_left_the_device_goes_by_host_memory() {
 }
 
 #[test]
-fn a_size_that_ran_out_after_growing_is_never_tried_again() {
+fn a_size_that_ran_out_after_growing_is_not_tried_again_before_there_is_more_memory() {
     let (mut guard, gauge) = guard(true);
     gauge.set(10, 90, 10);
     let mut work = Fake::new(3 * FRAMES);
@@ -264,10 +272,19 @@ fn a_size_that_ran_out_after_growing_is_never_tried_again() {
     let state = guard.state();
     assert_eq!((state.size, state.barred), (MicroBatchSize::whole(3), Some(MicroBatchSize::whole(6))));
 
-    let gauge = Box::new(gauge);
-    let mut resumed = Guard::new("train", MicroBatchSizes::new(12, FRAMES, 1), gauge, true, 3).resume(&state);
-    assert_eq!(resumed.micro_batch_size(), MicroBatchSize::whole(3));
-    assert_eq!(after_good_steps(&mut resumed), 3, "nor after a resume");
+    let resumed = |state| {
+        let gauge = Box::new(gauge.clone());
+        Guard::new("train", MicroBatchSizes::new(12, FRAMES, 1), gauge, true, 3).resume(state)
+    };
+    assert_eq!(resumed(&state).micro_batch_size(), MicroBatchSize::whole(3));
+    assert_eq!(after_good_steps(&mut resumed(&state)), 3, "nor after a resume");
+    gauge.set(10, 99, 10);
+    assert_eq!(after_good_steps(&mut guard), 3, "a little more memory changes nothing");
+    gauge.set(10, 110, 10);
+    assert_eq!(after_good_steps(&mut guard), 6, "another process has left");
+    assert_eq!(after_good_steps(&mut resumed(&state)), 6);
+    let unknown = GuardState { barred_at_bytes: None, ..state };
+    assert_eq!(after_good_steps(&mut resumed(&unknown)), 3);
 }
 
 #[test]
@@ -278,6 +295,9 @@ fn nothing_grows_where_it_is_off_or_nothing_is_known() {
             None
         }
         fn free_bytes(&self) -> Option<u64> {
+            None
+        }
+        fn driver_free_bytes(&self) -> Option<u64> {
             None
         }
         fn peak_bytes(&self) -> Option<u64> {

@@ -50,6 +50,9 @@ impl Gauge for Roomy {
     fn free_bytes(&self) -> Option<u64> {
         Some(1 << 40)
     }
+    fn driver_free_bytes(&self) -> Option<u64> {
+        self.free_bytes()
+    }
     fn peak_bytes(&self) -> Option<u64> {
         Some(1)
     }
