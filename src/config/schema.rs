@@ -181,7 +181,8 @@ pub struct GpuConfig {
     pub memory_fraction: Option<f64>,
     /// Make floats of pixels on the GPU; `auto` moves that to the host where not even one frame fits.
     pub gpu_preprocessing: Switch,
-    /// Go on with training on the CPU where the GPU's memory holds not even one frame.
+    /// Go on with training on the CPU where the GPU's memory holds not even one frame, also after about two minutes of
+    /// waiting for other programs.
     pub fallback_cpu: bool,
     /// What happens when memory gets short, and when it runs out.
     pub memory_management: MemoryManagement,
@@ -198,7 +199,7 @@ impl Default for GpuConfig {
             deterministic: false,
             memory_fraction: None,
             gpu_preprocessing: Switch::Auto,
-            fallback_cpu: true,
+            fallback_cpu: false,
             memory_management: MemoryManagement::default(),
         }
     }

@@ -97,7 +97,7 @@ impl Recorder<'_> {
                     state.times_grown += 1;
                 }
                 Cause::Pressure => self.log.write("shrink", &line)?,
-                Cause::OutOfMemory | Cause::MaybeOutOfMemory | Cause::AllocatorRetries => {
+                Cause::OutOfMemory | Cause::MaybeOutOfMemory | Cause::AllocatorRetries | Cause::Waited => {
                     self.log.write("oom", &line)?;
                     state.oom_events += 1;
                 }

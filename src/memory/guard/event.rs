@@ -18,6 +18,8 @@ pub enum Cause {
     AllocatorRetries,
     /// Memory became short, and nothing else could be made smaller.
     Pressure,
+    /// Memory ran out at the smallest size of a GPU, and others held memory of it: the same size ran again after a pause.
+    Waited,
     /// There was memory for a larger size.
     #[serde(rename = "room")]
     Headroom,
@@ -59,6 +61,7 @@ mod tests {
             (Cause::MaybeOutOfMemory, "maybe_out_of_memory"),
             (Cause::AllocatorRetries, "thrashing"),
             (Cause::Pressure, "pressure"),
+            (Cause::Waited, "waited"),
             (Cause::Headroom, "room"),
         ] {
             assert_eq!(serde_json::to_value(cause).unwrap(), name);

@@ -15,6 +15,8 @@ pub trait Gauge {
     /// Bytes that the driver could still give. To a library that takes memory without libtorch's allocator, the unused
     /// blocks of that allocator are in use.
     fn driver_free_bytes(&self) -> Option<u64>;
+    /// Bytes of a GPU that other processes hold; `None` on the CPU, where the system takes memory back from nobody.
+    fn others_bytes(&self) -> Option<u64>;
     /// The most bytes that this process held since [`Gauge::reset_peak`].
     fn peak_bytes(&self) -> Option<u64>;
     /// Resets the peak to what is held now, where that can be done.
@@ -36,6 +38,9 @@ pub trait Gauge {
         left.into_iter().flatten().any(|left| left < limit / 10)
     }
 }
+
+/// What the driver and its libraries take of a GPU for this process, outside of libtorch's allocator: more than they do.
+const OWN_CONTEXT_BYTES: u64 = 1 << 30;
 
 /// Readings of a real device.
 #[derive(Debug, Clone, Copy)]
@@ -65,6 +70,12 @@ impl Gauge for DeviceGauge {
             return Some(host_free_bytes());
         }
         torch::device_memory(self.0).map(|(free_bytes, _)| free_bytes)
+    }
+
+    fn others_bytes(&self) -> Option<u64> {
+        let (free_bytes, total_bytes) = torch::device_memory(self.0)?;
+        let own_bytes = torch::allocator_stats(self.0)?.reserved_bytes + OWN_CONTEXT_BYTES;
+        Some(total_bytes.saturating_sub(free_bytes).saturating_sub(own_bytes))
     }
 
     fn peak_bytes(&self) -> Option<u64> {

@@ -103,6 +103,7 @@ impl MicroBatchSizes {
 mod tests {
     use super::*;
     use crate::backbone::Backbone;
+    use crate::config::GpuConfig;
 
     fn shown(sizes: &MicroBatchSizes) -> Vec<String> {
         sizes.descending.iter().map(MicroBatchSize::to_string).collect()
@@ -110,7 +111,8 @@ mod tests {
 
     #[test]
     fn every_rung_is_less_at_a_time_down_to_one_frame_and_then_the_cpu() {
-        let config = Config::default();
+        let mut config = Config::default();
+        config.gpu.fallback_cpu = true;
         let on_device = [
             "micro-batch 12",
             "micro-batch 6",
@@ -134,7 +136,7 @@ mod tests {
     #[test]
     fn what_is_configured_off_is_not_on_the_ladder() {
         let mut config = Config::default();
-        (config.gpu.fallback_cpu, config.gpu.gpu_preprocessing) = (false, Switch::Off);
+        config.gpu.gpu_preprocessing = Switch::Off;
         let sizes = MicroBatchSizes::training(&config, true);
         assert!(sizes.descending.iter().all(|size| size.host_preprocessing && !size.on_cpu));
         assert_eq!(sizes.descending.len(), 9);
@@ -172,7 +174,8 @@ mod tests {
 
     #[test]
     fn growth_is_by_frames_and_never_leaves_the_cpu() {
-        let sizes = MicroBatchSizes::training(&Config::default(), true);
+        let gpu = GpuConfig { fallback_cpu: true, ..GpuConfig::default() };
+        let sizes = MicroBatchSizes::training(&Config { gpu, ..Config::default() }, true);
         assert_eq!(sizes.growth(0), None);
         assert_eq!(sizes.growth(3), Some(3.0));
         assert_eq!(sizes.growth(4), Some(2.0));

@@ -4,7 +4,10 @@
 //! The guard knows nothing of tensors or models: its caller implements the work as an [`Attempt`].
 //! Training and evaluation each have their own guard, so that one does not shrink the other.
 
-use std::time::Instant;
+use std::thread;
+use std::time::{Duration, Instant};
+
+use bytesize::ByteSize;
 
 use super::attempt::Attempt;
 use super::classify::{Failure, classify, requested_bytes};
@@ -23,6 +26,11 @@ const GROWTH_LIMIT_SHARE: f64 = 0.9;
 /// A barred size is tried again where this process can have so many times the memory that it could have when that size ran
 /// out: another process was in the way then.
 const MORE_MEMORY: f64 = 1.1;
+
+/// The pauses before a GPU is given up at its smallest size, if others hold memory of it: about two minutes in all.
+const PAUSES_SECS: [u64; 6] = [2, 5, 10, 20, 40, 60];
+/// The share of the memory that this process could have from which what others hold is worth waiting for.
+const OTHERS_SHARE: f64 = 0.05;
 
 /// A size that the guard grew to and that then ran out of memory.
 #[derive(Debug, Clone, Copy)]
@@ -49,6 +57,9 @@ pub struct Guard {
     just_grown: bool,
     /// Steps without a failure at the current size, or since the last decision not to grow.
     good_steps: u64,
+    /// Pauses since the last success.
+    pauses: usize,
+    pause: Box<dyn FnMut(Duration)>,
     /// The last failure was only maybe out of memory: the next of that kind is final.
     last_was_unsure: bool,
     /// Steps in a row in which the allocator had to retry.
@@ -80,11 +91,19 @@ impl Guard {
             barred: None,
             just_grown: false,
             good_steps: 0,
+            pauses: 0,
+            pause: Box::new(thread::sleep),
             last_was_unsure: false,
             alloc_retry_steps: 0,
             alloc_retries,
             events: Vec::new(),
         }
+    }
+
+    /// Pauses with `pause`, which may end early.
+    #[must_use]
+    pub fn with_pause(self, pause: impl FnMut(Duration) + 'static) -> Self {
+        Self { pause: Box::new(pause), ..self }
     }
 
     /// Goes on with the size of a checkpoint, where there still is such a size. A run that had to leave the device
@@ -138,7 +157,7 @@ impl Guard {
             self.gauge.reset_peak();
             let error = match work.attempt(self.micro_batch_size().of_batch(clips)) {
                 Ok(output) => {
-                    self.last_was_unsure = false;
+                    (self.last_was_unsure, self.pauses) = (false, 0);
                     return Ok(output);
                 }
                 Err(error) => error,
@@ -173,6 +192,8 @@ impl Guard {
         let first_line = message.lines().next().unwrap_or_default().to_owned();
         let before = self.micro_batch_size().of_batch(clips);
         let lower = if self.retry { self.sizes.below(self.index, clips) } else { None };
+        let pause = self.pause_before(lower);
+        let (lower, cause) = if pause.is_some() { (Some(self.index), Cause::Waited) } else { (lower, cause) };
         let after = lower.map_or(before, |index| self.sizes.at(index).of_batch(clips));
 
         let (used_bytes, limit_bytes) = (self.gauge.used_bytes(), self.limit_bytes());
@@ -196,6 +217,17 @@ impl Guard {
                 false => GuardError::Forbidden { phase, size, message },
             });
         };
+        if let Some(pause) = pause {
+            let others = ByteSize(self.gauge.others_bytes().unwrap_or(0)).display().iec().to_string();
+            tracing::warn!(
+                "out of memory in the {phase} pass with {before}: other programs hold {others} of the GPU, the same clips run \
+                 again in {} s",
+                pause.as_secs()
+            );
+            self.pauses += 1;
+            (self.pause)(pause);
+            return Ok(());
+        }
         tracing::warn!(
             "out of memory in the {phase} pass: {before} -> {after}, the same clips run again ({} ms lost)",
             started.elapsed().as_millis()
@@ -205,6 +237,18 @@ impl Guard {
         }
         self.use_size(lower);
         Ok(())
+    }
+
+    /// The pause before the same size is tried again instead of `lower`: where the GPU would be given up, and others hold
+    /// memory of it.
+    fn pause_before(&self, lower: Option<usize>) -> Option<Duration> {
+        let gives_up = lower.is_none_or(|lower| self.sizes.at(lower).on_cpu);
+        if !self.retry || !gives_up || self.micro_batch_size().on_cpu {
+            return None;
+        }
+        let others = self.gauge.others_bytes()? as f64;
+        let is_much = others >= OTHERS_SHARE * self.limit_bytes()? as f64;
+        PAUSES_SECS.get(self.pauses).filter(|_| is_much).map(|secs| Duration::from_secs(*secs))
     }
 
     /// Counts a step that is done, its update included. The guard leaves a size at which the allocator keeps retrying

@@ -80,6 +80,9 @@ impl Gauge for Shared {
     fn driver_free_bytes(&self) -> Option<u64> {
         Some(self.0.borrow().driver_free_bytes())
     }
+    fn others_bytes(&self) -> Option<u64> {
+        Some(self.0.borrow().others_bytes)
+    }
     fn peak_bytes(&self) -> Option<u64> {
         Some(self.0.borrow().peak_bytes)
     }

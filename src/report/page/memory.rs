@@ -91,6 +91,7 @@ fn describe(event: &Event) -> (&'static str, String) {
             let name = match change.cause {
                 Cause::AllocatorRetries => "memory was only just found",
                 Cause::MaybeOutOfMemory => "memory may have run out",
+                Cause::Waited => "memory ran out, and it waited for other programs",
                 _ => "memory ran out",
             };
             (name, sizes(change))

@@ -1,10 +1,10 @@
 //! The guard with a fake attempt and a fake gauge, without tensors.
 
-use std::cell::Cell;
+use std::cell::{Cell, RefCell};
 use std::rc::Rc;
 
 use super::*;
-use crate::config::Config;
+use crate::config::{Config, GpuConfig};
 
 const OOM: &str = "CUDA out of memory. Tried to allocate 2.00 GiB. GPU 0\nmore lines";
 const UNSURE: &str = "cuDNN error: CUDNN_STATUS_INTERNAL_ERROR";
@@ -41,7 +41,7 @@ impl Attempt for Fake {
 
 /// A device whose readings the test sets.
 #[derive(Clone, Default)]
-struct FakeGauge(Rc<[Cell<u64>; 5]>);
+struct FakeGauge(Rc<[Cell<u64>; 6]>);
 
 impl FakeGauge {
     /// The driver can give all that is free.
@@ -64,6 +64,9 @@ impl Gauge for FakeGauge {
     }
     fn driver_free_bytes(&self) -> Option<u64> {
         Some(self.0[4].get())
+    }
+    fn others_bytes(&self) -> Option<u64> {
+        Some(self.0[5].get())
     }
     fn peak_bytes(&self) -> Option<u64> {
         Some(self.0[2].get())
@@ -208,7 +211,9 @@ fn retries_of_a_failed_attempt_are_no_thrashing() {
 fn on_the_cpu_it_goes_by_the_hosts_memory_and_a_resumed_run_tries_the_device_again() {
     let gauge = FakeGauge::default();
     gauge.set(100, 0, 100);
-    let sizes = || MicroBatchSizes::training(&Config::default(), true);
+    let gpu = GpuConfig { fallback_cpu: true, ..GpuConfig::default() };
+    let config = Config { gpu, ..Config::default() };
+    let sizes = || MicroBatchSizes::training(&config, true);
     let mut guard = Guard::new("train", sizes(), Box::new(gauge.clone()), true, 3);
     // Nothing fits on the device; on the CPU, half of the batch does.
     struct Device;
@@ -227,6 +232,41 @@ fn on_the_cpu_it_goes_by_the_hosts_memory_and_a_resumed_run_tries_the_device_aga
     assert_eq!(after_good_steps(&mut guard), 12, "the host has room");
     let resumed = Guard::new("train", sizes(), Box::new(gauge), true, 3).resume(&guard.state());
     assert_eq!(resumed.micro_batch_size(), MicroBatchSize::whole(12));
+}
+
+#[test]
+fn at_the_smallest_size_it_waits_for_others_before_it_gives_up_or_leaves_the_device() {
+    let run = |others: u64, pauses_until_free: usize, with_cpu: bool| {
+        let gauge = FakeGauge::default();
+        gauge.set(50, 50, 50);
+        gauge.0[5].set(others);
+        let config = Config { gpu: GpuConfig { fallback_cpu: with_cpu, ..GpuConfig::default() }, ..Config::default() };
+        let pauses: Rc<RefCell<Vec<u64>>> = Rc::default();
+        let seen = pauses.clone();
+        let mut guard = Guard::new("train", MicroBatchSizes::training(&config, true), Box::new(gauge), true, 3)
+            .with_pause(move |pause| seen.borrow_mut().push(pause.as_secs()));
+        struct Crowded(Rc<RefCell<Vec<u64>>>, usize);
+        impl Attempt for Crowded {
+            type Output = MicroBatchSize;
+            type Error = String;
+            fn attempt(&mut self, size: MicroBatchSize) -> Result<MicroBatchSize, String> {
+                if size.on_cpu || self.0.borrow().len() >= self.1 { Ok(size) } else { Err(OOM.into()) }
+            }
+            fn recover(&mut self, _next: MicroBatchSize) -> Result<(), String> {
+                Ok(())
+            }
+        }
+        let result = guard.run(12, &mut Crowded(pauses.clone(), pauses_until_free));
+        let waited = guard.events().iter().filter(|event| event.cause == Cause::Waited).count();
+        let pauses = pauses.take();
+        assert_eq!(waited, pauses.len());
+        (result.ok().map(|size| size.on_cpu), pauses)
+    };
+    assert_eq!(run(40, 2, true), (Some(false), vec![2, 5]), "others have left");
+    let all = PAUSES_SECS.to_vec();
+    assert_eq!(run(40, 99, true), (Some(true), all.clone()), "the user allowed the CPU");
+    assert_eq!(run(40, 99, false), (None, all), "and here not");
+    assert_eq!(run(1, 99, false), (None, vec![]), "nobody is in the way");
 }
 
 /// The micro-batch after three good steps.
@@ -298,6 +338,9 @@ fn nothing_grows_where_it_is_off_or_nothing_is_known() {
             None
         }
         fn driver_free_bytes(&self) -> Option<u64> {
+            None
+        }
+        fn others_bytes(&self) -> Option<u64> {
             None
         }
         fn peak_bytes(&self) -> Option<u64> {

@@ -53,6 +53,9 @@ impl Gauge for Roomy {
     fn driver_free_bytes(&self) -> Option<u64> {
         self.free_bytes()
     }
+    fn others_bytes(&self) -> Option<u64> {
+        None
+    }
     fn peak_bytes(&self) -> Option<u64> {
         Some(1)
     }
