@@ -34,6 +34,6 @@ pub use predict::{
 };
 pub use readings::{
     CgroupMemory, GpuMemory, GpuMemorySource, GpuProcess, GpuReading, HostMemory, Nvml, ProcessMemory, ProcessUse,
-    Reading, Snapshot, Usage, be_first_oom_victim, largest_processes, limit_growth, process_file_bytes,
+    Reading, Snapshot, Usage, be_first_oom_victim, bus_id, largest_processes, limit_growth, process_file_bytes,
     process_peak_rss_bytes, process_recent_peak_bytes, process_rss_bytes, reset_process_peak,
 };

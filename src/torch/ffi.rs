@@ -188,6 +188,24 @@ pub(super) fn load_library(name: &CStr) -> bool {
     unsafe { !libc::dlopen(name.as_ptr(), libc::RTLD_NOW | libc::RTLD_GLOBAL).is_null() }
 }
 
+/// Domain, bus and device of a CUDA device on the PCI bus; `None` without CUDA.
+pub(super) fn pci_place(device_index: c_int) -> Option<String> {
+    type GetBusId = unsafe extern "C" fn(*mut c_char, c_int, c_int) -> c_int;
+    let mut text = [0; 32];
+    // SAFETY: the name is NUL-terminated. The symbol is that of CUDA's runtime, which `libtorch_cuda` loads for all; CUDA's
+    // documentation defines its signature, and that it writes at most so many bytes with a NUL at the end.
+    let status = unsafe {
+        let symbol = libc::dlsym(libc::RTLD_DEFAULT, c"cudaDeviceGetPCIBusId".as_ptr());
+        let get = std::mem::transmute::<*mut libc::c_void, Option<GetBusId>>(symbol)?;
+        get(text.as_mut_ptr(), text.len() as c_int, device_index)
+    };
+    if status != 0 {
+        return None;
+    }
+    let bytes: Vec<u8> = text.iter().map(|byte| *byte as u8).take_while(|byte| *byte != 0).collect();
+    String::from_utf8(bytes).ok()
+}
+
 /// The number of threads of parallel regions that this thread starts. The first call also triggers libtorch's lazy
 /// initialisation of that number.
 pub(super) fn threads_of_this_thread() -> Option<c_int> {

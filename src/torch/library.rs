@@ -24,6 +24,22 @@ pub fn cuda_available() -> bool {
     })
 }
 
+/// Domain, bus and device of a CUDA device on the PCI bus; `None` where it is not known. CUDA and the driver number devices
+/// differently; this is the same for both.
+#[must_use]
+pub fn pci_place(cuda_index: usize) -> Option<[u32; 3]> {
+    parse_place(&ffi::pci_place(i32::try_from(cuda_index).ok()?)?)
+}
+
+/// Reads `0000:65:00.0`; the number after the point is always 0.
+fn parse_place(text: &str) -> Option<[u32; 3]> {
+    let parts: Vec<_> = text.split_once('.')?.0.split(':').map(|part| u32::from_str_radix(part, 16)).collect();
+    match &parts[..] {
+        [Ok(domain), Ok(bus), Ok(device)] => Some([*domain, *bus, *device]),
+        _ => None,
+    }
+}
+
 /// Makes libtorch choose deterministic kernels for the life of the process; it warns if an operation has none. This
 /// matters on CUDA only, because all CPU kernels are deterministic. Must be called before the first tensor is on a CUDA
 /// device, and before other threads are started.
@@ -50,4 +66,23 @@ pub fn allow_tf32(allow: bool) -> Result<()> {
 /// libtorch refuses.
 pub fn detect_anomaly(detect: bool) -> Result<()> {
     ffi::detect_anomaly(detect)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_place_on_the_bus_is_read_as_cuda_writes_it() {
+        assert_eq!(parse_place("0000:65:00.0"), Some([0, 0x65, 0]));
+        assert_eq!(parse_place("0001:0A:1f.0"), Some([1, 10, 31]));
+        assert_eq!(["", "65:00.0", "0000:65:00", "0000:xx:00.0"].map(parse_place), [None; 4]);
+    }
+
+    #[test]
+    fn without_cuda_no_device_has_a_place() {
+        if !cuda_available() {
+            assert_eq!(pci_place(0), None);
+        }
+    }
 }

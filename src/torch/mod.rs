@@ -26,7 +26,7 @@ pub use autocast::Autocast;
 pub use format::{Format, cpu_has_bf16};
 #[cfg(test)]
 pub(crate) use generator_lock::generator_lock;
-pub use library::{allow_tf32, be_deterministic, cuda_available, detect_anomaly, version};
+pub use library::{allow_tf32, be_deterministic, cuda_available, detect_anomaly, pci_place, version};
 pub use result::Result;
 pub use tensor::{backward, depthwise_convolution, move_to_cpu, relu6, tensor_of_bytes};
 pub use threads::OneThread;

@@ -19,6 +19,9 @@ fn snapshot() -> Snapshot {
         process: ProcessMemory { rss_bytes: Some(GIB), peak_rss_bytes: None, maps: Some(321) },
         gpus: vec![GpuMemory {
             index: 1,
+            bus_id: Some("0000:65:00".into()),
+            uuid: None,
+            compute_capability: Some([8, 9]),
             name: "NVIDIA GeForce RTX 4070".into(),
             memory_total_bytes: 12 * GIB,
             memory_used_bytes: 3 * GIB,

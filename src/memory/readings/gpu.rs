@@ -14,6 +14,13 @@ use serde::Serialize;
 pub struct GpuMemory {
     /// The driver's number for it.
     pub index: u32,
+    /// Where it is on the bus, `domain:bus:device`, hexadecimal: the same for the driver, for CUDA and after a restart,
+    /// unlike numbers.
+    pub bus_id: Option<String>,
+    /// The driver's unique name for it, `GPU-...`.
+    pub uuid: Option<String>,
+    /// Compute capability, major and minor.
+    pub compute_capability: Option<[i32; 2]>,
     /// Product name.
     pub name: String,
     /// Installed bytes.
@@ -109,8 +116,12 @@ fn read_device(nvml: &nvml_wrapper::Nvml, device: &Device, index: u32) -> Result
         },
         name: nvml.sys_process_name(process.pid, 256).ok(),
     });
+    let capability = device.cuda_compute_capability().ok();
     Ok(GpuMemory {
         index,
+        bus_id: device.pci_info().ok().map(|pci| bus_id(pci.domain, pci.bus, pci.device)),
+        uuid: device.uuid().ok(),
+        compute_capability: capability.map(|capability| [capability.major, capability.minor]),
         name: device.name().unwrap_or_else(|_| "NVIDIA GPU".into()),
         memory_total_bytes: memory.total,
         memory_used_bytes: memory.used,
@@ -121,6 +132,12 @@ fn read_device(nvml: &nvml_wrapper::Nvml, device: &Device, index: u32) -> Result
         power_limit_w: device.enforced_power_limit().ok().map(watts),
         processes: processes.collect(),
     })
+}
+
+/// A place on the bus in the form of [`GpuMemory::bus_id`].
+#[must_use]
+pub fn bus_id(domain: u32, bus: u32, device: u32) -> String {
+    format!("{domain:04x}:{bus:02x}:{device:02x}")
 }
 
 fn watts(milliwatts: u32) -> f64 {
@@ -153,6 +170,9 @@ pub(super) mod tests {
     pub(in crate::memory) fn fake_gpu(index: u32, total_bytes: u64, used_bytes: u64) -> GpuMemory {
         GpuMemory {
             index,
+            bus_id: Some(bus_id(0, index + 1, 0)),
+            uuid: None,
+            compute_capability: None,
             name: format!("Fake {index}"),
             memory_total_bytes: total_bytes,
             memory_used_bytes: used_bytes,

@@ -12,7 +12,7 @@ mod reading;
 mod snapshot;
 
 pub use cgroup::CgroupMemory;
-pub use gpu::{GpuMemory, GpuMemorySource, GpuProcess, GpuReading, Nvml};
+pub use gpu::{GpuMemory, GpuMemorySource, GpuProcess, GpuReading, Nvml, bus_id};
 pub use host::{HostMemory, host_free_bytes};
 pub use process::{
     ProcessMemory, process_file_bytes, process_peak_rss_bytes, process_recent_peak_bytes, process_rss_bytes,

@@ -354,7 +354,8 @@ fn the_scale_of_the_loss_changes_only_rounding() {
 #[test]
 fn training_goes_on_on_the_cpu_where_the_device_holds_not_even_a_frame() {
     let _alone = generator_lock();
-    let config = config(Temporal::LstmAttention, 0.0);
+    let mut config = config(Temporal::LstmAttention, 0.0);
+    config.gpu.fallback_cpu = true;
     let on_device = || {
         let mut stepper = stepper(&config);
         let gauge = Box::new(DeviceGauge(Device::Cpu));

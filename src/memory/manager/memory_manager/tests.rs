@@ -279,3 +279,22 @@ fn the_thread_looks_at_memory_and_ends_with_the_manager() {
     drop(manager);
     assert_eq!(Arc::strong_count(&machine.host), 1, "the thread is gone, and what it held");
 }
+
+/// The memory of a step is free again when the safe point comes, so that a reading there says nothing of the step.
+#[test]
+fn pressure_within_a_step_is_judged_by_the_reading_that_showed_it() {
+    let machine = Machine::default();
+    let manager = machine.manager(0);
+    let warned = Rc::new(Cell::new(0.0));
+    manager.on_warning({
+        let warned = warned.clone();
+        move |warning| warned.set(warning.usage.share())
+    });
+    for (within, critical) in [(97, true), (30, false), (85, false)] {
+        machine.gpu.store(within * MIB, Ordering::SeqCst);
+        manager.watch.observe();
+        machine.gpu.store(23 * MIB, Ordering::SeqCst);
+        assert_eq!(manager.safe_point(1), critical, "{within}%");
+    }
+    assert!((warned.get() - 0.97).abs() < 1e-9, "{}", warned.get());
+}
