@@ -5,7 +5,16 @@ use std::path::PathBuf;
 use std::process::Command;
 
 fn main() {
-    for source in ["guarded.h", "shim.cpp", "foreach.cpp", "relu6.cpp", "depthwise.cpp", "trace.cpp"] {
+    for source in [
+        "guarded.h",
+        "shim.cpp",
+        "foreach.cpp",
+        "relu6.cpp",
+        "depthwise.cpp",
+        "trace.cpp",
+        "upload.cpp",
+        "operations.cpp",
+    ] {
         println!("cargo:rerun-if-changed=src/torch/{source}");
     }
     println!("cargo:rerun-if-env-changed=LIBTORCH");
@@ -34,6 +43,8 @@ fn main() {
         .file("src/torch/relu6.cpp")
         .file("src/torch/depthwise.cpp")
         .file("src/torch/trace.cpp")
+        .file("src/torch/upload.cpp")
+        .file("src/torch/operations.cpp")
         .compile("dfdetect_shim");
     println!("cargo:rustc-link-arg=-Wl,-rpath,{}", libtorch.join("lib").display());
 }

@@ -86,12 +86,12 @@ fn learner(config: &Config) -> Learner {
     Learner::new(&config.training, detector, None).unwrap()
 }
 
-fn guard(config: &Config, size: MicroBatchSize) -> Guard {
-    Guard::new("train", MicroBatchSizes::training(config, false), Box::new(DeviceGauge(Device::Cpu)), true, 200)
-        .resume(&GuardState { size, barred: None })
+fn guard(config: &Config, size: MicroBatchSize) -> Guard<'static> {
+    Guard::new("train", MicroBatchSizes::training(config, false), Box::new(DeviceGauge::new(Device::Cpu)), true, 200)
+        .resume(&GuardState::at(size))
 }
 
-fn stepper(config: &Config, clean_up: Box<dyn FnMut()>) -> Stepper {
+fn stepper(config: &Config, clean_up: Box<dyn FnMut()>) -> Stepper<'static> {
     let (learner, loss) = (learner(config), Loss::new(&config.loss, [1, 1]));
     let guard = guard(config, MicroBatchSize::whole(config.training.batch_size.clips()));
     Stepper::new(config, learner, loss, LossScaler::new(false), guard, clean_up).unwrap()
@@ -131,7 +131,7 @@ fn overhead() {
         let started = Instant::now();
         bare_step(&mut bare, &batch, &config);
         let between = Instant::now();
-        guarded.step(std::slice::from_ref(&batch), 1e-4, round).unwrap();
+        guarded.step(std::slice::from_ref(&batch), None, 1e-4, round).unwrap();
         // The first warms up.
         if round > 0 {
             times[0].push(between - started);
@@ -146,14 +146,14 @@ fn overhead() {
 }
 
 /// A stepper under a limit that holds 2 of 4 clips; when memory ran out, the clock is read.
-fn limited(config: &Config) -> (Stepper, Rc<Cell<Option<Instant>>>) {
+fn limited(config: &Config) -> (Stepper<'static>, Rc<Cell<Option<Instant>>>) {
     let failed = Rc::new(Cell::new(None));
     let clock = failed.clone();
     let mut stepper = stepper(config, Box::new(move || clock.set(Some(Instant::now()))));
     let batch = batch(config, 4);
     let need = |stepper: &mut Stepper, micro_batch: usize| {
         stepper.guard = guard(config, MicroBatchSize::whole(micro_batch));
-        stepper.step(std::slice::from_ref(&batch), 1e-4, 0).unwrap();
+        stepper.step(std::slice::from_ref(&batch), None, 1e-4, 0).unwrap();
         status_bytes("VmPeak")
     };
     let (half, whole) = (need(&mut stepper, 2), need(&mut stepper, 4));
@@ -171,12 +171,12 @@ fn recovery() {
     for round in 0..20 {
         stepper.guard = guard(&config, MicroBatchSize::whole(2));
         let started = Instant::now();
-        stepper.step(&batch, 1e-4, round).unwrap();
+        stepper.step(&batch, None, 1e-4, round).unwrap();
         let clean_step = started.elapsed();
 
         stepper.guard = guard(&config, MicroBatchSize::whole(4));
         let started = Instant::now();
-        stepper.step(&batch, 1e-4, round).unwrap();
+        stepper.step(&batch, None, 1e-4, round).unwrap();
         let all = started.elapsed();
         assert_eq!(stepper.guard.events().len(), 1, "{:?}", stepper.guard.events());
         let attempt = failed.get().unwrap() - started;
@@ -199,7 +199,7 @@ fn leak() {
     let mut events = 0;
     for round in 0..1000 {
         stepper.guard = guard(&config, MicroBatchSize::whole(4));
-        stepper.step(&batch, 1e-4, round).unwrap();
+        stepper.step(&batch, None, 1e-4, round).unwrap();
         events += stepper.guard.events().len();
         if [9, 99, 499, 999].contains(&round) {
             println!("leak: {} MiB resident after {events} recoveries", status_bytes("VmRSS") / MIB);
@@ -217,7 +217,7 @@ fn preset_step(precision: &str, clips: usize, limit_mib: u64, chunk_frames: Opti
     // Gradients exist from the first step on.
     stepper.guard = guard(&config, MicroBatchSize { chunk_frames: Some(1), ..MicroBatchSize::whole(1) });
     let warm_up = Instant::now();
-    stepper.step(&[batch(&config, 1)], 1e-4, 0).unwrap();
+    stepper.step(&[batch(&config, 1)], None, 1e-4, 0).unwrap();
     let warm_up = warm_up.elapsed();
     dfdetect::torch::release_cached_memory().unwrap();
     let rest = status_bytes("VmSize");
@@ -231,7 +231,7 @@ fn preset_step(precision: &str, clips: usize, limit_mib: u64, chunk_frames: Opti
         limit_address_space(Some(rest + limit_mib * MIB));
     }
     let started = Instant::now();
-    let report = stepper.step(&[whole], 1e-4, 1).unwrap();
+    let report = stepper.step(&[whole], None, 1e-4, 1).unwrap();
     assert_eq!(report.scores.len(), clips);
     println!(
         "{}",

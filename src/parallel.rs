@@ -1,8 +1,10 @@
-//! The same work on each of many items, by several threads. Knows nothing of the items.
+//! The same work on each of many items, by several threads, and waiting; both end when the user wants to stop. Knows
+//! nothing of the items.
 
 use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
 use std::sync::{Mutex, PoisonError};
 use std::thread;
+use std::time::{Duration, Instant};
 
 /// Calls `work` for each item, in `threads` threads of which the caller's is one. Returns the results in the order of
 /// the items. After `stop` is set, it ends early, without the results of the remaining items.
@@ -29,6 +31,19 @@ pub fn in_parallel<T: Sync, R: Send>(
     let mut done = done.into_inner().unwrap_or_else(PoisonError::into_inner);
     done.sort_unstable_by_key(|(position, _)| *position);
     done.into_iter().map(|(_, result)| result).collect()
+}
+
+/// Waits for `interval`, or until `stop` is set if that comes first. Returns whether it has waited to the end.
+pub fn wait(interval: Duration, stop: &AtomicBool) -> bool {
+    let started = Instant::now();
+    while !stop.load(Ordering::Relaxed) {
+        let left = interval.saturating_sub(started.elapsed());
+        if left.is_zero() {
+            return true;
+        }
+        thread::sleep(left.min(Duration::from_millis(50)));
+    }
+    false
 }
 
 #[cfg(test)]

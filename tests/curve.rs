@@ -55,7 +55,7 @@ fn batch(config: &Config, step: usize) -> HostBatch {
     HostBatch { index: step, videos, ..HostBatch::of_bytes(&bytes, labels) }
 }
 
-fn stepper(config: &Config) -> Stepper {
+fn stepper(config: &Config) -> Stepper<'static> {
     let detector = Detector::new(&config.model, Device::Cpu, Format::F32, config.gpu.channels_last).unwrap();
     fill(&detector);
     let _no_grad = tch::no_grad_guard();
@@ -69,7 +69,7 @@ fn stepper(config: &Config) -> Stepper {
     let learner = Learner::new(&config.training, detector, None).unwrap();
     let loss = Loss::new(&config.loss, [1, 1]);
     let guard =
-        Guard::new("train", MicroBatchSizes::training(config, false), Box::new(DeviceGauge(Device::Cpu)), true, 0);
+        Guard::new("train", MicroBatchSizes::training(config, false), Box::new(DeviceGauge::new(Device::Cpu)), true, 0);
     Stepper::new(config, learner, loss, LossScaler::new(false), guard, Box::new(|| {})).unwrap()
 }
 
@@ -89,7 +89,7 @@ fn a_hundred_losses_equal_pytorchs() {
     let mut farthest = 0.0_f64;
     for (step, expected) in expected.losses.iter().enumerate() {
         let rate = schedule.at(step as u64, 1.0);
-        let loss = stepper.step(&[batch(&config, step)], rate, step as i64).unwrap().loss;
+        let loss = stepper.step(&[batch(&config, step)], None, rate, step as i64).unwrap().loss;
         assert!((loss - expected).abs() < 1e-3, "step {step}: loss {loss}, not {expected}");
         farthest = farthest.max((loss - expected).abs());
     }

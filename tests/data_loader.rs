@@ -340,6 +340,24 @@ fn a_draw_decides_how_clips_are_varied_and_the_cache_keeps_them_as_they_are() {
     }
 }
 
+#[test]
+fn a_clip_for_which_there_was_no_memory_is_not_lost() {
+    let (_root, manifest) = dataset(1);
+    let refused = Arc::new(AtomicUsize::new(0));
+    let seen = refused.clone();
+    let reader: ClipReader = Arc::new(move |request| match seen.fetch_add(1, Ordering::SeqCst) {
+        0 | 2 => Err(DataError::NoMemory { path: "a.mp4".into(), bytes: 9 }),
+        _ => Ok(ReadClip { thwc: vec![7; request.spec.clip_bytes()], ..ReadClip::default() }),
+    });
+    let cache = Arc::new(ClipCache::new(4 * CLIP_BYTES, None));
+    let source = ClipSource::new(&manifest, spec(), cache.clone());
+    let loader = Loader::new(Arc::new(source.with_reader(reader, vec![String::new()])), &LoaderPlan::fixed(1, 1));
+    let all = batches(&loader, vec![vec![0], vec![1]]);
+    assert!(all.iter().all(|batch| batch.skipped.is_empty() && batch.bytes() as u64 == CLIP_BYTES), "{all:?}");
+    assert_eq!(refused.load(Ordering::SeqCst), 4);
+    assert!(cache.budget_bytes() < 4 * CLIP_BYTES, "the cache gave way");
+}
+
 /// Between the decoder and the tensor, pixels are copied twice: into the clip, and from clips into the tensor.
 #[test]
 fn a_batch_shares_the_clips_of_the_cache() {

@@ -182,7 +182,8 @@ fn losses_and_their_gradients_equal_pytorchs() {
         let what = format!("{:?}", case.config);
         let logits: Vec<f32> = case.logits.iter().map(|logit| *logit as f32).collect();
         let logits_b = Tensor::from_slice(&logits).set_requires_grad(true);
-        let loss = Loss::new(&case.config, [1, 1]).sum(&logits_b, &case.targets).unwrap();
+        let loss = Loss::new(&case.config, [1, 1]);
+        let loss = loss.sum(&logits_b, &loss.targets(&case.targets).unwrap()).unwrap();
         loss.backward();
         assert_close(&what, &[loss.double_value(&[])], &[case.loss], 1e-6);
         assert_close(&what, &numbers(&logits_b.grad()), &case.gradients, 1e-6);
@@ -194,7 +195,8 @@ fn balanced_weights_make_both_classes_count_the_same() {
     let config = LossConfig { class_weights: dfdetect::config::ClassWeights::Balanced, ..LossConfig::default() };
     let loss = |targets: &[f64]| {
         let logits_b = Tensor::zeros([targets.len() as i64], (Kind::Float, Device::Cpu));
-        Loss::new(&config, [6, 2]).sum(&logits_b, targets).unwrap().double_value(&[])
+        let loss = Loss::new(&config, [6, 2]);
+        loss.sum(&logits_b, &loss.targets(targets).unwrap()).unwrap().double_value(&[])
     };
     let (reals, fakes, all) = (loss(&[0.0; 6]), loss(&[1.0; 2]), 8.0 * std::f64::consts::LN_2);
     assert!((reals - fakes).abs() < 1e-6 && (reals + fakes - all).abs() < 1e-5, "{reals} {fakes}");

@@ -5,6 +5,8 @@ use std::borrow::Cow;
 use std::fmt;
 use std::panic::{self, AssertUnwindSafe};
 use std::sync::{Arc, OnceLock};
+use std::thread;
+use std::time::Duration;
 
 use image::RgbImage;
 use rand::SeedableRng;
@@ -18,6 +20,9 @@ use super::self_blend;
 use crate::config::{AugmentationConfig, Sampling};
 use crate::dataset::{DataError, Footage, Label, Manifest, shown_videos};
 use crate::video::{self, ClipSpec, ReadFrames};
+
+/// The pauses before a clip for which there was no memory is read again. After the last one it counts as unreadable.
+const PAUSES: [Duration; 4] = [Duration::ZERO, Duration::from_secs(1), Duration::from_secs(5), Duration::from_secs(15)];
 
 /// A clip, or the reason why there is none.
 pub(crate) type Clip = Result<Arc<ReadClip>, String>;
@@ -268,7 +273,22 @@ impl ClipSource {
         read
     }
 
+    /// Reads a clip. Where there is no memory for it, the cache in memory gives way, and it is read again after a pause.
     fn read(&self, clip: usize, spec: &ClipSpec, draw: Option<u64>) -> Result<ReadClip, DataError> {
+        for pause in PAUSES {
+            match self.read_once(clip, spec, draw) {
+                Err(error @ DataError::NoMemory { .. }) => {
+                    tracing::warn!("{error}; it is tried again in {} s", pause.as_secs());
+                    self.cache.shrink();
+                    thread::sleep(pause);
+                }
+                result => return result,
+            }
+        }
+        self.read_once(clip, spec, draw)
+    }
+
+    fn read_once(&self, clip: usize, spec: &ClipSpec, draw: Option<u64>) -> Result<ReadClip, DataError> {
         let (video, face) = self.face_of(clip);
         let footage = &self.footage[video];
         let clip = (self.reader)(&ClipRequest { video, face, footage, spec, draw, notes: self.notes(video) })?;

@@ -23,6 +23,14 @@ pub enum DataError {
         /// The reason, in one line.
         reason: String,
     },
+    /// There is no host memory for a clip. There may be later.
+    #[error("{}: no memory for its {bytes} bytes", .path.display())]
+    NoMemory {
+        /// The file.
+        path: PathBuf,
+        /// The bytes of the clip.
+        bytes: usize,
+    },
     /// A video shows no face, faces are cropped, and such videos are skipped. The result does not change when the video
     /// is read again.
     #[error("{}: no face was found in {looked_at} frames", .path.display())]

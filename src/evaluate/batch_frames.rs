@@ -3,12 +3,12 @@
 
 use std::ops::Range;
 
-use tch::{Device, Kind, Tensor};
+use tch::{Device, Tensor};
 
 use crate::loader::HostBatch;
 use crate::memory::MicroBatchSize;
 use crate::model::Detector;
-use crate::torch::{self, Result};
+use crate::torch::{self, Result, Upload};
 use crate::video::ClipSpec;
 
 /// The frames of a batch, counted through all of its clips.
@@ -42,18 +42,15 @@ impl Frames<'_> {
     /// Out of memory.
     pub fn images(&self, detector: &Detector, frames: Range<usize>, size: MicroBatchSize) -> Result<Tensor> {
         let device = if size.host_preprocessing { Device::Cpu } else { detector.device() };
-        detector.images(&self.pixels(frames, device)?)
+        let pixels_nhwc = self.pixels(frames)?;
+        detector.images(&Upload::start(&pixels_nhwc, device)?.finish()?)
     }
 
-    /// u8 RGB `[N, H, W, 3]` on `device`.
-    fn pixels(&self, frames: Range<usize>, device: Device) -> Result<Tensor> {
+    /// u8 RGB `[N, H, W, 3]` on the host, in page-locked memory where that is wanted.
+    pub(super) fn pixels(&self, frames: Range<usize>) -> Result<Tensor> {
         let frame_bytes = self.spec.clip_bytes() / self.spec.frames;
         let parts = self.batch.parts(frames.start * frame_bytes..frames.end * frame_bytes);
         let shape = [frames.len(), self.spec.height, self.spec.width, 3].map(|size| size as i64);
-        let pixels_nhwc = torch::tensor_of_bytes(&parts, &shape)?;
-        if self.pin_memory && device.is_cuda() {
-            return pixels_nhwc.f_pin_memory(device)?.f_to_device_(device, Kind::Uint8, true, false);
-        }
-        pixels_nhwc.f_to_device(device)
+        torch::tensor_of_bytes(&parts, &shape)
     }
 }

@@ -11,25 +11,28 @@ use super::error::EvaluateError;
 use super::forward::Scoring;
 use super::pooling::Pooling;
 use super::scores::{ClipScore, Evaluation, VideoScore};
+use super::uploads::Uploads;
 use crate::dataset::{Label, sequential_plan};
 use crate::loader::Loader;
-use crate::memory::Guard;
+use crate::memory::{Guard, GuardError};
 use crate::model::Detector;
 use crate::progress::Bar;
 use crate::video::ClipSpec;
 
 /// Scores videos: everything it needs but the network and the videos.
-pub struct Evaluator<'a> {
+pub struct Evaluator<'a, 'g> {
     /// The source of clips.
     pub loader: &'a Loader,
     /// Splits batches where memory is short.
-    pub guard: &'a mut Guard,
+    pub guard: &'a mut Guard<'g>,
     /// Frees memory of the rest of the program after memory ran out.
     pub clean_up: &'a mut dyn FnMut(),
     /// Clips per batch.
     pub batch_size: usize,
     /// Consecutive clips per video and face, which the loader returns as one long clip.
     pub clips_a_video: usize,
+    /// Frames are copied through page-locked memory to a CUDA device.
+    pub pin_memory: bool,
     /// Pools the scores of a video's clips.
     pub pooling: Pooling,
     /// Set when the user wants to stop.
@@ -38,7 +41,7 @@ pub struct Evaluator<'a> {
     pub label: &'a str,
 }
 
-impl Evaluator<'_> {
+impl Evaluator<'_, '_> {
     /// Scores `videos` (indices in the loader's manifest) with running statistics and without dropout.
     ///
     /// # Errors
@@ -52,13 +55,26 @@ impl Evaluator<'_> {
         let spec = ClipSpec { frames: long_spec.frames / self.clips_a_video, ..*long_spec };
         let videos_a_batch = (self.batch_size / self.clips_a_video).max(1);
         let mut pass = self.loader.pass(sequential_plan(&videos, videos_a_batch), None);
-        while let Some(batch) = pass.next_batch() {
+        let mut uploads = Uploads::default();
+        let mut coming = pass.next_batch();
+        while let Some(batch) = coming {
+            // Asked for before this one is scored, so that its first frames travel meanwhile.
+            coming = pass.next_batch();
             if self.stop.load(Ordering::Relaxed) {
                 return Err(EvaluateError::Interrupted);
             }
-            let frames = Frames { batch: &batch, spec: &spec, pin_memory: false };
-            let mut scoring = Scoring { detector, frames, clean_up: self.clean_up };
-            let clips = self.guard.run(batch.labels.len() * self.clips_a_video, &mut scoring)?;
+            let frames = |batch| Frames { batch, spec: &spec, pin_memory: self.pin_memory };
+            let mut scoring = Scoring {
+                detector,
+                frames: frames(&batch),
+                next: coming.as_ref().map(frames),
+                uploads: &mut uploads,
+                clean_up: self.clean_up,
+            };
+            let clips = match self.guard.run(batch.labels.len() * self.clips_a_video, &mut scoring) {
+                Err(GuardError::Interrupted) => return Err(EvaluateError::Interrupted),
+                clips => clips?,
+            };
             let of_faces = batch.videos.iter().zip(&batch.labels).zip(clips.chunks(self.clips_a_video));
             scores.extend(of_faces.map(|((clip, label), clips)| FaceScore {
                 place: self.loader.face_of(*clip),

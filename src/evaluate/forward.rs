@@ -3,10 +3,11 @@
 
 use std::ops::Range;
 
-use tch::{Device, Kind, Tensor};
+use tch::{Kind, Tensor};
 
 use super::batch_frames::Frames;
 use super::scores::ClipScore;
+use super::uploads::{Feed, Uploads};
 use crate::memory::{Attempt, MicroBatchSize};
 use crate::model::{Detector, Logits, Mode};
 use crate::torch::{self, Result as TorchResult};
@@ -17,57 +18,81 @@ use crate::torch::{self, Result as TorchResult};
 /// Out of memory, or libtorch failed otherwise.
 pub fn score_batch(detector: &Detector, frames: Frames) -> TorchResult<Vec<ClipScore>> {
     let clips = frames.batch.labels.len();
-    Scoring { detector, frames, clean_up: &mut || {} }.attempt(MicroBatchSize::whole(clips))
+    let scoring = &mut Scoring { detector, frames, next: None, uploads: &mut Uploads::default(), clean_up: &mut || {} };
+    scoring.attempt(MicroBatchSize::whole(clips))
 }
 
 /// The forward passes of one batch.
 pub(super) struct Scoring<'a> {
     pub detector: &'a Detector,
     pub frames: Frames<'a>,
+    /// Those of the batch after it.
+    pub next: Option<Frames<'a>>,
+    pub uploads: &'a mut Uploads,
     /// Frees memory of the rest of the program after memory ran out.
     pub clean_up: &'a mut dyn FnMut(),
 }
 
-impl Attempt for Scoring<'_> {
+impl<'a> Attempt for Scoring<'a> {
     type Output = Vec<ClipScore>;
     type Error = tch::TchError;
 
     /// The backbone sees each frame by itself, so cutting a clip along time changes no score.
     fn attempt(&mut self, size: MicroBatchSize) -> TorchResult<Vec<ClipScore>> {
         let _no_grad = tch::no_grad_guard();
-        let all = self.frames.clips();
-        let mut scores = Vec::with_capacity(all);
-        for clips in size.micro_batches(all) {
-            let mut logits = self.logits(&clips, size, false)?;
-            if self.detector.mirrors_at_test() {
-                logits = mean(&logits, &self.logits(&clips, size, true)?)?;
-            }
-            let scores_b = probabilities(&logits.clips_b)?;
-            let scores_bt = probabilities(&logits.frames_bt)?;
-            let of_clips = scores_b.into_iter().zip(scores_bt.chunks(self.frames.spec.frames));
-            scores.extend(of_clips.map(|(score, of_frames)| ClipScore { score, frame_scores: of_frames.to_vec() }));
+        let Self { detector, frames, .. } = *self;
+        let micro_batches: Vec<_> = size.micro_batches(frames.clips()).collect();
+        let passes_of = |frames: Frames<'a>, clips: &Range<usize>| {
+            size.passes(frames.of_clips(clips)).map(move |rows| (frames, rows))
+        };
+        let after = self.next.and_then(|next| passes_of(next, &size.micro_batches(next.clips()).next()?).next());
+        let passes = micro_batches.iter().flat_map(|clips| passes_of(frames, clips)).chain(after);
+        let mut feed = self.uploads.feed(passes);
+        let (mut of_clips, mut of_frames) = (Vec::new(), Vec::new());
+        for clips in &micro_batches {
+            let logits = logits(detector, &mut feed, &frames, clips, size)?;
+            of_clips.push(probabilities(&logits.clips_b)?);
+            of_frames.push(probabilities(&logits.frames_bt)?);
         }
-        Ok(scores)
+        // The device is waited for once, at the end.
+        of_clips.append(&mut of_frames);
+        let scores = torch::read(&of_clips)?;
+        let (of_clips, of_frames) = scores.split_at(frames.clips());
+        let of_clips = of_clips.iter().zip(of_frames.chunks(frames.spec.frames));
+        Ok(of_clips.map(|(score, of_frames)| ClipScore { score: *score, frame_scores: of_frames.to_vec() }).collect())
     }
 
     fn recover(&mut self, _next: MicroBatchSize) -> TorchResult<()> {
+        self.uploads.clear();
         (self.clean_up)();
         torch::release_cached_memory()
     }
 }
 
-impl Scoring<'_> {
-    /// The logits of some clips, or of their mirror images.
-    fn logits(&self, clips: &Range<usize>, size: MicroBatchSize, mirrored: bool) -> TorchResult<Logits> {
-        let passes = size.passes(self.frames.of_clips(clips)).map(|pass| {
-            let images_nchw = self.frames.images(self.detector, pass, size)?;
-            let images_nchw = if mirrored { images_nchw.f_flip([3])? } else { images_nchw };
-            self.detector.features(&images_nchw, Mode::Evaluate)
-        });
-        let features_nf = Tensor::f_cat(&passes.collect::<TorchResult<Vec<_>>>()?, 0)?;
-        let features_btf = features_nf.f_view([clips.len() as i64, self.frames.spec.frames as i64, -1])?;
-        self.detector.logits(&features_btf, Mode::Evaluate)
+/// The logits of some clips of a batch, whose frames come next in the feed. Where the detector looks at mirror images, too,
+/// they are the mean of both.
+fn logits(
+    detector: &Detector,
+    feed: &mut Feed,
+    frames: &Frames,
+    clips: &Range<usize>,
+    size: MicroBatchSize,
+) -> TorchResult<Logits> {
+    let (mut features, mut mirrored) = (Vec::new(), Vec::new());
+    for _ in size.passes(frames.of_clips(clips)) {
+        let images_nchw = feed.images(detector, size)?;
+        features.push(detector.features(&images_nchw, Mode::Evaluate)?);
+        if detector.mirrors_at_test() {
+            mirrored.push(detector.features(&images_nchw.f_flip([3])?, Mode::Evaluate)?);
+        }
+        feed.send_next(detector, size)?;
     }
+    let of_features = |features: &[Tensor]| {
+        let features_btf = Tensor::f_cat(features, 0)?.f_view([clips.len() as i64, frames.spec.frames as i64, -1])?;
+        detector.logits(&features_btf, Mode::Evaluate)
+    };
+    let logits = of_features(&features)?;
+    if mirrored.is_empty() { Ok(logits) } else { mean(&logits, &of_features(&mirrored)?) }
 }
 
 fn mean(a: &Logits, b: &Logits) -> TorchResult<Logits> {
@@ -75,17 +100,18 @@ fn mean(a: &Logits, b: &Logits) -> TorchResult<Logits> {
     Ok(Logits { clips_b: mean(&a.clips_b, &b.clips_b)?, frames_bt: mean(&a.frames_bt, &b.frames_bt)? })
 }
 
-/// Sigmoid of logits of any shape, flattened.
+/// Sigmoid of logits of any shape, in double precision, on their device.
 ///
 /// # Errors
-/// Out of memory, or the device failed.
-pub fn probabilities(logits: &Tensor) -> TorchResult<Vec<f64>> {
-    let flat = logits.f_detach()?.f_to_kind(Kind::Double)?.f_sigmoid()?.f_to_device(Device::Cpu)?.f_flatten(0, -1)?;
-    Vec::<f64>::try_from(flat)
+/// Out of memory.
+pub fn probabilities(logits: &Tensor) -> TorchResult<Tensor> {
+    logits.f_detach()?.f_to_kind(Kind::Double)?.f_sigmoid()
 }
 
 #[cfg(test)]
 mod tests {
+    use tch::Device;
+
     use super::*;
     use crate::backbone::Backbone;
     use crate::config::Config;
@@ -144,6 +170,8 @@ mod tests {
         let mut scoring = Scoring {
             detector: &detector,
             frames: Frames { batch: &batch, spec: &spec, pin_memory: false },
+            next: None,
+            uploads: &mut Uploads::default(),
             clean_up: &mut || {},
         };
         let whole = scoring.attempt(MicroBatchSize::whole(3)).unwrap();

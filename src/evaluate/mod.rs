@@ -7,6 +7,7 @@ mod evaluator;
 mod forward;
 mod pooling;
 mod scores;
+mod uploads;
 
 pub use batch_frames::Frames;
 pub use error::EvaluateError;
@@ -14,3 +15,4 @@ pub use evaluator::Evaluator;
 pub use forward::{probabilities, score_batch};
 pub use pooling::Pooling;
 pub use scores::{ClipScore, Evaluation, VideoScore, scored_videos};
+pub use uploads::{Feed, Uploads};

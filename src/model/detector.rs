@@ -193,18 +193,14 @@ impl Detector {
         on(&images_nchw, self.device)
     }
 
-    /// Moves the network to the CPU and sets the format there to `format`. Gradients are lost.
+    /// Moves the network to a device and sets the format there to `format`. Gradients are lost.
     ///
     /// # Errors
-    /// The host has no memory for it. The network may then be on both devices, and is unusable.
-    pub fn move_to_cpu(&mut self, format: Format) -> Result<()> {
-        for parameter in self.parameters.iter() {
-            torch::move_to_cpu(&parameter.tensor)?;
-        }
-        for constant in [&self.mean_c, &self.std_c] {
-            torch::move_to_cpu(constant)?;
-        }
-        (self.device, self.format) = (Device::Cpu, format);
+    /// The device has no memory for it. The network may then be on both devices, and is unusable before it is moved to one.
+    pub fn move_to(&mut self, device: Device, format: Format) -> Result<()> {
+        let tensors = self.parameters.iter().map(|parameter| &parameter.tensor).chain([&self.mean_c, &self.std_c]);
+        tensors.into_iter().try_for_each(|tensor| torch::move_to(tensor, device))?;
+        (self.device, self.format) = (device, format);
         Ok(())
     }
 }

@@ -43,38 +43,42 @@ impl Loss {
         self.config.sees_pairs()
     }
 
-    /// Sum over clips of the loss of float32 logits `[B]`; positive means fake. `targets` are 0 for a real, 1 for a
-    /// fake, and between them for mixed clips, whose class weight lies between, too.
+    /// The targets of clips and their weights, as [`Loss::sum`] wants them: float32 `[2, B]` on the CPU. `targets` are 0 for
+    /// a real, 1 for a fake, and between them for mixed clips, whose class weight lies between, too.
+    ///
+    /// # Errors
+    /// Out of memory.
+    pub fn targets(&self, targets: &[f64]) -> Result<Tensor> {
+        let LossConfig { kind, alpha, label_smoothing, .. } = self.config;
+        let smooth = |target: &f64| target * (1.0 - label_smoothing) + 0.5 * label_smoothing;
+        let weight = |target: &f64| {
+            let class_weight = (1.0 - target) * self.weights[0] + target * self.weights[1];
+            let alpha = alpha.filter(|_| kind == LossKind::Focal);
+            let of_target = |alpha: f64| alpha * smooth(target) + (1.0 - alpha) * (1.0 - smooth(target));
+            alpha.map_or(1.0, of_target) * class_weight
+        };
+        let numbers: Vec<_> = targets.iter().map(smooth).chain(targets.iter().map(weight)).collect();
+        let numbers: Vec<_> = numbers.into_iter().map(|number| number as f32).collect();
+        Tensor::f_from_slice(&numbers)?.f_view([2, targets.len() as i64])
+    }
+
+    /// Sum over clips of the loss of float32 logits `[B]`; positive means fake. `targets_2b` are those of
+    /// [`Loss::targets`], on the device of the logits.
     ///
     /// With label smoothing `s`, targets are `s / 2` and `1 - s / 2`. Focal loss is that of Lin et al. (2017, equation
     /// 5), written as torchvision's `sigmoid_focal_loss`, which also takes smoothed targets.
     ///
     /// # Errors
     /// Out of memory.
-    pub fn sum(&self, logits_b: &Tensor, targets: &[f64]) -> Result<Tensor> {
-        let LossConfig { kind, alpha, gamma, label_smoothing, .. } = self.config;
-        let to_device = |values: Vec<f64>| {
-            let values: Vec<f32> = values.into_iter().map(|value| value as f32).collect();
-            Tensor::f_from_slice(&values)?.f_to_device(logits_b.device())
-        };
-        let class_weight = |target: &f64| (1.0 - target) * self.weights[0] + target * self.weights[1];
-        let smooth: Vec<_> =
-            targets.iter().map(|target| target * (1.0 - label_smoothing) + 0.5 * label_smoothing).collect();
-        let targets_b = to_device(smooth.clone())?;
-        match kind {
+    pub fn sum(&self, logits_b: &Tensor, targets_2b: &Tensor) -> Result<Tensor> {
+        let (targets_b, weights_b) = (targets_2b.f_select(0, 0)?, targets_2b.f_select(0, 1)?);
+        match self.config.kind {
             LossKind::Bce => {
-                let weights_b = match self.weights == [1.0; 2] {
-                    true => None,
-                    false => Some(to_device(targets.iter().map(class_weight).collect())?),
-                };
-                let sum = Reduction::Sum;
-                logits_b.f_binary_cross_entropy_with_logits(&targets_b, weights_b, None::<Tensor>, sum)
+                let weights_b = (self.weights != [1.0; 2]).then_some(weights_b);
+                logits_b.f_binary_cross_entropy_with_logits(&targets_b, weights_b, None::<Tensor>, Reduction::Sum)
             }
             LossKind::Focal => {
-                let alpha_of = |target: &f64| alpha.map_or(1.0, |a| a * target + (1.0 - a) * (1.0 - target));
-                let weights = smooth.iter().map(alpha_of).zip(targets).map(|(a, target)| a * class_weight(target));
-                let weights_b = to_device(weights.collect())?;
-                focal(logits_b, &targets_b, gamma)?.f_mul(&weights_b)?.f_sum(logits_b.kind())
+                focal(logits_b, &targets_b, self.config.gamma)?.f_mul(&weights_b)?.f_sum(logits_b.kind())
             }
         }
     }

@@ -5,7 +5,7 @@
 use tch::{Kind, Tensor};
 
 use crate::config::LossConfig;
-use crate::torch::Result;
+use crate::torch::{self, Result};
 
 /// Exponent of uniformity, the paper's `t`.
 const SHARPNESS: f64 = 2.0;
@@ -35,7 +35,7 @@ pub fn pair_loss(config: &LossConfig, features_bf: &Tensor, is_fake: &[bool]) ->
         if number == 0.0 {
             return Ok(None);
         }
-        let mask_bb = Tensor::f_from_slice(&mask)?.f_view([clips as i64, -1])?.f_to_device(values_bb.device())?;
+        let mask_bb = torch::send(&Tensor::f_from_slice(&mask)?.f_view([clips as i64, -1])?, values_bb.device())?;
         values_bb.f_mul(&mask_bb)?.f_sum(Kind::Float)?.f_div_scalar(f64::from(number)).map(Some)
     };
     let nearness_bb = distance_bb.f_mul_scalar(-SHARPNESS)?.f_exp()?;

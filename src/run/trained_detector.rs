@@ -14,6 +14,7 @@ use crate::dataset::Manifest;
 use crate::evaluate::{EvaluateError, Evaluation, Evaluator, Pooling};
 use crate::memory::{DeviceGauge, Guard, MicroBatchSizes, Reason};
 use crate::model::{Detector, Placement};
+use crate::parallel;
 use crate::train::{Checkpoint, CheckpointError, Checkpoints};
 use crate::video::ClipSpec;
 
@@ -130,13 +131,15 @@ impl TrainedDetector {
         };
         let sizes = MicroBatchSizes::evaluation(&self.config, self.placement.device.is_cuda());
         let retry = self.config.gpu.memory_management.oom_retry;
-        let mut guard = Guard::new("evaluate", sizes, Box::new(DeviceGauge(self.placement.device)), retry, 0);
+        let mut guard = Guard::new("evaluate", sizes, Box::new(DeviceGauge::new(self.placement.device)), retry, 0)
+            .with_pause(|pause| parallel::wait(pause, stop));
         let mut evaluator = Evaluator {
             loader: &loader,
             guard: &mut guard,
             clean_up: &mut clean_up,
             batch_size: self.config.training.batch_size.clips(),
             clips_a_video: self.config.data.clips_per_video,
+            pin_memory: self.config.dataloader.pin_memory,
             pooling: self.options.pooling,
             stop,
             label: "",

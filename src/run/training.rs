@@ -21,6 +21,7 @@ use crate::evaluate::EvaluateError;
 use crate::loader::Loader;
 use crate::memory::{DeviceGauge, Guard, MemoryManager, MicroBatchSizes, Reason};
 use crate::optim::Loss;
+use crate::parallel;
 use crate::report::{EventFile, LivePage, Report, RunFolder, RunLog};
 use crate::torch;
 use crate::train::{
@@ -65,7 +66,7 @@ pub fn train(mut run: PreparedRun, stop: &AtomicBool) -> Result<FinishedRun, Run
 
     trainer.model.state.shows_faces = run.manifest.shows_faces();
     let result = train_and_test(&mut trainer, &test_sets(&run.manifest), &clips.source);
-    let (state, mut page) = (trainer.model.state, trainer.recorder.page);
+    let (state, mut page) = what_is_left(trainer);
     run.manifest.mark_unusable(state.skipped.iter().cloned());
     let ended = EndedRun {
         run: &run,
@@ -87,6 +88,11 @@ pub fn train(mut run: PreparedRun, stop: &AtomicBool) -> Result<FinishedRun, Run
     Ok(FinishedRun { outcome, folder, report })
 }
 
+/// What is needed after training; everything else, with what it borrows of the run, is given back.
+fn what_is_left(trainer: Trainer) -> (TrainState, LivePage) {
+    (trainer.model.state, trainer.recorder.page)
+}
+
 /// Puts a trainer together.
 fn build_trainer<'a>(
     run: &'a PreparedRun,
@@ -103,7 +109,8 @@ fn build_trainer<'a>(
     torch::detect_anomaly(config.training.detect_anomaly).map_err(RunError::torch("training.detect_anomaly"))?;
     let guard = |phase, micro_batch_sizes| {
         let keys = &config.gpu.memory_management;
-        Guard::new(phase, micro_batch_sizes, Box::new(DeviceGauge(device)), keys.oom_retry, keys.grow_after)
+        Guard::new(phase, micro_batch_sizes, Box::new(DeviceGauge::new(device)), keys.oom_retry, keys.grow_after)
+            .with_pause(|pause| parallel::wait(pause, stop))
     };
     let train_guard = guard("train", MicroBatchSizes::training(config, device.is_cuda())).resume(&state.train_guard);
     let evaluate_sizes = MicroBatchSizes::evaluation(config, device.is_cuda());

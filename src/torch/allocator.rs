@@ -110,7 +110,7 @@ pub fn trim_heap() {
     ffi::trim_heap();
 }
 
-fn cuda_index(device: Device) -> Option<i32> {
+pub(super) fn cuda_index(device: Device) -> Option<i32> {
     match device {
         Device::Cuda(index) => i32::try_from(index).ok(),
         _ => None,

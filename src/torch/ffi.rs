@@ -19,7 +19,7 @@ unsafe extern "C" {
     fn dfd_backward(tensor: *const c_void, gradient: *const c_void) -> *mut c_char;
     fn dfd_relu6(tensor: *mut c_void) -> *mut c_char;
     fn dfd_depthwise_convolution(x: *mut c_void, weight: *const c_void, stride: i64, padding: i64) -> *mut c_char;
-    fn dfd_move_to_cpu(tensor: *mut c_void) -> *mut c_char;
+    fn dfd_move_to(tensor: *mut c_void, device_type: c_int, device_index: c_int) -> *mut c_char;
     fn dfd_empty_cache() -> *mut c_char;
     fn dfd_read_allocator(device_index: c_int, stats: *mut RawAllocatorStats) -> *mut c_char;
     fn dfd_reset_peaks(device_index: c_int) -> *mut c_char;
@@ -109,6 +109,10 @@ pub(super) fn backward(tensor: &Tensor, gradient: &Tensor) -> Result<(), TchErro
 /// Writes `parts` one after the other into a u8 tensor on the CPU that was just made, up to its end.
 pub(super) fn fill_bytes(tensor: &mut Tensor, parts: &[&[u8]]) {
     assert!(tensor.device() == Device::Cpu && tensor.kind() == Kind::Uint8 && tensor.is_contiguous());
+    if tensor.numel() == 0 {
+        // Its pointer is null, which no slice may have.
+        return;
+    }
     // SAFETY: a contiguous u8 tensor on the CPU is so many bytes, and it is borrowed exclusively.
     let mut rest = unsafe { std::slice::from_raw_parts_mut(tensor.data_ptr().cast::<u8>(), tensor.numel()) };
     for part in parts {
@@ -118,10 +122,11 @@ pub(super) fn fill_bytes(tensor: &mut Tensor, parts: &[&[u8]]) {
     }
 }
 
-/// Replaces the storage of a tensor by a copy on the CPU.
-pub(super) fn move_to_cpu(tensor: &mut Tensor) -> Result<(), TchError> {
+/// Replaces the storage of a tensor by a copy on the CPU, or on the GPU with an index.
+pub(super) fn move_to(tensor: &mut Tensor, gpu: Option<c_int>) -> Result<(), TchError> {
+    let (device_type, index) = gpu.map_or((0, -1), |index| (1, index));
     // SAFETY: points to the at::Tensor that tch owns; it stays the same tensor, only its storage is replaced.
-    check(unsafe { dfd_move_to_cpu(tensor.as_mut_ptr().cast()) })
+    check(unsafe { dfd_move_to(tensor.as_mut_ptr().cast(), device_type, index) })
 }
 
 /// Applies ReLU6 in place.

@@ -91,10 +91,10 @@ char* dfd_fused_sgd(Tensors parameters, Tensors gradients, Tensors buffers, cons
 }
 
 // L2 norm of all tensors as if they were one.
-char* dfd_global_norm(Tensors tensors, size_t count, double* norm) {
+char* dfd_global_norm(Tensors tensors, size_t count, void** norm) {
   return guarded([&] {
     const auto norms = at::_foreach_norm(list(tensors, 0, count), 2);
-    *norm = at::linalg_vector_norm(at::stack(norms)).item<double>();
+    *norm = new at::Tensor(at::linalg_vector_norm(at::stack(norms)));
   });
 }
 

@@ -75,7 +75,7 @@ unsafe extern "C" {
         span_count: usize,
         momentum: f64,
     ) -> *mut c_char;
-    fn dfd_global_norm(tensors: List, count: usize, norm: *mut f64) -> *mut c_char;
+    fn dfd_global_norm(tensors: List, count: usize, norm: *mut *mut c_void) -> *mut c_char;
     fn dfd_scale(tensors: List, count: usize, factor: f64) -> *mut c_char;
     fn dfd_unscale(tensors: List, count: usize, found_inf: *const c_void, inverse_scale: *const c_void) -> *mut c_char;
     fn dfd_lerp(tensors: List, ends: List, count: usize, weight: f64) -> *mut c_char;
@@ -140,18 +140,16 @@ pub fn fused_sgd(
     })
 }
 
-/// L2 norm of all tensors as if they were one; 0 of none.
+/// L2 norm of all tensors, at least one, as if they were one: a number on their device.
 ///
 /// # Errors
-/// No memory for one number per tensor.
-pub fn global_norm(tensors: &[&Tensor]) -> Result<f64> {
-    if tensors.is_empty() {
-        return Ok(0.0);
-    }
-    let (list, mut norm) = (pointers(tensors), 0.0);
-    // SAFETY: the list has as many tensors as its count, which live as long as the call; so does the number.
+/// No memory for one number per tensor, or no tensor.
+pub fn global_norm(tensors: &[&Tensor]) -> Result<Tensor> {
+    let (list, mut norm) = (pointers(tensors), std::ptr::null_mut());
+    // SAFETY: the list has as many tensors as its count, which live as long as the call; the shim gives a new tensor.
     check(unsafe { dfd_global_norm(list.as_ptr(), list.len(), &raw mut norm) })?;
-    Ok(norm)
+    // SAFETY: the pointer is the new at::Tensor of a call that did not fail.
+    Ok(unsafe { Tensor::from_ptr(norm.cast()) })
 }
 
 /// Multiplies all tensors by `factor`.

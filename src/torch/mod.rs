@@ -1,9 +1,9 @@
 //! What tch lacks: CUDA loaded at run time, autocast for every device, a thread count for one thread alone, the caching
 //! allocator, fused optimizer kernels, TorchScript files with named weights.
 //!
-//! `unsafe` is allowed only in `ffi.rs`, `foreach.rs` and `trace.rs` of this room, and in `video/hardware.rs`; the C++
-//! side is `shim.cpp`, `relu6.cpp`, `depthwise.cpp`, `foreach.cpp` and `trace.cpp`. This room knows nothing of networks
-//! and training. It does not save the states of random generators: each step seeds them anew.
+//! `unsafe` is allowed only in `ffi.rs`, `foreach.rs`, `operations.rs`, `trace.rs` and `upload.rs` of this room, and in
+//! `video/hardware.rs`; the C++ files are the other side of these. This room knows nothing of networks and training. It does
+//! not save the states of random generators: each step seeds them anew.
 
 mod allocator;
 mod autocast;
@@ -13,10 +13,12 @@ mod format;
 #[cfg(test)]
 mod generator_lock;
 mod library;
+mod operations;
 mod result;
 mod tensor;
 mod threads;
 pub mod trace;
+mod upload;
 
 pub use allocator::{
     AllocatorStats, allocator_stats, device_memory, limit_device_memory, peak_allocated_bytes, release_cached_memory,
@@ -27,6 +29,10 @@ pub use format::{Format, cpu_has_bf16};
 #[cfg(test)]
 pub(crate) use generator_lock::generator_lock;
 pub use library::{allow_tf32, be_deterministic, cuda_available, detect_anomaly, pci_place, version};
+pub use operations::{Counts, count_operations};
 pub use result::Result;
-pub use tensor::{backward, depthwise_convolution, move_to_cpu, relu6, tensor_of_bytes};
+#[cfg(test)]
+pub(crate) use tensor::reads;
+pub use tensor::{backward, depthwise_convolution, move_to, read, relu6, send, tensor_of_bytes};
 pub use threads::OneThread;
+pub use upload::Upload;

@@ -79,12 +79,15 @@ char* dfd_backward(const void* tensor, const void* gradient) {
   return guarded([&] { static_cast<const at::Tensor*>(tensor)->backward(*static_cast<const at::Tensor*>(gradient)); });
 }
 
-// Puts the CPU's copy of a tensor's numbers in their place, for all who share the tensor. Its gradient is dropped.
-char* dfd_move_to_cpu(void* tensor) {
+// Puts a copy of a tensor's numbers on another device (0 CPU, 1 CUDA) in their place, for all who share the tensor. Its
+// gradient is dropped.
+char* dfd_move_to(void* tensor, int device_type, int device_index) {
   return guarded([&] {
     auto& moved = *static_cast<at::Tensor*>(tensor);
+    const at::Device device(static_cast<at::DeviceType>(device_type), static_cast<c10::DeviceIndex>(device_index));
+    auto copy = moved.detach().to(device);
     moved.mutable_grad() = at::Tensor();
-    moved.set_data(moved.detach().to(at::kCPU));
+    moved.set_data(copy);
   });
 }
 

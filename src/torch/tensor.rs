@@ -1,9 +1,10 @@
 //! Operations on one tensor that tch lacks: backward from a given gradient, ReLU6 that keeps less for backward, a
-//! depthwise convolution whose backward is fast on the CPU, and a move to the CPU in place. Operations on lists of
+//! depthwise convolution whose backward is fast on the CPU, and a move to another device in place. Operations on lists of
 //! tensors are in `foreach.rs`.
 
 use tch::{Device, Kind, TchError, Tensor};
 
+use super::allocator::cuda_index;
 use super::ffi;
 use super::result::Result;
 
@@ -51,12 +52,49 @@ pub fn tensor_of_bytes(parts: &[&[u8]], shape: &[i64]) -> Result<Tensor> {
     Ok(tensor)
 }
 
-/// Moves a tensor to the CPU in place, for all handles that share it; its gradient is dropped.
+/// The numbers of all tensors, which are on one device, one after the other. The device is waited for once.
 ///
 /// # Errors
-/// The host has no memory for them.
-pub fn move_to_cpu(tensor: &Tensor) -> Result<()> {
-    ffi::move_to_cpu(&mut tensor.shallow_clone())
+/// Out of memory, or the device failed.
+pub fn read(tensors: &[Tensor]) -> Result<Vec<f64>> {
+    if tensors.is_empty() {
+        return Ok(Vec::new());
+    }
+    #[cfg(test)]
+    READS.set(READS.get() + 1);
+    let flat = tensors.iter().map(|tensor| tensor.f_detach()?.f_to_kind(Kind::Double)?.f_flatten(0, -1));
+    let all = Tensor::f_cat(&flat.collect::<Result<Vec<_>>>()?, 0)?;
+    Vec::<f64>::try_from(all.f_to_device(Device::Cpu)?)
+}
+
+#[cfg(test)]
+thread_local! {
+    static READS: std::cell::Cell<usize> = const { std::cell::Cell::new(0) };
+}
+
+/// How often this thread has waited in [`read`].
+#[cfg(test)]
+pub(crate) fn reads() -> usize {
+    READS.get()
+}
+
+/// A small tensor of the host on a device. The caller does not wait for the copy.
+///
+/// # Errors
+/// Out of memory.
+pub fn send(tensor: &Tensor, device: Device) -> Result<Tensor> {
+    match device {
+        Device::Cuda(_) => tensor.f_pin_memory(device)?.f_to_device_(device, tensor.kind(), true, false),
+        _ => tensor.f_to_device(device),
+    }
+}
+
+/// Moves a tensor to a device in place, for all handles that share it; its gradient is dropped.
+///
+/// # Errors
+/// The device has no memory for it; then it is unchanged.
+pub fn move_to(tensor: &Tensor, device: Device) -> Result<()> {
+    ffi::move_to(&mut tensor.shallow_clone(), cuda_index(device))
 }
 
 #[cfg(test)]
@@ -73,6 +111,13 @@ mod tests {
             assert!(tensor_of_bytes(parts, &[2, 3]).is_err(), "{parts:?}");
         }
         assert_eq!(tensor_of_bytes(&[], &[0, 3]).unwrap().numel(), 0);
+    }
+
+    #[test]
+    fn numbers_of_several_tensors_are_read_together() {
+        let tensors = [Tensor::from_slice(&[1.5_f32, 2.0]), Tensor::from(3_i64), Tensor::from_slice(&[0.1_f64])];
+        assert_eq!(read(&tensors).unwrap(), [1.5, 2.0, 3.0, 0.1]);
+        assert!(read(&[]).unwrap().is_empty());
     }
 
     /// Both kinds of filters and strides, an even and an odd size, channels that are a multiple of 16 and not, both
@@ -157,7 +202,8 @@ mod tests {
         let x = Tensor::from_slice(&[1.0, 2.0]).set_requires_grad(true);
         let shared = x.shallow_clone();
         x.sum(Kind::Double).backward();
-        move_to_cpu(&x).unwrap();
+        move_to(&x, Device::Cpu).unwrap();
+        assert!(move_to(&x, Device::Cuda(99)).is_err());
         assert!(!shared.grad().defined());
         shared.sum(Kind::Double).backward();
         assert_eq!(Vec::<f64>::try_from(x.grad()).unwrap(), [1.0, 1.0]);

@@ -17,7 +17,7 @@ use crate::clip::Draw;
 use crate::config::{Config, Precision, TrainingConfig};
 use crate::evaluate::{EvaluateError, Frames, scored_videos};
 use crate::loader::HostBatch;
-use crate::memory::{Attempt, MicroBatchSize};
+use crate::memory::{Attempt, GuardError, MicroBatchSize};
 use crate::metrics::fit_temperature;
 use crate::model::{Draws, Mode, Parameters};
 use crate::torch::{self, Format, Result as TorchResult};
@@ -67,7 +67,7 @@ impl Trainer<'_> {
         let logged = logged.and_then(|()| self.recorder.cleanups(state, self.memory.take_cleanups()));
         let Some((sums, frames)) = measured? else { return Ok(false) };
         logged?;
-        self.follow_to_cpu();
+        self.follow_device();
         let model = self.model.stepper.learner.eval_model();
         if frames > 0 {
             let share = 1.0 / (frames as f64 * model.norm_momentum());
@@ -100,7 +100,10 @@ impl Trainer<'_> {
                 clean_up: &mut *stepper.clean_up,
             };
             if !batch.labels.is_empty() {
-                let measured = stepper.guard.run(batch.labels.len(), &mut measuring).map_err(StepError::from)?;
+                let measured = match stepper.guard.run(batch.labels.len(), &mut measuring) {
+                    Err(GuardError::Interrupted) => return Ok(None),
+                    measured => measured.map_err(StepError::from)?,
+                };
                 add(&mut sums, measured).map_err(CheckpointError::from)?;
             }
             frames += batch.labels.len() * spec.frames;
@@ -176,7 +179,7 @@ impl Attempt for Measuring<'_> {
 
     fn recover(&mut self, next: MicroBatchSize) -> TorchResult<()> {
         if next.on_cpu && self.learner.detector.device() != Device::Cpu {
-            self.learner.move_to_cpu(Format::resolve(self.precision, false))?;
+            self.learner.move_to(Device::Cpu, Format::resolve(self.precision, false))?;
         }
         (self.clean_up)();
         torch::release_cached_memory()

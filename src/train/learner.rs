@@ -1,7 +1,7 @@
 //! The tensors that training changes: those of the network, of the exponential moving average (EMA) of its weights, and
 //! of the optimizer. Knows nothing of batches and files.
 
-use tch::Tensor;
+use tch::{Device, Tensor};
 
 use crate::config::TrainingConfig;
 use crate::model::{Detector, Parameters};
@@ -73,16 +73,16 @@ impl Learner {
         }
     }
 
-    /// Moves all tensors to the CPU, in this number format.
+    /// Moves all tensors to a device, in this number format.
     ///
     /// # Errors
-    /// The host has no memory for them.
-    pub fn move_to_cpu(&mut self, format: Format) -> Result<()> {
-        self.detector.move_to_cpu(format)?;
+    /// The device has no memory for them. Some may have moved; another call moves the rest, or all of them elsewhere.
+    pub fn move_to(&mut self, device: Device, format: Format) -> Result<()> {
+        self.detector.move_to(device, format)?;
         if let Some(ema_model) = &mut self.ema_model {
-            ema_model.detector.move_to_cpu(format)?;
+            ema_model.detector.move_to(device, format)?;
         }
-        self.optimizer.state().into_iter().try_for_each(|(_, tensor)| torch::move_to_cpu(tensor))
+        self.optimizer.state().into_iter().try_for_each(|(_, tensor)| torch::move_to(tensor, device))
     }
 }
 

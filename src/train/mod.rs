@@ -1,6 +1,6 @@
 //! Training: the fit loop, the training step under the out-of-memory guard, the state of a run, and its checkpoints.
 //!
-//! Read `train_step.rs` for one step, and `trainer.rs` for the loop around it. This room opens no video and makes no
+//! Read `train_step.rs` and `step_attempt.rs` for one step, and `trainer.rs` for the loop around it. This room opens no video and makes no
 //! HTML. It knows nothing of the command line.
 
 mod average;
@@ -10,7 +10,6 @@ mod data;
 mod epoch;
 mod error;
 mod fault;
-mod forward_backward;
 mod learner;
 mod log_lines;
 mod model_state;
@@ -18,6 +17,7 @@ mod recorder;
 mod roll_back;
 mod saver;
 mod state;
+mod step_attempt;
 mod train_step;
 mod trainer;
 mod trial;

@@ -92,7 +92,7 @@ impl Recorder<'_> {
         for event in events {
             let line = OomLine { step: state.step, device: format!("{device:?}"), event };
             match event.cause {
-                Cause::Headroom => {
+                Cause::Headroom | Cause::Returned => {
                     self.log.write("grow", &line)?;
                     state.times_grown += 1;
                 }

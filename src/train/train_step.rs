@@ -1,9 +1,9 @@
 //! One training step, from top to bottom: forward and backward of the effective batch under the out-of-memory guard,
-//! one update, and its record.
+//! one update, and its record. Forward and backward are in `step_attempt.rs`.
 //!
 //! What must stay true:
-//! - A failed attempt leaves no trace. It changes gradients, the random generator and the running statistics of batch
-//!   norm: every attempt starts by setting the first two, and [`StepAttempt::recover`] restores the third.
+//! - A failed attempt leaves no trace: see `step_attempt.rs`.
+//! - The host waits for the device once, when it reads the results of forward and backward.
 //! - The update is outside the guard, because it changes weights and moments in place and cannot be run twice.
 //! - The result depends on the batches, the seed and the micro-batch size, and not on failures before.
 //!
@@ -15,27 +15,29 @@ use std::time::Instant;
 use tch::{Device, TchError, Tensor};
 
 use super::error::{StepError, TrainError};
-use super::fault::fault;
-use super::forward_backward::{BatchLoss, ForwardBackward};
 use super::learner::Learner;
 use super::log_lines::StepLine;
 use super::recorder::Recorder;
 use super::state::TrainState;
+use super::step_attempt::{Gradients, StepAttempt};
 use crate::config::{Config, Precision};
+use crate::evaluate::Uploads;
 use crate::loader::HostBatch;
-use crate::memory::{self, Attempt, Guard, GuardError, MemoryManager, MicroBatchSize};
+use crate::memory::{self, Guard, GuardError, MemoryManager, MicroBatchSize};
 use crate::model::{Draws, Mode};
 use crate::optim::{Loss, LossScaler};
-use crate::torch::{self, Format, foreach};
+use crate::torch::{self, foreach};
 use crate::video::ClipSpec;
 
 /// The input of a training step.
-pub(super) struct StepInput {
+pub(super) struct StepInput<'b> {
     /// Together, the effective batch.
-    pub batches: Vec<HostBatch>,
+    pub batches: &'b [HostBatch],
+    /// The first batch of the step after it.
+    pub next: Option<&'b HostBatch>,
     pub learning_rate: f64,
     pub seed: i64,
-    /// The time before the first batch was asked for.
+    /// The end of the step before it.
     pub started: Instant,
     /// Time spent waiting for the batches, seconds.
     pub wait_secs: f64,
@@ -49,13 +51,13 @@ pub(super) fn train_step(
     memory: &MemoryManager,
     input: &StepInput,
 ) -> Result<(), TrainError> {
-    for batch in &input.batches {
+    for batch in input.batches {
         recorder.skipped_videos(state, &batch.skipped);
     }
     let has_clips = input.batches.iter().any(|batch| !batch.labels.is_empty());
     if has_clips {
         let events_before = stepper.guard.events().len();
-        let result = stepper.step(&input.batches, input.learning_rate, input.seed);
+        let result = stepper.step(input.batches, input.next, input.learning_rate, input.seed);
         let device = stepper.learner.detector.device();
         let logged = recorder.size_changes(state, device, &stepper.guard.events()[events_before..]);
         let logged = logged.and_then(|()| recorder.cleanups(state, memory.take_cleanups()));
@@ -96,7 +98,7 @@ fn record_step(
         } else {
             state.bad_steps += 1;
         }
-        recorder.bad_step(state, &input.batches, report.loss, is_overflow)?;
+        recorder.bad_step(state, input.batches, report.loss, is_overflow)?;
     }
     let allocated = torch::allocator_stats(stepper.learner.detector.device());
     state.gpu_peak_bytes = state.gpu_peak_bytes.max(allocated.map(|stats| stats.allocated_peak_bytes));
@@ -135,25 +137,29 @@ pub struct StepReport {
 }
 
 /// Runs training steps: it owns everything that a step changes.
-pub struct Stepper {
+pub struct Stepper<'a> {
     /// Network, optimizer and EMA.
     pub learner: Learner,
     loss: Loss,
     /// The loss scale, for fp16.
     pub scaler: LossScaler,
     /// The out-of-memory guard, which sets the micro-batch size.
-    pub guard: Guard,
+    pub guard: Guard<'a>,
     /// Frees memory of the rest of the program after memory ran out.
     pub clean_up: Box<dyn FnMut()>,
     /// The running statistics before the step. They are allocated once, because a step must not need memory for them.
     saved_buffers: Vec<Tensor>,
+    /// Frames of the next step on their way to the device.
+    uploads: Uploads,
+    /// The device that training started on.
+    home: Device,
     spec: ClipSpec,
     clip_norm: f64,
     pin_memory: bool,
     precision: Precision,
 }
 
-impl Stepper {
+impl<'a> Stepper<'a> {
     /// Takes the size of clips, gradient clipping, pinned memory and precision from `config`.
     ///
     /// # Errors
@@ -163,11 +169,13 @@ impl Stepper {
         learner: Learner,
         loss: Loss,
         scaler: LossScaler,
-        guard: Guard,
+        guard: Guard<'a>,
         clean_up: Box<dyn FnMut()>,
     ) -> Result<Self, TchError> {
         Ok(Self {
             saved_buffers: learner.detector.parameters().copy_buffers()?,
+            uploads: Uploads::default(),
+            home: learner.detector.device(),
             spec: ClipSpec::of_training(&config.data),
             clip_norm: config.training.gradient_clip_norm,
             pin_memory: config.dataloader.pin_memory,
@@ -180,64 +188,67 @@ impl Stepper {
         })
     }
 
-    /// Trains on all clips of `batches` with one update.
+    /// Trains on all clips of `batches` with one update. Meanwhile frames of `next`, the first batch of the next step, travel
+    /// to the device.
     ///
     /// `seed` sets the random generator for dropout, so that a step that runs again draws the same numbers.
     ///
     /// # Errors
     /// Memory ran out at the smallest size, or libtorch failed otherwise.
-    pub fn step(&mut self, batches: &[HostBatch], learning_rate: f64, seed: i64) -> Result<StepReport, StepError> {
+    pub fn step(
+        &mut self,
+        batches: &[HostBatch],
+        next: Option<&HostBatch>,
+        learning_rate: f64,
+        seed: i64,
+    ) -> Result<StepReport, StepError> {
         self.learner.detector.parameters().copy_buffers_into(&self.saved_buffers).map_err(GuardError::Other)?;
-        let (BatchLoss { loss, scores }, grad_norm) = match self.forward_backward(batches, seed) {
-            Ok(output) => output,
-            Err(error) => return Err(self.restore_buffers(error.into())),
-        };
-        let updated = grad_norm.is_finite() && loss.is_finite();
-        self.update(updated, grad_norm, learning_rate).map_err(StepError::PartialUpdate)?;
-        let size = self.guard.micro_batch_size();
-        self.guard.step_done();
-        Ok(StepReport { loss, scores, grad_norm, updated, size })
-    }
 
-    /// Forward and backward under the guard: the loss, and the norm of the gradients in the parameters.
-    fn forward_backward(&mut self, batches: &[HostBatch], seed: i64) -> Result<(BatchLoss, f64), GuardError<TchError>> {
-        let largest = batches.iter().map(|batch| batch.labels.len()).max().unwrap_or(0);
+        // Forward and backward, in pieces that fit.
         let mut attempt = StepAttempt {
             learner: &mut self.learner,
             loss: &self.loss,
             scaler: &self.scaler,
             saved_buffers: &self.saved_buffers,
+            uploads: &mut self.uploads,
             clean_up: &mut *self.clean_up,
+            home: self.home,
             batches,
+            next,
             spec: &self.spec,
             pin_memory: self.pin_memory,
             seed,
             precision: self.precision,
             mode: Mode::Train(Draws::new(seed)),
         };
-        self.guard.run(largest, &mut attempt)
+        let clips = batches.iter().map(|batch| batch.labels.len()).max().unwrap_or(0);
+        let Gradients { loss, scores, norm } = match self.guard.run(clips, &mut attempt) {
+            Ok(gradients) => gradients,
+            Err(error) => return Err(self.restore_buffers(error.into())),
+        };
+
+        // The update, once.
+        let updated = norm.is_finite() && loss.is_finite();
+        self.update(updated, norm, learning_rate).map_err(StepError::PartialUpdate)?;
+        let size = self.guard.micro_batch_size();
+        self.guard.step_done();
+        Ok(StepReport { loss, scores, grad_norm: norm, updated, size })
     }
 
     /// Clips the gradients and updates weights, EMA and loss scale. If loss or gradients are not finite, it restores
     /// the running statistics instead, because they may be not finite either, and lowers the loss scale.
     fn update(&mut self, is_finite: bool, grad_norm: f64, learning_rate: f64) -> Result<(), TchError> {
-        if is_finite {
-            self.clip_gradients(grad_norm)?;
-            self.learner.update(learning_rate)?;
-        } else {
-            self.learner.detector.parameters().restore_buffers(&self.saved_buffers)?;
+        let parameters = self.learner.detector.parameters();
+        let factor = self.clip_norm / (grad_norm + 1e-6);
+        if is_finite && self.clip_norm > 0.0 && factor < 1.0 {
+            let gradients = parameters.gradients()?;
+            foreach::scale(&gradients.iter().collect::<Vec<_>>(), factor)?;
+        }
+        match is_finite {
+            true => self.learner.update(learning_rate)?,
+            false => parameters.restore_buffers(&self.saved_buffers)?,
         }
         self.scaler.update(is_finite)
-    }
-
-    /// Scales gradients with this norm so that their norm is at most `gradient_clip_norm`.
-    fn clip_gradients(&self, norm: f64) -> Result<(), TchError> {
-        let factor = self.clip_norm / (norm + 1e-6);
-        if self.clip_norm <= 0.0 || factor >= 1.0 {
-            return Ok(());
-        }
-        let gradients = self.learner.detector.parameters().gradients()?;
-        foreach::scale(&gradients.iter().collect::<Vec<_>>(), factor)
     }
 
     /// Restores the running statistics after the last attempt failed, so that a checkpoint can be saved.
@@ -249,75 +260,6 @@ impl Stepper {
             Ok(()) => error,
             Err(error) => StepError::PartialUpdate(error),
         }
-    }
-}
-
-/// Forward and backward of a step, as the guard runs it.
-struct StepAttempt<'a> {
-    learner: &'a mut Learner,
-    loss: &'a Loss,
-    scaler: &'a LossScaler,
-    saved_buffers: &'a [Tensor],
-    clean_up: &'a mut dyn FnMut(),
-    batches: &'a [HostBatch],
-    spec: &'a ClipSpec,
-    pin_memory: bool,
-    seed: i64,
-    /// Decides the number format after a move to the CPU.
-    precision: Precision,
-    /// `Train`, or `Evaluate` in tests: there batch norm does not depend on the other clips of a micro-batch.
-    mode: Mode,
-}
-
-impl Attempt for StepAttempt<'_> {
-    type Output = (BatchLoss, f64);
-    type Error = TchError;
-
-    /// Leaves the summed gradients of all micro-batches in the parameters, without the loss scale.
-    fn attempt(&mut self, size: MicroBatchSize) -> Result<(BatchLoss, f64), TchError> {
-        self.learner.detector.parameters().zero_gradients()?;
-        tch::manual_seed(self.seed);
-        let pass = ForwardBackward {
-            detector: &self.learner.detector,
-            loss: self.loss,
-            loss_scale: self.scaler.scale(),
-            effective_clips: self.batches.iter().map(|batch| batch.labels.len()).sum(),
-            spec: self.spec,
-            pin_memory: self.pin_memory,
-            mode: self.mode,
-        };
-        let batch_loss = pass.effective_batch(self.batches, size)?;
-        fault()?;
-        Ok((batch_loss, self.unscale_gradients()?))
-    }
-
-    fn recover(&mut self, next: MicroBatchSize) -> Result<(), TchError> {
-        self.learner.detector.parameters().restore_buffers(self.saved_buffers)?;
-        if next.on_cpu && self.learner.detector.device() != Device::Cpu {
-            self.move_to_cpu()?;
-        }
-        (self.clean_up)();
-        torch::release_cached_memory()
-    }
-}
-
-impl StepAttempt<'_> {
-    /// Divides the gradients by the loss scale, and returns their global L2 norm.
-    fn unscale_gradients(&self) -> Result<f64, TchError> {
-        let _no_grad = tch::no_grad_guard();
-        let gradients = self.learner.detector.parameters().gradients()?;
-        let gradients: Vec<_> = gradients.iter().collect();
-        match self.scaler.unscale(&gradients)? {
-            true => foreach::global_norm(&gradients),
-            false => Ok(f64::INFINITY),
-        }
-    }
-
-    /// Moves weights, moments and running statistics to the CPU, where the same step runs again.
-    fn move_to_cpu(&mut self) -> Result<(), TchError> {
-        tracing::warn!("training goes on on the CPU, which is much slower");
-        self.learner.move_to_cpu(Format::resolve(self.precision, false))?;
-        self.saved_buffers.iter().try_for_each(torch::move_to_cpu)
     }
 }
 

@@ -10,7 +10,7 @@ use std::time::Instant;
 
 use super::data::TrainData;
 use super::epoch::{Best, EpochRecord};
-use super::error::TrainError;
+use super::error::{StepError, TrainError};
 use super::log_lines::{MemoryLine, progress_line};
 use super::model_state::ModelState;
 use super::recorder::Recorder;
@@ -20,8 +20,8 @@ use super::train_step::{StepInput, train_step};
 use crate::clip::Draw;
 use crate::config::Config;
 use crate::evaluate::{EvaluateError, Evaluation, Evaluator, Pooling, scored_videos};
-use crate::loader::Pass;
-use crate::memory::MemoryManager;
+use crate::loader::{HostBatch, Pass};
+use crate::memory::{GuardError, MemoryManager};
 use crate::optim::Schedule;
 use crate::progress::Bar;
 
@@ -49,7 +49,7 @@ pub struct Trainer<'a> {
     /// The videos and batches.
     pub data: TrainData<'a>,
     /// Everything that a checkpoint saves.
-    pub model: ModelState,
+    pub model: ModelState<'a>,
     /// Writes logs, pictures and the page of the run.
     pub recorder: Recorder<'a>,
     pub(super) saver: Saver<'a>,
@@ -64,7 +64,7 @@ impl<'a> Trainer<'a> {
     pub fn new(
         config: &'a Config,
         data: TrainData<'a>,
-        model: ModelState,
+        model: ModelState<'a>,
         recorder: Recorder<'a>,
         memory: Rc<MemoryManager>,
         stop: &'a AtomicBool,
@@ -119,42 +119,50 @@ impl<'a> Trainer<'a> {
         let draw = Draw::new(self.config.seed, state.epoch);
         let loader = self.data.loader;
         let mut pass = loader.pass_from(plan, state.batches_done, Some(draw));
-        while let Some(input) = self.next_input(&mut pass, &schedule) {
-            self.step(&input)?;
+        let accumulation = self.config.training.gradient_accumulation;
+        let mut started = Instant::now();
+        let mut coming = next_batches(&mut pass, accumulation);
+        while let Some(batches) = coming {
+            // Asked for before the step runs, so that their first frames travel to the device while it computes.
+            coming = next_batches(&mut pass, accumulation);
+            let state = &self.model.state;
+            let input = StepInput {
+                batches: &batches,
+                next: coming.as_ref().and_then(|batches| batches.first()),
+                learning_rate: state.learning_rate(&schedule, state.step),
+                seed: step_seed(self.config.seed, state.step),
+                wait_secs: started.elapsed().as_secs_f64(),
+                started,
+            };
+            match self.step(&input) {
+                Err(TrainError::Step(StepError::Guard(GuardError::Interrupted))) => return Ok(EpochEnd::Interrupted),
+                result => result?,
+            }
             self.manage_memory()?;
             self.saver.save_when_due(&mut self.model, &self.recorder)?;
-            bar.advance(input.batches.len() as u64, || self.progress_line());
+            bar.advance(batches.len() as u64, || self.progress_line());
             if self.model.state.has_diverged() {
                 return Ok(EpochEnd::Diverged);
             }
             if self.stop.load(Ordering::Relaxed) {
                 return Ok(EpochEnd::Interrupted);
             }
+            started = Instant::now();
         }
         Ok(EpochEnd::Finished)
-    }
-
-    /// The batches of the next step with its learning rate and seed; `None` at the end of the epoch.
-    fn next_input(&self, pass: &mut Pass, schedule: &Schedule) -> Option<StepInput> {
-        let started = Instant::now();
-        let batches = std::iter::from_fn(|| pass.next_batch());
-        let batches: Vec<_> = batches.take(self.config.training.gradient_accumulation).collect();
-        if batches.is_empty() {
-            return None;
-        }
-        let wait_secs = started.elapsed().as_secs_f64();
-        let state = &self.model.state;
-        let learning_rate = state.learning_rate(schedule, state.step);
-        let seed = step_seed(self.config.seed, state.step);
-        Some(StepInput { batches, learning_rate, seed, started, wait_secs })
     }
 
     /// Runs and records one training step. If it fails, what can be saved is saved.
     fn step(&mut self, input: &StepInput) -> Result<(), TrainError> {
         let ModelState { stepper, state, .. } = &mut self.model;
         let result = train_step(stepper, state, &mut self.recorder, &self.memory, input);
-        if let Err(TrainError::Step(error)) = &result {
-            self.saver.save_after_failure(&mut self.model, &self.recorder, error.can_be_saved());
+        match &result {
+            // It ends as after any other step.
+            Err(TrainError::Step(StepError::Guard(GuardError::Interrupted))) => {}
+            Err(TrainError::Step(error)) => {
+                self.saver.save_after_failure(&mut self.model, &self.recorder, error.can_be_saved());
+            }
+            _ => {}
         }
         result
     }
@@ -162,7 +170,7 @@ impl<'a> Trainer<'a> {
     /// Cleans up memory if it is time to, reduces the micro-batch size if nothing else helps, and records the memory in
     /// use.
     fn manage_memory(&mut self) -> io::Result<()> {
-        self.follow_to_cpu();
+        self.follow_device();
         let ModelState { stepper, state, .. } = &mut self.model;
         if self.memory.safe_point(state.step) {
             let events_before = stepper.guard.events().len();
@@ -186,12 +194,11 @@ impl<'a> Trainer<'a> {
         })
     }
 
-    /// After training moved to the CPU, evaluation and clean-ups leave the GPU, too.
-    pub(super) fn follow_to_cpu(&mut self) {
-        if self.model.stepper.guard.micro_batch_size().on_cpu {
-            self.memory.leave_gpu();
-            self.model.evaluate_guard.leave_device();
-        }
+    /// Where training moved to the CPU, or back, evaluation and clean-ups look at memory there, too.
+    pub(super) fn follow_device(&mut self) {
+        let is_on_cpu = self.model.stepper.guard.micro_batch_size().on_cpu;
+        self.memory.watch_gpu(!is_on_cpu);
+        self.model.evaluate_guard.read_host(is_on_cpu);
     }
 
     /// Validates a trained epoch and finishes it.
@@ -227,6 +234,7 @@ impl<'a> Trainer<'a> {
             clean_up: &mut stepper.clean_up,
             batch_size: self.config.training.batch_size.clips(),
             clips_a_video: self.config.data.clips_per_video,
+            pin_memory: self.config.dataloader.pin_memory,
             pooling: Pooling::default(),
             stop: self.stop,
             label,
@@ -296,6 +304,12 @@ impl<'a> Trainer<'a> {
             stepper.guard.micro_batch_size(),
         )
     }
+}
+
+/// The batches of the next step; `None` at the end of the epoch.
+fn next_batches(pass: &mut Pass, count: usize) -> Option<Vec<HostBatch>> {
+    let batches: Vec<_> = std::iter::from_fn(|| pass.next_batch()).take(count).collect();
+    (!batches.is_empty()).then_some(batches)
 }
 
 /// The seed of a step: splitmix64 of the run's seed and the step. It needs no saved generator state.

@@ -123,10 +123,10 @@ impl Trial {
         let loss = Loss::new(&self.config.loss, [1, 1]);
         let scaler = LossScaler::new(place.format == Format::Fp16);
         let sizes = MicroBatchSizes::training(&self.config, place.device.is_cuda());
-        let guard = Guard::new("train", sizes, Box::new(DeviceGauge(place.device)), false, 0);
+        let guard = Guard::new("train", sizes, Box::new(DeviceGauge::new(place.device)), false, 0);
         let mut stepper = Stepper::new(&self.config, learner, loss, scaler, guard, Box::new(|| {}))
             .map_err(StepError::PartialUpdate)?;
-        self.timed(|step| stepper.step(std::slice::from_ref(batch), 1e-5, i64::from(step)).map(drop))
+        self.timed(|step| stepper.step(std::slice::from_ref(batch), None, 1e-5, i64::from(step)).map(drop))
     }
 
     /// Runs `step`, and returns its mean time in seconds, without the first one if there are several.

@@ -141,7 +141,7 @@ impl<'a> ClipBuffer<'a> {
         let mut bytes = Vec::new();
         let reserved = bytes.try_reserve_exact(spec.clip_bytes());
         // `with_capacity` would abort the process.
-        reserved.map_err(|_| video_error(&footage.path)(format!("no memory for its {} bytes", spec.clip_bytes())))?;
+        reserved.map_err(|_| DataError::NoMemory { path: footage.path.clone(), bytes: spec.clip_bytes() })?;
         Ok(Self { spec, bytes, starts: BTreeMap::new() })
     }
 

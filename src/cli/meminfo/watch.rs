@@ -6,9 +6,8 @@
 
 use std::fmt::Write as _;
 use std::io::{self, IsTerminal, Write};
-use std::sync::atomic::{AtomicBool, Ordering};
-use std::thread;
-use std::time::{Duration, Instant};
+use std::sync::atomic::Ordering;
+use std::time::Duration;
 
 use anyhow::Result;
 use console::Term;
@@ -17,6 +16,7 @@ use super::report::Report;
 use super::tables::render;
 use super::trails::Trails;
 use crate::cli::stop::stop_flag;
+use crate::parallel;
 
 /// Takes and shows a reading every `interval` until Ctrl-C.
 pub(super) fn watch(interval: Duration, json: bool, look: impl Fn() -> Result<Report>) -> Result<()> {
@@ -35,24 +35,12 @@ pub(super) fn watch(interval: Duration, json: bool, look: impl Fn() -> Result<Re
             None => writeln!(io::stdout(), "{now}\n{last}")?,
         }
         io::stdout().flush()?;
-        wait(interval, &stop);
+        parallel::wait(interval, &stop);
     }
     if screen.take().is_some() {
         io::stdout().write_all(last.as_bytes())?;
     }
     Ok(())
-}
-
-/// Waits for `interval`, or until Ctrl-C if that comes first.
-fn wait(interval: Duration, stop: &AtomicBool) {
-    let started = Instant::now();
-    while !stop.load(Ordering::Relaxed) {
-        let left = interval.saturating_sub(started.elapsed());
-        if left.is_zero() {
-            return;
-        }
-        thread::sleep(left.min(Duration::from_millis(50)));
-    }
 }
 
 /// The alternate screen with a hidden cursor. Dropping it restores the normal screen and the cursor.

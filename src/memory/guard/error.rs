@@ -55,6 +55,9 @@ pub enum GuardError<E> {
         /// The error that the device reported.
         error: E,
     },
+    /// The user wants to stop, and the guard was waiting for memory.
+    #[error("interrupted while it waited for memory of the GPU")]
+    Interrupted,
     /// Another error; the work was not retried.
     #[error("{0}")]
     Other(E),

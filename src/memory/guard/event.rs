@@ -20,6 +20,8 @@ pub enum Cause {
     Pressure,
     /// Memory ran out at the smallest size of a GPU, and others held memory of it: the same size ran again after a pause.
     Waited,
+    /// The GPU, which was given up, has memory again.
+    Returned,
     /// There was memory for a larger size.
     #[serde(rename = "room")]
     Headroom,
@@ -62,6 +64,7 @@ mod tests {
             (Cause::AllocatorRetries, "thrashing"),
             (Cause::Pressure, "pressure"),
             (Cause::Waited, "waited"),
+            (Cause::Returned, "returned"),
             (Cause::Headroom, "room"),
         ] {
             assert_eq!(serde_json::to_value(cause).unwrap(), name);

@@ -25,8 +25,10 @@ pub trait Gauge {
     /// PyTorch).
     fn alloc_retries(&self) -> Option<u64>;
 
-    /// Takes readings of the host from here on, because the network is on the CPU now.
-    fn move_to_cpu(&mut self);
+    /// Bytes of the GPU that this process could have, also while its network is on the CPU; `None` where there is none.
+    fn device_bytes(&self) -> Option<u64>;
+    /// Takes readings of the host, because the network is on the CPU, or those of its device again.
+    fn read_host(&mut self, is_on_cpu: bool);
 
     /// Whether less than a tenth of what this process can have was left during the attempt since [`Gauge::reset_peak`];
     /// `false` where that is not known. The tensors of a failed attempt are gone when it is asked, but neither its peak,
@@ -44,12 +46,25 @@ const OWN_CONTEXT_BYTES: u64 = 1 << 30;
 
 /// Readings of a real device.
 #[derive(Debug, Clone, Copy)]
-pub struct DeviceGauge(pub Device);
+pub struct DeviceGauge {
+    /// The device that readings are of.
+    read: Device,
+    /// The device that the network starts on.
+    home: Device,
+}
+
+impl DeviceGauge {
+    /// Readings of the device that the network starts on.
+    #[must_use]
+    pub fn new(device: Device) -> Self {
+        Self { read: device, home: device }
+    }
+}
 
 impl Gauge for DeviceGauge {
     fn used_bytes(&self) -> Option<u64> {
-        if self.0.is_cuda() {
-            torch::allocator_stats(self.0).map(|stats| stats.allocated_bytes)
+        if self.read.is_cuda() {
+            torch::allocator_stats(self.read).map(|stats| stats.allocated_bytes)
         } else {
             process_rss_bytes()
         }
@@ -57,44 +72,49 @@ impl Gauge for DeviceGauge {
 
     /// On a GPU, the bytes that its driver can give and those that libtorch keeps unused.
     fn free_bytes(&self) -> Option<u64> {
-        if !self.0.is_cuda() {
+        if !self.read.is_cuda() {
             return Some(host_free_bytes());
         }
-        let stats = torch::allocator_stats(self.0)?;
-        let (free_bytes, _) = torch::device_memory(self.0)?;
+        let stats = torch::allocator_stats(self.read)?;
+        let (free_bytes, _) = torch::device_memory(self.read)?;
         Some(free_bytes + stats.reserved_bytes.saturating_sub(stats.allocated_bytes))
     }
 
     fn driver_free_bytes(&self) -> Option<u64> {
-        if !self.0.is_cuda() {
+        if !self.read.is_cuda() {
             return Some(host_free_bytes());
         }
-        torch::device_memory(self.0).map(|(free_bytes, _)| free_bytes)
+        torch::device_memory(self.read).map(|(free_bytes, _)| free_bytes)
     }
 
     fn others_bytes(&self) -> Option<u64> {
-        let (free_bytes, total_bytes) = torch::device_memory(self.0)?;
-        let own_bytes = torch::allocator_stats(self.0)?.reserved_bytes + OWN_CONTEXT_BYTES;
+        let (free_bytes, total_bytes) = torch::device_memory(self.read)?;
+        let own_bytes = torch::allocator_stats(self.read)?.reserved_bytes + OWN_CONTEXT_BYTES;
         Some(total_bytes.saturating_sub(free_bytes).saturating_sub(own_bytes))
     }
 
     fn peak_bytes(&self) -> Option<u64> {
-        if self.0.is_cuda() { torch::peak_allocated_bytes(self.0) } else { process_recent_peak_bytes() }
+        if self.read.is_cuda() { torch::peak_allocated_bytes(self.read) } else { process_recent_peak_bytes() }
     }
 
     fn reset_peak(&self) {
-        if !self.0.is_cuda() {
+        if !self.read.is_cuda() {
             reset_process_peak();
-        } else if let Err(error) = torch::reset_peak_stats(self.0) {
+        } else if let Err(error) = torch::reset_peak_stats(self.read) {
             tracing::debug!("the device's peak goes on from before: {error}");
         }
     }
 
     fn alloc_retries(&self) -> Option<u64> {
-        torch::allocator_stats(self.0).map(|stats| stats.alloc_retries)
+        torch::allocator_stats(self.read).map(|stats| stats.alloc_retries)
     }
 
-    fn move_to_cpu(&mut self) {
-        self.0 = Device::Cpu;
+    fn device_bytes(&self) -> Option<u64> {
+        let (free_bytes, _) = torch::device_memory(self.home)?;
+        Some(free_bytes + torch::allocator_stats(self.home)?.reserved_bytes)
+    }
+
+    fn read_host(&mut self, is_on_cpu: bool) {
+        self.read = if is_on_cpu { Device::Cpu } else { self.home };
     }
 }

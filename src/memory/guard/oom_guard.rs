@@ -41,7 +41,7 @@ struct Bar {
 }
 
 /// Runs work at the current micro-batch size, and changes that size as memory allows.
-pub struct Guard {
+pub struct Guard<'a> {
     phase: &'static str,
     sizes: MicroBatchSizes,
     gauge: Box<dyn Gauge>,
@@ -59,7 +59,9 @@ pub struct Guard {
     good_steps: u64,
     /// Pauses since the last success.
     pauses: usize,
-    pause: Box<dyn FnMut(Duration)>,
+    pause: Box<dyn FnMut(Duration) -> bool + 'a>,
+    /// The memory that this process could have of the GPU when it was given up.
+    left_at_bytes: Option<u64>,
     /// The last failure was only maybe out of memory: the next of that kind is final.
     last_was_unsure: bool,
     /// Steps in a row in which the allocator had to retry.
@@ -69,7 +71,7 @@ pub struct Guard {
     events: Vec<OomEvent>,
 }
 
-impl Guard {
+impl<'a> Guard<'a> {
     /// Starts at the largest size. Without `retry` the first failure is final; with a `grow_after` of 0 the size never
     /// grows.
     #[must_use]
@@ -92,7 +94,11 @@ impl Guard {
             just_grown: false,
             good_steps: 0,
             pauses: 0,
-            pause: Box::new(thread::sleep),
+            pause: Box::new(|pause| {
+                thread::sleep(pause);
+                true
+            }),
+            left_at_bytes: None,
             last_was_unsure: false,
             alloc_retry_steps: 0,
             alloc_retries,
@@ -100,9 +106,9 @@ impl Guard {
         }
     }
 
-    /// Pauses with `pause`, which may end early.
+    /// Pauses with `pause`, which returns `false` where the user wants to stop instead.
     #[must_use]
-    pub fn with_pause(self, pause: impl FnMut(Duration) + 'static) -> Self {
+    pub fn with_pause(self, pause: impl FnMut(Duration) -> bool + 'a) -> Self {
         Self { pause: Box::new(pause), ..self }
     }
 
@@ -132,9 +138,9 @@ impl Guard {
         self.sizes.at(self.index)
     }
 
-    /// Reads host memory from here on, at any size, because another guard moved the network to the CPU.
-    pub fn leave_device(&mut self) {
-        self.gauge.move_to_cpu();
+    /// Reads host memory, at any size, or that of the GPU again, because another guard moved the network there.
+    pub fn read_host(&mut self, is_on_cpu: bool) {
+        self.gauge.read_host(is_on_cpu);
     }
 
     /// Every change of size so far.
@@ -225,8 +231,7 @@ impl Guard {
                 pause.as_secs()
             );
             self.pauses += 1;
-            (self.pause)(pause);
-            return Ok(());
+            return if (self.pause)(pause) { Ok(()) } else { Err(GuardError::Interrupted) };
         }
         tracing::warn!(
             "out of memory in the {phase} pass: {before} -> {after}, the same clips run again ({} ms lost)",
@@ -234,6 +239,9 @@ impl Guard {
         );
         if self.just_grown {
             self.barred = Some(Bar { index: lower - 1, limit_bytes });
+        }
+        if after.on_cpu && !before.on_cpu {
+            self.left_at_bytes = limit_bytes;
         }
         self.use_size(lower);
         Ok(())
@@ -257,6 +265,8 @@ impl Guard {
         self.good_steps += 1;
         if self.allocator_retries_repeat() {
             self.shrink_because(Cause::AllocatorRetries);
+        } else if self.may_return() {
+            self.change_size(Cause::Returned, 0);
         } else if self.may_grow() {
             self.change_size(Cause::Headroom, self.index - 1);
             self.just_grown = true;
@@ -287,6 +297,13 @@ impl Guard {
         self.retry && self.alloc_retry_steps >= ALLOC_RETRY_STEPS
     }
 
+    /// Whether to try the GPU again that was given up: where this process can have clearly more of its memory than then.
+    /// It starts at the largest size, and goes down from there as a run that starts.
+    fn may_return(&self) -> bool {
+        let now = self.left_at_bytes.zip(self.gauge.device_bytes()).filter(|_| self.micro_batch_size().on_cpu);
+        self.grow_after > 0 && now.is_some_and(|(then, now)| now as f64 >= MORE_MEMORY * then as f64)
+    }
+
     /// Whether to try the next larger size now.
     fn may_grow(&mut self) -> bool {
         if self.grow_after == 0 || self.good_steps < self.grow_after || self.index == 0 {
@@ -314,6 +331,7 @@ impl Guard {
         let (phase, before, after) = (self.phase, self.micro_batch_size(), self.sizes.at(index));
         match cause {
             Cause::Headroom => tracing::info!("{phase}: memory has room, {before} -> {after}"),
+            Cause::Returned => tracing::info!("{phase}: the GPU has memory again, {before} -> {after}"),
             Cause::Pressure => {
                 tracing::warn!("{phase}: memory is short and nothing else gives way, {before} -> {after}")
             }
@@ -335,9 +353,7 @@ impl Guard {
     fn use_size(&mut self, index: usize) {
         self.index = index;
         (self.just_grown, self.good_steps, self.alloc_retry_steps) = (false, 0, 0);
-        if self.micro_batch_size().on_cpu {
-            self.gauge.move_to_cpu();
-        }
+        self.gauge.read_host(self.micro_batch_size().on_cpu);
         // Retries of a failed attempt say nothing of the new size.
         self.alloc_retries = self.gauge.alloc_retries();
     }

@@ -93,7 +93,10 @@ impl Gauge for Shared {
     fn alloc_retries(&self) -> Option<u64> {
         Some(self.0.borrow().alloc_retries)
     }
-    fn move_to_cpu(&mut self) {}
+    fn device_bytes(&self) -> Option<u64> {
+        None
+    }
+    fn read_host(&mut self, _is_on_cpu: bool) {}
 }
 
 /// A step on the device: the frames of all clips, some at a time.
@@ -136,7 +139,7 @@ impl Attempt for Step<'_> {
 }
 
 /// The size after each step, and the guard.
-fn simulated(seed: u64) -> (Vec<MicroBatchSize>, Guard) {
+fn simulated(seed: u64) -> (Vec<MicroBatchSize>, Guard<'static>) {
     let mut device = Device {
         total_bytes: 12 * GIB - 512 * MIB,
         others_bytes: 0,

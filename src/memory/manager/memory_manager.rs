@@ -202,9 +202,10 @@ impl MemoryManager {
         self.resizables.borrow_mut().splice(0..0, resizables);
     }
 
-    /// Stops watching the GPU, because the run continues on the CPU; clean-ups are about host memory from here on.
-    pub fn leave_gpu(&self) {
-        self.watch.leave_gpu();
+    /// Stops watching the GPU, because the run continues on the CPU, or watches it again. Clean-ups are about host memory
+    /// meanwhile.
+    pub fn watch_gpu(&self, is_watched: bool) {
+        self.watch.watch_gpu(is_watched);
     }
 
     /// Reads memory now.

@@ -98,9 +98,9 @@ impl Watch {
         self.has_findings.store(found, Ordering::Release);
     }
 
-    /// Reads only host and process from here on.
-    pub fn leave_gpu(&self) {
-        self.without_gpu.store(true, Ordering::Relaxed);
+    /// Reads only host and process, or the GPU again.
+    pub fn watch_gpu(&self, is_watched: bool) {
+        self.without_gpu.store(!is_watched, Ordering::Relaxed);
     }
 
     /// The findings since the last call; the call is cheap where there are none.

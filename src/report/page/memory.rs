@@ -97,6 +97,7 @@ fn describe(event: &Event) -> (&'static str, String) {
             (name, sizes(change))
         }
         EventKind::Shrunk(change) => ("made smaller in time", sizes(change)),
+        EventKind::Grown(change) if change.cause == Cause::Returned => ("back on the GPU", sizes(change)),
         EventKind::Grown(change) => ("a larger size is tried", sizes(change)),
         EventKind::Cleanup(cleanup) => {
             let why = match cleanup.reason {

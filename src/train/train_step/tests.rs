@@ -4,12 +4,13 @@ use super::*;
 use crate::backbone::Backbone;
 use crate::config::{BatchSize, Temporal};
 use crate::dataset::Label;
-use crate::memory::{DeviceGauge, MicroBatchSizes};
+use crate::memory::{Attempt, DeviceGauge, MicroBatchSizes};
 use crate::model::{Detector, Draws};
-use crate::torch::generator_lock;
+use crate::torch::{Format, generator_lock};
 use crate::train::fault::FAULTS;
 
 mod frozen;
+mod operations;
 mod recovery;
 
 const OOM: &str = "DefaultCPUAllocator: can't allocate memory: you tried to allocate 1 bytes";
@@ -37,12 +38,12 @@ fn with_pairs(mut config: Config) -> Config {
     config
 }
 
-fn guard(config: &Config) -> Guard {
-    Guard::new("train", MicroBatchSizes::training(config, false), Box::new(DeviceGauge(Device::Cpu)), true, 0)
+fn guard(config: &Config) -> Guard<'static> {
+    Guard::new("train", MicroBatchSizes::training(config, false), Box::new(DeviceGauge::new(Device::Cpu)), true, 0)
 }
 
 /// A stepper with random weights. Hold [`generator_lock`] meanwhile.
-fn stepper(config: &Config) -> Stepper {
+fn stepper(config: &Config) -> Stepper<'static> {
     tch::manual_seed(3);
     let format = Format::resolve(config.gpu.mixed_precision, false);
     let detector = Detector::new(&config.model, Device::Cpu, format, config.gpu.channels_last).unwrap();
@@ -54,7 +55,7 @@ fn stepper(config: &Config) -> Stepper {
 /// A stepper for comparing sizes of passes: a Lite's backbone computes in float64. In float32, sizes of passes differ
 /// in their last bits, and a unit within them of 0 or 6 passes its ReLU6 with one size and not with another: under
 /// oneDNN's SSE kernels that moved a gradient by 0.7%.
-fn stepper_for_sizes(config: &Config) -> Stepper {
+fn stepper_for_sizes(config: &Config) -> Stepper<'static> {
     let stepper = stepper(config);
     if config.model.backbone != Backbone::EfficientnetLite0 {
         return stepper;
@@ -124,16 +125,18 @@ fn forward_backward(
         loss: &Loss::new(&config.loss, [1, 1]),
         scaler: &stepper.scaler,
         saved_buffers: &saved_buffers,
+        uploads: &mut Uploads::default(),
         clean_up: &mut || {},
+        home: Device::Cpu,
         batches,
+        next: None,
         spec: &ClipSpec::of(&config.data),
         pin_memory: false,
         seed: 7,
         precision: Precision::Off,
         mode,
     };
-    let (batch_loss, _) = attempt.attempt(size).unwrap();
-    batch_loss.loss
+    attempt.attempt(size).unwrap().loss
 }
 
 /// The main property of the guard: a run with failures ends with the same bits as a run without.
@@ -152,7 +155,7 @@ fn assert_failures_leave_no_trace(config: &Config, cases: &[(usize, MicroBatchSi
         let mut stepper = stepper(config);
         start_at(&mut stepper, config, size);
         FAULTS.set(faults);
-        let step = |step: usize| stepper.step(&[batch(config, step, 4)], 1e-3, step as i64).unwrap();
+        let step = |step: usize| stepper.step(&[batch(config, step, 4)], None, 1e-3, step as i64).unwrap();
         let reports: Vec<_> = (0..3).map(step).collect();
         (weights(&stepper), reports, stepper.guard.events().len())
     };
@@ -264,7 +267,7 @@ fn accumulated_batches_are_one_effective_batch() {
     let learn = |batches: &[HostBatch]| {
         let mut stepper = stepper(&config);
         start_at(&mut stepper, &config, MicroBatchSize::whole(1));
-        let report = stepper.step(batches, 1e-3, 0).unwrap();
+        let report = stepper.step(batches, None, 1e-3, 0).unwrap();
         (report, weights(&stepper))
     };
     // With one clip in a forward pass, it does not matter to which batch the clip belongs.
@@ -294,7 +297,7 @@ fn what_is_no_out_of_memory_is_not_retried_and_moves_nothing() {
         let before = weights(&stepper);
         // The failure is after a forward pass, which has updated the running statistics.
         FAULTS.set(vec![(1, message)]);
-        let error = stepper.step(&[batch(&config, 0, 4)], 1e-3, 0).unwrap_err();
+        let error = stepper.step(&[batch(&config, 0, 4)], None, 1e-3, 0).unwrap_err();
         assert!(FAULTS.take().is_empty() && error.to_string().contains(message), "{error}");
         assert_eq!(error.can_be_saved(), can_be_saved, "{error}");
         assert_eq!(stepper.guard.events().len(), 0);
@@ -311,7 +314,7 @@ fn a_run_that_cannot_go_on_is_as_it_was_before_the_step() {
     let mut stepper = stepper(&config);
     let before = weights(&stepper);
     FAULTS.set(vec![(1, OOM); 5]);
-    let error = stepper.step(&[batch(&config, 0, 4)], 1e-3, 0).unwrap_err();
+    let error = stepper.step(&[batch(&config, 0, 4)], None, 1e-3, 0).unwrap_err();
     assert!(matches!(error, StepError::Guard(GuardError::Exhausted { size, .. }) if size == chunks_of(1)), "{error}");
     assert!(error.can_be_saved());
     assert_same(&weights(&stepper), &before);
@@ -329,7 +332,7 @@ fn gradients_that_are_not_finite_move_nothing() {
         let _ = bias.tensor.shallow_clone().fill_(f64::INFINITY);
     }
     let before = weights(&stepper);
-    let report = stepper.step(&[batch(&config, 0, 4)], 1e-3, 0).unwrap();
+    let report = stepper.step(&[batch(&config, 0, 4)], None, 1e-3, 0).unwrap();
     assert!(!report.updated);
     assert_same(&weights(&stepper), &before);
     assert_eq!((stepper.scaler.scale(), stepper.learner.optimizer.step_count()), (32768.0, 0));
@@ -344,7 +347,7 @@ fn the_scale_of_the_loss_changes_only_rounding() {
             let mut stepper = stepper(&config);
             start_at(&mut stepper, &config, size);
             stepper.scaler = LossScaler::new(enabled);
-            stepper.step(&[batch(&config, 0, 4)], 1e-3, 0).unwrap().grad_norm
+            stepper.step(&[batch(&config, 0, 4)], None, 1e-3, 0).unwrap().grad_norm
         };
         assert!((norm(true) - norm(false)).abs() < 1e-5 * norm(false));
     }
@@ -358,12 +361,12 @@ fn training_goes_on_on_the_cpu_where_the_device_holds_not_even_a_frame() {
     config.gpu.fallback_cpu = true;
     let on_device = || {
         let mut stepper = stepper(&config);
-        let gauge = Box::new(DeviceGauge(Device::Cpu));
+        let gauge = Box::new(DeviceGauge::new(Device::Cpu));
         stepper.guard = Guard::new("train", MicroBatchSizes::training(&config, true), gauge, true, 0);
         stepper
     };
     let report = |stepper: &mut Stepper, step: usize| -> StepReport {
-        stepper.step(&[batch(&config, step, 4)], 1e-3, step as i64).unwrap()
+        stepper.step(&[batch(&config, step, 4)], None, 1e-3, step as i64).unwrap()
     };
     let mut fallen = on_device();
     report(&mut fallen, 0);

@@ -41,7 +41,7 @@ impl Attempt for Fake {
 
 /// A device whose readings the test sets.
 #[derive(Clone, Default)]
-struct FakeGauge(Rc<[Cell<u64>; 6]>);
+struct FakeGauge(Rc<[Cell<u64>; 7]>);
 
 impl FakeGauge {
     /// The driver can give all that is free.
@@ -75,14 +75,19 @@ impl Gauge for FakeGauge {
     fn alloc_retries(&self) -> Option<u64> {
         Some(self.0[3].get())
     }
-    fn move_to_cpu(&mut self) {
-        self.set(0, 100, 1);
+    fn device_bytes(&self) -> Option<u64> {
+        Some(self.0[6].get())
+    }
+    fn read_host(&mut self, is_on_cpu: bool) {
+        if is_on_cpu {
+            self.set(0, 100, 1);
+        }
     }
 }
 
 const FRAMES: usize = 4;
 
-fn guard(retry: bool) -> (Guard, FakeGauge) {
+fn guard(retry: bool) -> (Guard<'static>, FakeGauge) {
     let gauge = FakeGauge::default();
     gauge.set(50, 50, 50);
     (Guard::new("train", MicroBatchSizes::new(12, FRAMES, 1), Box::new(gauge.clone()), retry, 3), gauge)
@@ -230,8 +235,37 @@ fn on_the_cpu_it_goes_by_the_hosts_memory_and_a_resumed_run_tries_the_device_aga
     guard.run(12, &mut Device).unwrap();
     assert_eq!(guard.micro_batch_size(), MicroBatchSize { on_cpu: true, ..MicroBatchSize::whole(6) });
     assert_eq!(after_good_steps(&mut guard), 12, "the host has room");
-    let resumed = Guard::new("train", sizes(), Box::new(gauge), true, 3).resume(&guard.state());
+    let resumed = Guard::new("train", sizes(), Box::new(gauge.clone()), true, 3).resume(&guard.state());
     assert_eq!(resumed.micro_batch_size(), MicroBatchSize::whole(12));
+
+    // It left the device when it could have 100 there, and returns once it can have clearly more.
+    gauge.0[6].set(105);
+    guard.step_done();
+    assert!(guard.micro_batch_size().on_cpu, "hardly more");
+    gauge.0[6].set(110);
+    guard.step_done();
+    assert_eq!(guard.micro_batch_size(), MicroBatchSize::whole(12));
+    assert_eq!(guard.events().last().unwrap().cause, Cause::Returned);
+    // In vain: then it takes more than this to try once more.
+    gauge.set(110, 0, 110);
+    guard.run(12, &mut Device).unwrap();
+    guard.step_done();
+    assert!(guard.micro_batch_size().on_cpu);
+    gauge.0[6].set(130);
+    guard.step_done();
+    assert!(!guard.micro_batch_size().on_cpu);
+}
+
+#[test]
+fn who_stops_while_it_waits_is_not_kept_waiting() {
+    let gauge = FakeGauge::default();
+    gauge.set(50, 50, 50);
+    gauge.0[5].set(40);
+    let sizes = MicroBatchSizes::training(&Config::default(), true);
+    let mut guard = Guard::new("train", sizes, Box::new(gauge), true, 3).with_pause(|_| false);
+    let error = guard.run(12, &mut Fake::new(0)).unwrap_err();
+    assert!(matches!(error, GuardError::Interrupted), "{error}");
+    assert_eq!(guard.events().iter().filter(|event| event.cause == Cause::Waited).count(), 1);
 }
 
 #[test]
@@ -244,7 +278,10 @@ fn at_the_smallest_size_it_waits_for_others_before_it_gives_up_or_leaves_the_dev
         let pauses: Rc<RefCell<Vec<u64>>> = Rc::default();
         let seen = pauses.clone();
         let mut guard = Guard::new("train", MicroBatchSizes::training(&config, true), Box::new(gauge), true, 3)
-            .with_pause(move |pause| seen.borrow_mut().push(pause.as_secs()));
+            .with_pause(move |pause| {
+                seen.borrow_mut().push(pause.as_secs());
+                true
+            });
         struct Crowded(Rc<RefCell<Vec<u64>>>, usize);
         impl Attempt for Crowded {
             type Output = MicroBatchSize;
@@ -296,7 +333,7 @@ fn a_guard_whose_network_left_the_device_goes_by_host_memory() {
     guard.run(12, &mut Fake::new(6 * FRAMES)).unwrap();
     gauge.set(95, 5, 95);
     assert_eq!(after_good_steps(&mut guard), 6, "the device is full");
-    guard.leave_device();
+    guard.read_host(true);
     assert_eq!(after_good_steps(&mut guard), 12, "the host has room");
 }
 
@@ -350,7 +387,10 @@ fn nothing_grows_where_it_is_off_or_nothing_is_known() {
         fn alloc_retries(&self) -> Option<u64> {
             None
         }
-        fn move_to_cpu(&mut self) {}
+        fn device_bytes(&self) -> Option<u64> {
+            None
+        }
+        fn read_host(&mut self, _is_on_cpu: bool) {}
     }
     let free = FakeGauge::default();
     free.set(0, 100, 1);

@@ -219,7 +219,7 @@ fn a_run_that_left_the_gpu_looks_at_host_memory_alone() {
     let manager = machine.manager(0);
     let cache = add_cache(&manager, &machine);
     manager.watch.observe();
-    manager.leave_gpu();
+    manager.watch_gpu(false);
     manager.watch.observe();
     assert!(!manager.safe_point(1), "a full GPU asks for no smaller batch on the CPU");
     assert_eq!((manager.read().gpu, manager.stats().cleanups), (None, 0));

@@ -28,7 +28,7 @@ fn what_is_frozen_stays_and_has_no_gradients_and_no_moments_and_the_rest_learns(
         let mut stepper = stepper(&config);
         let before = weights(&stepper);
         for step in 0..2 {
-            assert!(stepper.step(&[batch(&config, step, 4)], 1e-2, step as i64).unwrap().updated);
+            assert!(stepper.step(&[batch(&config, step, 4)], None, 1e-2, step as i64).unwrap().updated);
         }
         let parameters = stepper.learner.detector.parameters();
         let state: Vec<_> = stepper.learner.optimizer.state().into_iter().map(|(name, _)| name).collect();

@@ -63,7 +63,10 @@ impl Gauge for Roomy {
     fn alloc_retries(&self) -> Option<u64> {
         None
     }
-    fn move_to_cpu(&mut self) {}
+    fn device_bytes(&self) -> Option<u64> {
+        None
+    }
+    fn read_host(&mut self, _is_on_cpu: bool) {}
 }
 
 fn limit_address_space(bytes: Option<u64>) {
@@ -72,11 +75,11 @@ fn limit_address_space(bytes: Option<u64>) {
 
 /// A stepper that has run a step of every size on `batch`, and the address space that a step of one clip and a step of
 /// both clips take in addition to that between steps.
-fn warmed_up(config: &Config, batch: &HostBatch) -> (Stepper, u64, u64) {
+fn warmed_up(config: &Config, batch: &HostBatch) -> (Stepper<'static>, u64, u64) {
     let mut stepper = stepper(config);
     let mut step = |size: MicroBatchSize| {
         start_at(&mut stepper, config, size);
-        stepper.step(std::slice::from_ref(batch), 1e-4, 0).unwrap();
+        stepper.step(std::slice::from_ref(batch), None, 1e-4, 0).unwrap();
     };
     [chunks_of(1), MicroBatchSize::whole(1), MicroBatchSize::whole(2)].into_iter().for_each(&mut step);
     crate::torch::release_cached_memory().unwrap();
@@ -135,7 +138,7 @@ fn three_hundred_steps_through_real_and_random_failures() {
         let known = disturbed.guard.events().len();
         let fails = random.random_bool(0.15) && disturbed.guard.micro_batch_size() != bottom;
         FAULTS.set(if fails { vec![(random.random_range(0..2), OOM)] } else { vec![] });
-        reports.push(disturbed.step(std::slice::from_ref(batch), 1e-4, number as i64).unwrap());
+        reports.push(disturbed.step(std::slice::from_ref(batch), None, 1e-4, number as i64).unwrap());
         for event in &disturbed.guard.events()[known..] {
             match event.cause {
                 Cause::Headroom => grown += 1,
@@ -154,7 +157,7 @@ fn three_hundred_steps_through_real_and_random_failures() {
     for (number, report) in reports.iter().enumerate() {
         assert_eq!(report.scores.len(), plan[number].len(), "step {number}: the effective batch");
         start_at(&mut calm, &config, report.size);
-        let undisturbed = calm.step(std::slice::from_ref(&batches[number]), 1e-4, number as i64).unwrap();
+        let undisturbed = calm.step(std::slice::from_ref(&batches[number]), None, 1e-4, number as i64).unwrap();
         assert_eq!(undisturbed, *report, "step {number}");
     }
     assert_same(&weights(&disturbed), &weights(&calm));
@@ -174,9 +177,10 @@ fn a_thousand_recoveries_leave_nothing_behind() {
     let mut level_bytes = 0;
     while recoveries < 1000 {
         // There is only this size.
-        stepper.guard = Guard::new("train", MicroBatchSizes::new(1, 2, 2), Box::new(DeviceGauge(Device::Cpu)), true, 0);
+        stepper.guard =
+            Guard::new("train", MicroBatchSizes::new(1, 2, 2), Box::new(DeviceGauge::new(Device::Cpu)), true, 0);
         FAULTS.set(vec![(1, OOM)]);
-        let error = stepper.step(&clips, 1e-4, 0).unwrap_err();
+        let error = stepper.step(&clips, None, 1e-4, 0).unwrap_err();
         assert!(matches!(error, StepError::Guard(GuardError::Exhausted { .. })), "{error}");
         recoveries += stepper.guard.events().len();
         if recoveries == 100 {
@@ -197,7 +201,7 @@ fn random_states_after_a_failure_are_those_without_it() {
         let mut stepper = stepper(&config);
         start_at(&mut stepper, &config, size);
         FAULTS.set(faults);
-        stepper.step(&[batch(&config, 0, 4)], 1e-3, seed).unwrap();
+        stepper.step(&[batch(&config, 0, 4)], None, 1e-3, seed).unwrap();
         Vec::<f64>::try_from(Tensor::rand([4], (tch::Kind::Double, Device::Cpu))).unwrap()
     };
     let calm = drawn(11, MicroBatchSize::whole(2), vec![]);
