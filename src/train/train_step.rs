@@ -227,7 +227,8 @@ impl Stepper {
         } else {
             self.learner.detector.parameters().restore_buffers(&self.saved_buffers)?;
         }
-        self.scaler.update(is_finite)
+        self.scaler.update(is_finite);
+        Ok(())
     }
 
     /// Scales gradients with this norm so that their norm is at most `gradient_clip_norm`.
@@ -316,7 +317,7 @@ impl StepAttempt<'_> {
     /// Moves weights, moments and running statistics to the CPU, where the same step runs again.
     fn move_to_cpu(&mut self) -> Result<(), TchError> {
         tracing::warn!("training goes on on the CPU, which is much slower");
-        self.learner.move_to_cpu(Format::resolve(self.precision, false))?;
+        self.learner.move_to_cpu(Format::resolve(self.precision, None))?;
         self.saved_buffers.iter().try_for_each(torch::move_to_cpu)
     }
 }

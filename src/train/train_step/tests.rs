@@ -44,7 +44,7 @@ fn guard(config: &Config) -> Guard {
 /// A stepper with random weights. Hold [`generator_lock`] meanwhile.
 fn stepper(config: &Config) -> Stepper {
     tch::manual_seed(3);
-    let format = Format::resolve(config.gpu.mixed_precision, false);
+    let format = Format::resolve(config.gpu.mixed_precision, None);
     let detector = Detector::new(&config.model, Device::Cpu, format, config.gpu.channels_last).unwrap();
     let learner = Learner::new(&config.training, detector, None).unwrap();
     let loss = Loss::new(&config.loss, [1, 1]);
