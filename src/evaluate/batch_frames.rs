@@ -50,10 +50,9 @@ impl Frames<'_> {
         let frame_bytes = self.spec.clip_bytes() / self.spec.frames;
         let parts = self.batch.parts(frames.start * frame_bytes..frames.end * frame_bytes);
         let shape = [frames.len(), self.spec.height, self.spec.width, 3].map(|size| size as i64);
-        let pixels_nhwc = torch::tensor_of_bytes(&parts, &shape)?;
-        if self.pin_memory && device.is_cuda() {
-            return pixels_nhwc.f_pin_memory(device)?.f_to_device_(device, Kind::Uint8, true, false);
-        }
-        pixels_nhwc.f_to_device(device)
+        let pinned = self.pin_memory && device.is_cuda();
+        let pixels_nhwc = torch::tensor_of_bytes(&parts, &shape, pinned)?;
+        // The copy from page-locked memory is not waited for.
+        pixels_nhwc.f_to_device_(device, Kind::Uint8, pinned, false)
     }
 }
