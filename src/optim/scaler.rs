@@ -1,4 +1,5 @@
-//! Dynamic loss scaling for fp16 (PyTorch's `GradScaler`). Skips no step: the caller decides what follows from an overflow.
+//! Dynamic loss scaling for fp16 (PyTorch's `GradScaler`). Skips no step: the caller decides what follows from an
+//! overflow.
 
 use serde::{Deserialize, Serialize};
 use tch::{Kind, Tensor};
@@ -56,7 +57,8 @@ impl LossScaler {
         Ok(found_inf.f_double_value(&[0])? == 0.0)
     }
 
-    /// Updates the scale after a step: overflow halves it, 2000 steps without overflow double it, as far as float32 goes.
+    /// Updates the scale after a step: overflow halves it, 2000 steps without overflow double it, as far as float32
+    /// goes.
     pub fn update(&mut self, finite: bool) {
         if !self.enabled {
             return;
