@@ -15,7 +15,7 @@ use std::process::{Command, Stdio};
 use dfdetect::backbone::Backbone;
 use dfdetect::config::{Config, DeviceChoice, Precision, Temporal};
 use dfdetect::memory::{DeviceKind, evaluation_step, training_step};
-use dfdetect::torch::Format;
+use dfdetect::torch::{AMPERE, Format};
 use dfdetect::train::{Phase, Trial, TrialOutcome};
 
 use Backbone::{EfficientnetLite0 as Lite0, EfficientnetLite1 as Lite1, EfficientnetLite2 as Lite2};
@@ -115,7 +115,7 @@ fn main() {
     for setting in settings.iter().filter(|(.., precision, _)| !f32_only || *precision == Off) {
         let (work, backbone, clips, frames, side, _, temporal) = *setting;
         let config = config(*setting, cuda);
-        let format = Format::resolve(config.gpu.mixed_precision, cuda);
+        let format = Format::resolve(config.gpu.mixed_precision, cuda.then_some(AMPERE));
         let predict = if work == Evaluate { evaluation_step } else { training_step };
         let phase = if work == Evaluate { Phase::Evaluate } else { Phase::Train };
         let estimate = predict(&config, clips, kind, format);

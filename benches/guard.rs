@@ -81,7 +81,7 @@ fn small() -> Config {
 
 fn learner(config: &Config) -> Learner {
     tch::manual_seed(1);
-    let format = Format::resolve(config.gpu.mixed_precision, false);
+    let format = Format::resolve(config.gpu.mixed_precision, None);
     let detector = Detector::new(&config.model, Device::Cpu, format, true).unwrap();
     Learner::new(&config.training, detector, None).unwrap()
 }

@@ -314,7 +314,7 @@ fn epoch() {
 /// Steps after the first, and milliseconds that a step waited and took.
 fn train(loader: &Loader, videos: &[usize]) -> (u32, f64, f64) {
     let model = ModelConfig { backbone: Backbone::Resnet18, ..ModelConfig::default() };
-    let detector = Detector::new(&model, Device::Cpu, Format::resolve(Precision::Auto, false), true).unwrap();
+    let detector = Detector::new(&model, Device::Cpu, Format::resolve(Precision::Auto, None), true).unwrap();
     let parameters = detector.parameters();
     let named = parameters.trainable().map(|parameter| (parameter.name.as_str(), &parameter.tensor, 1.0));
     let mut optimizer = Adam::new(ParameterGroups::new(named, 0.01), true).unwrap();

@@ -13,7 +13,7 @@ use data_support::{SETTINGS, write_video};
 use dfdetect::backbone::Backbone;
 use dfdetect::config::{Config, Switch};
 use dfdetect::dataset::Footage;
-use dfdetect::model::{Detector, Draws, Mode};
+use dfdetect::model::{Detector, Draws, Mode, Placement};
 use dfdetect::torch::{self, Format};
 use dfdetect::video::{self, ClipSpec};
 use safetensors::SafeTensors;
@@ -200,6 +200,94 @@ fn the_network_says_the_same_in_either_layout_and_on_the_cpu() {
         let same = found.iter().zip(&expected).all(|(a, b)| (a - b).abs() < 0.02);
         assert!(same, "channels_last {channels_last}: {found:?} and {expected:?}");
     }
+}
+
+/// cuDNN compacts weights that do not lie in one buffer a layer at each call, and libtorch warns of it.
+#[test]
+fn the_weights_of_an_lstm_lie_in_one_buffer_a_layer_and_stay_there() {
+    let Some(_alone) = cuda("the_weights_of_an_lstm_lie_in_one_buffer_a_layer_and_stay_there") else { return };
+    let mut config = Config::default().model;
+    (config.backbone, config.hidden_dim, config.num_layers, config.dropout) = (Backbone::Resnet18, 16, 2, 0.0);
+    tch::manual_seed(5);
+    let reference = Detector::new(&config, Device::Cpu, Format::F32, true).unwrap();
+    tch::manual_seed(5);
+    let mut detector = Detector::new(&config, GPU, Format::F32, true).unwrap();
+    let is_flat = |detector: &Detector, layer: usize| {
+        let of_layer = format!("_l{layer}");
+        let weights = detector.parameters().iter().filter(|p| p.name.contains("lstm.") && p.name.contains(&of_layer));
+        let places: Vec<_> = weights.map(|p| (p.tensor.data_ptr() as usize, 4 * p.tensor.numel())).collect();
+        assert_eq!(places.len(), 8);
+        let start = places.iter().map(|place| place.0).min().unwrap();
+        let end = places.iter().map(|place| place.0 + place.1).max().unwrap();
+        end - start == places.iter().map(|place| place.1).sum::<usize>()
+    };
+    assert!(is_flat(&detector, 0) && is_flat(&detector, 1));
+
+    let features_btf = Tensor::arange(2 * 5 * 512, (Kind::Float, Device::Cpu)).sin().view([2, 5, 512]);
+    let step = |detector: &Detector| {
+        let features_btf = features_btf.to_device(detector.device());
+        let logits_b = detector.logits(&features_btf, Mode::Train(Draws::default())).unwrap().clips_b;
+        logits_b.sum(Kind::Float).backward();
+        let _no_grad = tch::no_grad_guard();
+        for parameter in detector.parameters().trainable().filter(|p| p.tensor.grad().defined()) {
+            let gradient = parameter.tensor.grad();
+            let _ = parameter.tensor.shallow_clone().g_sub_(&(gradient * 0.01));
+        }
+        let logits_b = detector.logits(&features_btf, Mode::Evaluate).unwrap().clips_b;
+        Vec::<f32>::try_from(logits_b.to_device(Device::Cpu)).unwrap()
+    };
+    let near = |a: &[f32], b: &[f32]| a.iter().zip(b).all(|(a, b)| (a - b).abs() < 5e-3);
+    let (found, expected) = (step(&detector), step(&reference));
+    assert!(near(&found, &expected), "{found:?} and {expected:?}");
+    assert!(is_flat(&detector, 0) && is_flat(&detector, 1), "after an update");
+    detector.move_to_cpu(Format::F32).unwrap();
+    assert!(near(&step(&detector), &step(&reference)));
+}
+
+#[test]
+fn bytes_go_into_page_locked_memory() {
+    let Some(_alone) = cuda("bytes_go_into_page_locked_memory") else { return };
+    let tensor = torch::tensor_of_bytes(&[&[1, 2, 3], &[4]], &[2, 2], true).unwrap();
+    assert!(tensor.is_pinned(GPU));
+    let moved = tensor.to_device_(GPU, Kind::Uint8, true, false);
+    assert_eq!(Vec::<u8>::try_from(moved.flatten(0, -1).to_device(Device::Cpu)).unwrap(), [1, 2, 3, 4]);
+}
+
+#[test]
+fn the_device_says_its_capability_and_decides_the_format() {
+    let Some(_alone) = cuda("the_device_says_its_capability_and_decides_the_format") else { return };
+    let capability = torch::compute_capabilities()[0].unwrap();
+    assert!(torch::has_kernels_for(capability), "{capability:?}");
+    let placement = Placement::decide(&Config::default().gpu).unwrap();
+    let expected = if capability >= [8, 0] { Format::Bf16 } else { Format::Fp16 };
+    assert_eq!((placement.device, placement.format), (GPU, expected));
+}
+
+#[test]
+fn segments_are_expandable_unless_the_user_has_set_the_allocator_up() {
+    let Some(_alone) = cuda("segments_are_expandable_unless_the_user_has_set_the_allocator_up") else { return };
+    let said = |set: Option<(&str, &str)>| {
+        let mut command = Command::new(env!("CARGO_BIN_EXE_dfdetect"));
+        command.args(["meminfo", "--json"]).env_remove("PYTORCH_ALLOC_CONF").env_remove("PYTORCH_CUDA_ALLOC_CONF");
+        let shown = command.envs(set).output().unwrap();
+        let json: Value = serde_json::from_slice(&shown.stdout).unwrap();
+        json["torch"]["expandable_segments"].as_bool().unwrap()
+    };
+    assert!(said(None), "only a driver without virtual memory for the GPU is a reason");
+    assert!(!said(Some(("PYTORCH_CUDA_ALLOC_CONF", "max_split_size_mb:512"))));
+    assert!(!said(Some(("PYTORCH_ALLOC_CONF", "max_split_size_mb:512"))));
+}
+
+/// LSTM, attention, max pooling and every other operation of training.
+#[test]
+fn two_deterministic_runs_end_with_the_same_bits() {
+    let Some(_alone) = cuda("two_deterministic_runs_end_with_the_same_bits") else { return };
+    let data = videos();
+    let weights = || {
+        let run = Run::train(data.path(), &["gpu.deterministic=true"]);
+        fs::read(run.folder.join("checkpoints/last/model.safetensors")).unwrap()
+    };
+    assert!(weights() == weights());
 }
 
 /// H.264 says to the bit what a decoder gives; what is left is the rounding of NV12's way to RGB.

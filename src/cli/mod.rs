@@ -28,7 +28,7 @@ use clap::{Args, ColorChoice, Parser, Subcommand};
 
 pub use self::exit::{exit_code, is_closed_pipe, message};
 use crate::config::LogLevel;
-use crate::progress;
+use crate::{progress, torch};
 
 /// Train deepfake detectors from folders of real and fake videos, without running out of memory.
 #[derive(Debug, Parser)]
@@ -96,6 +96,10 @@ impl Cli {
             _ => None,
         };
         progress::init(level, self.global.color);
+        if !matches!(self.command, Command::Config(_) | Command::Report(_)) {
+            // Before the first call of libtorch, which would go without CUDA from then on.
+            torch::load_cuda();
+        }
         match self.command {
             Command::Train(args) => train::run(&args),
             Command::Evaluate(args) => evaluate::run(&args),

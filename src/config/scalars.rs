@@ -35,7 +35,7 @@ pub enum AutoBytes {
 #[derive(Debug, Clone, Copy, PartialEq, Eq, JsonSchema)]
 #[schemars(with = "serde_json::Value")]
 pub enum Precision {
-    /// fp16 on CUDA, bf16 on a CPU with bf16 instructions, else off.
+    /// bf16 on GPUs from Ampere on, fp16 on Turing; bf16 on a CPU with bf16 instructions, else off.
     Auto,
     /// Half precision with dynamic loss scaling.
     Fp16,

@@ -166,11 +166,12 @@ pub enum Temporal {
 pub struct GpuConfig {
     /// `auto` is the first CUDA device that works, else the CPU.
     pub device: DeviceChoice,
-    /// `auto` is fp16 on CUDA, bf16 on a CPU with bf16 instructions, else off.
+    /// `auto` is bf16 on GPUs from Ampere on and fp16 on Turing, which is slow in bf16; bf16 on a CPU with bf16
+    /// instructions, else off.
     pub mixed_precision: Precision,
     /// Keep images and filters in NHWC order, which convolutions prefer.
     pub channels_last: bool,
-    /// Let cuDNN time its algorithms; faster when shapes repeat.
+    /// Let cuDNN time its algorithms, in training, from the second step in a row on that has the same number of frames.
     pub cudnn_benchmark: bool,
     /// On CUDA, round the inputs of float32 convolutions and matrix products to TF32, which tensor cores multiply faster.
     /// Null is libtorch's default: convolutions are rounded, matrix products are not.

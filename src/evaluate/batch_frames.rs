@@ -42,15 +42,15 @@ impl Frames<'_> {
     /// Out of memory.
     pub fn images(&self, detector: &Detector, frames: Range<usize>, size: MicroBatchSize) -> Result<Tensor> {
         let device = if size.host_preprocessing { Device::Cpu } else { detector.device() };
-        let pixels_nhwc = self.pixels(frames)?;
+        let pixels_nhwc = self.pixels(frames, device)?;
         detector.images(&Upload::start(&pixels_nhwc, device)?.finish()?)
     }
 
-    /// u8 RGB `[N, H, W, 3]` on the host, in page-locked memory where that is wanted.
-    pub(super) fn pixels(&self, frames: Range<usize>) -> Result<Tensor> {
+    /// u8 RGB `[N, H, W, 3]` on the host, on the way to `device`: in page-locked memory, if wanted, for a GPU.
+    pub(super) fn pixels(&self, frames: Range<usize>, device: Device) -> Result<Tensor> {
         let frame_bytes = self.spec.clip_bytes() / self.spec.frames;
         let parts = self.batch.parts(frames.start * frame_bytes..frames.end * frame_bytes);
         let shape = [frames.len(), self.spec.height, self.spec.width, 3].map(|size| size as i64);
-        torch::tensor_of_bytes(&parts, &shape)
+        torch::tensor_of_bytes(&parts, &shape, self.pin_memory && device.is_cuda())
     }
 }

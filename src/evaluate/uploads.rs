@@ -71,7 +71,7 @@ impl Feed<'_, '_> {
             Some((frames, rows)) => Some(Ahead {
                 clips: frames.batch.clips.clone(),
                 rows: rows.clone(),
-                upload: Upload::start(&frames.pixels(rows.clone())?, detector.device())?,
+                upload: Upload::start(&frames.pixels(rows.clone(), detector.device())?, detector.device())?,
             }),
             None => None,
         };

@@ -1,6 +1,7 @@
 //! The backbone as tensors and forward passes: one feature vector per frame. What it is made of comes from its
 //! description (room `backbone`). Knows nothing of clips. `detector.rs` normalises the pixels.
 
+use std::cell::Cell;
 use std::ops::Range;
 
 use tch::Tensor;
@@ -51,6 +52,19 @@ pub(super) struct BackboneNetwork {
     pub cell_grid: CellGrid,
     feature_dropout: f64,
     residuals: usize,
+    seen: SeenShapes,
+}
+
+/// The number of images of the last training pass through each part. Batches and the guard's pieces come in many
+/// numbers: the last batch has fewer, and evaluation has others.
+#[derive(Debug)]
+struct SeenShapes(Vec<Cell<i64>>);
+
+impl SeenShapes {
+    /// Whether the last training pass from this part on had as many images.
+    fn repeats(&self, part: usize, images: i64, mode: Mode) -> bool {
+        mode.is_training() && self.0[part].replace(images) == images
+    }
 }
 
 /// Makes the tensors of one part.
@@ -104,6 +118,7 @@ impl BackboneNetwork {
         }
         let nothing_learns = |frozen_part: &bool| *frozen_part || frozen.filters && frozen.norms;
         Ok(Self {
+            seen: SeenShapes(vec![Cell::new(0); parts.len()]),
             parts,
             features: description.features as i64,
             first_trainable: frozen.parts.iter().take_while(|part| nothing_learns(part)).count(),
@@ -132,6 +147,7 @@ impl BackboneNetwork {
     }
 
     fn maps(&self, parts: Range<usize>, x: &Tensor, mode: Mode) -> Result<Tensor> {
+        torch::repeats_shape(self.seen.repeats(parts.start, x.size()[0], mode));
         run(self.parts[parts].iter().flatten(), x, mode)
     }
 
@@ -207,4 +223,21 @@ fn activate(mut x: Tensor, activation: Option<Activation>) -> Result<Tensor> {
 /// Global average pooling: feature maps `[N, F, h, w]` to features `[N, F]`.
 pub(super) fn global_average_pool(x_nchw: &Tensor) -> Result<Tensor> {
     x_nchw.f_adaptive_avg_pool2d([1, 1])?.f_flatten(1, -1)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::model::draws::Draws;
+
+    #[test]
+    fn algorithms_are_timed_for_numbers_of_images_that_come_again_in_training() {
+        let seen = SeenShapes(vec![Cell::new(0); 2]);
+        let train = Mode::Train(Draws::default());
+        let pass = |part, images, mode| seen.repeats(part, images, mode);
+        assert_eq!([8, 8, 4, 8, 8].map(|images| pass(0, images, train)), [false, true, false, false, true]);
+        assert!(!pass(0, 8, Mode::Evaluate) && !pass(0, 5, Mode::Evaluate), "evaluation");
+        assert!(pass(0, 8, train), "evaluation between them changes nothing");
+        assert!(!pass(1, 8, train) && pass(1, 8, train.recompute()), "another part has other shapes");
+    }
 }

@@ -201,7 +201,7 @@ impl Detector {
         let tensors = self.parameters.iter().map(|parameter| &parameter.tensor).chain([&self.mean_c, &self.std_c]);
         tensors.into_iter().try_for_each(|tensor| torch::move_to(tensor, device))?;
         (self.device, self.format) = (device, format);
-        Ok(())
+        self.head.flatten()
     }
 }
 

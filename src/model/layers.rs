@@ -122,42 +122,142 @@ impl LayerNorm {
 /// A bidirectional LSTM over `[B, T, inputs]`, giving `[B, T, 2 x hidden]`.
 #[derive(Debug)]
 pub(super) struct BiLstm {
-    weights: Vec<Tensor>,
+    /// The eight tensors of each layer: weights and biases of both directions.
+    layers: Vec<Vec<Tensor>>,
     hidden: i64,
-    layers: i64,
     dropout: f64,
 }
 
 impl BiLstm {
     pub fn new(scope: &mut Scope, name: &str, inputs: i64, hidden: i64, layers: i64, dropout: f64) -> Result<Self> {
-        let bound = Init::Uniform(1.0 / (hidden as f64).sqrt());
         let mut scope = scope.part(name);
+        let width = |layer| if layer == 0 { inputs } else { 2 * hidden };
+        let layers = (0..layers).map(|layer| Self::layer(&mut scope, layer, width(layer), hidden));
+        Ok(Self { layers: layers.collect::<Result<_>>()?, hidden, dropout })
+    }
+
+    fn layer(scope: &mut Scope, layer: i64, inputs: i64, hidden: i64) -> Result<Vec<Tensor>> {
+        let bound = Init::Uniform(1.0 / (hidden as f64).sqrt());
         let mut weights = Vec::new();
-        for layer in 0..layers {
-            let width = if layer == 0 { inputs } else { 2 * hidden };
-            for direction in ["", "_reverse"] {
-                let shapes: [(&str, &[i64]); 4] = [
-                    ("weight_ih", &[4 * hidden, width]),
-                    ("weight_hh", &[4 * hidden, hidden]),
-                    ("bias_ih", &[4 * hidden]),
-                    ("bias_hh", &[4 * hidden]),
-                ];
-                for (kind, shape) in shapes {
-                    weights.push(scope.weight(&format!("{kind}_l{layer}{direction}"), shape, bound)?);
-                }
+        for direction in ["", "_reverse"] {
+            let shapes: [(&str, &[i64]); 4] = [
+                ("weight_ih", &[4 * hidden, inputs]),
+                ("weight_hh", &[4 * hidden, hidden]),
+                ("bias_ih", &[4 * hidden]),
+                ("bias_hh", &[4 * hidden]),
+            ];
+            for (kind, shape) in shapes {
+                weights.push(scope.weight(&format!("{kind}_l{layer}{direction}"), shape, bound)?);
             }
         }
-        Ok(Self { weights, hidden, layers, dropout })
+        flatten_for_cudnn(&weights, hidden)?;
+        Ok(weights)
+    }
+
+    /// To be called after its weights moved to another device.
+    pub fn flatten(&self) -> Result<()> {
+        self.layers.iter().try_for_each(|weights| flatten_for_cudnn(weights, self.hidden))
     }
 
     pub fn forward(&self, x_bti: &Tensor, mode: Mode) -> Result<Tensor> {
-        let one_1b1 = x_bti.f_narrow(1, 0, 1)?.f_narrow(2, 0, 1)?.f_transpose(0, 1)?;
-        let start = one_1b1.f_expand([2 * self.layers, -1, self.hidden], false)?.f_zeros_like()?.f_contiguous()?;
-        // Dropout applies between layers: with a single layer there is none.
-        let dropout = if self.layers > 1 { self.dropout } else { 0.0 };
-        let weights: Vec<_> = self.weights.iter().collect();
         let train = mode.is_training();
-        let (y_bth, _, _) = x_bti.f_lstm(&[&start, &start], &weights, true, self.layers, dropout, train, true, true)?;
-        Ok(y_bth)
+        let mut y_tbh = x_bti.f_transpose(0, 1)?;
+        let one_1b1 = y_tbh.f_narrow(0, 0, 1)?.f_narrow(2, 0, 1)?;
+        let start = one_1b1.f_expand([2, -1, self.hidden], false)?.f_zeros_like()?.f_contiguous()?;
+        for (number, weights) in self.layers.iter().enumerate() {
+            // Between layers. cuDNN's own dropout has a state that each new seed would make it build again.
+            if number > 0 && train && self.dropout > 0.0 {
+                y_tbh = y_tbh.f_dropout(self.dropout, true)?;
+            }
+            let weights: Vec<_> = weights.iter().collect();
+            (y_tbh, _, _) = y_tbh.f_lstm(&[&start, &start], &weights, true, 1, 0.0, train, true, false)?;
+        }
+        y_tbh.f_transpose(0, 1)
+    }
+}
+
+/// Makes the tensors of one layer views of one buffer, on CUDA, so that cuDNN does not put them together in each call.
+/// They stay the tensors that they are: what writes into them in place writes into the buffer.
+fn flatten_for_cudnn(weights: &[Tensor], hidden: i64) -> Result<()> {
+    if !weights[0].device().is_cuda() || !tch::Cuda::cudnn_is_available() {
+        return Ok(());
+    }
+    let _no_grad = tch::no_grad_guard();
+    let inputs = weights[0].size()[1];
+    // Four tensors a direction; cuDNN's number for an LSTM is 2; no projection, one layer, both directions.
+    Tensor::f_internal_cudnn_rnn_flatten_weight(weights, 4, inputs, 2, hidden, 0, 1, false, true).map(drop)
+}
+
+#[cfg(test)]
+mod tests {
+    use tch::{Device, Kind};
+
+    use super::*;
+    use crate::model::draws::Draws;
+    use crate::model::parameters::Parameters;
+    use crate::torch::generator_lock;
+
+    const CPU: (Kind, Device) = (Kind::Float, Device::Cpu);
+
+    /// Draws weights: hold [`generator_lock`].
+    fn lstm(layers: i64, dropout: f64) -> BiLstm {
+        let mut parameters = Parameters::default();
+        let mut scope = Scope::root(&mut parameters, Device::Cpu, true);
+        BiLstm::new(&mut scope, "lstm", 24, 16, layers, dropout).unwrap()
+    }
+
+    /// libtorch's own LSTM of all layers, with its own dropout between them: `[B, T, inputs]` to `[B, T, 2 x hidden]`.
+    fn whole(lstm: &BiLstm, x_bti: &Tensor, train: bool) -> Tensor {
+        let layers = lstm.layers.len() as i64;
+        let start = Tensor::zeros([2 * layers, x_bti.size()[0], lstm.hidden], CPU);
+        let weights: Vec<_> = lstm.layers.iter().flatten().collect();
+        let dropout = if layers > 1 { lstm.dropout } else { 0.0 };
+        x_bti.lstm(&[&start, &start], &weights, true, layers, dropout, train, true, true).0
+    }
+
+    /// The same bits, outputs and gradients, with dropout and without: also from the same seed.
+    #[test]
+    fn layers_one_by_one_are_libtorchs_lstm_with_the_same_dropout() {
+        let _alone = generator_lock();
+        for (layers, dropout, mode) in [
+            (1, 0.5, Mode::Train(Draws::default())),
+            (2, 0.0, Mode::Train(Draws::default())),
+            (2, 0.5, Mode::Evaluate),
+            (3, 0.4, Mode::Train(Draws::default())),
+        ] {
+            tch::manual_seed(11);
+            let lstm = lstm(layers, dropout);
+            let x_bti = Tensor::randn([3, 5, 24], CPU);
+            let run = |forward: &dyn Fn() -> Tensor| {
+                tch::manual_seed(12);
+                lstm.layers.iter().flatten().for_each(|weight| weight.shallow_clone().zero_grad());
+                let y = forward();
+                (&y * Tensor::arange(y.numel() as i64, CPU).cos().view_as(&y)).sum(Kind::Float).backward();
+                let gradients = lstm.layers.iter().flatten().map(|weight| weight.grad().copy());
+                (y.detach(), gradients.collect::<Vec<_>>())
+            };
+            let (found, gradients) = run(&|| lstm.forward(&x_bti, mode).unwrap());
+            let (expected, expected_gradients) = run(&|| whole(&lstm, &x_bti, mode.is_training()));
+            let what = format!("{layers} layers, dropout {dropout}, {mode:?}");
+            assert!(found.equal(&expected), "{what}");
+            assert!(gradients.iter().zip(&expected_gradients).all(|(a, b)| a.equal(b)), "gradients, {what}");
+        }
+    }
+
+    #[test]
+    fn dropout_is_between_layers_in_training_alone_and_by_the_seed() {
+        let _alone = generator_lock();
+        tch::manual_seed(11);
+        let (one, two) = (lstm(1, 0.5), lstm(2, 0.5));
+        let x_bti = Tensor::randn([2, 4, 24], CPU);
+        let run = |lstm: &BiLstm, seed, mode| {
+            tch::manual_seed(seed);
+            lstm.forward(&x_bti, mode).unwrap()
+        };
+        let train = Mode::Train(Draws::default());
+        assert!(run(&two, 1, train).equal(&run(&two, 1, train)));
+        assert!(!run(&two, 1, train).equal(&run(&two, 2, train)));
+        assert!(run(&two, 1, Mode::Evaluate).equal(&run(&two, 2, Mode::Evaluate)));
+        assert!(run(&one, 1, train).equal(&run(&one, 2, train)), "a single layer has none");
     }
 }

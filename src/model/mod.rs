@@ -22,5 +22,5 @@ pub use draws::Draws;
 pub use logits::Logits;
 pub use mode::Mode;
 pub use parameters::{Parameter, Parameters, Role};
-pub use placement::Placement;
+pub use placement::{Placement, first_usable};
 pub use pretrained::{LoadedWeights, PretrainedError, Sources, WeightsSource, load_pretrained};

@@ -3,7 +3,7 @@
 
 use tch::{Device, Kind, Tensor};
 
-use crate::torch::Result;
+use crate::torch::{Result, foreach};
 
 /// One tensor of a network.
 #[derive(Debug)]
@@ -71,10 +71,7 @@ impl Parameters {
     /// The copies are not those of this network.
     pub fn copy_buffers_into(&self, copies: &[Tensor]) -> Result<()> {
         let _no_grad = tch::no_grad_guard();
-        for (parameter, copy) in self.with_role(Role::Buffer).zip(copies) {
-            copy.shallow_clone().f_copy_(&parameter.tensor)?;
-        }
-        Ok(())
+        foreach::copy(&copies.iter().collect::<Vec<_>>(), &self.buffers())
     }
 
     /// Restores the running statistics from the result of [`Parameters::copy_buffers`].
@@ -83,10 +80,11 @@ impl Parameters {
     /// The copies are not those of this network.
     pub fn restore_buffers(&self, copies: &[Tensor]) -> Result<()> {
         let _no_grad = tch::no_grad_guard();
-        for (parameter, copy) in self.with_role(Role::Buffer).zip(copies) {
-            parameter.tensor.shallow_clone().f_copy_(copy)?;
-        }
-        Ok(())
+        foreach::copy(&self.buffers(), &copies.iter().collect::<Vec<_>>())
+    }
+
+    fn buffers(&self) -> Vec<&Tensor> {
+        self.with_role(Role::Buffer).map(|parameter| &parameter.tensor).collect()
     }
 
     /// The gradients of the trainable tensors that have one.
@@ -104,13 +102,7 @@ impl Parameters {
     /// The device failed.
     pub fn zero_gradients(&self) -> Result<()> {
         let _no_grad = tch::no_grad_guard();
-        for parameter in self.trainable() {
-            let mut gradient = parameter.tensor.f_grad()?;
-            if gradient.defined() {
-                let _ = gradient.f_zero_()?;
-            }
-        }
-        Ok(())
+        foreach::zero(&self.gradients()?.iter().collect::<Vec<_>>())
     }
 }
 

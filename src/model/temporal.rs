@@ -126,6 +126,14 @@ impl TemporalHead {
             Self::Mean(_) => Ok(None),
         }
     }
+
+    /// To be called after its weights moved to another device.
+    pub fn flatten(&self) -> Result<()> {
+        match self {
+            Self::LstmAttention(head) => head.lstm.flatten(),
+            Self::Mean(_) => Ok(()),
+        }
+    }
 }
 
 impl LstmAttention {

@@ -22,10 +22,8 @@ impl Ema {
     pub fn new(averages: Vec<Tensor>, sources: Vec<Tensor>, decay: f64) -> Result<Self> {
         assert_eq!(averages.len(), sources.len(), "one average a tensor");
         let _no_grad = tch::no_grad_guard();
-        for (average, source) in averages.iter().zip(&sources) {
-            assert_eq!(source.kind(), Kind::Float, "averages are of float32");
-            average.shallow_clone().f_copy_(source)?;
-        }
+        assert!(sources.iter().all(|source| source.kind() == Kind::Float), "averages are of float32");
+        foreach::copy(&averages.iter().collect::<Vec<_>>(), &sources.iter().collect::<Vec<_>>())?;
         Ok(Self { averages, sources, decay })
     }
 

@@ -1,8 +1,8 @@
-//! Dynamic loss scaling for fp16 (PyTorch's `GradScaler`), by libtorch's own kernels. Skips no step: the caller decides
-//! what follows from an overflow.
+//! Dynamic loss scaling for fp16 (PyTorch's `GradScaler`). Skips no step: the caller decides what follows from an
+//! overflow.
 
 use serde::{Deserialize, Serialize};
-use tch::{Device, Kind, Tensor};
+use tch::{Kind, Tensor};
 
 use crate::torch::Result;
 use crate::torch::foreach;
@@ -55,28 +55,20 @@ impl LossScaler {
         foreach::unscale(gradients, &number(0.0)?, &number(1.0 / self.scale)?)
     }
 
-    /// Updates the scale after a step: overflow halves it, 2000 steps without overflow double it.
-    ///
-    /// # Errors
-    /// No memory for three numbers.
-    pub fn update(&mut self, finite: bool) -> Result<()> {
+    /// Updates the scale after a step: overflow halves it, 2000 steps without overflow double it, as far as float32
+    /// goes.
+    pub fn update(&mut self, finite: bool) {
         if !self.enabled {
-            return Ok(());
+            return;
         }
-        let number = |value: f64, kind| Tensor::f_full([1], value, (kind, Device::Cpu));
-        let mut scale = number(self.scale, Kind::Float)?;
-        let good_steps = number(self.good_steps as f64, Kind::Int)?;
-        let found_inf = number(f64::from(u8::from(!finite)), Kind::Float)?;
-        let _ = scale.f_internal_amp_update_scale_(
-            &good_steps,
-            &found_inf,
-            GROWTH_FACTOR,
-            BACKOFF_FACTOR,
-            GROWTH_INTERVAL,
-        )?;
-        self.scale = scale.f_double_value(&[0])?;
-        self.good_steps = good_steps.f_int64_value(&[0])?;
-        Ok(())
+        self.good_steps = if finite { self.good_steps + 1 } else { 0 };
+        if !finite {
+            self.scale *= BACKOFF_FACTOR;
+        } else if self.good_steps == GROWTH_INTERVAL {
+            let grown = self.scale * GROWTH_FACTOR;
+            self.scale = if (grown as f32).is_finite() { grown } else { self.scale };
+            self.good_steps = 0;
+        }
     }
 }
 
@@ -99,7 +91,33 @@ mod tests {
         let mut scaler = LossScaler::new(false);
         let gradient = Tensor::from_slice(&[2.0_f32, f32::NAN]);
         scaler.unscale(&[&gradient]).unwrap();
-        scaler.update(false).unwrap();
+        scaler.update(false);
         assert_eq!((scaler.scale(), gradient.double_value(&[0])), (1.0, 2.0));
+    }
+
+    /// libtorch's own kernel is the reference, also where the scale leaves float32.
+    #[test]
+    fn the_scale_goes_as_libtorchs_does() {
+        use tch::Device;
+        let start = 2.0_f64.powi(125);
+        let mut scaler = LossScaler { scale: start, ..LossScaler::new(true) };
+        let mut scale = Tensor::from_slice(&[start as f32]);
+        let good_steps = Tensor::from_slice(&[0_i32]);
+        let overflows = [3, 4, 2003];
+        for step in 0..15_000 {
+            let finite = !overflows.contains(&step);
+            scaler.update(finite);
+            let found_inf = Tensor::full([1], f64::from(u8::from(!finite)), (Kind::Float, Device::Cpu));
+            let _ = scale.internal_amp_update_scale_(
+                &good_steps,
+                &found_inf,
+                GROWTH_FACTOR,
+                BACKOFF_FACTOR,
+                GROWTH_INTERVAL,
+            );
+            let expected = (scale.double_value(&[0]), good_steps.int64_value(&[0]));
+            assert_eq!((scaler.scale, scaler.good_steps), expected, "step {step}");
+        }
+        assert_eq!(scaler.scale, 2.0_f64.powi(127), "the end of float32 was reached");
     }
 }

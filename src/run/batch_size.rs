@@ -130,7 +130,7 @@ impl<'a> BatchSizeSearch<'a> {
 /// The configuration with a number in place of `training.batch_size: auto`.
 pub(super) fn choose(config: &Config, train_videos: usize, check: BatchSizeCheck) -> Result<Config, ConfigError> {
     let memory = Snapshot::take();
-    let (device, host) = (detected_device(config, &memory, torch::cuda_available())?, host_facts(&memory));
+    let (device, host) = (detected_device(config, &memory, &torch::compute_capabilities())?, host_facts(&memory));
     let most_clips = train_videos / LEAST_STEPS_AN_EPOCH / config.training.gradient_accumulation;
     let ChosenBatchSize { config: predicted, estimate, .. } =
         choose_batch_size(config, &device, host, most_clips.max(1));

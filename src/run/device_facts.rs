@@ -4,6 +4,7 @@
 use crate::config::{Config, ConfigError, DeviceChoice};
 use crate::loader::DECODER_BYTES;
 use crate::memory::{DeviceFacts, DeviceSource, GpuMemory, HostFacts, Snapshot, bus_id};
+use crate::model::first_usable;
 use crate::torch;
 
 /// The host around the device.
@@ -12,18 +13,21 @@ pub(crate) fn host_facts(memory: &Snapshot) -> HostFacts {
     HostFacts { free_bytes: memory.host_free_bytes(), cores, decoder_bytes: DECODER_BYTES }
 }
 
-/// The device that a run with this configuration would take on this machine.
+/// The device that a run with this configuration would take on this machine, whose CUDA devices have these compute
+/// capabilities.
 pub(crate) fn detected_device(
     config: &Config,
     memory: &Snapshot,
-    cuda_available: bool,
+    capabilities: &[Option<[i32; 2]>],
 ) -> Result<DeviceFacts, ConfigError> {
-    let cpu = || DeviceFacts { name: "CPU".into(), memory_bytes: memory.host_free_bytes(), source: DeviceSource::Cpu };
     let cuda_index = match config.gpu.device {
-        DeviceChoice::Cpu => return Ok(cpu()),
-        DeviceChoice::Auto if !cuda_available => return Ok(cpu()),
-        DeviceChoice::Auto => 0,
-        DeviceChoice::Cuda(index) => index,
+        DeviceChoice::Cpu => None,
+        DeviceChoice::Auto => first_usable(capabilities),
+        DeviceChoice::Cuda(index) => Some(index),
+    };
+    let Some(cuda_index) = cuda_index else {
+        let (name, memory_bytes) = ("CPU".into(), memory.host_free_bytes());
+        return Ok(DeviceFacts { name, capability: None, memory_bytes, source: DeviceSource::Cpu });
     };
     let place = torch::pci_place(cuda_index);
     let visible = std::env::var("CUDA_VISIBLE_DEVICES").ok();
@@ -31,7 +35,12 @@ pub(crate) fn detected_device(
         Some(gpu) => {
             let allowed_bytes = allowed_bytes(config, gpu.memory_total_bytes);
             let memory_bytes = gpu.memory_free_bytes.min(allowed_bytes);
-            Ok(DeviceFacts { name: gpu.name.clone(), memory_bytes, source: DeviceSource::Detected })
+            Ok(DeviceFacts {
+                name: gpu.name.clone(),
+                capability: gpu.compute_capability,
+                memory_bytes,
+                source: DeviceSource::Detected,
+            })
         }
         None => Err(ConfigError {
             place: "this machine".into(),
@@ -72,10 +81,10 @@ fn the_same<'g>(
 }
 
 #[cfg(test)]
-mod tests {
+pub(super) mod tests {
     use super::*;
 
-    fn gpu(index: u32, bus: u32) -> GpuMemory {
+    pub(in crate::run) fn gpu(index: u32, bus: u32) -> GpuMemory {
         GpuMemory {
             index,
             bus_id: Some(bus_id(0, bus, 0)),

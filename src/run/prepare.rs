@@ -5,6 +5,7 @@ use std::sync::atomic::AtomicBool;
 
 use super::batch_size::{self, BatchSizeCheck};
 use super::error::RunError;
+use super::gpu_support::decide_placement;
 use super::network::{build_network, load_first_weights};
 use crate::config::{BatchSize, Config, DataConfig, Pretrained, SamplerChoice};
 use crate::dataset::{Manifest, Media, Sampler, Split, assign_splits, place_self_blends, scan_for};
@@ -57,7 +58,7 @@ pub fn prepare(mut config: Config) -> Result<PreparedRun, RunError> {
     take_pictures_as_they_are(&mut config, &manifest);
     assign_splits(&mut manifest, &config.data, config.seed)?;
     place_self_blends(&mut manifest, config.augmentation.self_blend);
-    let placement = Placement::decide(&config.gpu)?;
+    let placement = decide_placement(&config.gpu)?;
     Ok(PreparedRun { config, manifest, placement, resumed: None })
 }
 

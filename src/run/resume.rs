@@ -4,10 +4,10 @@
 use std::path::Path;
 
 use super::error::RunError;
+use super::gpu_support::decide_placement;
 use super::prepare::{PreparedRun, ResumedRun, make_absolute};
 use crate::config::{self, Config, ConfigError};
 use crate::dataset::Manifest;
-use crate::model::Placement;
 use crate::optim::LossScaler;
 use crate::report::RunFolder;
 use crate::torch::Format;
@@ -25,7 +25,7 @@ pub fn resume(folder: RunFolder, overrides: &[String]) -> Result<PreparedRun, Ru
     make_absolute(&mut config.data);
     let mut manifest = Manifest::load(&folder.manifest())?;
     manifest.move_to(&[config.data.root.0.as_slice(), &config.data.test_roots.0].concat())?;
-    let placement = Placement::decide(&config.gpu)?;
+    let placement = decide_placement(&config.gpu)?;
     Ok(PreparedRun { config, manifest, placement, resumed: Some(ResumedRun { folder, checkpoint }) })
 }
 

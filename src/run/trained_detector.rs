@@ -7,6 +7,7 @@ use std::sync::atomic::AtomicBool;
 
 use super::clips::Clips;
 use super::error::RunError;
+use super::gpu_support::decide_placement;
 use super::memory_hooks::{limit_device_memory, memory_manager};
 use super::test_sets::VideoSet;
 use crate::config::{self, Config, FaceMode, Sampling, WhichFaces};
@@ -91,7 +92,7 @@ impl TrainedDetector {
     pub fn load(stored: StoredCheckpoint, options: &ScoringOptions) -> Result<Self, RunError> {
         let StoredCheckpoint { folder, checkpoint } = stored;
         let mut config = scoring_config(&checkpoint.config, options)?;
-        let placement = Placement::decide(&config.gpu)?;
+        let placement = decide_placement(&config.gpu)?;
         tracing::info!("checkpoint: {}, device: {}", folder.display(), placement.reason);
         limit_device_memory(&config.gpu, placement.device)?;
         let network = Detector::new(&config.model, placement.device, placement.format, config.gpu.channels_last)

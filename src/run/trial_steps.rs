@@ -7,9 +7,9 @@ use std::thread;
 use std::time::{Duration, Instant};
 
 use super::error::RunError;
+use super::gpu_support::decide_placement;
 use super::memory_hooks::limit_device_memory;
 use crate::memory;
-use crate::model::Placement;
 use crate::train::{Trial, TrialOutcome};
 
 /// Time limit for each step of a trial: nobody would train with slower steps.
@@ -25,7 +25,7 @@ pub fn run_trial(input: impl Read) -> Result<TrialOutcome, RunError> {
     // Should the machine itself run out of memory, this process is the one that nobody misses.
     memory::be_first_oom_victim();
     let trial: Trial = serde_json::from_reader(input).map_err(RunError::format("no trial on stdin"))?;
-    let placement = Placement::decide(&trial.config.gpu)?;
+    let placement = decide_placement(&trial.config.gpu)?;
     limit_device_memory(&trial.config.gpu, placement.device)?;
     trial.run(&placement).map_err(RunError::Trial)
 }

@@ -95,6 +95,32 @@ pub fn limit_device_memory(fraction: f64) -> Result<()> {
     Ok(())
 }
 
+/// Has the allocator of CUDA extend its segments where it would take further ones from the driver: blocks of many
+/// sizes, as the guard's smaller batches make them, then leave fewer gaps that nothing fits into. Not where the user
+/// has set the allocator up through the environment, and not where one of the devices has no virtual memory (as under
+/// some virtualisation).
+pub(super) fn prefer_expandable_segments(devices: usize) {
+    if is_set_up_by_user(|name| std::env::var_os(name).is_some()) {
+        return;
+    }
+    if (0..devices).all(|index| i32::try_from(index).is_ok_and(ffi::has_virtual_memory))
+        && let Err(error) = ffi::use_expandable_segments()
+    {
+        tracing::warn!("the allocator stays without expandable segments: {error}");
+    }
+}
+
+/// Whether one of the variables that libtorch reads is set (`c10/cuda/CUDAAllocatorConfig.h`).
+fn is_set_up_by_user(is_set: impl Fn(&str) -> bool) -> bool {
+    ["PYTORCH_ALLOC_CONF", "PYTORCH_CUDA_ALLOC_CONF"].into_iter().any(is_set)
+}
+
+/// Whether the allocator of CUDA extends its segments, as `expandable_segments` asks for.
+#[must_use]
+pub fn has_expandable_segments() -> bool {
+    ffi::has_expandable_segments()
+}
+
 /// Releases the memory that libtorch and the C heap keep for later to the device and the system.
 ///
 /// # Errors
@@ -146,6 +172,20 @@ mod tests {
         assert_eq!(capped((70, 100), 20, Some(0.5)), (30, 50));
         assert_eq!(capped((10, 100), 20, Some(0.5)), (10, 50));
         assert_eq!(capped((70, 100), 60, Some(0.5)), (0, 50));
+    }
+
+    #[test]
+    fn expandable_segments_that_were_asked_for_are_in_force() {
+        ffi::use_expandable_segments().unwrap();
+        assert!(has_expandable_segments());
+    }
+
+    #[test]
+    fn what_the_user_has_set_up_stays() {
+        for variable in ["PYTORCH_ALLOC_CONF", "PYTORCH_CUDA_ALLOC_CONF"] {
+            assert!(is_set_up_by_user(|name| name == variable), "{variable}");
+        }
+        assert!(!is_set_up_by_user(|name| name == "PYTORCH_NO_CUDA_MEMORY_CACHING"));
     }
 
     #[test]

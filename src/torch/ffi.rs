@@ -25,6 +25,10 @@ unsafe extern "C" {
     fn dfd_reset_peaks(device_index: c_int) -> *mut c_char;
     fn dfd_device_memory(device_index: c_int, free_bytes: *mut u64, total_bytes: *mut u64) -> *mut c_char;
     fn dfd_limit_device_memory(fraction: f64) -> *mut c_char;
+    fn dfd_use_expandable_segments() -> *mut c_char;
+    fn dfd_has_expandable_segments(has: *mut bool) -> *mut c_char;
+    fn dfd_pin(tensor: *mut c_void) -> *mut c_char;
+    fn dfd_pinned_bytes(tensor: *mut c_void, shape: *const i64, dimensions: usize) -> *mut c_char;
 }
 
 /// `dfd_allocator_stats` of the shim.
@@ -83,9 +87,17 @@ pub(super) fn autocast_leave(device_type: c_int, state: (bool, c_int)) -> Result
 
 /// Makes libtorch choose deterministic kernels.
 pub(super) fn be_deterministic() -> Result<(), TchError> {
-    // SAFETY: no arguments; the shim catches every exception. It sets an environment variable, which no other
-    // thread reads meanwhile: placement is decided before this program starts any thread.
+    // SAFETY: no arguments; the shim catches every exception.
     check(unsafe { dfd_be_deterministic() })
+}
+
+/// Sets an environment variable, unless the user has.
+pub(super) fn set_unless_set(name: &str, value: &str) {
+    if std::env::var_os(name).is_none() {
+        // SAFETY: no other thread reads the environment meanwhile: placement is decided before this program starts any
+        // thread.
+        unsafe { std::env::set_var(name, value) };
+    }
 }
 
 /// Sets whether float32 may be rounded to TF32 on CUDA.
@@ -120,6 +132,23 @@ pub(super) fn fill_bytes(tensor: &mut Tensor, parts: &[&[u8]]) {
         here.copy_from_slice(&part[..here.len()]);
         rest = after;
     }
+}
+
+/// A copy of a tensor of the host in page-locked memory. tch's own passes a device, of which libtorch warns each time.
+pub(super) fn pin(tensor: &Tensor) -> Result<Tensor, TchError> {
+    let mut copy = tensor.f_detach()?;
+    // SAFETY: the handle is a live `at::Tensor`, in whose place the shim puts another one.
+    check(unsafe { dfd_pin(copy.as_mut_ptr().cast()) })?;
+    Ok(copy)
+}
+
+/// A u8 tensor of this shape in page-locked memory of the host.
+pub(super) fn pinned_bytes(shape: &[i64]) -> Result<Tensor, TchError> {
+    let mut tensor = Tensor::f_empty([0], (Kind::Uint8, Device::Cpu))?;
+    // SAFETY: the handle is a live `at::Tensor`, in whose place the shim puts another one; the shape lives as long as
+    // the call, and has so many numbers.
+    check(unsafe { dfd_pinned_bytes(tensor.as_mut_ptr().cast(), shape.as_ptr(), shape.len()) })?;
+    Ok(tensor)
 }
 
 /// Replaces the storage of a tensor by a copy on the CPU, or on the GPU with an index.
@@ -180,6 +209,19 @@ pub(super) fn limit_device_memory(fraction: f64) -> Result<(), TchError> {
     check(unsafe { dfd_limit_device_memory(fraction) })
 }
 
+/// Lets the allocators extend their segments.
+pub(super) fn use_expandable_segments() -> Result<(), TchError> {
+    // SAFETY: no arguments; the shim catches every exception.
+    check(unsafe { dfd_use_expandable_segments() })
+}
+
+/// Whether the allocators extend their segments.
+pub(super) fn has_expandable_segments() -> bool {
+    let mut has = false;
+    // SAFETY: the pointer is valid for the call and the shim does not keep it.
+    check(unsafe { dfd_has_expandable_segments(&raw mut has) }).is_ok() && has
+}
+
 /// Releases free pages of the C heap to the system.
 pub(super) fn trim_heap() {
     // SAFETY: malloc_trim has no preconditions.
@@ -197,8 +239,8 @@ pub(super) fn load_library(name: &CStr) -> bool {
 pub(super) fn pci_place(device_index: c_int) -> Option<String> {
     type GetBusId = unsafe extern "C" fn(*mut c_char, c_int, c_int) -> c_int;
     let mut text = [0; 32];
-    // SAFETY: the name is NUL-terminated. The symbol is that of CUDA's runtime, which `libtorch_cuda` loads for all; CUDA's
-    // documentation defines its signature, and that it writes at most so many bytes with a NUL at the end.
+    // SAFETY: the name is NUL-terminated. The symbol is that of CUDA's runtime, which `libtorch_cuda` loads for all;
+    // CUDA's documentation defines its signature, and that it writes at most so many bytes with a NUL at the end.
     let status = unsafe {
         let symbol = libc::dlsym(libc::RTLD_DEFAULT, c"cudaDeviceGetPCIBusId".as_ptr());
         let get = std::mem::transmute::<*mut libc::c_void, Option<GetBusId>>(symbol)?;
@@ -209,6 +251,55 @@ pub(super) fn pci_place(device_index: c_int) -> Option<String> {
     }
     let bytes: Vec<u8> = text.iter().map(|byte| *byte as u8).take_while(|byte| *byte != 0).collect();
     String::from_utf8(bytes).ok()
+}
+
+/// Major and minor compute capability of a CUDA device; `None` without CUDA.
+pub(super) fn compute_capability(device_index: c_int) -> Option<[c_int; 2]> {
+    // Numbers of cudaDevAttrComputeCapabilityMajor and Minor.
+    let attribute = |number| device_attribute(c"cudaDeviceGetAttribute", number, device_index);
+    Some([attribute(75)?, attribute(76)?])
+}
+
+/// Whether the driver maps memory of this device by pages; `false` without CUDA.
+pub(super) fn has_virtual_memory(device_index: c_int) -> bool {
+    // CU_DEVICE_ATTRIBUTE_VIRTUAL_MEMORY_MANAGEMENT_SUPPORTED.
+    device_attribute(c"cuDeviceGetAttribute", 102, device_index) == Some(1)
+}
+
+/// A number that CUDA's runtime or the driver tells of a device.
+fn device_attribute(function: &CStr, attribute: c_int, device_index: c_int) -> Option<c_int> {
+    type GetAttribute = unsafe extern "C" fn(*mut c_int, c_int, c_int) -> c_int;
+    let mut value = 0;
+    // SAFETY: the name is NUL-terminated. Both functions have this signature by CUDA's documentation, and write one
+    // int.
+    let status = unsafe {
+        let symbol = libc::dlsym(libc::RTLD_DEFAULT, function.as_ptr());
+        let get = std::mem::transmute::<*mut libc::c_void, Option<GetAttribute>>(symbol)?;
+        get(&raw mut value, attribute, device_index)
+    };
+    (status == 0).then_some(value)
+}
+
+/// The number of devices by CUDA's runtime; `None` without it, or where its driver does not suit it.
+pub(super) fn cuda_device_count() -> Option<c_int> {
+    number_of_cuda(c"cudaGetDeviceCount")
+}
+
+/// The version of CUDA's runtime, 13000 for 13.0; `None` where it is not loaded.
+pub(super) fn cuda_runtime_version() -> Option<c_int> {
+    number_of_cuda(c"cudaRuntimeGetVersion")
+}
+
+fn number_of_cuda(function: &CStr) -> Option<c_int> {
+    type Get = unsafe extern "C" fn(*mut c_int) -> c_int;
+    let mut value = 0;
+    // SAFETY: the name is NUL-terminated. Both functions have this signature by CUDA's documentation, and write one
+    // int.
+    let status = unsafe {
+        let symbol = libc::dlsym(libc::RTLD_DEFAULT, function.as_ptr());
+        std::mem::transmute::<*mut libc::c_void, Option<Get>>(symbol)?(&raw mut value)
+    };
+    (status == 0).then_some(value)
 }
 
 /// The number of threads of parallel regions that this thread starts. The first call also triggers libtorch's lazy

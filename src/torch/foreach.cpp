@@ -6,9 +6,12 @@
 
 #include <ATen/core/Tensor.h>
 #include <ATen/ops/_amp_foreach_non_finite_check_and_unscale.h>
+#include <ATen/ops/_foreach_add.h>
+#include <ATen/ops/_foreach_copy.h>
 #include <ATen/ops/_foreach_lerp.h>
 #include <ATen/ops/_foreach_mul.h>
 #include <ATen/ops/_foreach_norm.h>
+#include <ATen/ops/_foreach_zero.h>
 #include <ATen/ops/_fused_adam.h>
 #include <ATen/ops/_fused_adamw.h>
 #include <ATen/ops/_fused_sgd.h>
@@ -107,6 +110,21 @@ char* dfd_unscale(Tensors tensors, size_t count, at::Tensor* found_inf, const at
   return guarded([&] {
     at::_amp_foreach_non_finite_check_and_unscale_(list(tensors, 0, count), *found_inf, *inverse_scale);
   });
+}
+
+// Sets all numbers to 0.
+char* dfd_zero(Tensors tensors, size_t count) {
+  return guarded([&] { at::_foreach_zero_(list(tensors, 0, count)); });
+}
+
+// Copies each of `sources` into its counterpart in `tensors`.
+char* dfd_copy(Tensors tensors, Tensors sources, size_t count) {
+  return guarded([&] { at::_foreach_copy_(list(tensors, 0, count), list(sources, 0, count)); });
+}
+
+// Adds each of `summands` to its counterpart in `tensors`.
+char* dfd_add(Tensors tensors, Tensors summands, size_t count) {
+  return guarded([&] { at::_foreach_add_(list(tensors, 0, count), list(summands, 0, count)); });
 }
 
 // Moves each of `tensors` by `weight` of the way to its counterpart in `ends`.

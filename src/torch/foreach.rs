@@ -78,6 +78,9 @@ unsafe extern "C" {
     fn dfd_global_norm(tensors: List, count: usize, norm: *mut *mut c_void) -> *mut c_char;
     fn dfd_scale(tensors: List, count: usize, factor: f64) -> *mut c_char;
     fn dfd_unscale(tensors: List, count: usize, found_inf: *const c_void, inverse_scale: *const c_void) -> *mut c_char;
+    fn dfd_zero(tensors: List, count: usize) -> *mut c_char;
+    fn dfd_copy(tensors: List, sources: List, count: usize) -> *mut c_char;
+    fn dfd_add(tensors: List, summands: List, count: usize) -> *mut c_char;
     fn dfd_lerp(tensors: List, ends: List, count: usize, weight: f64) -> *mut c_char;
 }
 
@@ -179,6 +182,47 @@ pub fn unscale(tensors: &[&Tensor], found_inf: &Tensor, inverse_scale: &Tensor) 
     check(unsafe { dfd_unscale(list.as_ptr(), list.len(), found_inf.as_ptr().cast(), inverse_scale.as_ptr().cast()) })
 }
 
+/// Sets all numbers to 0.
+///
+/// # Errors
+/// No memory for the list.
+pub fn zero(tensors: &[&Tensor]) -> Result<()> {
+    if tensors.is_empty() {
+        return Ok(());
+    }
+    let list = pointers(tensors);
+    // SAFETY: the list has as many tensors as its count, which live as long as the call.
+    check(unsafe { dfd_zero(list.as_ptr(), list.len()) })
+}
+
+/// Copies each of `sources` into its counterpart in `tensors`.
+///
+/// # Errors
+/// Shapes that do not fit, or no memory for the lists.
+pub fn copy(tensors: &[&Tensor], sources: &[&Tensor]) -> Result<()> {
+    in_pairs(tensors, sources, dfd_copy)
+}
+
+/// Adds each of `summands` to its counterpart in `tensors`.
+///
+/// # Errors
+/// Shapes that do not fit, or no memory for the lists.
+pub fn add(tensors: &[&Tensor], summands: &[&Tensor]) -> Result<()> {
+    in_pairs(tensors, summands, dfd_add)
+}
+
+type PairCall = unsafe extern "C" fn(List, List, usize) -> *mut c_char;
+
+fn in_pairs(tensors: &[&Tensor], others: &[&Tensor], call: PairCall) -> Result<()> {
+    assert_eq!(tensors.len(), others.len(), "one counterpart a tensor");
+    if tensors.is_empty() {
+        return Ok(());
+    }
+    let [tensors, others] = [tensors, others].map(pointers);
+    // SAFETY: both lists have as many tensors as their count, which live as long as the call.
+    check(unsafe { call(tensors.as_ptr(), others.as_ptr(), tensors.len()) })
+}
+
 /// Moves each of `tensors` by `weight` of the way to its counterpart in `ends`.
 ///
 /// # Errors
@@ -191,4 +235,27 @@ pub fn lerp(tensors: &[&Tensor], ends: &[&Tensor], weight: f64) -> Result<()> {
     let [tensors, ends] = [tensors, ends].map(pointers);
     // SAFETY: both lists have as many tensors as their count, which live as long as the call.
     check(unsafe { dfd_lerp(tensors.as_ptr(), ends.as_ptr(), tensors.len(), weight) })
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn lists_are_zeroed_copied_and_added_tensor_by_tensor() {
+        let list = |numbers: [f32; 3]| [Tensor::from_slice(&numbers[..2]), Tensor::from_slice(&numbers[2..])];
+        let numbers = |tensors: &[Tensor; 2]| {
+            tensors.iter().flat_map(|tensor| Vec::<f32>::try_from(tensor).unwrap()).collect::<Vec<_>>()
+        };
+        let (sums, others) = (list([1.0, 2.0, 3.0]), list([10.0, 20.0, 30.0]));
+        let (to, from) = (sums.each_ref(), others.each_ref());
+        add(&to, &from).unwrap();
+        assert_eq!(numbers(&sums), [11.0, 22.0, 33.0]);
+        copy(&to, &from).unwrap();
+        assert_eq!(numbers(&sums), [10.0, 20.0, 30.0]);
+        zero(&to).unwrap();
+        assert_eq!((numbers(&sums), numbers(&others)), (vec![0.0; 3], vec![10.0, 20.0, 30.0]));
+        assert!(copy(&to, &[from[1], from[0]]).is_err(), "two numbers into one");
+        assert!(zero(&[]).is_ok() && add(&[], &[]).is_ok());
+    }
 }

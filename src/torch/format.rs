@@ -4,6 +4,9 @@ use serde::Serialize;
 
 use crate::config::Precision;
 
+/// The first compute capability whose tensor cores multiply bfloat16.
+pub const AMPERE: [i32; 2] = [8, 0];
+
 /// The number format of a forward pass, decided; weights, gradients and moments are always float32.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize)]
 #[serde(rename_all = "snake_case")]
@@ -27,16 +30,19 @@ impl Format {
         }
     }
 
-    /// The format that a configured precision means on a CUDA device or on this machine's CPU.
+    /// The format that a configured precision means on a CUDA device of this compute capability; `None` is this
+    /// machine's CPU.
     #[must_use]
-    pub fn resolve(precision: Precision, cuda: bool) -> Self {
-        match precision {
-            Precision::Off => Self::F32,
-            Precision::Fp16 => Self::Fp16,
-            Precision::Bf16 => Self::Bf16,
-            Precision::Auto if cuda => Self::Fp16,
-            Precision::Auto if cpu_has_bf16() => Self::Bf16,
-            Precision::Auto => Self::F32,
+    pub fn resolve(precision: Precision, capability: Option<[i32; 2]>) -> Self {
+        match (precision, capability) {
+            (Precision::Off, _) => Self::F32,
+            (Precision::Fp16, _) => Self::Fp16,
+            (Precision::Bf16, _) => Self::Bf16,
+            (Precision::Auto, Some(capability)) if capability >= AMPERE => Self::Bf16,
+            // Turing's tensor cores know float16 alone.
+            (Precision::Auto, Some(_)) => Self::Fp16,
+            (Precision::Auto, None) if cpu_has_bf16() => Self::Bf16,
+            (Precision::Auto, None) => Self::F32,
         }
     }
 
@@ -74,11 +80,14 @@ mod tests {
 
     #[test]
     fn precision_resolves_by_device() {
-        assert_eq!(Format::resolve(Precision::Auto, true), Format::Fp16);
-        assert_eq!(Format::resolve(Precision::Bf16, true), Format::Bf16);
-        assert_eq!(Format::resolve(Precision::Off, true), Format::F32);
-        assert_eq!(Format::resolve(Precision::Auto, false) == Format::Bf16, cpu_has_bf16());
-        assert_ne!(Format::resolve(Precision::Auto, false), Format::Fp16);
+        let auto = |capability| Format::resolve(Precision::Auto, capability);
+        assert_eq!([[7, 0], [7, 5]].map(|capability| auto(Some(capability))), [Format::Fp16; 2]);
+        assert_eq!([[8, 0], [8, 9], [12, 0]].map(|capability| auto(Some(capability))), [Format::Bf16; 3]);
+        assert_eq!(Format::resolve(Precision::Bf16, Some([7, 5])), Format::Bf16);
+        assert_eq!(Format::resolve(Precision::Fp16, Some([8, 0])), Format::Fp16);
+        assert_eq!(Format::resolve(Precision::Off, Some([8, 0])), Format::F32);
+        assert_eq!(auto(None) == Format::Bf16, cpu_has_bf16());
+        assert_ne!(auto(None), Format::Fp16);
     }
 
     #[test]

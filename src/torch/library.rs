@@ -1,7 +1,7 @@
-//! The libtorch library itself: its version, its CUDA part, its settings for a whole process. Knows nothing of tensors;
-//! settings of a single thread are in `threads.rs` and `autocast.rs`.
+//! The libtorch library itself: its version, its settings for a whole process. Knows nothing of tensors; settings of a
+//! single thread are in `threads.rs` and `autocast.rs`, its CUDA part is in `cuda.rs`.
 
-use std::sync::OnceLock;
+use std::sync::atomic::{AtomicBool, Ordering};
 
 use super::ffi;
 use super::result::Result;
@@ -12,42 +12,41 @@ pub fn version() -> String {
     ffi::torch_version()
 }
 
-/// Whether a CUDA device works. The first call loads libtorch's CUDA part where there is a driver for it.
-///
-/// The linker drops `libtorch_cuda` because no symbol of it is used, and CUDA would then be missing without an error.
-/// Because it is loaded here, one binary works on machines with and without a GPU.
-#[must_use]
-pub fn cuda_available() -> bool {
-    static LOADED: OnceLock<bool> = OnceLock::new();
-    *LOADED.get_or_init(|| {
-        ffi::load_library(c"libcuda.so.1") && ffi::load_library(c"libtorch_cuda.so") && tch::Cuda::is_available()
-    })
+/// Sets the environment so that cuBLAS, which matrix products and cuDNN's recurrent networks use, gives the same
+/// numbers each time. What the user has set wins: it is returned where it does not do that. Must be called before the
+/// first CUDA device is used, and before other threads are started.
+pub fn fix_cublas_workspace() -> Option<String> {
+    const VARIABLE: &str = "CUBLAS_WORKSPACE_CONFIG";
+    ffi::set_unless_set(VARIABLE, DETERMINISTIC_WORKSPACES[0]);
+    std::env::var(VARIABLE).ok().filter(|value| !DETERMINISTIC_WORKSPACES.contains(&value.as_str()))
 }
 
-/// Domain, bus and device of a CUDA device on the PCI bus; `None` where it is not known. CUDA and the driver number devices
-/// differently; this is the same for both.
-#[must_use]
-pub fn pci_place(cuda_index: usize) -> Option<[u32; 3]> {
-    parse_place(&ffi::pci_place(i32::try_from(cuda_index).ok()?)?)
-}
+/// What NVIDIA's cuBLAS documentation (results reproducibility) names, the faster first.
+const DETERMINISTIC_WORKSPACES: [&str; 2] = [":4096:8", ":16:8"];
 
-/// Reads `0000:65:00.0`; the number after the point is always 0.
-fn parse_place(text: &str) -> Option<[u32; 3]> {
-    let parts: Vec<_> = text.split_once('.')?.0.split(':').map(|part| u32::from_str_radix(part, 16)).collect();
-    match &parts[..] {
-        [Ok(domain), Ok(bus), Ok(device)] => Some([*domain, *bus, *device]),
-        _ => None,
-    }
-}
-
-/// Makes libtorch choose deterministic kernels for the life of the process; it warns if an operation has none. This
-/// matters on CUDA only, because all CPU kernels are deterministic. Must be called before the first tensor is on a CUDA
-/// device, and before other threads are started.
+/// Makes libtorch choose deterministic kernels on CUDA for the life of the process; the CPU has no others. It warns if
+/// an operation has none. Of the operations here, that would be backward through memory-efficient attention; attention
+/// is computed by matrix products instead.
 ///
 /// # Errors
 /// libtorch refuses.
 pub fn be_deterministic() -> Result<()> {
     ffi::be_deterministic()
+}
+
+/// Whether [`repeats_shape`] may make cuDNN time its algorithms.
+static MAY_TIME_CUDNN: AtomicBool = AtomicBool::new(false);
+
+/// Sets whether cuDNN may time its algorithms for convolutions whose shapes come again.
+pub fn let_cudnn_time_algorithms(may: bool) {
+    MAY_TIME_CUDNN.store(may, Ordering::Relaxed);
+}
+
+/// Says whether the convolutions that follow, and their backward, have shapes that came before. cuDNN times its
+/// algorithms for those, and takes a usual one for others: for a shape that does not come again, timing takes longer
+/// than it saves.
+pub fn repeats_shape(repeats: bool) {
+    tch::Cuda::cudnn_set_benchmark(repeats && MAY_TIME_CUDNN.load(Ordering::Relaxed));
 }
 
 /// Sets whether float32 convolutions, recurrent networks and matrix products on CUDA may round their inputs to TF32,
@@ -66,23 +65,4 @@ pub fn allow_tf32(allow: bool) -> Result<()> {
 /// libtorch refuses.
 pub fn detect_anomaly(detect: bool) -> Result<()> {
     ffi::detect_anomaly(detect)
-}
-
-#[cfg(test)]
-mod tests {
-    use super::*;
-
-    #[test]
-    fn a_place_on_the_bus_is_read_as_cuda_writes_it() {
-        assert_eq!(parse_place("0000:65:00.0"), Some([0, 0x65, 0]));
-        assert_eq!(parse_place("0001:0A:1f.0"), Some([1, 10, 31]));
-        assert_eq!(["", "65:00.0", "0000:65:00", "0000:xx:00.0"].map(parse_place), [None; 4]);
-    }
-
-    #[test]
-    fn without_cuda_no_device_has_a_place() {
-        if !cuda_available() {
-            assert_eq!(pci_place(0), None);
-        }
-    }
 }

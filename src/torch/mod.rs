@@ -7,6 +7,7 @@
 
 mod allocator;
 mod autocast;
+mod cuda;
 mod ffi;
 pub mod foreach;
 mod format;
@@ -21,14 +22,18 @@ pub mod trace;
 mod upload;
 
 pub use allocator::{
-    AllocatorStats, allocator_stats, device_memory, limit_device_memory, peak_allocated_bytes, release_cached_memory,
-    reset_peak_stats, trim_heap,
+    AllocatorStats, allocator_stats, device_memory, has_expandable_segments, limit_device_memory, peak_allocated_bytes,
+    release_cached_memory, reset_peak_stats, trim_heap,
 };
 pub use autocast::Autocast;
-pub use format::{Format, cpu_has_bf16};
+pub use cuda::{LEAST_DRIVER, compute_capabilities, cuda_available, has_kernels_for, load_cuda, pci_place};
+pub use format::{AMPERE, Format, cpu_has_bf16};
 #[cfg(test)]
 pub(crate) use generator_lock::generator_lock;
-pub use library::{allow_tf32, be_deterministic, cuda_available, detect_anomaly, pci_place, version};
+pub use library::{
+    allow_tf32, be_deterministic, detect_anomaly, fix_cublas_workspace, let_cudnn_time_algorithms, repeats_shape,
+    version,
+};
 pub use operations::{Counts, count_operations};
 pub use result::Result;
 #[cfg(test)]

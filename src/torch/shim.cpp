@@ -1,9 +1,10 @@
-// What tch does not bind, in plain C: autocast by device and type, and the caching allocator. No CUDA headers are needed.
-// No exception crosses the border: each function that can fail returns a message to be freed, or null.
+// What tch does not bind, in plain C: autocast by device and type, and the caching allocator. No CUDA headers are
+// needed. No exception crosses the border: each function that can fail returns a message to be freed, or null.
 
 #include <ATen/Context.h>
 #include <ATen/DeviceAccelerator.h>
 #include <ATen/autocast_mode.h>
+#include <ATen/ops/empty.h>
 #include <c10/core/AllocatorConfig.h>
 #include <ATen/core/Tensor.h>
 #include <c10/core/CachingDeviceAllocator.h>
@@ -14,6 +15,17 @@
 #include "guarded.h"
 
 #include <string>
+
+namespace {
+
+// A later setting replaces an earlier one as a whole, so the earlier ones, and those of the environment, are said
+// again.
+void add_allocator_setting(const std::string& setting) {
+  const std::string before = c10::CachingAllocator::getAllocatorSettings();
+  c10::CachingAllocator::setAllocatorSettings(before.empty() ? setting : before + "," + setting);
+}
+
+}  // namespace
 
 extern "C" {
 
@@ -51,12 +63,12 @@ char* dfd_autocast_leave(int device_type, bool enabled, int scalar_type) {
   });
 }
 
-// Kernels that give the same numbers each time, where there are any; libtorch warns where an operation has none. cuBLAS
-// reads its setting when the first CUDA tensor is multiplied; the user's own wins.
+// Kernels that give the same numbers each time, where there are any; libtorch warns where an operation has none.
+// Memory-efficient attention has none for backward; without it, attention is made of matrix products.
 char* dfd_be_deterministic() {
   return guarded([] {
-    setenv("CUBLAS_WORKSPACE_CONFIG", ":4096:8", 0);
     at::globalContext().setDeterministicCuDNN(true);
+    at::globalContext().setSDPUseMemEfficient(false);
     at::globalContext().setDeterministicAlgorithms(true, /*warn_only=*/true);
   });
 }
@@ -77,6 +89,22 @@ char* dfd_detect_anomaly(bool detect) {
 // Backward from a tensor with the gradient that it has; tch only knows scalars. Both are at::Tensor of the caller.
 char* dfd_backward(const void* tensor, const void* gradient) {
   return guarded([&] { static_cast<const at::Tensor*>(tensor)->backward(*static_cast<const at::Tensor*>(gradient)); });
+}
+
+// Puts a copy of a tensor, in page-locked memory of the host, in its place.
+char* dfd_pin(void* tensor) {
+  return guarded([&] {
+    auto& pinned = *static_cast<at::Tensor*>(tensor);
+    pinned = pinned.pin_memory();
+  });
+}
+
+// Puts a new u8 tensor of this shape, in page-locked memory of the host, in the place of a tensor.
+char* dfd_pinned_bytes(void* tensor, const int64_t* shape, size_t dimensions) {
+  return guarded([&] {
+    const auto options = at::TensorOptions().dtype(at::kByte).pinned_memory(true);
+    *static_cast<at::Tensor*>(tensor) = at::empty(at::IntArrayRef(shape, dimensions), options);
+  });
 }
 
 // Puts a copy of a tensor's numbers on another device (0 CPU, 1 CUDA) in their place, for all who share the tensor. Its
@@ -132,15 +160,22 @@ char* dfd_device_memory(int device_index, uint64_t* free_bytes, uint64_t* total_
 }
 
 // Caps what this process's allocators take of their devices. They read it when they are made, with the first tensor on
-// any device. A later setting replaces an earlier one as a whole, so those of the environment are said again.
+// any device.
 char* dfd_limit_device_memory(double fraction) {
   return guarded([&] {
     const std::string key = "per_process_memory_fraction";
     const auto& known = c10::CachingAllocator::AcceleratorAllocatorConfig::getKeys();
     TORCH_CHECK(known.count(key) > 0, key, ": libtorch's CUDA part is not loaded");
-    const std::string before = c10::CachingAllocator::getAllocatorSettings();
-    const std::string cap = key + ":" + std::to_string(fraction);
-    c10::CachingAllocator::setAllocatorSettings(before.empty() ? cap : before + "," + cap);
+    add_allocator_setting(key + ":" + std::to_string(fraction));
   });
+}
+
+// Lets allocators extend the segments that they have; read at each request to the driver.
+char* dfd_use_expandable_segments() {
+  return guarded([] { add_allocator_setting("expandable_segments:True"); });
+}
+
+char* dfd_has_expandable_segments(bool* has) {
+  return guarded([&] { *has = c10::CachingAllocator::AcceleratorAllocatorConfig::use_expandable_segments(); });
 }
 }

@@ -5,6 +5,7 @@
 use tch::{Device, Kind, TchError, Tensor};
 
 use super::allocator::cuda_index;
+use super::cuda::cuda_available;
 use super::ffi;
 use super::result::Result;
 
@@ -38,18 +39,27 @@ pub fn depthwise_convolution(x_nchw: &Tensor, weight: &Tensor, stride: i64, padd
 }
 
 /// A u8 tensor on the CPU of this shape, made of the bytes of all `parts`, one after the other: the only copy on the
-/// way from clips to a tensor.
+/// way from clips to a tensor. `pinned` puts it into page-locked memory, from which a copy to a GPU need not be waited
+/// for.
 ///
 /// # Errors
-/// Out of memory, or another number of bytes than the shape has.
-pub fn tensor_of_bytes(parts: &[&[u8]], shape: &[i64]) -> Result<Tensor> {
-    let mut tensor = Tensor::f_empty(shape, (Kind::Uint8, Device::Cpu))?;
+/// Out of memory, another number of bytes than the shape has, or page-locked memory without CUDA.
+pub fn tensor_of_bytes(parts: &[&[u8]], shape: &[i64], pinned: bool) -> Result<Tensor> {
+    let mut tensor = if pinned { pinned_bytes(shape)? } else { Tensor::f_empty(shape, (Kind::Uint8, Device::Cpu))? };
     let bytes: usize = parts.iter().map(|part| part.len()).sum();
     if bytes != tensor.numel() {
         return Err(TchError::Shape(format!("{bytes} bytes for a tensor of shape {shape:?}")));
     }
     ffi::fill_bytes(&mut tensor, parts);
     Ok(tensor)
+}
+
+/// An uninitialised u8 tensor in page-locked memory of the host.
+fn pinned_bytes(shape: &[i64]) -> Result<Tensor> {
+    if !cuda_available() {
+        return Err(TchError::Torch("page-locked memory is CUDA's, and CUDA does not work here".into()));
+    }
+    ffi::pinned_bytes(shape)
 }
 
 /// The numbers of all tensors, which are on one device, one after the other. The device is waited for once.
@@ -84,7 +94,7 @@ pub(crate) fn reads() -> usize {
 /// Out of memory.
 pub fn send(tensor: &Tensor, device: Device) -> Result<Tensor> {
     match device {
-        Device::Cuda(_) => tensor.f_pin_memory(device)?.f_to_device_(device, tensor.kind(), true, false),
+        Device::Cuda(_) => ffi::pin(tensor)?.f_to_device_(device, tensor.kind(), true, false),
         _ => tensor.f_to_device(device),
     }
 }
@@ -104,13 +114,21 @@ mod tests {
 
     #[test]
     fn bytes_become_a_tensor_in_order_and_as_many_as_it_has() {
-        let tensor = tensor_of_bytes(&[&[1, 2], &[], &[3, 4, 5, 6]], &[2, 3]).unwrap();
+        let tensor = tensor_of_bytes(&[&[1, 2], &[], &[3, 4, 5, 6]], &[2, 3], false).unwrap();
         assert_eq!((tensor.kind(), tensor.size()), (Kind::Uint8, vec![2, 3]));
         assert_eq!(Vec::<u8>::try_from(tensor.flatten(0, -1)).unwrap(), [1, 2, 3, 4, 5, 6]);
         for parts in [&[&[1u8, 2][..]][..], &[&[1u8; 7][..]][..], &[]] {
-            assert!(tensor_of_bytes(parts, &[2, 3]).is_err(), "{parts:?}");
+            assert!(tensor_of_bytes(parts, &[2, 3], false).is_err(), "{parts:?}");
         }
-        assert_eq!(tensor_of_bytes(&[], &[0, 3]).unwrap().numel(), 0);
+        assert_eq!(tensor_of_bytes(&[], &[0, 3], false).unwrap().numel(), 0);
+    }
+
+    #[test]
+    fn page_locked_memory_without_cuda_is_an_error_that_says_so() {
+        match tensor_of_bytes(&[&[1, 2]], &[2], true) {
+            Ok(tensor) => assert!(cuda_available() && Vec::<u8>::try_from(tensor).unwrap() == [1, 2]),
+            Err(error) => assert!(!cuda_available() && error.to_string().contains("CUDA does not work"), "{error}"),
+        }
     }
 
     #[test]

@@ -20,7 +20,7 @@ use crate::loader::HostBatch;
 use crate::memory::{Attempt, GuardError, MicroBatchSize};
 use crate::metrics::fit_temperature;
 use crate::model::{Draws, Mode, Parameters};
-use crate::torch::{self, Format, Result as TorchResult};
+use crate::torch::{self, Format, Result as TorchResult, foreach};
 use crate::video::ClipSpec;
 
 impl Trainer<'_> {
@@ -137,7 +137,7 @@ fn add(sums: &mut Vec<Tensor>, values: Vec<Tensor>) -> TorchResult<()> {
         *sums = values;
         return Ok(());
     }
-    sums.iter_mut().zip(&values).try_for_each(|(sum, value)| sum.f_add_(value).map(drop))
+    foreach::add(&sums.iter().collect::<Vec<_>>(), &values.iter().collect::<Vec<_>>())
 }
 
 /// Training passes over one batch for the statistics of batch norm alone.
@@ -161,7 +161,7 @@ impl Attempt for Measuring<'_> {
         let detector = self.learner.eval_model();
         let frames = Frames { batch: self.batch, spec: self.spec, pin_memory: false };
         let zeros: Vec<_> = detector.parameters().copy_buffers()?;
-        zeros.iter().try_for_each(|zero| zero.shallow_clone().f_zero_().map(drop))?;
+        foreach::zero(&zeros.iter().collect::<Vec<_>>())?;
         let mut sums = Vec::new();
         for clips in size.micro_batches(frames.clips()) {
             for rows in size.passes(frames.of_clips(&clips)) {
@@ -179,7 +179,7 @@ impl Attempt for Measuring<'_> {
 
     fn recover(&mut self, next: MicroBatchSize) -> TorchResult<()> {
         if next.on_cpu && self.learner.detector.device() != Device::Cpu {
-            self.learner.move_to(Device::Cpu, Format::resolve(self.precision, false))?;
+            self.learner.move_to(Device::Cpu, Format::resolve(self.precision, None))?;
         }
         (self.clean_up)();
         torch::release_cached_memory()

@@ -39,8 +39,8 @@ pub(super) struct StepAttempt<'a> {
     pub saved_buffers: &'a [Tensor],
     pub uploads: &'a mut Uploads,
     pub clean_up: &'a mut dyn FnMut(),
-    /// The device that training started on.
-    pub home: Device,
+    /// The device that training started on, and the number format there.
+    pub home: (Device, Format),
     pub batches: &'a [HostBatch],
     /// The first batch of the next step.
     pub next: Option<&'a HostBatch>,
@@ -58,9 +58,10 @@ impl<'a> Attempt for StepAttempt<'a> {
     type Error = TchError;
 
     fn attempt(&mut self, size: MicroBatchSize) -> Result<Gradients> {
-        if !size.on_cpu && self.learner.detector.device() != self.home {
+        let (home, format) = self.home;
+        if !size.on_cpu && self.learner.detector.device() != home {
             // The guard has seen memory of the GPU again.
-            self.move_to(self.home)?;
+            self.move_to(home, format)?;
         }
         self.learner.detector.parameters().zero_gradients()?;
         tch::manual_seed(self.seed);
@@ -94,7 +95,7 @@ impl<'a> Attempt for StepAttempt<'a> {
         self.learner.detector.parameters().restore_buffers(self.saved_buffers)?;
         if next.on_cpu {
             // A part of it may be there already.
-            self.move_to(Device::Cpu)?;
+            self.move_to(Device::Cpu, Format::resolve(self.precision, None))?;
         }
         (self.clean_up)();
         torch::release_cached_memory()
@@ -134,11 +135,11 @@ impl<'a> StepAttempt<'a> {
     }
 
     /// Moves weights, moments and running statistics to the CPU, where the same step runs again, or back to the GPU.
-    fn move_to(&mut self, device: Device) -> Result<()> {
+    fn move_to(&mut self, device: Device, format: Format) -> Result<()> {
         if device == Device::Cpu && self.learner.detector.device() != device {
             tracing::warn!("training goes on on the CPU, which is much slower");
         }
-        self.learner.move_to(device, Format::resolve(self.precision, device.is_cuda()))?;
+        self.learner.move_to(device, format)?;
         self.saved_buffers.iter().try_for_each(|buffer| torch::move_to(buffer, device))
     }
 }

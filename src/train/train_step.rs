@@ -26,7 +26,7 @@ use crate::loader::HostBatch;
 use crate::memory::{self, Guard, GuardError, MemoryManager, MicroBatchSize};
 use crate::model::{Draws, Mode};
 use crate::optim::{Loss, LossScaler};
-use crate::torch::{self, foreach};
+use crate::torch::{self, Format, foreach};
 use crate::video::ClipSpec;
 
 /// The input of a training step.
@@ -151,8 +151,8 @@ pub struct Stepper<'a> {
     saved_buffers: Vec<Tensor>,
     /// Frames of the next step on their way to the device.
     uploads: Uploads,
-    /// The device that training started on.
-    home: Device,
+    /// The device that training started on, and the number format there.
+    home: (Device, Format),
     spec: ClipSpec,
     clip_norm: f64,
     pin_memory: bool,
@@ -175,7 +175,7 @@ impl<'a> Stepper<'a> {
         Ok(Self {
             saved_buffers: learner.detector.parameters().copy_buffers()?,
             uploads: Uploads::default(),
-            home: learner.detector.device(),
+            home: (learner.detector.device(), learner.detector.format()),
             spec: ClipSpec::of_training(&config.data),
             clip_norm: config.training.gradient_clip_norm,
             pin_memory: config.dataloader.pin_memory,
@@ -248,7 +248,8 @@ impl<'a> Stepper<'a> {
             true => self.learner.update(learning_rate)?,
             false => parameters.restore_buffers(&self.saved_buffers)?,
         }
-        self.scaler.update(is_finite)
+        self.scaler.update(is_finite);
+        Ok(())
     }
 
     /// Restores the running statistics after the last attempt failed, so that a checkpoint can be saved.

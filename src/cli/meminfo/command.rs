@@ -12,6 +12,7 @@ use super::report::{Report, Torch};
 use super::run_memory::RunMemory;
 use super::{headroom, tables, watch};
 use crate::memory::{Nvml, Snapshot, largest_processes};
+use crate::run::unusable_gpus;
 use crate::torch;
 
 /// Arguments of `dfdetect meminfo`.
@@ -56,7 +57,13 @@ pub(in crate::cli) fn run(args: &MeminfoArgs) -> Result<()> {
 fn look(args: &MeminfoArgs, nvml: &Nvml) -> Result<Report> {
     let memory = Snapshot::take_with(nvml);
     Ok(Report {
-        torch: Torch { version: torch::version(), cuda_available: torch::cuda_available() },
+        unusable_gpus: unusable_gpus(&memory.gpus, memory.driver.as_deref()),
+        torch: Torch {
+            version: torch::version(),
+            // First, because it sets the allocator up.
+            cuda_available: torch::cuda_available(),
+            expandable_segments: torch::has_expandable_segments(),
+        },
         headroom: headroom::of(&memory),
         processes: args.processes.then(|| largest_processes(&memory.gpus, MOST_PROCESSES)),
         run: args.run.as_ref().map(|run| RunMemory::look(run.as_deref())).transpose()?,

@@ -9,7 +9,7 @@ use crate::backbone::Backbone;
 use crate::cli::text::size;
 use crate::config::Config;
 use crate::memory::{DeviceKind, Snapshot, training_step, usable_bytes};
-use crate::torch::Format;
+use crate::torch::{AMPERE, Format};
 
 /// Frames of the example clip.
 const FRAMES: usize = 20;
@@ -33,19 +33,22 @@ pub(super) struct Headroom {
 /// For each GPU, or for the CPU where there is none.
 pub(super) fn of(memory: &Snapshot) -> Vec<Headroom> {
     if memory.gpus.is_empty() {
-        return vec![Headroom::new("CPU".into(), DeviceKind::Cpu, memory.host_free_bytes())];
+        return vec![Headroom::new("CPU".into(), None, memory.host_free_bytes())];
     }
     let of_gpu = |gpu: &crate::memory::GpuMemory| {
-        Headroom::new(format!("GPU {}", gpu.index), DeviceKind::Cuda, gpu.memory_free_bytes)
+        let capability = gpu.compute_capability.or(Some(AMPERE));
+        Headroom::new(format!("GPU {}", gpu.index), capability, gpu.memory_free_bytes)
     };
     memory.gpus.iter().map(of_gpu).collect()
 }
 
 impl Headroom {
-    fn new(device: String, kind: DeviceKind, free_bytes: u64) -> Self {
+    /// `capability` is the compute capability of a GPU; `None` is the CPU.
+    fn new(device: String, capability: Option<[i32; 2]>, free_bytes: u64) -> Self {
+        let kind = if capability.is_some() { DeviceKind::Cuda } else { DeviceKind::Cpu };
         let mut config = Config::default();
         (config.model.backbone, config.data.max_frames) = (Backbone::Resnet18, FRAMES);
-        let format = Format::resolve(config.gpu.mixed_precision, kind == DeviceKind::Cuda);
+        let format = Format::resolve(config.gpu.mixed_precision, capability);
         let needs = |clips: usize| training_step(&config, clips, kind, format).peak_bytes;
         let fits = (1..=MOST_CLIPS).take_while(|clips| needs(*clips) <= usable_bytes(free_bytes));
         Self {
@@ -75,7 +78,7 @@ mod tests {
 
     #[test]
     fn more_memory_holds_more_clips_and_none_is_said_so() {
-        let of = |free_bytes| Headroom::new("GPU 0".into(), DeviceKind::Cuda, free_bytes);
+        let of = |free_bytes| Headroom::new("GPU 0".into(), Some([7, 5]), free_bytes);
         let (small, large) = (of(4 << 30), of(12 << 30));
         assert!(small.clips_that_fit >= 1 && large.clips_that_fit > 2 * small.clips_that_fit, "{small:?} {large:?}");
         assert_eq!(small.one_clip_bytes, large.one_clip_bytes);

@@ -11,6 +11,9 @@ use crate::memory::{ProcessUse, Snapshot};
 pub(super) struct Report {
     #[serde(flatten)]
     pub memory: Snapshot,
+    /// Why GPUs cannot be used with this libtorch.
+    #[serde(skip_serializing_if = "Vec::is_empty")]
+    pub unusable_gpus: Vec<String>,
     pub torch: Torch,
     pub headroom: Vec<Headroom>,
     #[serde(skip_serializing_if = "Option::is_none")]
@@ -23,4 +26,6 @@ pub(super) struct Report {
 pub(super) struct Torch {
     pub version: String,
     pub cuda_available: bool,
+    /// Whether the allocator of CUDA extends its segments.
+    pub expandable_segments: bool,
 }

@@ -26,7 +26,14 @@ pub(super) fn render(report: &Report, trails: Option<&Trails>) -> String {
         let what = if memory.gpus.is_empty() { "no NVIDIA GPU: " } else { "" };
         text += &format!("{what}{note}\n");
     }
-    let cuda = if report.torch.cuda_available { "uses CUDA" } else { "without CUDA" };
+    for reason in &report.unusable_gpus {
+        text += &format!("{reason}\n");
+    }
+    let cuda = match (report.torch.cuda_available, report.torch.expandable_segments) {
+        (true, true) => "uses CUDA, with expandable segments",
+        (true, false) => "uses CUDA, without expandable segments",
+        (false, _) => "without CUDA",
+    };
     text += &format!("libtorch {} {cuda}\n", report.torch.version);
     for headroom in &report.headroom {
         text += &format!("{headroom}\n");

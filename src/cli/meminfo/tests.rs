@@ -32,13 +32,14 @@ fn snapshot() -> Snapshot {
             power_limit_w: Some(200.0),
             processes: vec![GpuProcess { pid: 4321, used_bytes: Some(3 * GIB), name: Some("python3".into()) }],
         }],
+        driver: Some("580.65.06".into()),
         gpu_note: None,
     }
 }
 
 fn report(memory: Snapshot) -> Report {
-    let torch = Torch { version: "2.11.0".into(), cuda_available: true };
-    Report { headroom: headroom::of(&memory), memory, torch, processes: None, run: None }
+    let torch = Torch { version: "2.11.0".into(), cuda_available: true, expandable_segments: true };
+    Report { headroom: headroom::of(&memory), memory, unusable_gpus: vec![], torch, processes: None, run: None }
 }
 
 fn render(report: &Report) -> String {
@@ -55,6 +56,16 @@ fn tables_show_limits_gpus_and_end_with_what_is_free() {
     }
     assert!(!text.contains("swap") && !text.contains("no NVIDIA GPU"), "{text}");
     assert_eq!(text.lines().last(), Some("free to train in: 12.0 GiB on the host, 9.0 GiB on GPU 1"));
+}
+
+#[test]
+fn what_the_allocator_does_and_a_gpu_that_cannot_be_used_are_said() {
+    let mut report = report(snapshot());
+    report.unusable_gpus = vec!["GPU 1 is too old".into()];
+    let text = render(&report);
+    assert!(text.contains("GPU 1 is too old\nlibtorch 2.11.0 uses CUDA, with expandable segments"), "{text}");
+    report.torch.expandable_segments = false;
+    assert!(render(&report).contains("uses CUDA, without expandable segments"));
 }
 
 #[test]

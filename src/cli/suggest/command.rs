@@ -15,7 +15,7 @@ use crate::cli::commented_yaml::{commented_yaml, write_file};
 use crate::cli::text::size;
 use crate::config::{Config, ConfigError};
 use crate::memory::{Advice, DeviceFacts, DeviceSource, Snapshot, advise};
-use crate::run::{MeasuredBatchSize, allowed_bytes, detected_device, host_facts, measure_advice};
+use crate::run::{MeasuredBatchSize, allowed_bytes, detected_device, host_facts, measure_advice, unusable_gpus};
 use crate::torch;
 
 /// What `--json` writes.
@@ -36,7 +36,12 @@ pub(in crate::cli) fn run(args: &SuggestArgs) -> Result<()> {
     let memory = Snapshot::take();
     let device = match given {
         Some(device) => device,
-        None => detected_device(&config, &memory, torch::cuda_available())?,
+        None => {
+            for reason in unusable_gpus(&memory.gpus, memory.driver.as_deref()) {
+                tracing::warn!("{reason}");
+            }
+            detected_device(&config, &memory, &torch::compute_capabilities())?
+        }
     };
     let host = host_facts(&memory);
     let mut advice = advise(&config, &device, host);
@@ -77,15 +82,17 @@ fn write(args: &SuggestArgs, out: &Path, advice: &Advice) -> Result<()> {
 
 /// The device that the command line names, if it does.
 fn given_device(args: &SuggestArgs, config: &Config) -> Result<Option<DeviceFacts>, ConfigError> {
-    let given = |name: String, bytes| DeviceFacts {
+    let given = |name: String, capability, bytes| DeviceFacts {
         name,
+        capability,
         memory_bytes: allowed_bytes(config, bytes),
         source: DeviceSource::Given,
     };
     if let Some(memory) = args.gpu_memory {
         let name = format!("a GPU with {}", memory.display().iec());
-        return Ok(Some(given(name, memory.as_u64())));
+        return Ok(Some(given(name, None, memory.as_u64())));
     }
     let Some(asked) = &args.gpu else { return Ok(None) };
-    gpu_names::find(asked).map(|(name, memory_bytes)| Some(given(name.into(), memory_bytes)))
+    let (name, memory_bytes) = gpu_names::find(asked)?;
+    Ok(Some(given(name.into(), gpu_names::capability(name), memory_bytes)))
 }

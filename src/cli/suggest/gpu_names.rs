@@ -6,10 +6,6 @@ use crate::config::ConfigError;
 /// Memory that the makers state, in GiB; what a driver shows is up to 6% less, which the reserve covers. Where one name
 /// has several sizes, the smallest comes first.
 const GPUS: &[(&str, u64)] = &[
-    ("gtx1060", 6),
-    ("gtx1070", 8),
-    ("gtx1080", 8),
-    ("gtx1080ti", 11),
     ("gtx1650", 4),
     ("gtx1660", 6),
     ("gtx1660ti", 6),
@@ -62,10 +58,7 @@ const GPUS: &[(&str, u64)] = &[
     ("rtxa6000", 48),
     ("rtx4000ada", 20),
     ("rtx6000ada", 48),
-    ("p100", 16),
     ("t4", 16),
-    ("v100", 16),
-    ("v100-32gb", 32),
     ("a10", 24),
     ("a16", 16),
     ("a30", 24),
@@ -79,6 +72,12 @@ const GPUS: &[(&str, u64)] = &[
     ("h200", 141),
     ("b200", 180),
 ];
+
+/// How the names of Turing's cards begin, whose compute capability is 7.5; the others are newer.
+const TURING: &[&str] = &["gtx16", "rtx20", "t4"];
+
+/// How the names of cards begin that are not in the table because they are too old.
+const BEFORE_TURING: &[&str] = &["gtx9", "gtx10", "p100", "v100"];
 
 /// Words that makers and drivers add to the name of the same card.
 const FILLERS: &[&str] = &["nvidia", "geforce", "tesla", "quadro", "graphics", "gpu", "pcie", "sxm2", "sxm4", "sxm5"];
@@ -98,6 +97,11 @@ pub(super) fn find(asked: &str) -> Result<(&'static str, u64), ConfigError> {
         Some((name, gib)) => Ok((name, gib << 30)),
         None => Err(unknown(asked, &wanted)),
     }
+}
+
+/// The compute capability of a GPU of the table where it is that of Turing; `None` where it is a later one.
+pub(super) fn capability(name: &str) -> Option<[i32; 2]> {
+    TURING.iter().any(|start| name.starts_with(start)).then_some([7, 5])
 }
 
 /// Lower-case letters and digits, without what does not matter.
@@ -121,6 +125,15 @@ fn split_size(plain: &str) -> (&str, Option<u64>) {
 }
 
 fn unknown(asked: &str, wanted: &str) -> ConfigError {
+    let is_old = |wanted: &str| BEFORE_TURING.iter().any(|start| wanted.starts_with(start));
+    if is_old(wanted) || is_old(&format!("gtx{wanted}")) {
+        return ConfigError {
+            place: format!("--gpu {asked}"),
+            key: String::new(),
+            problem: "this libtorch has no kernels for GPUs before Turing, compute capability 7.5".into(),
+            hint: Some("a newer GPU, or this program built with a libtorch for an older CUDA".into()),
+        };
+    }
     let likeness = |name: &str| strsim::jaro_winkler(&plain(name), wanted);
     let nearest = GPUS.iter().max_by(|a, b| likeness(a.0).total_cmp(&likeness(b.0)));
     let hint = match nearest {
@@ -158,7 +171,6 @@ mod tests {
             ("3080-10GiB", "rtx3080"),
             ("RTX 3060 12GB", "rtx3060"),
             ("Tesla T4", "t4"),
-            ("Tesla V100-SXM2-32GB", "v100-32gb"),
             ("NVIDIA A100-SXM4-40GB", "a100"),
             ("NVIDIA A100 80GB PCIe", "a100-80gb"),
             ("NVIDIA H100 PCIe", "h100"),
@@ -167,6 +179,16 @@ mod tests {
         ] {
             assert_eq!(find(asked).map(|found| found.0).ok(), Some(name), "{asked}");
         }
+    }
+
+    #[test]
+    fn cards_before_turing_are_not_known_and_turing_is() {
+        for old in ["gtx 1080 ti", "1080", "Tesla V100-SXM2-32GB", "p100"] {
+            let error = find(old).unwrap_err();
+            assert!(error.problem.contains("no kernels for GPUs before Turing"), "{old}: {error:?}");
+        }
+        assert_eq!(["gtx1660ti", "rtx2080ti", "t4"].map(capability), [Some([7, 5]); 3]);
+        assert_eq!(["rtx3060", "a100", "l4"].map(capability), [None; 3]);
     }
 
     #[test]

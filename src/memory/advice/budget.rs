@@ -23,6 +23,8 @@ pub fn usable_bytes(free_bytes: u64) -> u64 {
 /// The memory that a run may take, on the device and on the host.
 pub(super) struct MemoryBudget {
     pub(super) kind: DeviceKind,
+    /// Compute capability of a GPU; `None` on the CPU.
+    pub(super) capability: Option<[i32; 2]>,
     /// Bytes of the device that a run may take.
     pub(super) device_bytes: u64,
     pub(super) host: HostFacts,
@@ -33,12 +35,18 @@ pub(super) struct MemoryBudget {
 impl MemoryBudget {
     pub(super) fn new(device: &DeviceFacts, host: HostFacts) -> Self {
         let host_bytes = usable_bytes(host.free_bytes);
-        Self { kind: device.kind(), device_bytes: usable_bytes(device.memory_bytes), host, host_bytes }
+        Self {
+            kind: device.kind(),
+            capability: device.format_capability(),
+            device_bytes: usable_bytes(device.memory_bytes),
+            host,
+            host_bytes,
+        }
     }
 
     /// The number format that the configured precision means on the device.
     pub(super) fn format(&self, config: &Config) -> Format {
-        Format::resolve(config.gpu.mixed_precision, self.kind == DeviceKind::Cuda)
+        Format::resolve(config.gpu.mixed_precision, self.capability)
     }
 
     /// The predicted training step.

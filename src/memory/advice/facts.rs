@@ -3,6 +3,7 @@
 use serde::Serialize;
 
 use crate::memory::predict::DeviceKind;
+use crate::torch::AMPERE;
 
 /// The source of the facts about a device.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize)]
@@ -21,6 +22,8 @@ pub enum DeviceSource {
 pub struct DeviceFacts {
     /// Product name.
     pub name: String,
+    /// Compute capability of a GPU, which decides the number format; `None` where it is not known.
+    pub capability: Option<[i32; 2]>,
     /// Memory that training may count on, before the reserve.
     pub memory_bytes: u64,
     /// The source of these facts.
@@ -32,6 +35,12 @@ impl DeviceFacts {
     #[must_use]
     pub fn kind(&self) -> DeviceKind {
         if self.source == DeviceSource::Cpu { DeviceKind::Cpu } else { DeviceKind::Cuda }
+    }
+
+    /// The compute capability to choose a number format for; `None` on the CPU. A GPU that is not known is taken for
+    /// one of today.
+    pub(super) fn format_capability(&self) -> Option<[i32; 2]> {
+        (self.kind() == DeviceKind::Cuda).then(|| self.capability.unwrap_or(AMPERE))
     }
 }
 

@@ -25,7 +25,7 @@ pub(super) fn notes(config: &Config, best: &Config, budget: &MemoryBudget) -> Ve
     }
     let stays_f32 = budget.format(best) == Format::F32;
     if stays_f32 && budget.kind == DeviceKind::Cuda {
-        notes.push("mixed precision is off; gpu.mixed_precision=fp16 would halve the activations".into());
+        notes.push("mixed precision is off; gpu.mixed_precision=auto would halve the activations".into());
     }
     if let Some(most) = largest_batch(best, budget) {
         notes.push(format!(

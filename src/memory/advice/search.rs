@@ -8,7 +8,6 @@ use super::budget::MemoryBudget;
 use super::loader::{fit_loader, leanest_loader};
 use super::quality::quality_reductions;
 use crate::config::{BatchSize, Config, Precision};
-use crate::memory::predict::DeviceKind;
 use crate::torch::Format;
 
 /// The result of the search.
@@ -63,10 +62,10 @@ fn fitting_settings(config: &Config, budget: &MemoryBudget) -> Vec<Config> {
 fn equally_good_settings(config: &Config, budget: &MemoryBudget) -> Vec<Config> {
     let mut half = config.clone();
     if budget.format(config) == Format::F32 {
-        half.gpu.mixed_precision = match budget.kind {
-            DeviceKind::Cuda => Precision::Fp16,
-            DeviceKind::Cpu if crate::torch::cpu_has_bf16() => Precision::Bf16,
-            DeviceKind::Cpu => config.gpu.mixed_precision,
+        half.gpu.mixed_precision = match Format::resolve(Precision::Auto, budget.capability) {
+            Format::Fp16 => Precision::Fp16,
+            Format::Bf16 => Precision::Bf16,
+            Format::F32 => config.gpu.mixed_precision,
         };
     }
     let formats = if half == *config { vec![half] } else { vec![half, config.clone()] };

@@ -137,6 +137,8 @@ pub(super) struct Head {
     parameters: u64,
     /// Parameters of the LSTM, which `parameters` includes.
     pub lstm_parameters: u64,
+    /// Elements of the gates of one of its layers, in both directions, for one clip.
+    pub gate_elements: u64,
     /// Elements that stay for backward, for one clip.
     pub kept_elements: u64,
 }
@@ -145,7 +147,8 @@ impl Head {
     pub(super) fn new(model: &ModelConfig, feature_dim: u64, frames: u64) -> Self {
         match model.temporal {
             Temporal::Mean => {
-                Self { parameters: feature_dim + 1, lstm_parameters: 0, kept_elements: frames * (feature_dim + 1) }
+                let kept_elements = frames * (feature_dim + 1);
+                Self { parameters: feature_dim + 1, lstm_parameters: 0, gate_elements: 0, kept_elements }
             }
             Temporal::LstmAttention => Self::lstm_attention(model, feature_dim, frames),
         }
@@ -178,7 +181,7 @@ impl Head {
             kept_elements += if output > 1 { 3 * output } else { 0 };
             input = output;
         }
-        Self { parameters, lstm_parameters, kept_elements }
+        Self { parameters, lstm_parameters, gate_elements: frames * 2 * 4 * hidden, kept_elements }
     }
 }
 

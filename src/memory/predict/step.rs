@@ -174,6 +174,14 @@ impl Step {
         if self.format == Format::F32 { 0 } else { weights * self.format.bytes() }
     }
 
+    /// Scratch of cuDNN's LSTM: the gates of a layer of all frames at once and, in backward, a buffer of the gradients
+    /// of its weights, beside those that they are added to. The weights themselves lie in one buffer a layer, and not
+    /// twice.
+    fn cudnn_lstm_bytes(&self, training: bool) -> u64 {
+        let gradients = if training { self.head.lstm_parameters } else { 0 };
+        (self.clips * self.head.gate_elements + gradients) * F32_BYTES
+    }
+
     /// Adds weights, gradients, optimizer state, and memory that depends on the device. `training_holes` are the bytes
     /// of holes in the heap in training; `None` in evaluation.
     fn estimate(
@@ -197,9 +205,12 @@ impl Step {
         };
         let (scratch, context, other) = match device {
             DeviceKind::Cuda => {
-                let cudnn = if config.gpu.cudnn_benchmark { CUDNN_AUTOTUNE_BYTES } else { CUDNN_WORKSPACE_BYTES };
+                // Algorithms are timed in training alone.
+                let times = training && config.gpu.cudnn_benchmark && !config.gpu.deterministic;
+                let cudnn = if times { CUDNN_AUTOTUNE_BYTES } else { CUDNN_WORKSPACE_BYTES };
                 let margin = (activations + transient) * CUDA_FRAGMENTATION_PERCENT / 100;
-                (CUBLAS_WORKSPACE_BYTES + cudnn, CUDA_CONTEXT_BYTES, margin)
+                let scratch = CUBLAS_WORKSPACE_BYTES + cudnn + self.cudnn_lstm_bytes(training);
+                (scratch, CUDA_CONTEXT_BYTES, margin)
             }
             DeviceKind::Cpu => {
                 let forward_holes = transient * HEAP_HOLES_FORWARD_PERCENT / 100;

@@ -57,6 +57,8 @@ pub struct GpuProcess {
 pub struct GpuReading {
     /// The GPUs that could be read.
     pub gpus: Vec<GpuMemory>,
+    /// The driver's version, such as `580.65.06`.
+    pub driver: Option<String>,
     /// Why there is no GPU, or which one could not be read.
     pub note: Option<String>,
 }
@@ -82,14 +84,14 @@ impl GpuMemorySource for Nvml {
     fn read(&self) -> GpuReading {
         let nvml = match &self.0 {
             Ok(nvml) => nvml,
-            Err(reason) => return GpuReading { gpus: vec![], note: Some(reason.clone()) },
+            Err(reason) => return GpuReading { note: Some(reason.clone()), ..GpuReading::default() },
         };
+        let mut reading = GpuReading { driver: nvml.sys_driver_version().ok(), ..GpuReading::default() };
         let count = match nvml.device_count() {
-            Ok(0) => return GpuReading { gpus: vec![], note: Some("the driver shows no device".into()) },
+            Ok(0) => return GpuReading { note: Some("the driver shows no device".into()), ..reading },
             Ok(count) => count,
-            Err(error) => return GpuReading { gpus: vec![], note: Some(reason(&error)) },
+            Err(error) => return GpuReading { note: Some(reason(&error)), ..reading },
         };
-        let mut reading = GpuReading::default();
         for index in 0..count {
             match nvml.device_by_index(index).and_then(|device| read_device(nvml, &device, index)) {
                 Ok(gpu) => reading.gpus.push(gpu),
@@ -163,7 +165,7 @@ pub(super) mod tests {
 
     impl GpuMemorySource for FakeGpus {
         fn read(&self) -> GpuReading {
-            GpuReading { gpus: self.0.clone(), note: None }
+            GpuReading { gpus: self.0.clone(), ..GpuReading::default() }
         }
     }
 

@@ -21,6 +21,9 @@ pub struct Snapshot {
     pub process: ProcessMemory,
     /// Every NVIDIA GPU that the driver shows.
     pub gpus: Vec<GpuMemory>,
+    /// The version of NVIDIA's driver.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub driver: Option<String>,
     /// Why `gpus` is empty or incomplete.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub gpu_note: Option<String>,
@@ -43,6 +46,7 @@ impl Snapshot {
             cgroup: CgroupMemory::read(),
             process,
             gpus: reading.gpus,
+            driver: reading.driver,
             gpu_note: reading.note,
         }
     }

@@ -6,7 +6,7 @@ use crate::config::{BatchSize, Temporal};
 use crate::dataset::Label;
 use crate::memory::{Attempt, DeviceGauge, MicroBatchSizes};
 use crate::model::{Detector, Draws};
-use crate::torch::{Format, generator_lock};
+use crate::torch::generator_lock;
 use crate::train::fault::FAULTS;
 
 mod frozen;
@@ -45,7 +45,7 @@ fn guard(config: &Config) -> Guard<'static> {
 /// A stepper with random weights. Hold [`generator_lock`] meanwhile.
 fn stepper(config: &Config) -> Stepper<'static> {
     tch::manual_seed(3);
-    let format = Format::resolve(config.gpu.mixed_precision, false);
+    let format = Format::resolve(config.gpu.mixed_precision, None);
     let detector = Detector::new(&config.model, Device::Cpu, format, config.gpu.channels_last).unwrap();
     let learner = Learner::new(&config.training, detector, None).unwrap();
     let loss = Loss::new(&config.loss, [1, 1]);
@@ -127,7 +127,7 @@ fn forward_backward(
         saved_buffers: &saved_buffers,
         uploads: &mut Uploads::default(),
         clean_up: &mut || {},
-        home: Device::Cpu,
+        home: (Device::Cpu, Format::F32),
         batches,
         next: None,
         spec: &ClipSpec::of(&config.data),

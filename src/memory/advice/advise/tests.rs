@@ -13,11 +13,11 @@ const GIB: u64 = 1 << 30;
 const HOST: HostFacts = HostFacts { free_bytes: 64 * GIB, cores: 8, decoder_bytes: 64 << 20 };
 
 fn gpu(gib: u64) -> DeviceFacts {
-    DeviceFacts { name: "test".into(), memory_bytes: gib * GIB, source: DeviceSource::Given }
+    DeviceFacts { name: "test".into(), capability: None, memory_bytes: gib * GIB, source: DeviceSource::Given }
 }
 
 fn cpu(memory_bytes: u64) -> DeviceFacts {
-    DeviceFacts { name: "CPU".into(), memory_bytes, source: DeviceSource::Cpu }
+    DeviceFacts { name: "CPU".into(), capability: None, memory_bytes, source: DeviceSource::Cpu }
 }
 
 fn config(sets: &[&str]) -> Config {
@@ -96,6 +96,31 @@ fn a_short_host_gives_up_cache_before_anything_that_learns() {
     assert!(advice.recommended_fits, "{:?}", advice.notes);
     assert!(keys(&advice).contains(&"cache.enable_cache") && keys(&advice).contains(&"dataloader.num_workers"));
     assert!(!keys(&advice).contains(&"training.batch_size"), "{:?}", keys(&advice));
+}
+
+#[test]
+fn frames_that_an_epoch_draws_decide_the_automatic_batch_and_the_advice() {
+    let sized = |settings: &[&str]| advise(&config(settings), &gpu(8), HOST);
+    let whole = sized(&["training.batch_size=auto"]);
+    let drawn = sized(&["training.batch_size=auto", "data.frames_per_epoch=4"]);
+    let clips = |advice: &Advice| advice.sized.training.batch_size.clips();
+    assert!(clips(&drawn) >= 2 * clips(&whole), "{} and {}", clips(&drawn), clips(&whole));
+    let [whole, drawn] = [&[][..], &["data.frames_per_epoch=4"]].map(|settings: &[&str]| {
+        let settings = [settings, &["training.batch_size=12"]].concat();
+        sized(&settings)
+    });
+    assert!(!whole.fits && drawn.fits && drawn.estimate.peak_bytes < whole.estimate.peak_bytes / 2);
+}
+
+/// Half precision is that which the GPU multiplies fast.
+#[test]
+fn half_precision_is_that_of_the_gpu() {
+    let config = config(&["gpu.mixed_precision=off", "training.batch_size=12"]);
+    let half = |capability| {
+        let advice = advise(&config, &DeviceFacts { capability, ..gpu(16) }, HOST);
+        advice.recommended.get("gpu.mixed_precision").cloned()
+    };
+    assert_eq!([Some([7, 5]), Some([8, 6]), None].map(half), [json!("fp16"), json!("bf16"), json!("bf16")].map(Some));
 }
 
 #[test]

@@ -153,6 +153,39 @@ fn only_cuda_has_a_context_and_autotuning_costs_workspace() {
     assert!(part(&config, DeviceKind::Cuda).workspace < tuned);
 }
 
+#[test]
+fn on_cuda_an_lstm_takes_its_weights_gradients_and_moments_and_scratch_for_its_gradients() {
+    let mut config = Config::default();
+    let parts = |config: &Config| {
+        let train = training_step(config, 2, DeviceKind::Cuda, Format::F32).breakdown;
+        (train, evaluation_step(config, 2, DeviceKind::Cuda, Format::F32).breakdown)
+    };
+    config.model.temporal = Temporal::Mean;
+    let (mean, mean_evaluation) = parts(&config);
+    config.model.temporal = Temporal::LstmAttention;
+    let (lstm, evaluation) = parts(&config);
+    let (_, head) = network(&config.model, config.data.max_frames, config.data.frame_size);
+    let weights_bytes = 4 * head.lstm_parameters;
+    assert!(lstm.weights - mean.weights >= weights_bytes && lstm.gradients - mean.gradients >= weights_bytes);
+    assert!(lstm.optimizer - mean.optimizer >= 2 * weights_bytes);
+    // Eight numbers of each hidden state: four gates in two directions.
+    let gates_bytes = 2 * (config.data.max_frames * 8 * config.model.hidden_dim * 4) as u64;
+    assert_eq!(evaluation.workspace - mean_evaluation.workspace, gates_bytes);
+    assert!(lstm.workspace >= mean.workspace + weights_bytes, "{} and {}", lstm.workspace, mean.workspace);
+}
+
+#[test]
+fn algorithms_are_not_timed_in_evaluation_and_where_numbers_must_be_the_same() {
+    let workspace = |predict: fn(&Config, usize, DeviceKind, Format) -> Estimate, set: &dyn Fn(&mut Config)| {
+        let mut config = Config::default();
+        set(&mut config);
+        predict(&config, 1, DeviceKind::Cuda, Format::F32).breakdown.workspace
+    };
+    let never: &dyn Fn(&mut Config) = &|config| config.gpu.cudnn_benchmark = false;
+    assert_eq!(workspace(training_step, &|config| config.gpu.deterministic = true), workspace(training_step, never));
+    assert_eq!(workspace(evaluation_step, &|_| ()), workspace(evaluation_step, never));
+}
+
 proptest! {
     #[test]
     fn more_clips_frames_or_pixels_need_more(
