@@ -5,7 +5,7 @@ use std::path::PathBuf;
 use std::process::Command;
 
 fn main() {
-    for source in ["guarded.h", "shim.cpp", "foreach.cpp", "relu6.cpp", "depthwise.cpp", "trace.cpp"] {
+    for source in ["guarded.h", "shim.cpp", "foreach.cpp", "history.cpp", "relu6.cpp", "depthwise.cpp", "trace.cpp"] {
         println!("cargo:rerun-if-changed=src/torch/{source}");
     }
     println!("cargo:rerun-if-env-changed=LIBTORCH");
@@ -31,6 +31,7 @@ fn main() {
         .flag(&include)
         .file("src/torch/shim.cpp")
         .file("src/torch/foreach.cpp")
+        .file("src/torch/history.cpp")
         .file("src/torch/relu6.cpp")
         .file("src/torch/depthwise.cpp")
         .file("src/torch/trace.cpp")

@@ -22,6 +22,7 @@ mod face_reader;
 mod learner;
 mod memory_hooks;
 mod network;
+mod oom_snapshots;
 mod output_files;
 mod prediction;
 mod prepare;

@@ -1,5 +1,5 @@
-//! Declarations of `shim.cpp`, `relu6.cpp` and `depthwise.cpp`, and of the few C library calls, each behind a safe
-//! function. Only the calls: types for the rest of the program are in the other files of this room. Calls with lists of
+//! Declarations of `shim.cpp`, `history.cpp`, `relu6.cpp` and `depthwise.cpp`, and of the few C library calls, each behind
+//! a safe function. Only the calls: types for the rest of the program are in the other files of this room. Calls with lists of
 //! tensors are in `foreach.rs`, the tracing of functions in `trace.rs`.
 #![expect(unsafe_code, reason = "this file is the border to C and C++")]
 
@@ -25,6 +25,9 @@ unsafe extern "C" {
     fn dfd_reset_peaks(device_index: c_int) -> *mut c_char;
     fn dfd_device_memory(device_index: c_int, free_bytes: *mut u64, total_bytes: *mut u64) -> *mut c_char;
     fn dfd_limit_device_memory(fraction: f64) -> *mut c_char;
+    fn dfd_record_allocator(max_entries: usize) -> *mut c_char;
+    fn dfd_allocator_snapshot(bytes: *mut *mut c_char, length: *mut usize) -> *mut c_char;
+    fn dfd_expandable_segments() -> bool;
 }
 
 /// `dfd_allocator_stats` of the shim.
@@ -173,6 +176,31 @@ pub(super) fn device_memory(device_index: c_int) -> Result<(u64, u64), TchError>
 pub(super) fn limit_device_memory(fraction: f64) -> Result<(), TchError> {
     // SAFETY: a plain value; the shim catches every exception.
     check(unsafe { dfd_limit_device_memory(fraction) })
+}
+
+/// Records the last `max_entries` events of CUDA's allocators from here on.
+pub(super) fn record_allocator(max_entries: usize) -> Result<(), TchError> {
+    // SAFETY: a plain value; the shim catches every exception.
+    check(unsafe { dfd_record_allocator(max_entries) })
+}
+
+/// What was recorded of CUDA's allocators, as a pickle.
+pub(super) fn allocator_snapshot() -> Result<Vec<u8>, TchError> {
+    let (mut bytes, mut length) = (std::ptr::null_mut(), 0);
+    // SAFETY: both pointers are valid for the call and the shim keeps neither.
+    check(unsafe { dfd_allocator_snapshot(&raw mut bytes, &raw mut length) })?;
+    // SAFETY: without a message, the shim has left so many bytes from malloc, which nobody else frees.
+    unsafe {
+        let pickle = std::slice::from_raw_parts(bytes.cast::<u8>(), length).to_vec();
+        libc::free(bytes.cast());
+        Ok(pickle)
+    }
+}
+
+/// Whether the allocators of accelerators may let their blocks grow.
+pub(super) fn expandable_segments() -> bool {
+    // SAFETY: no arguments; reads a flag.
+    unsafe { dfd_expandable_segments() }
 }
 
 /// Releases free pages of the C heap to the system.

@@ -2,8 +2,8 @@
 //! allocator, fused optimizer kernels, TorchScript files with named weights.
 //!
 //! `unsafe` is allowed only in `ffi.rs`, `foreach.rs` and `trace.rs` of this room, and in `video/hardware.rs`; the C++
-//! side is `shim.cpp`, `relu6.cpp`, `depthwise.cpp`, `foreach.cpp` and `trace.cpp`. This room knows nothing of networks
-//! and training. It does not save the states of random generators: each step seeds them anew.
+//! side is `shim.cpp`, `history.cpp`, `relu6.cpp`, `depthwise.cpp`, `foreach.cpp` and `trace.cpp`. This room knows nothing
+//! of networks and training. It does not save the states of random generators: each step seeds them anew.
 
 mod allocator;
 mod autocast;
@@ -19,8 +19,8 @@ mod threads;
 pub mod trace;
 
 pub use allocator::{
-    AllocatorStats, allocator_stats, device_memory, limit_device_memory, peak_allocated_bytes, release_cached_memory,
-    reset_peak_stats, trim_heap,
+    AllocatorStats, allocator_snapshot, allocator_stats, device_memory, expandable_segments, limit_device_memory,
+    peak_allocated_bytes, record_allocator, release_cached_memory, reset_peak_stats, trim_heap,
 };
 pub use autocast::Autocast;
 pub use format::{Format, cpu_has_bf16};
