@@ -14,6 +14,7 @@ fn main() {
         "trace.cpp",
         "upload.cpp",
         "operations.cpp",
+        "history.cpp",
     ] {
         println!("cargo:rerun-if-changed=src/torch/{source}");
     }
@@ -40,6 +41,7 @@ fn main() {
         .flag(&include)
         .file("src/torch/shim.cpp")
         .file("src/torch/foreach.cpp")
+        .file("src/torch/history.cpp")
         .file("src/torch/relu6.cpp")
         .file("src/torch/depthwise.cpp")
         .file("src/torch/trace.cpp")

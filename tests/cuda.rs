@@ -124,6 +124,35 @@ fn a_batch_beyond_the_cap_is_learned_in_smaller_pieces() {
     assert!(capped.steps("loss").iter().all(|loss| loss.is_finite()) && capped.has_finite_weights());
 }
 
+/// A cap is met by tensors alone, so they held the memory; what they were is in a file.
+#[test]
+fn a_failure_says_who_held_the_memory_and_leaves_a_snapshot() {
+    let Some(_alone) = cuda("a_failure_says_who_held_the_memory_and_leaves_a_snapshot") else { return };
+    let data = videos();
+    let peak = |sets: &[&str]| Run::train(data.path(), sets).memory("gpu_peak_bytes");
+    let (_, installed) = torch::device_memory(GPU).unwrap();
+    let cap_bytes = (peak(&[]) + peak(&["training.batch_size=4"])) / 2;
+    let cap = format!("gpu.memory_fraction={}", cap_bytes as f64 / installed as f64);
+    let run = Run::train(data.path(), &[&cap, "gpu.memory_management.snapshot=true"]);
+    let failures = run.log("oom");
+    let shortage = &failures[0]["shortage"];
+    let bytes = |key: &str| shortage[key].as_u64().unwrap_or_else(|| panic!("{key}: {shortage}"));
+    assert!(bytes("reserved_bytes") <= bytes("total_bytes") && bytes("total_bytes") < installed, "{shortage}");
+    assert!(bytes("allocated_bytes") <= bytes("reserved_bytes"), "{shortage}");
+    assert!(bytes("allocated_bytes") > bytes("total_bytes") / 3, "not what was left after the attempt: {shortage}");
+    assert!(["tensors", "fragments"].contains(&shortage["held_by"].as_str().unwrap()), "{shortage}");
+    assert!(run.report["memory"]["oom_advice"].is_string(), "{}", run.report);
+
+    let pickle = fs::read(run.folder.join("oom-1.pickle")).unwrap();
+    assert!(pickle.len() > 10_000 && pickle.starts_with(&[0x80]) && pickle.ends_with(b"."), "{} bytes", pickle.len());
+    for word in [&b"device_traces"[..], b"segment_alloc", b"oom"] {
+        let has_it = pickle.windows(word.len()).any(|part| part == word);
+        assert!(has_it, "{} is not in it", String::from_utf8_lossy(word));
+    }
+    let written = (1..=4).filter(|number| run.folder.join(format!("oom-{number}.pickle")).exists()).count();
+    assert_eq!(written, failures.len().min(3));
+}
+
 /// Were the gradients not unscaled, their norm would be tens of thousands of times too large.
 #[test]
 fn fp16_with_loss_scaling_takes_the_steps_of_f32() {
@@ -240,7 +269,7 @@ fn the_weights_of_an_lstm_lie_in_one_buffer_a_layer_and_stay_there() {
     let (found, expected) = (step(&detector), step(&reference));
     assert!(near(&found, &expected), "{found:?} and {expected:?}");
     assert!(is_flat(&detector, 0) && is_flat(&detector, 1), "after an update");
-    detector.move_to_cpu(Format::F32).unwrap();
+    detector.move_to(Device::Cpu, Format::F32).unwrap();
     assert!(near(&step(&detector), &step(&reference)));
 }
 

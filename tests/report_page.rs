@@ -228,6 +228,48 @@ fn a_run_that_ran_out_of_memory() {
     look_at(&page, "out-of-memory", 11);
 }
 
+/// Each failure on a GPU says who held its memory; the names of programs are text.
+#[test]
+fn a_run_whose_gpu_ran_out_of_memory() {
+    const GIB: u64 = 1 << 30;
+    let folder = tempfile::tempdir().unwrap();
+    let run = folder.path().join("faces");
+    begin(&run, &config(0.001), 8);
+    assess(&run);
+    end(&run, Status::Completed);
+    let failure = |step: u64, micro_batch: u32, held_by: &str, reserved: u64, allocated: u64, others: Value| {
+        json!({"step": step, "device": "Cuda(0)", "phase": "train", "cause": "out_of_memory",
+            "before": {"micro_batch": micro_batch}, "after": {"micro_batch": micro_batch / 2}, "requested_bytes": GIB / 2,
+            "lost_ms": 310, "message": "CUDA out of memory", "shortage": {"held_by": held_by, "total_bytes": 12 * GIB,
+            "free_bytes": 0, "reserved_bytes": reserved * GIB, "allocated_bytes": allocated * GIB, "others": others}})
+    };
+    let other =
+        json!([{"pid": 4242, "used_bytes": 7 * GIB, "name": HOSTILE}, {"pid": 17, "used_bytes": null, "name": null}]);
+    note(&run, "oom", &failure(40, 12, "tensors", 12, 11, json!([])));
+    note(&run, "oom", &failure(41, 6, "fragments", 11, 8, json!([])));
+    note(&run, "oom", &failure(120, 3, "other_processes", 4, 3, other));
+    note(&run, "oom", &failure(200, 2, "driver", 4, 3, json!([])));
+    let path = RunFolder::open(&run).report();
+    let mut report: Value = serde_json::from_slice(&fs::read(&path).unwrap()).unwrap();
+    report["memory"]["oom_events"] = 4.into();
+    report["memory"]["oom_advice"] =
+        "8.0 GiB of the GPU were neither libtorch's nor of a program that the driver names".into();
+    fs::write(&path, report.to_string()).unwrap();
+    let page = page(&run);
+    let html = fs::read_to_string(&page).unwrap();
+    for told in [
+        "tensors held 11.0 GiB of the 12.0 GiB that this process may have: a smaller training.batch_size",
+        "3.0 GiB that libtorch kept were unused, but in pieces: start the run with",
+        "(pid 4242) 7.0 GiB, a program (pid 17)",
+        "8.0 GiB of the GPU were neither libtorch's nor of a program that the driver names: look at",
+        "The last time, 8.0 GiB of the GPU",
+    ] {
+        assert!(html.contains(told), "{told}");
+    }
+    assert!(!html.contains(HOSTILE), "a name is not escaped");
+    look_at(&page, "gpu-out-of-memory", 11);
+}
+
 /// A page that cannot be written ends nothing, and the command says why.
 #[test]
 fn runs_are_compared_on_a_page_and_addresses_are_printed() {

@@ -178,6 +178,23 @@ fn an_automatic_batch_is_settled_once_and_kept() {
     assert!(config().contains("batch_size: 2\n") && config().contains("epochs: 2\n"), "{}", config());
 }
 
+/// A GPU would record; `tests/cuda.rs` shows what.
+#[test]
+fn without_cuda_a_snapshot_is_said_once_to_be_of_nothing() {
+    let _alone = alone();
+    let data = noise_videos(8);
+    let said = |snapshot: &str| {
+        let output = tempfile::tempdir().unwrap();
+        let sets = ["gpu.device=cpu", "training.epochs=1", snapshot];
+        let said = succeed(&mut train(data.path(), output.path(), &sets)).stderr;
+        let found = fs::read_dir(only_run(output.path())).unwrap().map(|entry| entry.unwrap().file_name());
+        assert_eq!(found.filter(|name| name.to_string_lossy().starts_with("oom-")).count(), 0);
+        String::from_utf8(said).unwrap().matches("without CUDA there is nothing to record").count()
+    };
+    let key = "gpu.memory_management.snapshot";
+    assert_eq!([said(&format!("{key}=true")), said(&format!("{key}=false"))], [1, 0]);
+}
+
 #[test]
 fn a_run_leaves_what_the_guide_promises_and_evaluate_repeats_its_test() {
     let _alone = alone();

@@ -23,8 +23,8 @@ pub use advice::{
     advise_measured, batch_sizes, choose_batch_size, largest_that_holds, step_budget_bytes, usable_bytes,
 };
 pub use guard::{
-    Attempt, Cause, DeviceGauge, Failure, Gauge, Guard, GuardError, GuardState, MicroBatchSize, MicroBatchSizes,
-    OomEvent, classify,
+    Attempt, Cause, DeviceGauge, Failure, Gauge, GpuUse, Guard, GuardError, GuardState, Holder, MicroBatchSize,
+    MicroBatchSizes, OomEvent, Shortage, classify,
 };
 pub use manager::{
     Cleanup, History, MemoryManager, MemoryPolicy, MemoryStats, PeakAndMean, Reason, Resizable, Warning,

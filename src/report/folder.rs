@@ -102,6 +102,13 @@ impl RunFolder {
         self.path.join("report.json")
     }
 
+    /// What CUDA's allocator did until memory ran out for the `number`th time, counted from 1
+    /// (`gpu.memory_management.snapshot`).
+    #[must_use]
+    pub fn oom_snapshot(&self, number: usize) -> PathBuf {
+        self.path.join(format!("oom-{number}.pickle"))
+    }
+
     /// The run on one HTML page.
     #[must_use]
     pub fn page(&self) -> PathBuf {

@@ -106,6 +106,9 @@ pub struct CrossTest {
 pub struct MemorySummary {
     /// Times that memory ran out.
     pub oom_events: usize,
+    /// Why a GPU had too little memory the last time that it ran out, and what helps.
+    #[serde(skip_serializing_if = "Option::is_none", default)]
+    pub oom_advice: Option<String>,
     /// Whether the run failed because memory ran out.
     #[serde(default)]
     pub ended_the_run: bool,
@@ -256,6 +259,9 @@ impl fmt::Display for Report {
                     "memory ran out {}, no clip was lost; micro-batch now {micro_batch_final}{chunks}{place}",
                     plural(times, "time")
                 )?;
+                if let Some(advice) = &self.memory.oom_advice {
+                    writeln!(f, "  the last time, {advice}")?;
+                }
             }
         }
         let DataSummary { videos, skipped, skipped_videos, .. } = &self.data;

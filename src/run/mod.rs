@@ -23,6 +23,7 @@ mod gpu_support;
 mod learner;
 mod memory_hooks;
 mod network;
+mod oom_snapshots;
 mod output_files;
 mod prediction;
 mod prepare;

@@ -70,6 +70,7 @@ impl EndedRun<'_> {
         let (state, history) = (self.state, self.memory.history());
         MemorySummary {
             oom_events: state.oom_events,
+            oom_advice: state.oom_advice.clone(),
             ended_the_run: matches!(self.result, Err(RunError::Train(error)) if error.ran_out_of_memory()),
             cleanups: state.cleanups.times,
             cleanup_freed_bytes: state.cleanups.freed_bytes,

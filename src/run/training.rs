@@ -10,6 +10,7 @@ use super::error::{RunError, cannot_write};
 use super::face_decision::decide_faces;
 use super::learner::build_learner;
 use super::memory_hooks::{limit_device_memory, memory_manager};
+use super::oom_snapshots::{record_allocator, save_snapshot};
 use super::prepare::PreparedRun;
 use super::run_folder::open_folder;
 use super::run_report::{EndedRun, TrainingResult, provenance};
@@ -48,6 +49,7 @@ pub fn train(mut run: PreparedRun, stop: &AtomicBool) -> Result<FinishedRun, Run
     run.choose_batch_size(BatchSizeCheck::Prediction)?;
     tracing::info!("device: {}", run.placement.reason);
     limit_device_memory(&run.config.gpu, run.placement.device)?;
+    record_allocator(&run.config.gpu.memory_management, run.placement.device);
     // First what takes seconds: a network that cannot be built or loaded should not wait for thousands of videos.
     let learner = build_learner(&run, stop)?;
     if run.resumed.is_none() {
@@ -109,8 +111,14 @@ fn build_trainer<'a>(
     torch::detect_anomaly(config.training.detect_anomaly).map_err(RunError::torch("training.detect_anomaly"))?;
     let guard = |phase, micro_batch_sizes| {
         let keys = &config.gpu.memory_management;
-        Guard::new(phase, micro_batch_sizes, Box::new(DeviceGauge::new(device)), keys.oom_retry, keys.grow_after)
-            .with_pause(|pause| parallel::wait(pause, stop))
+        let gauge = Box::new(DeviceGauge::new(device));
+        let guard = Guard::new(phase, micro_batch_sizes, gauge, keys.oom_retry, keys.grow_after)
+            .with_pause(|pause| parallel::wait(pause, stop));
+        if !keys.snapshot {
+            return guard;
+        }
+        let folder = folder.clone();
+        guard.on_gpu_failure(move || save_snapshot(&folder, torch::allocator_snapshot))
     };
     let train_guard = guard("train", MicroBatchSizes::training(config, device.is_cuda())).resume(&state.train_guard);
     let evaluate_sizes = MicroBatchSizes::evaluation(config, device.is_cuda());

@@ -1,5 +1,5 @@
-//! The caching allocator of an accelerator: its statistics, the release of its cached blocks, and a cap on it. When to
-//! release memory is decided in `memory`.
+//! The caching allocator of an accelerator: its statistics and its history, the release of its cached blocks, and a cap on
+//! it. When to release memory is decided in `memory`.
 //!
 //! On the CPU libtorch has no caching allocator: there are no statistics, and a release only trims the C heap.
 
@@ -121,6 +121,24 @@ pub fn has_expandable_segments() -> bool {
     ffi::has_expandable_segments()
 }
 
+/// Records the last `max_entries` events of the allocators of all CUDA devices from here on, each request with the
+/// functions of libtorch that made it. It makes the allocators, so a cap must come before.
+///
+/// # Errors
+/// libtorch's CUDA part is not loaded, or the device does not work.
+pub fn record_allocator(max_entries: usize) -> Result<()> {
+    ffi::record_allocator(max_entries)
+}
+
+/// The events that [`record_allocator`] recorded and the blocks that there are now, as the pickle that
+/// <https://pytorch.org/memory_viz> shows.
+///
+/// # Errors
+/// As of [`record_allocator`].
+pub fn allocator_snapshot() -> Result<Vec<u8>> {
+    ffi::allocator_snapshot()
+}
+
 /// Releases the memory that libtorch and the C heap keep for later to the device and the system.
 ///
 /// # Errors
@@ -193,5 +211,15 @@ mod tests {
         // Without libtorch's CUDA part nothing would read the setting; with it, a share above 1 is refused.
         let error = limit_device_memory(1.5).unwrap_err().to_string();
         assert!(error.contains("per_process_memory_fraction"), "{error}");
+    }
+
+    /// With CUDA, `tests/cuda.rs` does it.
+    #[test]
+    fn without_cuda_there_is_no_history() {
+        if !crate::torch::cuda_available() {
+            for error in [record_allocator(10).unwrap_err(), allocator_snapshot().unwrap_err()] {
+                assert!(error.to_string().contains("has no CUDA part"), "{error}");
+            }
+        }
     }
 }

@@ -1,5 +1,5 @@
-//! Declarations of `shim.cpp`, `relu6.cpp` and `depthwise.cpp`, and of the few C library calls, each behind a safe
-//! function. Only the calls: types for the rest of the program are in the other files of this room. Calls with lists of
+//! Declarations of `shim.cpp`, `history.cpp`, `relu6.cpp` and `depthwise.cpp`, and of the few C library calls, each behind
+//! a safe function. Only the calls: types for the rest of the program are in the other files of this room. Calls with lists of
 //! tensors are in `foreach.rs`, the tracing of functions in `trace.rs`.
 #![expect(unsafe_code, reason = "this file is the border to C and C++")]
 
@@ -29,6 +29,8 @@ unsafe extern "C" {
     fn dfd_has_expandable_segments(has: *mut bool) -> *mut c_char;
     fn dfd_pin(tensor: *mut c_void) -> *mut c_char;
     fn dfd_pinned_bytes(tensor: *mut c_void, shape: *const i64, dimensions: usize) -> *mut c_char;
+    fn dfd_record_allocator(max_entries: usize) -> *mut c_char;
+    fn dfd_allocator_snapshot(bytes: *mut *mut c_char, length: *mut usize) -> *mut c_char;
 }
 
 /// `dfd_allocator_stats` of the shim.
@@ -220,6 +222,25 @@ pub(super) fn has_expandable_segments() -> bool {
     let mut has = false;
     // SAFETY: the pointer is valid for the call and the shim does not keep it.
     check(unsafe { dfd_has_expandable_segments(&raw mut has) }).is_ok() && has
+}
+
+/// Records the last `max_entries` events of CUDA's allocators from here on.
+pub(super) fn record_allocator(max_entries: usize) -> Result<(), TchError> {
+    // SAFETY: a plain value; the shim catches every exception.
+    check(unsafe { dfd_record_allocator(max_entries) })
+}
+
+/// What was recorded of CUDA's allocators, as a pickle.
+pub(super) fn allocator_snapshot() -> Result<Vec<u8>, TchError> {
+    let (mut bytes, mut length) = (std::ptr::null_mut(), 0);
+    // SAFETY: both pointers are valid for the call and the shim keeps neither.
+    check(unsafe { dfd_allocator_snapshot(&raw mut bytes, &raw mut length) })?;
+    // SAFETY: without a message, the shim has left so many bytes from malloc, which nobody else frees.
+    unsafe {
+        let pickle = std::slice::from_raw_parts(bytes.cast::<u8>(), length).to_vec();
+        libc::free(bytes.cast());
+        Ok(pickle)
+    }
 }
 
 /// Releases free pages of the C heap to the system.

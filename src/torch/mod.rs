@@ -22,8 +22,8 @@ pub mod trace;
 mod upload;
 
 pub use allocator::{
-    AllocatorStats, allocator_stats, device_memory, has_expandable_segments, limit_device_memory, peak_allocated_bytes,
-    release_cached_memory, reset_peak_stats, trim_heap,
+    AllocatorStats, allocator_snapshot, allocator_stats, device_memory, has_expandable_segments, limit_device_memory,
+    peak_allocated_bytes, record_allocator, release_cached_memory, reset_peak_stats, trim_heap,
 };
 pub use autocast::Autocast;
 pub use cuda::{LEAST_DRIVER, compute_capabilities, cuda_available, has_kernels_for, load_cuda, pci_place};

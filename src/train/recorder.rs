@@ -18,7 +18,7 @@ use super::state::{Average, TrainState};
 use crate::config::Config;
 use crate::dataset::{Label, Manifest};
 use crate::loader::HostBatch;
-use crate::memory::{Cause, Cleanup, OomEvent};
+use crate::memory::{Cause, Cleanup, OomEvent, Shortage};
 use crate::metrics::ScoredVideos;
 use crate::report::{LivePage, Provenance, RunFolder, RunLog, write_csv};
 use crate::video::ClipSpec;
@@ -100,6 +100,7 @@ impl Recorder<'_> {
                 Cause::OutOfMemory | Cause::MaybeOutOfMemory | Cause::AllocatorRetries | Cause::Waited => {
                     self.log.write("oom", &line)?;
                     state.oom_events += 1;
+                    state.oom_advice = event.shortage.as_ref().map(Shortage::advice).or(state.oom_advice.take());
                 }
             }
         }

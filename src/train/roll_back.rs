@@ -44,6 +44,7 @@ fn rolled_back_state(current: &TrainState, loaded: TrainState) -> TrainState {
     TrainState {
         lr_factor: LR_FACTOR,
         oom_events: current.oom_events,
+        oom_advice: current.oom_advice.clone(),
         cleanups: current.cleanups,
         times_grown: current.times_grown,
         gpu_peak_bytes: current.gpu_peak_bytes,

@@ -56,6 +56,9 @@ pub struct TrainState {
     pub lr_factor: f64,
     /// Times that memory ran out.
     pub oom_events: usize,
+    /// Why a GPU had too little memory the last time that it ran out, and what helps.
+    #[serde(skip_serializing_if = "Option::is_none", default)]
+    pub oom_advice: Option<String>,
     /// Clean-ups of memory.
     pub cleanups: CleanupTotals,
     /// Times that a larger micro-batch size was tried.
@@ -108,6 +111,7 @@ impl TrainState {
             skipped_steps: 0,
             lr_factor: 1.0,
             oom_events: 0,
+            oom_advice: None,
             cleanups: CleanupTotals::default(),
             times_grown: 0,
             gpu_peak_bytes: None,

@@ -91,8 +91,23 @@ pub fn requested_bytes(message: &str) -> Option<u64> {
     // CUDA's allocator: "Tried to allocate 2.00 GiB."
     let (_, rest) = message.split_once("Tried to allocate ")?;
     let mut words = rest.split_whitespace();
-    let size = format!("{} {}", words.next()?, words.next()?.trim_end_matches('.'));
-    size.parse().ok().map(|size: ByteSize| size.as_u64())
+    parse_size(words.next()?, words.next()?.trim_end_matches('.'))
+}
+
+/// The bytes in tensors when a request to CUDA's allocator failed, if the message has them.
+#[must_use]
+pub fn allocated_bytes(message: &str) -> Option<u64> {
+    // "Of the allocated memory 8.69 GiB is allocated by PyTorch, and ..."
+    let (before, _) = message.split_once(" is allocated by PyTorch")?;
+    let mut words = before.rsplit(' ');
+    let unit = words.next()?;
+    parse_size(words.next()?, unit)
+}
+
+fn parse_size(number: &str, unit: &str) -> Option<u64> {
+    // libtorch writes small sizes as "512 bytes".
+    let unit = if unit == "bytes" { "B" } else { unit };
+    format!("{number} {unit}").parse().ok().map(|size: ByteSize| size.as_u64())
 }
 
 #[cfg(test)]
@@ -165,6 +180,17 @@ mod tests {
         let cuda = "CUDA out of memory. Tried to allocate 2.50 GiB. GPU 0 has a total capacity of 11.6 GiB";
         assert_eq!(requested_bytes(cuda), Some(5 << 29));
         assert_eq!(requested_bytes("CUDA out of memory. Tried to allocate 20.00 MiB. GPU"), Some(20 << 20));
+        assert_eq!(requested_bytes("CUDA out of memory. Tried to allocate 512 bytes. GPU"), Some(512));
         assert_eq!(requested_bytes("std::bad_alloc"), None);
+    }
+
+    #[test]
+    fn what_was_in_tensors_is_read_from_the_message_of_cuda() {
+        let cuda = "GPU 0 has a total capacity of 11.63 GiB of which 20.00 MiB is free. Of the allocated memory 2.50 GiB is \
+                    allocated by PyTorch, with 1.00 MiB allocated in private pools (e.g., CUDA Graphs), and 3.00 MiB is \
+                    reserved by PyTorch but unallocated.";
+        assert_eq!(allocated_bytes(cuda), Some(5 << 29));
+        assert_eq!(allocated_bytes("Of the allocated memory 0 bytes is allocated by PyTorch, and"), Some(0));
+        assert_eq!(allocated_bytes("cuDNN error: CUDNN_STATUS_ALLOC_FAILED"), None);
     }
 }

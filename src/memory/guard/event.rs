@@ -4,6 +4,7 @@
 use serde::{Deserialize, Serialize};
 
 use super::micro_batch_size::MicroBatchSize;
+use super::shortage::Shortage;
 
 /// Why the micro-batch size changed.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
@@ -41,6 +42,9 @@ pub struct OomEvent {
     /// Bytes of the failed request to the allocator, if its message has them.
     #[serde(skip_serializing_if = "Option::is_none", default)]
     pub requested_bytes: Option<u64>,
+    /// Who held the memory of the GPU, if it was one that ran out.
+    #[serde(skip_serializing_if = "Option::is_none", default)]
+    pub shortage: Option<Shortage>,
     /// Bytes that the clean-up released, where they are known.
     #[serde(skip_serializing_if = "Option::is_none", default)]
     pub freed_bytes: Option<u64>,
@@ -53,7 +57,9 @@ pub struct OomEvent {
 
 #[cfg(test)]
 mod tests {
+    use super::super::shortage::{GpuUse, Holder};
     use super::*;
+    use crate::memory::readings::GpuProcess;
 
     /// Logs of earlier runs are read too: the names in them stay.
     #[test]
@@ -70,5 +76,35 @@ mod tests {
             assert_eq!(serde_json::to_value(cause).unwrap(), name);
             assert_eq!(serde_json::from_value::<Cause>(name.into()).unwrap(), cause);
         }
+    }
+
+    #[test]
+    fn a_shortage_is_in_the_log_and_logs_without_one_are_read() {
+        let old = serde_json::json!({
+            "phase": "train", "cause": "out_of_memory", "before": {"micro_batch": 4}, "after": {"micro_batch": 2},
+            "requested_bytes": 5, "lost_ms": 7,
+        });
+        let event: OomEvent = serde_json::from_value(old.clone()).unwrap();
+        assert_eq!(event.shortage, None);
+        assert_eq!(serde_json::to_value(&event).unwrap(), old);
+
+        let others = vec![GpuProcess { pid: 4242, used_bytes: Some(60), name: Some("python".into()) }];
+        let gpu = GpuUse {
+            total_bytes: 100,
+            free_bytes: 0,
+            reserved_bytes: 40,
+            allocated_bytes: 39,
+            others,
+            expandable_segments: true,
+        };
+        let shortage = Some(Shortage { held_by: Holder::OtherProcesses, gpu });
+        let event = OomEvent { shortage, ..event };
+        let line = serde_json::to_value(&event).unwrap();
+        let expected = serde_json::json!({
+            "held_by": "other_processes", "total_bytes": 100, "free_bytes": 0, "reserved_bytes": 40, "allocated_bytes": 39,
+            "others": [{"pid": 4242, "used_bytes": 60, "name": "python"}], "expandable_segments": true,
+        });
+        assert_eq!(line["shortage"], expected);
+        assert_eq!(serde_json::from_value::<OomEvent>(line).unwrap(), event);
     }
 }

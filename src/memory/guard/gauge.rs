@@ -3,7 +3,11 @@
 
 use tch::Device;
 
-use crate::memory::readings::{host_free_bytes, process_recent_peak_bytes, process_rss_bytes, reset_process_peak};
+use super::shortage::{CONTEXT_BYTES, GpuUse};
+use crate::memory::readings::{
+    GpuMemorySource, GpuProcess, Nvml, bus_id, host_free_bytes, process_recent_peak_bytes, process_rss_bytes,
+    reset_process_peak,
+};
 use crate::torch;
 
 /// Readings of one device's memory. A number that cannot be known is `None`.
@@ -24,11 +28,17 @@ pub trait Gauge {
     /// The number of times that the allocator had to empty its cache to serve a request (`num_alloc_retries` in
     /// PyTorch).
     fn alloc_retries(&self) -> Option<u64>;
+    /// Who holds the memory of a GPU, right after an attempt failed on it; `None` on the CPU. Takes some milliseconds.
+    fn gpu_use(&self) -> Option<GpuUse> {
+        None
+    }
 
     /// Bytes of the GPU that this process could have, also while its network is on the CPU; `None` where there is none.
-    fn device_bytes(&self) -> Option<u64>;
+    fn device_bytes(&self) -> Option<u64> {
+        None
+    }
     /// Takes readings of the host, because the network is on the CPU, or those of its device again.
-    fn read_host(&mut self, is_on_cpu: bool);
+    fn read_host(&mut self, _is_on_cpu: bool) {}
 
     /// Whether less than a tenth of what this process can have was left during the attempt since [`Gauge::reset_peak`];
     /// `false` where that is not known. The tensors of a failed attempt are gone when it is asked, but neither its peak,
@@ -40,9 +50,6 @@ pub trait Gauge {
         left.into_iter().flatten().any(|left| left < limit / 10)
     }
 }
-
-/// What the driver and its libraries take of a GPU for this process, outside of libtorch's allocator: more than they do.
-const OWN_CONTEXT_BYTES: u64 = 1 << 30;
 
 /// Readings of a real device.
 #[derive(Debug, Clone, Copy)]
@@ -89,7 +96,7 @@ impl Gauge for DeviceGauge {
 
     fn others_bytes(&self) -> Option<u64> {
         let (free_bytes, total_bytes) = torch::device_memory(self.read)?;
-        let own_bytes = torch::allocator_stats(self.read)?.reserved_bytes + OWN_CONTEXT_BYTES;
+        let own_bytes = torch::allocator_stats(self.read)?.reserved_bytes + CONTEXT_BYTES;
         Some(total_bytes.saturating_sub(free_bytes).saturating_sub(own_bytes))
     }
 
@@ -109,6 +116,20 @@ impl Gauge for DeviceGauge {
         torch::allocator_stats(self.read).map(|stats| stats.alloc_retries)
     }
 
+    fn gpu_use(&self) -> Option<GpuUse> {
+        let Device::Cuda(index) = self.read else { return None };
+        let (free_bytes, total_bytes) = torch::device_memory(self.read)?;
+        let stats = torch::allocator_stats(self.read)?;
+        Some(GpuUse {
+            total_bytes,
+            free_bytes,
+            reserved_bytes: stats.reserved_bytes,
+            allocated_bytes: stats.allocated_peak_bytes,
+            others: other_processes(processes(index), std::process::id(), stats.reserved_bytes),
+            expandable_segments: torch::has_expandable_segments(),
+        })
+    }
+
     fn device_bytes(&self) -> Option<u64> {
         let (free_bytes, _) = torch::device_memory(self.home)?;
         Some(free_bytes + torch::allocator_stats(self.home)?.reserved_bytes)
@@ -116,5 +137,55 @@ impl Gauge for DeviceGauge {
 
     fn read_host(&mut self, is_on_cpu: bool) {
         self.read = if is_on_cpu { Device::Cpu } else { self.home };
+    }
+}
+
+/// The processes on a CUDA device, this one included, as far as the driver shows them.
+fn processes(cuda_index: usize) -> Vec<GpuProcess> {
+    let Some([domain, bus, device]) = torch::pci_place(cuda_index) else { return Vec::new() };
+    let place = Some(bus_id(domain, bus, device));
+    let gpu = Nvml::load().read().gpus.into_iter().find(|gpu| gpu.bus_id == place);
+    gpu.map_or(Vec::new(), |gpu| gpu.processes)
+}
+
+/// The processes without this one, the largest first. In a container the driver may number processes as the host does:
+/// then this one is the one that holds what it must hold, or the only one of which that is not known.
+fn other_processes(mut all: Vec<GpuProcess>, own_pid: u32, reserved_bytes: u64) -> Vec<GpuProcess> {
+    let holds_ours = |process: &GpuProcess| {
+        process.used_bytes.is_some_and(|bytes| (reserved_bytes..=reserved_bytes + CONTEXT_BYTES).contains(&bytes))
+    };
+    let is_only_one = all.len() == 1 && all[0].used_bytes.is_none();
+    let by_pid = all.iter().position(|process| process.pid == own_pid);
+    let own = by_pid.or_else(|| all.iter().position(|process| is_only_one || holds_ours(process)));
+    if let Some(own) = own {
+        all.remove(own);
+    }
+    all.sort_by_key(|process| std::cmp::Reverse(process.used_bytes));
+    all
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    const GIB: u64 = 1 << 30;
+
+    #[test]
+    fn this_process_is_not_another_one_even_where_a_container_hides_its_number() {
+        let process = |pid, gib: Option<u64>| GpuProcess { pid, used_bytes: gib.map(|gib| gib * GIB), name: None };
+        let others = |all: &[GpuProcess]| -> Vec<u32> {
+            other_processes(all.to_vec(), 10, 4 * GIB + 1).iter().map(|process| process.pid).collect()
+        };
+        assert_eq!(others(&[process(9, Some(1)), process(10, Some(5)), process(11, Some(7))]), [11, 9]);
+        assert_eq!(others(&[process(8, Some(1)), process(9, Some(5))]), [8], "9 holds what this one does");
+        assert_eq!(others(&[process(8, Some(1)), process(9, Some(2))]), [9, 8], "this one is not shown");
+        assert_eq!(others(&[process(9, None)]), [0; 0]);
+        assert_eq!(others(&[process(8, None), process(10, None)]), [8]);
+    }
+
+    #[test]
+    fn the_cpu_has_no_gpu_that_others_could_hold() {
+        assert_eq!(DeviceGauge::new(Device::Cpu).gpu_use(), None);
+        assert_eq!(DeviceGauge::new(Device::Cuda(99)).gpu_use(), None);
     }
 }

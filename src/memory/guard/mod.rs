@@ -9,6 +9,7 @@ mod gauge;
 mod micro_batch_size;
 mod micro_batch_sizes;
 mod oom_guard;
+mod shortage;
 #[cfg(test)]
 mod simulation;
 mod state;
@@ -21,4 +22,5 @@ pub use gauge::{DeviceGauge, Gauge};
 pub use micro_batch_size::MicroBatchSize;
 pub use micro_batch_sizes::MicroBatchSizes;
 pub use oom_guard::Guard;
+pub use shortage::{GpuUse, Holder, Shortage};
 pub use state::GuardState;

@@ -16,6 +16,7 @@ use super::event::{Cause, OomEvent};
 use super::gauge::Gauge;
 use super::micro_batch_size::MicroBatchSize;
 use super::micro_batch_sizes::MicroBatchSizes;
+use super::shortage::Shortage;
 use super::state::GuardState;
 
 /// After this number of steps in a row in which the allocator had to empty its cache and retry, the size is too large:
@@ -62,6 +63,8 @@ pub struct Guard<'a> {
     pause: Box<dyn FnMut(Duration) -> bool + 'a>,
     /// The memory that this process could have of the GPU when it was given up.
     left_at_bytes: Option<u64>,
+    /// Called after memory of a GPU ran out, before the clean-up.
+    on_gpu_failure: Box<dyn FnMut() + 'a>,
     /// The last failure was only maybe out of memory: the next of that kind is final.
     last_was_unsure: bool,
     /// Steps in a row in which the allocator had to retry.
@@ -99,6 +102,7 @@ impl<'a> Guard<'a> {
                 true
             }),
             left_at_bytes: None,
+            on_gpu_failure: Box::new(|| {}),
             last_was_unsure: false,
             alloc_retry_steps: 0,
             alloc_retries,
@@ -110,6 +114,12 @@ impl<'a> Guard<'a> {
     #[must_use]
     pub fn with_pause(self, pause: impl FnMut(Duration) -> bool + 'a) -> Self {
         Self { pause: Box::new(pause), ..self }
+    }
+
+    /// Calls `callback` after memory of a GPU ran out, while its allocator is still as the attempt left it.
+    #[must_use]
+    pub fn on_gpu_failure(self, callback: impl FnMut() + 'a) -> Self {
+        Self { on_gpu_failure: Box::new(callback), ..self }
     }
 
     /// Goes on with the size of a checkpoint, where there still is such a size. A run that had to leave the device
@@ -203,6 +213,7 @@ impl<'a> Guard<'a> {
         let after = lower.map_or(before, |index| self.sizes.at(index).of_batch(clips));
 
         let (used_bytes, limit_bytes) = (self.gauge.used_bytes(), self.limit_bytes());
+        let shortage = self.find_shortage(message);
         if let Err(error) = work.recover(after) {
             return Err(GuardError::NotRecovered { phase, message: first_line, error });
         }
@@ -212,6 +223,7 @@ impl<'a> Guard<'a> {
             before,
             after,
             requested_bytes: requested_bytes(message),
+            shortage,
             freed_bytes: used_bytes.zip(self.gauge.used_bytes()).map(|(before, after)| before.saturating_sub(after)),
             lost_ms: u64::try_from(started.elapsed().as_millis()).unwrap_or(u64::MAX),
             message: first_line.clone(),
@@ -245,6 +257,17 @@ impl<'a> Guard<'a> {
         }
         self.use_size(lower);
         Ok(())
+    }
+
+    /// Who held the memory of the GPU when an attempt on it just failed; said where the last failure had another cause.
+    fn find_shortage(&mut self, message: &str) -> Option<Shortage> {
+        let shortage = Shortage::of(self.gauge.gpu_use()?, requested_bytes(message), message);
+        let last = self.events.iter().rev().find_map(|event| event.shortage.as_ref());
+        if last.is_none_or(|last| last.held_by != shortage.held_by) {
+            tracing::warn!("{}", shortage.advice());
+        }
+        (self.on_gpu_failure)();
+        Some(shortage)
     }
 
     /// The pause before the same size is tried again instead of `lower`: where the GPU would be given up, and others hold
@@ -343,6 +366,7 @@ impl<'a> Guard<'a> {
             before,
             after,
             requested_bytes: None,
+            shortage: None,
             freed_bytes: None,
             lost_ms: 0,
             message: String::new(),

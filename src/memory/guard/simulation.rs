@@ -93,10 +93,6 @@ impl Gauge for Shared {
     fn alloc_retries(&self) -> Option<u64> {
         Some(self.0.borrow().alloc_retries)
     }
-    fn device_bytes(&self) -> Option<u64> {
-        None
-    }
-    fn read_host(&mut self, _is_on_cpu: bool) {}
 }
 
 /// A step on the device: the frames of all clips, some at a time.

@@ -5,7 +5,7 @@ use maud::{Markup, html};
 
 use super::chart::{Chart, Mark, Series, Style};
 use super::run::Run;
-use crate::memory::{Cause, OomEvent, Reading, Reason, Usage};
+use crate::memory::{Cause, OomEvent, Reading, Reason, Shortage, Usage};
 use crate::report::log_reader::{Event, EventKind, Log};
 use crate::report::number_format::{bytes, plural};
 use crate::report::run_report::MemorySummary;
@@ -117,6 +117,12 @@ fn describe(event: &Event) -> (&'static str, String) {
     }
 }
 
+/// Who held the memory of a GPU that ran out, and what helps.
+fn advice(event: &Event) -> Option<String> {
+    let EventKind::OutOfMemory(change) = &event.kind else { return None };
+    change.shortage.as_ref().map(Shortage::advice)
+}
+
 fn sizes(change: &OomEvent) -> String {
     let asked = change.requested_bytes.map_or(String::new(), |asked| format!("; {} were asked for", bytes(asked)));
     format!("{}: {} to {}{asked}; {} ms lost", change.phase, change.before, change.after, change.lost_ms)
@@ -145,7 +151,11 @@ pub fn section(run: &Run, charts: &[Chart]) -> Markup {
                 thead { tr { th scope="col" { "after step" } th.text scope="col" { "what" } th.text scope="col" { "more" } } }
                 tbody { @for event in shown(events) {
                     @let (name, about) = describe(event);
-                    tr { th scope="row" { (event.step) } td.text { (name) } td.text.name { (about) } }
+                    tr {
+                        th scope="row" { (event.step) }
+                        td.text { (name) }
+                        td.text.name { (about) @if let Some(advice) = advice(event) { p.advice { (advice) } } }
+                    }
                 } }
             } }
             @if shown(events).count() < events.len() {

@@ -228,6 +228,7 @@ fn memory(run: &Run) -> Answer {
     if let Some(memory) = summary.filter(|_| ran_out > 0) {
         let place = if memory.moved_to_cpu { ", on the CPU" } else { "" };
         reasons.push(format!("No clip was lost; it ended with micro-batches of {}{place}.", memory.micro_batch_final));
+        reasons.extend(memory.oom_advice.as_ref().map(|advice| format!("The last time, {advice}.")));
     }
     let (tone, short) = match ran_out {
         _ if summary.is_some_and(|memory| memory.ended_the_run) => {

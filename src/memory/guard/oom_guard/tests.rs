@@ -3,6 +3,7 @@
 use std::cell::{Cell, RefCell};
 use std::rc::Rc;
 
+use super::super::shortage::{GpuUse, Holder};
 use super::*;
 use crate::config::{Config, GpuConfig};
 
@@ -106,6 +107,7 @@ fn goes_down_until_it_fits_and_stays_there() {
     assert_eq!((event.before, event.after), (MicroBatchSize::whole(12), MicroBatchSize::whole(6)));
     assert_eq!((event.requested_bytes, event.freed_bytes), (Some(2 << 30), Some(0)));
     assert_eq!(event.message, "CUDA out of memory. Tried to allocate 2.00 GiB. GPU 0");
+    assert_eq!(event.shortage, None, "nothing is known of a GPU");
 }
 
 #[test]
@@ -168,6 +170,61 @@ fn unsure_errors_count_once_and_only_where_memory_is_short() {
     assert_eq!(run([50, 5], 6 * FRAMES), (true, 2, Some(Cause::MaybeOutOfMemory)), "a library got none");
     assert_eq!(run([95, 90], 3 * FRAMES), (false, 2, Some(Cause::MaybeOutOfMemory)), "one retry");
     assert_eq!(run([50, 40], 6 * FRAMES), (false, 1, None), "memory was not short");
+}
+
+#[test]
+fn a_failure_on_a_gpu_says_who_held_its_memory_before_anything_is_given_back() {
+    // As on a GPU: the tensors of the attempt are gone, its peak and the blocks that libtorch keeps of it are not.
+    struct Gpu(Rc<Cell<u64>>);
+    impl Gauge for Gpu {
+        fn used_bytes(&self) -> Option<u64> {
+            Some(10)
+        }
+        fn free_bytes(&self) -> Option<u64> {
+            Some(1190 - self.0.get())
+        }
+        fn driver_free_bytes(&self) -> Option<u64> {
+            Some(1200 - self.0.get())
+        }
+        fn others_bytes(&self) -> Option<u64> {
+            Some(0)
+        }
+        fn peak_bytes(&self) -> Option<u64> {
+            Some(1150)
+        }
+        fn reset_peak(&self) {}
+        fn alloc_retries(&self) -> Option<u64> {
+            None
+        }
+        fn gpu_use(&self) -> Option<GpuUse> {
+            let (total_bytes, reserved_bytes) = (1200, self.0.get());
+            let free_bytes = total_bytes - reserved_bytes;
+            let (others, expandable_segments) = (vec![], false);
+            Some(GpuUse { total_bytes, free_bytes, reserved_bytes, allocated_bytes: 1150, others, expandable_segments })
+        }
+    }
+    struct Full(Rc<Cell<u64>>);
+    impl Attempt for Full {
+        type Output = ();
+        type Error = String;
+        fn attempt(&mut self, size: MicroBatchSize) -> Result<(), String> {
+            self.0.set(1200);
+            if size.micro_batch == 3 { Ok(()) } else { Err("CUDA error: out of memory".into()) }
+        }
+        fn recover(&mut self, _next: MicroBatchSize) -> Result<(), String> {
+            self.0.set(10);
+            Ok(())
+        }
+    }
+    let reserved = Rc::new(Cell::new(10));
+    let seen: Rc<RefCell<Vec<u64>>> = Rc::default();
+    let (at_failure, noted) = (reserved.clone(), seen.clone());
+    let mut guard = Guard::new("train", MicroBatchSizes::new(12, FRAMES, 1), Box::new(Gpu(reserved.clone())), true, 0)
+        .on_gpu_failure(move || noted.borrow_mut().push(at_failure.get()));
+    guard.run(12, &mut Full(reserved)).unwrap();
+    assert_eq!(seen.take(), [1200, 1200], "before each clean-up");
+    let shortage = guard.events()[1].shortage.as_ref().unwrap();
+    assert_eq!((shortage.held_by, shortage.gpu.allocated_bytes), (Holder::Tensors, 1150), "not the 10 that are left");
 }
 
 #[test]
@@ -387,10 +444,6 @@ fn nothing_grows_where_it_is_off_or_nothing_is_known() {
         fn alloc_retries(&self) -> Option<u64> {
             None
         }
-        fn device_bytes(&self) -> Option<u64> {
-            None
-        }
-        fn read_host(&mut self, _is_on_cpu: bool) {}
     }
     let free = FakeGauge::default();
     free.set(0, 100, 1);

@@ -63,10 +63,6 @@ impl Gauge for Roomy {
     fn alloc_retries(&self) -> Option<u64> {
         None
     }
-    fn device_bytes(&self) -> Option<u64> {
-        None
-    }
-    fn read_host(&mut self, _is_on_cpu: bool) {}
 }
 
 fn limit_address_space(bytes: Option<u64>) {
