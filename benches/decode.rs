@@ -6,6 +6,8 @@
 //! same eight by its default, `medium`. `-- --open FOLDER COUNT` opens files COUNT times and prints by how much
 //! resident memory grew. `-- --tables FILE TIMES` reads 16 frames of a file, drawn anew each time, in turns by scanning
 //! it and by a packet table that is kept, and prints wall milliseconds, processor milliseconds and MiB read.
+//! `-- --hardware COUNT FRAMES` writes COUNT clips of 1280x720 with this program's own encoder and reads them on the
+//! CPU and, where there is NVDEC, on the GPU: a table.
 
 use std::cell::RefCell;
 use std::path::{Path, PathBuf};
@@ -14,8 +16,9 @@ use std::sync::atomic::{AtomicUsize, Ordering};
 use std::time::Instant;
 
 use anyhow::{Context, Result, ensure};
-use dfdetect::config::Sampling;
+use dfdetect::config::{Sampling, Switch};
 use dfdetect::dataset::Footage;
+use dfdetect::demo::{VideoSettings, VideoWriter};
 use dfdetect::video::{self, ClipSpec, FrameSize, PacketTables, VideoInput};
 use image::RgbImage;
 
@@ -30,6 +33,11 @@ fn main() -> Result<()> {
         && tables == "--tables"
     {
         return by_table(Path::new(file), times.parse()?);
+    }
+    if let [hardware, count, frames] = args.as_slice()
+        && hardware == "--hardware"
+    {
+        return on_hardware(count.parse()?, frames.parse()?);
     }
     let folders = match args.first() {
         Some(folder) => vec![PathBuf::from(folder)],
@@ -127,6 +135,50 @@ fn open_many(videos: &[PathBuf], count: usize) -> Result<()> {
     let good = (0..count).filter(|number| read(*number)).count();
     println!("{}", serde_json::json!({ "opened": count, "read": good, "grown_kib": resident_kib()? - before }));
     Ok(())
+}
+
+/// Videos a second on the CPU and on the GPU, by one thread and by more, as rows of a table.
+fn on_hardware(count: usize, frames: usize) -> Result<()> {
+    let folder = tempfile::tempdir()?;
+    let paths: Vec<_> = (0..count).map(|number| folder.path().join(format!("{number}.mp4"))).collect();
+    std::thread::scope(|scope| {
+        let threads: Vec<_> = paths.iter().map(|path| scope.spawn(|| write_clip(path, frames))).collect();
+        threads.into_iter().try_for_each(|thread| thread.join().expect("a writer does not panic"))
+    })?;
+    println!("| decoder | threads | videos/s | mean pixel |\n| --- | --- | --- | --- |");
+    for workers in [1, 4, 16] {
+        for (name, hw_decode) in [("CPU", Switch::Off), ("NVDEC", Switch::On)] {
+            if hw_decode == Switch::On && !video::decodes_on_gpu(hw_decode) {
+                println!("| {name} | {workers} | skipped: no GPU decodes here | |");
+                continue;
+            }
+            let spec = ClipSpec { hw_decode, ..ClipSpec::uniform(16, 224, 224, 1) };
+            // The first decoder on a GPU also starts CUDA.
+            read_all(&paths[..1], 1, &spec)?;
+            let start = Instant::now();
+            let (mean, _) = read_all(&paths, workers, &spec)?;
+            let videos_per_sec = paths.len() as f64 / start.elapsed().as_secs_f64();
+            println!("| {name} | {workers} | {videos_per_sec:.1} | {mean:.3} |");
+        }
+    }
+    Ok(())
+}
+
+/// Motion everywhere, and noise that does not repeat.
+fn write_clip(path: &Path, frames: usize) -> Result<()> {
+    let settings = VideoSettings { width: 1280, height: 720, fps: 30, gop: 250, ..VideoSettings::default() };
+    let mut writer = VideoWriter::create(path, &settings)?;
+    let mut noise = 1_u32;
+    let mut rgb = vec![0; 1280 * 720 * 3];
+    for frame in 0..frames {
+        for (at, value) in rgb.iter_mut().enumerate() {
+            noise = noise.wrapping_mul(1_664_525).wrapping_add(1_013_904_223);
+            let (x, y) = (at / 3 % 1280, at / 3840);
+            *value = (((x + 4 * frame) ^ (y + 2 * frame)) as u8 & 0xF0) + (noise >> 28) as u8;
+        }
+        writer.write(&rgb)?;
+    }
+    Ok(writer.finish()?)
 }
 
 /// Keeps the table of one file, whatever its size.

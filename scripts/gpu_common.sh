@@ -1,12 +1,10 @@
 # shellcheck shell=bash
-# What gpu_check.sh and gpu_bench.sh share, to be sourced: where the bundle and libtorch are, whether there is a CUDA
-# device, and the head of every file of results. Exit codes: 0 done, 1 failed, 2 wrong usage, 77 skipped.
+# Where the bundle, the program and libtorch are, whether there is a CUDA device, and the head of the results: to be
+# sourced by gpu_proof.sh and gpu_bundle.sh.
 
 # Tests know the program and the repository's files under this path, from when they were compiled.
-LINK=/tmp/dfdetect-bundle
+LINK=${LINK:-/tmp/dfdetect-bundle}
 BUNDLE=$(dirname "$(dirname "$(realpath "${BASH_SOURCE[0]}")")")
-# shellcheck disable=SC2034  # of those that source this
-DFDETECT=$BUNDLE/target/release/dfdetect
 
 say() { printf '%s\n' "$*" >&2; }
 fail() {
@@ -15,16 +13,16 @@ fail() {
 }
 
 # Lets programs find the libraries: the bundle's FFmpeg first, then libtorch of this machine's Python.
-find_libraries() {
+find_bundle() {
     [ -f "$BUNDLE/BUNDLE" ] ||
         fail "$BUNDLE is no unpacked bundle" "scripts/gpu_bundle.sh makes one; unpack it and run the script in it" 2
-    local torch
+    local torch program=$BUNDLE/target/release/dfdetect
     torch=$(python3 -c 'import torch; print(torch.__path__[0] + "/lib")' 2>/dev/null) ||
         fail "python3 has no torch" "pip install torch==2.11.0" 2
     export LD_LIBRARY_PATH=$BUNDLE/lib:$torch${LD_LIBRARY_PATH:+:$LD_LIBRARY_PATH}
     ln -sfnT "$BUNDLE" "$LINK" || fail "$LINK cannot be made a link" "remove what is there" 2
-    meminfo=$("$DFDETECT" meminfo --json) ||
-        fail "$DFDETECT does not start" "it needs $(sed -n 's/^needs: //p' "$BUNDLE/BUNDLE"); here is $(ldd --version | head -n 1)"
+    meminfo=$("$program" meminfo --json) ||
+        fail "$program does not start" "it needs $(sed -n 's/^needs: //p' "$BUNDLE/BUNDLE"); here is $(ldd --version 2>/dev/null | head -n 1)"
 }
 
 # What `dfdetect meminfo --json` says of libtorch.
@@ -32,16 +30,9 @@ torch_value() { python3 -c 'import json, sys; m = json.loads(sys.argv[1]); print
 
 has_cuda() { [ "$(torch_value cuda_available)" = True ]; }
 
-# The end of a part that means nothing without a GPU.
-need_cuda() {
-    has_cuda && return 0
-    say "no CUDA device: skipped ($1)"
-    exit 77
-}
-
 # Device, driver, date and versions, in Markdown.
 head_of_results() {
-    printf '# %s\n\n' "$1"
+    printf '# %s\n\n' "$([ "$MODE" = cuda ] && echo "On a GPU" || echo "A trial on the CPU: figures without meaning")"
     if has_cuda; then
         python3 -c 'import torch as t
 p = t.cuda.get_device_properties(0)
@@ -52,7 +43,6 @@ print(f"- Python torch {t.__version__}, CUDA {t.version.cuda}, cuDNN {t.backends
         printf -- '- device: no CUDA device; CPU %s\n' "$(sed -n 's/^model name\t: //p' /proc/cpuinfo | head -n 1)"
     fi
     printf -- '- date: %s, %s cores\n' "$(date -u +%F)" "$(getconf _NPROCESSORS_ONLN)"
-    printf -- '- %s, libtorch %s\n' "$("$DFDETECT" --version)" "$(torch_value version)"
+    printf -- '- libtorch %s\n' "$(torch_value version)"
     sed 's/^/- /' "$BUNDLE/BUNDLE"
-    printf '\n'
 }

@@ -20,5 +20,7 @@ echo "== tests" >&2
 cargo test --locked --no-fail-fast
 echo "== example" >&2
 cargo run --locked --quiet --example train_and_predict
+echo "== what runs on GPUs, tried on the CPU" >&2
+scripts/gpu_bundle.sh trial
 # Tests that a CPU's kernels can move, once more under the oldest kernels and with one thread.
 scripts/test_cpus.sh oldest

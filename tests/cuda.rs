@@ -1,5 +1,5 @@
 //! What only a CUDA device can show. Without one, every test here says that it was skipped and shows nothing;
-//! `scripts/gpu_check.sh` runs them, and counts those that were skipped, on a machine that has one.
+//! `scripts/gpu_proof.sh` runs them, and counts those that were skipped, on a machine that has one.
 #![expect(clippy::unwrap_used, reason = "a test fails by panicking")]
 
 mod data_support;
@@ -7,7 +7,7 @@ mod data_support;
 use std::fs;
 use std::path::{Path, PathBuf};
 use std::process::Command;
-use std::sync::{Mutex, MutexGuard, PoisonError};
+use std::sync::{PoisonError, RwLock, RwLockReadGuard, RwLockWriteGuard};
 
 use data_support::{SETTINGS, write_video};
 use dfdetect::backbone::Backbone;
@@ -23,14 +23,39 @@ use tempfile::TempDir;
 
 const GPU: Device = Device::Cuda(0);
 
-/// The device for one test at a time, because they read its allocator; `None` where there is none, which is said.
-fn cuda(test: &str) -> Option<MutexGuard<'static, ()>> {
-    static ONE: Mutex<()> = Mutex::new(());
-    if torch::cuda_available() {
-        return Some(ONE.lock().unwrap_or_else(PoisonError::into_inner));
+/// The device, to a test alone or to several that train in processes of their own.
+#[expect(dead_code, reason = "locks are held, not read")]
+enum Held {
+    Alone(RwLockWriteGuard<'static, ()>),
+    Shared(RwLockReadGuard<'static, ()>),
+}
+
+/// On a GPU with less memory, trainings run one after the other.
+const ENOUGH_FOR_ALL_BYTES: u64 = 60 << 30;
+
+/// The device; `None` where there is none, which is said. Tests that use it in this process are `alone`, because they
+/// read its allocator.
+fn hold(test: &str, alone: bool) -> Option<Held> {
+    static DEVICE: RwLock<()> = RwLock::new(());
+    if !torch::cuda_available() {
+        eprintln!("skipped: {test}: no CUDA device");
+        return None;
     }
-    eprintln!("skipped: {test}: no CUDA device");
-    None
+    let (_, installed_bytes) = torch::device_memory(GPU).unwrap();
+    Some(match alone || installed_bytes < ENOUGH_FOR_ALL_BYTES {
+        true => Held::Alone(DEVICE.write().unwrap_or_else(PoisonError::into_inner)),
+        false => Held::Shared(DEVICE.read().unwrap_or_else(PoisonError::into_inner)),
+    })
+}
+
+/// For a test that uses the device in this process.
+fn cuda(test: &str) -> Option<Held> {
+    hold(test, true)
+}
+
+/// For a test that only starts the program.
+fn cuda_of_programs(test: &str) -> Option<Held> {
+    hold(test, false)
 }
 
 /// Eight real and eight fake videos, each of a person of its own.
@@ -65,14 +90,17 @@ impl Run {
             "data.faces.mode=off",
             "cache.disk_bytes=0",
         ];
-        for set in usual.iter().chain(&["data.val_split=0.2", "data.test_split=0.2"]).chain(sets) {
-            command.args(["--set", set]);
-        }
-        let shown = command.output().unwrap();
-        assert!(shown.status.success(), "{command:?}\n{}", String::from_utf8_lossy(&shown.stderr));
+        let sets = [&usual, &["data.val_split=0.2", "data.test_split=0.2"][..], sets].concat();
+        succeed(with_settings(&mut command, &sets));
         let folder = fs::read_dir(output.path()).unwrap().next().unwrap().unwrap().path();
-        let report = serde_json::from_slice(&fs::read(folder.join("report.json")).unwrap()).unwrap();
-        Self { folder, report, _output: output }
+        Self { report: report_of(&folder), folder, _output: output }
+    }
+
+    /// Goes on with the run.
+    fn resume(self, sets: &[&str]) -> Self {
+        let mut command = Command::new(env!("CARGO_BIN_EXE_dfdetect"));
+        succeed(with_settings(command.args(["train", "--resume"]).arg(&self.folder), sets));
+        Self { report: report_of(&self.folder), ..self }
     }
 
     fn log(&self, kind: &str) -> Vec<Value> {
@@ -99,19 +127,39 @@ impl Run {
     }
 }
 
+fn with_settings<'a>(command: &'a mut Command, sets: &[&str]) -> &'a mut Command {
+    command.args(sets.iter().flat_map(|set| ["--set", set]))
+}
+
+fn succeed(command: &mut Command) {
+    let shown = command.output().unwrap();
+    assert!(shown.status.success(), "{command:?}\n{}", String::from_utf8_lossy(&shown.stderr));
+}
+
+fn report_of(run: &Path) -> Value {
+    serde_json::from_slice(&fs::read(run.join("report.json")).unwrap()).unwrap()
+}
+
+/// The setting that caps memory at so many bytes.
+fn cap(bytes: u64) -> String {
+    let (_, installed_bytes) = torch::device_memory(GPU).unwrap();
+    format!("gpu.memory_fraction={}", bytes as f64 / installed_bytes as f64)
+}
+
+/// Without cuDNN's trials, whose memory would be taken for that of a step.
+const NO_TRIALS: &str = "gpu.cudnn_benchmark=false";
+
 /// The promise of the guard, with CUDA's own out-of-memory: same clips, same steps, nothing lost.
 #[test]
 fn a_batch_beyond_the_cap_is_learned_in_smaller_pieces() {
-    let Some(_alone) = cuda("a_batch_beyond_the_cap_is_learned_in_smaller_pieces") else { return };
+    let Some(_held) = cuda_of_programs("a_batch_beyond_the_cap_is_learned_in_smaller_pieces") else { return };
     let data = videos();
-    let whole = Run::train(data.path(), &[]);
-    let half = Run::train(data.path(), &["training.batch_size=4"]);
+    let train = |sets: &[&str]| Run::train(data.path(), &[&[NO_TRIALS], sets].concat());
+    let (whole, half) = (train(&[]), train(&["training.batch_size=4"]));
     let (most, less) = (whole.memory("gpu_peak_bytes"), half.memory("gpu_peak_bytes"));
     assert!(most > less + (256 << 20), "{most} and {less} bytes: too close to tell anything");
-    let (_, installed) = torch::device_memory(GPU).unwrap();
-    let cap = format!("gpu.memory_fraction={}", (most + less) as f64 / 2.0 / installed as f64);
 
-    let capped = Run::train(data.path(), &[&cap]);
+    let capped = train(&[&cap((most + less) / 2)]);
     assert_eq!(
         (&capped.report["status"], &capped.report["memory"]["moved_to_cpu"]),
         (&"completed".into(), &false.into())
@@ -127,13 +175,15 @@ fn a_batch_beyond_the_cap_is_learned_in_smaller_pieces() {
 /// A cap is met by tensors alone, so they held the memory; what they were is in a file.
 #[test]
 fn a_failure_says_who_held_the_memory_and_leaves_a_snapshot() {
-    let Some(_alone) = cuda("a_failure_says_who_held_the_memory_and_leaves_a_snapshot") else { return };
+    let Some(_held) = cuda_of_programs("a_failure_says_who_held_the_memory_and_leaves_a_snapshot") else { return };
     let data = videos();
-    let peak = |sets: &[&str]| Run::train(data.path(), sets).memory("gpu_peak_bytes");
+    let train = |sets: &[&str]| Run::train(data.path(), &[&[NO_TRIALS], sets].concat());
+    let peak = |sets: &[&str]| train(sets).memory("gpu_peak_bytes");
     let (_, installed) = torch::device_memory(GPU).unwrap();
-    let cap_bytes = (peak(&[]) + peak(&["training.batch_size=4"])) / 2;
-    let cap = format!("gpu.memory_fraction={}", cap_bytes as f64 / installed as f64);
-    let run = Run::train(data.path(), &[&cap, "gpu.memory_management.snapshot=true"]);
+    let run = train(&[
+        &cap((peak(&[]) + peak(&["training.batch_size=4"])) / 2),
+        "gpu.memory_management.snapshot=true",
+    ]);
     let failures = run.log("oom");
     let shortage = &failures[0]["shortage"];
     let bytes = |key: &str| shortage[key].as_u64().unwrap_or_else(|| panic!("{key}: {shortage}"));
@@ -153,10 +203,86 @@ fn a_failure_says_who_held_the_memory_and_leaves_a_snapshot() {
     assert_eq!(written, failures.len().min(3));
 }
 
+/// Smaller than a clip: frames of one, at a time.
+#[test]
+fn a_clip_beyond_the_cap_is_learned_in_chunks() {
+    let Some(_held) = cuda_of_programs("a_clip_beyond_the_cap_is_learned_in_chunks") else { return };
+    let data = videos();
+    let train = |sets: &[&str]| {
+        let large = [NO_TRIALS, "training.batch_size=1", "data.frame_size=[448,448]", "data.min_frames=4"];
+        Run::train(data.path(), &[&large, sets].concat())
+    };
+    let (whole, half) = (train(&[]), train(&["data.max_frames=4"]));
+    let (most, less) = (whole.memory("gpu_peak_bytes"), half.memory("gpu_peak_bytes"));
+    assert!(most > less + (256 << 20), "{most} and {less} bytes: too close to tell anything");
+
+    let capped = train(&[&cap((most + less) / 2)]);
+    assert_eq!(capped.report["status"], "completed");
+    assert!((1..=4).contains(&capped.memory("chunk_frames_final")), "{}", capped.report);
+    assert_eq!(capped.report["memory"]["moved_to_cpu"], false);
+    assert_eq!(capped.steps("clips"), whole.steps("clips"), "a clip was lost or came twice");
+    assert!(capped.has_finite_weights());
+}
+
+/// Where not even one frame fits, and the user asked for it; with more memory, the run is on the GPU again.
+#[test]
+fn a_frame_beyond_the_cap_goes_to_the_cpu_and_comes_back_with_memory() {
+    let Some(_held) = cuda_of_programs("a_frame_beyond_the_cap_goes_to_the_cpu_and_comes_back_with_memory") else {
+        return;
+    };
+    let data = videos();
+    let train = |sets: &[&str]| {
+        let few = ["training.batch_size=1", "training.limit_batches=2", "data.max_frames=2", "data.min_frames=2"];
+        let other = [NO_TRIALS, "model.temporal=mean", "gpu.fallback_cpu=true"];
+        Run::train(data.path(), &[&few, &other[..], sets].concat())
+    };
+    let (small, large) = (train(&["data.frame_size=[64,64]"]), train(&["data.frame_size=[1024,1024]"]));
+    let (state, most) = (small.memory("gpu_peak_bytes"), large.memory("gpu_peak_bytes"));
+    assert!(most > state + (512 << 20), "{most} and {state} bytes: too close to tell anything");
+
+    // What is kept of one of the two frames is half of the difference.
+    let moved = train(&["data.frame_size=[1024,1024]", &cap(state + (most - state) / 8)]);
+    assert_eq!((&moved.report["status"], &moved.report["memory"]["moved_to_cpu"]), (&"completed".into(), &true.into()));
+    assert_eq!(moved.steps("clips"), large.steps("clips"), "a clip was lost or came twice");
+    let back = moved.resume(&["training.epochs=2", "gpu.memory_fraction=1"]);
+    assert_eq!((&back.report["status"], &back.report["memory"]["moved_to_cpu"]), (&"completed".into(), &false.into()));
+    assert_eq!(back.steps("clips").len(), 4);
+    assert!(back.has_finite_weights());
+}
+
+/// A copy from page-locked memory goes on while the next kernels are given; none may see it half done.
+#[test]
+fn copies_from_page_locked_memory_are_done_before_they_are_read() {
+    let Some(_held) = cuda_of_programs("copies_from_page_locked_memory_are_done_before_they_are_read") else { return };
+    let data = videos();
+    let losses = |pin_memory: &str| {
+        let sets = [pin_memory, "gpu.mixed_precision=off", "gpu.deterministic=true", "training.batch_size=2"];
+        Run::train(data.path(), &sets).steps("loss")
+    };
+    assert_eq!(losses("dataloader.pin_memory=true"), losses("dataloader.pin_memory=false"));
+}
+
+#[test]
+fn recomputing_activations_takes_less_memory_and_learns_the_same() {
+    let Some(_held) = cuda_of_programs("recomputing_activations_takes_less_memory_and_learns_the_same") else { return };
+    let data = videos();
+    let train = |recompute: &str| {
+        let sets = [recompute, "gpu.mixed_precision=off", "gpu.deterministic=true", "training.limit_batches=1"];
+        Run::train(data.path(), &sets)
+    };
+    let kept = train("model.activation_checkpointing=false");
+    let recomputed = train("model.activation_checkpointing=true");
+    assert!(recomputed.memory("gpu_peak_bytes") < kept.memory("gpu_peak_bytes") * 4 / 5);
+    for key in ["loss", "grad_norm"] {
+        let (a, b) = (kept.steps(key)[0], recomputed.steps(key)[0]);
+        assert!((a - b).abs() < 1e-3 * b.abs(), "{key}: {a} and {b}");
+    }
+}
+
 /// Were the gradients not unscaled, their norm would be tens of thousands of times too large.
 #[test]
 fn fp16_with_loss_scaling_takes_the_steps_of_f32() {
-    let Some(_alone) = cuda("fp16_with_loss_scaling_takes_the_steps_of_f32") else { return };
+    let Some(_held) = cuda_of_programs("fp16_with_loss_scaling_takes_the_steps_of_f32") else { return };
     let data = videos();
     let fp16 = Run::train(data.path(), &["gpu.mixed_precision=fp16"]);
     let f32 = Run::train(data.path(), &["gpu.mixed_precision=off"]);
@@ -174,7 +300,7 @@ fn fp16_with_loss_scaling_takes_the_steps_of_f32() {
 
 #[test]
 fn one_seed_decides_weights_and_dropout() {
-    let Some(_alone) = cuda("one_seed_decides_weights_and_dropout") else { return };
+    let Some(_held) = cuda_of_programs("one_seed_decides_weights_and_dropout") else { return };
     let data = videos();
     let first_loss = |seed: &str| {
         let sets = [seed, "gpu.mixed_precision=off", "gpu.cudnn_benchmark=false", "augmentation.enabled=false"];

@@ -168,7 +168,8 @@ fn check_augmentation(config: &Config) -> Result<(), Invalid> {
 
 fn check_memory(config: &Config) -> Result<(), Invalid> {
     if let Some(fraction) = config.gpu.memory_fraction {
-        within("gpu.memory_fraction", fraction, 0.01, 1.0)?;
+        // A thousandth, so that a large GPU can stand in for a small one.
+        within("gpu.memory_fraction", fraction, 0.001, 1.0)?;
     }
     let memory = &config.gpu.memory_management;
     within("gpu.memory_management.gpu_threshold", memory.gpu_threshold, 0.001, 1.0)?;
@@ -269,7 +270,7 @@ mod tests {
             ("data={max_frames: 1, frame_size: [32, 32]}", "data.max_frames", "batch norm"),
             ("training.learning_rate=.nan", "training.learning_rate", "NaN"),
             ("gpu.memory_management.cpu_threshold=80", "gpu.memory_management.cpu_threshold", "found 80"),
-            ("gpu.memory_fraction=0", "gpu.memory_fraction", "found 0"),
+            ("gpu.memory_fraction=0", "gpu.memory_fraction", "found 0, allowed is 0.001 to 1"),
             ("training.epochs=0", "training.epochs", "found 0"),
             ("data.frames_per_epoch=33", "data.frames_per_epoch", "found 33, allowed is 1 to 32"),
             ("data={frames_per_epoch: 1, frame_size: [32, 32]}", "data.frames_per_epoch", "batch norm"),

@@ -1,22 +1,24 @@
 #!/usr/bin/env python3
-"""The training step of `dfdetect train` in Python PyTorch, for gpu_bench.sh: the same work on the same shapes.
+"""The training step of `dfdetect train` in Python PyTorch, tuned: the same work on the same shapes, for gpu_parts.py.
 
-usage: bench_step.py [--depth 18|50] [--clips 8] [--frames 8] [--size 224] [--steps 30] [--device cpu|cuda]
-A batch of u8 frames goes from the host to the device, is normalised, goes through a ResNet under autocast (fp16 with
-loss scaling on CUDA, bf16 on the CPU) in channels-last, one logit a frame, their mean a clip, the loss, backward,
-gradient norm clipped to 1, fused AdamW. Prints one JSON line; the first eight steps, in which cuDNN tunes itself, do
-not count. Needs torch 2.11 and nothing else.
+usage: gpu_bench_peer.py [--depth 18|50] [--clips 8] [--frames 16] [--size 224] [--warm-up 25] [--steps 100]
+       [--device cpu|cuda]
+Batches of u8 frames lie ready in pinned memory: there is no loader. The next one is copied on a stream of its own while
+one is worked on; it is normalised, goes through a ResNet under autocast (fp16 with loss scaling on CUDA, bf16 on the
+CPU) in channels-last, one logit a frame, their mean a clip, the loss, backward, gradient norm clipped to 1, fused
+AdamW. Nothing waits for the device before the last step. Prints one JSON line; steps to warm up, in which cuDNN tunes
+itself, do not count. Needs torch 2.11 and nothing else.
 """
 import argparse
 import json
-import statistics
 import time
 
 import torch
 from torch import nn
 
 BLOCKS = {18: [2, 2, 2, 2], 50: [3, 4, 6, 3]}
-WARM_UP = 8
+# Batches in pinned memory, taken in turns.
+BATCHES = 4
 
 
 class Block(nn.Module):
@@ -56,6 +58,36 @@ def resnet(depth):
     return nn.Sequential(*layers, nn.AdaptiveAvgPool2d(1), nn.Flatten(), nn.Linear(inputs, 1))
 
 
+class Prefetched:
+    """Batches on the device; the next one is on its way while one is worked on."""
+
+    def __init__(self, a):
+        self.device, cuda = a.device, a.device == "cuda"
+        self.stream = torch.cuda.Stream() if cuda else None
+        shape = (a.clips, a.frames, a.size, a.size, 3)
+        frames = [torch.randint(0, 256, shape, dtype=torch.uint8) for _ in range(BATCHES)]
+        labels = torch.arange(a.clips).remainder(2).float()
+        self.batches = [(each.pin_memory(), labels.pin_memory()) if cuda else (each, labels) for each in frames]
+        self.taken, self.next = 0, None
+        self.copy_next()
+
+    def copy_next(self):
+        batch = self.batches[self.taken % BATCHES]
+        self.taken += 1
+        with torch.cuda.stream(self.stream):  # does nothing without a stream
+            self.next = [part.to(self.device, non_blocking=True) for part in batch]
+
+    def take(self):
+        batch = self.next
+        if self.stream:
+            torch.cuda.current_stream().wait_stream(self.stream)
+            for part in batch:
+                # The allocator of the side stream may not have it back before the main stream is done.
+                part.record_stream(torch.cuda.current_stream())
+        self.copy_next()
+        return batch
+
+
 class Step:
     def __init__(self, a):
         self.a, cuda = a, a.device == "cuda"
@@ -67,14 +99,13 @@ class Step:
         self.scaler = torch.amp.GradScaler("cuda", enabled=cuda)
         self.mean = torch.tensor([0.485, 0.456, 0.406], device=a.device).view(3, 1, 1) * 255
         self.std = torch.tensor([0.229, 0.224, 0.225], device=a.device).view(3, 1, 1) * 255
-        self.frames = torch.randint(0, 256, (a.clips, a.frames, a.size, a.size, 3), dtype=torch.uint8)
-        self.labels = torch.arange(a.clips).remainder(2).float()
+        self.batches = Prefetched(a)
 
     def run(self):
-        a = self.a
-        images = self.frames.to(a.device).flatten(0, 1).permute(0, 3, 1, 2).float().sub_(self.mean).div_(self.std)
-        labels = self.labels.to(a.device)
-        self.optimizer.zero_grad(set_to_none=False)
+        """One step; the loss stays on the device."""
+        a, (frames, labels) = self.a, self.batches.take()
+        images = frames.flatten(0, 1).permute(0, 3, 1, 2).float().sub_(self.mean).div_(self.std)
+        self.optimizer.zero_grad(set_to_none=True)
         with torch.autocast(a.device, self.dtype):
             logits = self.net(images)
         logits = logits.float().view(a.clips, a.frames).mean(1)
@@ -84,22 +115,31 @@ class Step:
         nn.utils.clip_grad_norm_(self.net.parameters(), 1.0)
         self.scaler.step(self.optimizer)
         self.scaler.update()
-        return loss.item()  # waits for the device, as a step that logs its loss must
+        return loss.detach()
+
+
+def wait_for(device):
+    if device == "cuda":
+        torch.cuda.synchronize()
 
 
 def main():
     parser = argparse.ArgumentParser()
-    for name, usual in [("depth", 18), ("clips", 8), ("frames", 8), ("size", 224), ("steps", 30)]:
+    for name, usual in [("depth", 18), ("clips", 8), ("frames", 16), ("size", 224), ("warm-up", 25), ("steps", 100)]:
         parser.add_argument(f"--{name}", type=int, default=usual)
     parser.add_argument("--device", default="cuda")
     a = parser.parse_args()
-    step, seconds = Step(a), []
-    for _ in range(WARM_UP + a.steps):
-        start = time.perf_counter()
+    step = Step(a)
+    for _ in range(a.warm_up):
         step.run()
-        seconds.append(time.perf_counter() - start)
+    wait_for(a.device)
+    start = time.perf_counter()
+    for _ in range(a.steps):
+        loss = step.run()
+    wait_for(a.device)
+    mean_secs = (time.perf_counter() - start) / a.steps
     peak = torch.cuda.max_memory_allocated() if a.device == "cuda" else None
-    print(json.dumps({"median_secs": statistics.median(seconds[WARM_UP:]), "peak_allocated_bytes": peak}))
+    print(json.dumps({"mean_secs": mean_secs, "last_loss": loss.item(), "peak_allocated_bytes": peak}))
 
 
 main()
