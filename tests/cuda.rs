@@ -180,10 +180,7 @@ fn a_failure_says_who_held_the_memory_and_leaves_a_snapshot() {
     let train = |sets: &[&str]| Run::train(data.path(), &[&[NO_TRIALS], sets].concat());
     let peak = |sets: &[&str]| train(sets).memory("gpu_peak_bytes");
     let (_, installed) = torch::device_memory(GPU).unwrap();
-    let run = train(&[
-        &cap((peak(&[]) + peak(&["training.batch_size=4"])) / 2),
-        "gpu.memory_management.snapshot=true",
-    ]);
+    let run = train(&[&cap((peak(&[]) + peak(&["training.batch_size=4"])) / 2), "gpu.memory_management.snapshot=true"]);
     let failures = run.log("oom");
     let shortage = &failures[0]["shortage"];
     let bytes = |key: &str| shortage[key].as_u64().unwrap_or_else(|| panic!("{key}: {shortage}"));
