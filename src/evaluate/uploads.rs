@@ -9,7 +9,7 @@ use tch::{Device, Tensor};
 
 use super::batch_frames::Frames;
 use crate::clip::ReadClip;
-use crate::memory::MicroBatchSize;
+use crate::memory::{Failure, MicroBatchSize, classify};
 use crate::model::Detector;
 use crate::torch::{Result, Upload};
 
@@ -61,20 +61,27 @@ impl Feed<'_, '_> {
         }
     }
 
-    /// Begins to copy the frames of the next pass, if there is one. To be called when the present pass is on the device.
+    /// Begins to copy the frames of the next pass, if there is one. To be called when the present pass is on the device. Where
+    /// there is no memory for one more copy, the next pass waits for its own.
     ///
     /// # Errors
-    /// Out of memory.
+    /// The device failed.
     pub fn send_next(&mut self, detector: &Detector, size: MicroBatchSize) -> Result<()> {
-        let next = self.passes.front().filter(|_| travels(detector, size));
-        self.uploads.ahead = match next {
-            Some((frames, rows)) => Some(Ahead {
-                clips: frames.batch.clips.clone(),
-                rows: rows.clone(),
-                upload: Upload::start(&frames.pixels(rows.clone(), detector.device())?, detector.device())?,
-            }),
-            None => None,
-        };
+        let Some((frames, rows)) = self.passes.front().filter(|_| travels(detector, size)) else { return Ok(()) };
+        if self.uploads.ahead.as_ref().is_some_and(|ahead| ahead.is(frames, rows)) {
+            return Ok(());
+        }
+        let pixels = frames.pixels(rows.clone(), detector.device());
+        match pixels.and_then(|pixels| Upload::start(&pixels, detector.device())) {
+            Ok(upload) => {
+                let (clips, rows) = (frames.batch.clips.clone(), rows.clone());
+                self.uploads.ahead = Some(Ahead { clips, rows, upload });
+            }
+            Err(error) if classify(&error.to_string()) == Failure::OutOfMemory => {
+                tracing::debug!("no memory to send frames ahead: {error}");
+            }
+            Err(error) => return Err(error),
+        }
         Ok(())
     }
 }
