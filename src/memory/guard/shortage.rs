@@ -205,7 +205,7 @@ mod tests {
         };
         assert_eq!(holder(&crowded, 196 * MIB), Holder::OtherProcesses);
         let advice = Shortage::of(crowded.clone(), None, "").advice();
-        assert!(advice.contains("/usr/bin/python3 (pid 4242) 7.5 GiB, Xorg (pid 1001):"), "{advice}");
+        assert!(advice.contains("/usr/bin/python3 (pid 4242) 7.5 GiB, Xorg (pid 1001)):"), "{advice}");
         // A desktop is no cause.
         let desktop = GpuUse {
             reserved_bytes: 10_900 * MIB,

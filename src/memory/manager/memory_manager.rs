@@ -86,7 +86,9 @@ impl MemoryManager {
         if let Some(findings) = self.watch.take_findings() {
             let reading = self.watch.read();
             is_critical |= self.act(Reason::HostPressure, findings.host, &reading);
-            is_critical |= self.act(Reason::GpuPressure, findings.gpu, &reading);
+            // A run that left the GPU no longer asks how full it is.
+            let of_gpu = findings.gpu.filter(|_| reading.gpu.is_some());
+            is_critical |= self.act(Reason::GpuPressure, of_gpu, &reading);
         }
         if self.force_cleanup_every > 0 && steps > 0 && steps.is_multiple_of(self.force_cleanup_every) {
             self.clean(Reason::Scheduled);

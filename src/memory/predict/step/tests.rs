@@ -171,7 +171,9 @@ fn on_cuda_an_lstm_takes_its_weights_gradients_and_moments_and_scratch_for_its_g
     // Eight numbers of each hidden state: four gates in two directions.
     let gates_bytes = 2 * (config.data.max_frames * 8 * config.model.hidden_dim * 4) as u64;
     assert_eq!(evaluation.workspace - mean_evaluation.workspace, gates_bytes);
-    assert!(lstm.workspace >= mean.workspace + weights_bytes, "{} and {}", lstm.workspace, mean.workspace);
+    // With activations, because what the backward pass holds for a moment is no more beside those that a larger head keeps.
+    let held = |breakdown: &Breakdown| breakdown.activations + breakdown.workspace;
+    assert!(held(&lstm) >= held(&mean) + weights_bytes + gates_bytes, "{} and {}", held(&lstm), held(&mean));
 }
 
 #[test]
