@@ -2,8 +2,8 @@
 //! allocator, fused optimizer kernels, TorchScript files with named weights.
 //!
 //! `unsafe` is allowed only in `ffi.rs`, `foreach.rs` and `trace.rs` of this room, and in `video/hardware.rs`; the C++
-//! side is `shim.cpp`, `history.cpp`, `relu6.cpp`, `depthwise.cpp`, `foreach.cpp` and `trace.cpp`. This room knows nothing
-//! of networks and training. It does not save the states of random generators: each step seeds them anew.
+//! side is `shim.cpp`, `history.cpp`, `relu6.cpp`, `depthwise.cpp`, `foreach.cpp` and `trace.cpp`. This room knows
+//! nothing of networks and training. It does not save the states of random generators: each step seeds them anew.
 
 mod allocator;
 mod autocast;
