@@ -114,10 +114,10 @@ pub fn allocator_snapshot() -> Result<Vec<u8>> {
 }
 
 /// Whether the allocators may let their blocks grow, which leaves fewer of them in pieces: `expandable_segments` in
-/// `PYTORCH_CUDA_ALLOC_CONF`.
+/// `PYTORCH_CUDA_ALLOC_CONF`; `false` where that cannot be read.
 #[must_use]
 pub fn expandable_segments() -> bool {
-    ffi::expandable_segments()
+    ffi::expandable_segments().unwrap_or(false)
 }
 
 /// Releases the memory that libtorch and the C heap keep for later to the device and the system.

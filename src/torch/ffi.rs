@@ -27,7 +27,7 @@ unsafe extern "C" {
     fn dfd_limit_device_memory(fraction: f64) -> *mut c_char;
     fn dfd_record_allocator(max_entries: usize) -> *mut c_char;
     fn dfd_allocator_snapshot(bytes: *mut *mut c_char, length: *mut usize) -> *mut c_char;
-    fn dfd_expandable_segments() -> bool;
+    fn dfd_expandable_segments(enabled: *mut bool) -> *mut c_char;
 }
 
 /// `dfd_allocator_stats` of the shim.
@@ -198,9 +198,11 @@ pub(super) fn allocator_snapshot() -> Result<Vec<u8>, TchError> {
 }
 
 /// Whether the allocators of accelerators may let their blocks grow.
-pub(super) fn expandable_segments() -> bool {
-    // SAFETY: no arguments; reads a flag.
-    unsafe { dfd_expandable_segments() }
+pub(super) fn expandable_segments() -> Result<bool, TchError> {
+    let mut enabled = false;
+    // SAFETY: the pointer is valid for the call and the shim does not keep it.
+    check(unsafe { dfd_expandable_segments(&raw mut enabled) })?;
+    Ok(enabled)
 }
 
 /// Releases free pages of the C heap to the system.

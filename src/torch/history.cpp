@@ -57,5 +57,7 @@ char* dfd_allocator_snapshot(char** bytes, size_t* length) {
 }
 
 // Whether the allocators may let their blocks grow, by the environment or a later setting.
-bool dfd_expandable_segments() { return c10::CachingAllocator::AcceleratorAllocatorConfig::use_expandable_segments(); }
+char* dfd_expandable_segments(bool* enabled) {
+  return guarded([&] { *enabled = c10::CachingAllocator::AcceleratorAllocatorConfig::use_expandable_segments(); });
+}
 }
