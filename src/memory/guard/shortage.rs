@@ -125,10 +125,10 @@ impl GpuUse {
     /// theirs.
     fn others_bytes(&self) -> u64 {
         let outside_bytes = self.outside_bytes();
-        match self.others.iter().map(|process| process.used_bytes).sum::<Option<u64>>() {
-            Some(bytes) => bytes.min(outside_bytes),
-            None => outside_bytes.saturating_sub(CONTEXT_BYTES),
-        }
+        let known_bytes = self.others.iter().filter_map(|process| process.used_bytes).sum::<u64>();
+        let is_known = self.others.iter().all(|process| process.used_bytes.is_some());
+        let least_bytes = if is_known { 0 } else { outside_bytes.saturating_sub(CONTEXT_BYTES) };
+        known_bytes.max(least_bytes).min(outside_bytes)
     }
 }
 
@@ -206,7 +206,7 @@ mod tests {
         };
         assert_eq!(holder(&crowded, 196 * MIB), Holder::OtherProcesses);
         let advice = Shortage::of(crowded.clone(), None, "").advice();
-        assert!(advice.contains("/usr/bin/python3 (pid 4242) 7.5 GiB, Xorg (pid 1001):"), "{advice}");
+        assert!(advice.contains("/usr/bin/python3 (pid 4242) 7.5 GiB, Xorg (pid 1001)):"), "{advice}");
         // A desktop is no cause.
         let desktop = GpuUse {
             reserved_bytes: 10_900 * MIB,
