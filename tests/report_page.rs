@@ -239,8 +239,8 @@ fn a_run_whose_gpu_ran_out_of_memory() {
     end(&run, Status::Completed);
     let failure = |step: u64, micro_batch: u32, held_by: &str, reserved: u64, allocated: u64, others: Value| {
         json!({"step": step, "device": "Cuda(0)", "phase": "train", "cause": "out_of_memory",
-            "before": {"micro_batch": micro_batch}, "after": {"micro_batch": micro_batch / 2}, "requested_bytes": GIB / 2,
-            "lost_ms": 310, "message": "CUDA out of memory", "shortage": {"held_by": held_by, "total_bytes": 12 * GIB,
+            "before": {"micro_batch": micro_batch}, "after": {"micro_batch": micro_batch / 2}, "lost_ms": 310,
+            "requested_bytes": GIB / 2, "message": "CUDA out of memory", "shortage": {"held_by": held_by, "total_bytes": 12 * GIB,
             "free_bytes": 0, "reserved_bytes": reserved * GIB, "allocated_bytes": allocated * GIB, "others": others}})
     };
     let other =

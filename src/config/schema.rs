@@ -224,8 +224,8 @@ pub struct MemoryManagement {
     pub oom_retry: bool,
     /// Good steps after which a larger size is tried, where the measured peak leaves room; 0 = never.
     pub grow_after: u64,
-    /// On CUDA, record what libtorch allocates, and write it to `oom-N.pickle` in the run's folder the first three times
-    /// that memory runs out in training; pytorch.org/memory_viz shows such files.
+    /// On CUDA, record what libtorch allocates, and write it to `oom-N.pickle` in the run's folder the first three
+    /// times that memory runs out; pytorch.org/memory_viz shows such files.
     pub snapshot: bool,
 }
 

@@ -1,5 +1,5 @@
-//! `gpu.memory_management.snapshot`: what CUDA's allocator did until memory ran out, in files of the run's folder. They are
-//! only written; pytorch.org/memory_viz reads them. Nothing here ends a run.
+//! `gpu.memory_management.snapshot`: what CUDA's allocator did until memory ran out, in files of the run's folder. They
+//! are only written; pytorch.org/memory_viz reads them. Nothing here ends a run.
 
 use tch::Device;
 

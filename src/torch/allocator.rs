@@ -1,5 +1,5 @@
-//! The caching allocator of an accelerator: its statistics and its history, the release of its cached blocks, and a cap on
-//! it. When to release memory is decided in `memory`.
+//! The caching allocator of an accelerator: its statistics and its history, the release of its cached blocks, and a cap
+//! on it. When to release memory is decided in `memory`.
 //!
 //! On the CPU libtorch has no caching allocator: there are no statistics, and a release only trims the C heap.
 

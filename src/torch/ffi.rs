@@ -1,6 +1,6 @@
-//! Declarations of `shim.cpp`, `history.cpp`, `relu6.cpp` and `depthwise.cpp`, and of the few C library calls, each behind
-//! a safe function. Only the calls: types for the rest of the program are in the other files of this room. Calls with lists of
-//! tensors are in `foreach.rs`, the tracing of functions in `trace.rs`.
+//! Declarations of `shim.cpp`, `history.cpp`, `relu6.cpp` and `depthwise.cpp`, and of the few C library calls, each
+//! behind a safe function. Only the calls: types for the rest of the program are in the other files of this room. Calls
+//! with lists of tensors are in `foreach.rs`, the tracing of functions in `trace.rs`.
 #![expect(unsafe_code, reason = "this file is the border to C and C++")]
 
 use std::ffi::{CStr, c_char, c_int, c_void};

@@ -16,16 +16,16 @@
 
 namespace {
 
-using Record = void(std::optional<std::string>, std::optional<std::string>, const std::string&, size_t, bool, bool, bool,
-                    const std::vector<std::string>&);
+using Record = void(std::optional<std::string>, std::optional<std::string>, const std::string&, size_t, bool, bool,
+                    bool, const std::vector<std::string>&);
 using Snapshot = std::string();
 
 // The mangled names below are those of exactly these functions.
 static_assert(std::is_same_v<decltype(static_cast<Record*>(torch::cuda::_record_memory_history)), Record*>);
 static_assert(std::is_same_v<decltype(torch::cuda::_memory_snapshot_pickled), Snapshot>);
 constexpr const char* record_name =
-    "_ZN5torch4cuda22_record_memory_historyESt8optionalINSt7__cxx1112basic_stringIcSt11char_traitsIcESaIcEEEES8_RKS7_mbbb"
-    "RKSt6vectorIS7_SaIS7_EE";
+    "_ZN5torch4cuda22_record_memory_historyESt8optionalINSt7__cxx1112basic_stringIcSt11char_traitsIcESaIcEEEES8_RKS7_"
+    "mbbbRKSt6vectorIS7_SaIS7_EE";
 constexpr const char* snapshot_name = "_ZN5torch4cuda24_memory_snapshot_pickledB5cxx11Ev";
 
 template <class Function>

@@ -186,9 +186,9 @@ mod tests {
 
     #[test]
     fn what_was_in_tensors_is_read_from_the_message_of_cuda() {
-        let cuda = "GPU 0 has a total capacity of 11.63 GiB of which 20.00 MiB is free. Of the allocated memory 2.50 GiB is \
-                    allocated by PyTorch, with 1.00 MiB allocated in private pools (e.g., CUDA Graphs), and 3.00 MiB is \
-                    reserved by PyTorch but unallocated.";
+        let cuda = "GPU 0 has a total capacity of 11.63 GiB of which 20.00 MiB is free. Of the allocated memory \
+                    2.50 GiB is allocated by PyTorch, with 1.00 MiB allocated in private pools (e.g., CUDA Graphs), \
+                    and 3.00 MiB is reserved by PyTorch but unallocated.";
         assert_eq!(allocated_bytes(cuda), Some(5 << 29));
         assert_eq!(allocated_bytes("Of the allocated memory 0 bytes is allocated by PyTorch, and"), Some(0));
         assert_eq!(allocated_bytes("cuDNN error: CUDNN_STATUS_ALLOC_FAILED"), None);

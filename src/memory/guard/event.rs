@@ -101,8 +101,9 @@ mod tests {
         let event = OomEvent { shortage, ..event };
         let line = serde_json::to_value(&event).unwrap();
         let expected = serde_json::json!({
-            "held_by": "other_processes", "total_bytes": 100, "free_bytes": 0, "reserved_bytes": 40, "allocated_bytes": 39,
-            "others": [{"pid": 4242, "used_bytes": 60, "name": "python"}], "expandable_segments": true,
+            "held_by": "other_processes", "total_bytes": 100, "free_bytes": 0, "reserved_bytes": 40,
+            "allocated_bytes": 39, "others": [{"pid": 4242, "used_bytes": 60, "name": "python"}],
+            "expandable_segments": true,
         });
         assert_eq!(line["shortage"], expected);
         assert_eq!(serde_json::from_value::<OomEvent>(line).unwrap(), event);

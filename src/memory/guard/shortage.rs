@@ -1,5 +1,5 @@
-//! Who held the memory of a GPU when it ran out, and what helps. Computes with numbers alone: `gauge.rs` reads them, and
-//! `oom_guard.rs` records what follows from them.
+//! Who held the memory of a GPU when it ran out, and what helps. Computes with numbers alone: `gauge.rs` reads them,
+//! and `oom_guard.rs` records what follows from them.
 
 use bytesize::ByteSize;
 use serde::{Deserialize, Serialize};
@@ -21,8 +21,8 @@ pub struct GpuUse {
     pub free_bytes: u64,
     /// Bytes that libtorch's allocator had taken from the driver.
     pub reserved_bytes: u64,
-    /// Of these, bytes in tensors: as the message of the failure says, or else the peak of the attempt, whose tensors are
-    /// gone when this is read.
+    /// Of these, bytes in tensors: as the message of the failure says, or else the peak of the attempt, whose tensors
+    /// are gone when this is read.
     pub allocated_bytes: u64,
     /// Other processes on the GPU, as far as the driver names them, the largest first.
     #[serde(skip_serializing_if = "Vec::is_empty", default)]
@@ -84,8 +84,8 @@ impl Shortage {
         match self.held_by {
             Holder::Tensors => format!(
                 "tensors held {} of the {} that this process may have: a smaller training.batch_size, \
-                 model.activation_checkpointing: true, or fewer or smaller frames (data.max_frames, data.frame_size) need \
-                 less",
+                 model.activation_checkpointing: true, or fewer or smaller frames (data.max_frames, data.frame_size) \
+                 need less",
                 size(gpu.allocated_bytes),
                 size(gpu.total_bytes)
             ),
@@ -102,8 +102,8 @@ impl Shortage {
                 gpu.others.iter().map(describe).collect::<Vec<_>>().join(", ")
             ),
             Holder::Driver => format!(
-                "{} of the GPU were neither libtorch's nor of a program that the driver names: look at nvidia-smi outside \
-                 of containers, or choose another GPU with gpu.device",
+                "{} of the GPU were neither libtorch's nor of a program that the driver names: look at nvidia-smi \
+                 outside of containers, or choose another GPU with gpu.device",
                 size(gpu.outside_bytes() - gpu.others_bytes())
             ),
         }
@@ -121,13 +121,14 @@ impl GpuUse {
         self.total_bytes.saturating_sub(self.free_bytes).saturating_sub(self.reserved_bytes)
     }
 
-    /// Of these, bytes of other processes. Where the driver does not say how much one holds, all but a context is theirs.
+    /// Of these, bytes of other processes. Where the driver does not say how much one holds, all but a context is
+    /// theirs.
     fn others_bytes(&self) -> u64 {
         let outside_bytes = self.outside_bytes();
-        match self.others.iter().map(|process| process.used_bytes).sum::<Option<u64>>() {
-            Some(bytes) => bytes.min(outside_bytes),
-            None => outside_bytes.saturating_sub(CONTEXT_BYTES),
-        }
+        let known_bytes = self.others.iter().filter_map(|process| process.used_bytes).sum::<u64>();
+        let is_known = self.others.iter().all(|process| process.used_bytes.is_some());
+        let least_bytes = if is_known { 0 } else { outside_bytes.saturating_sub(CONTEXT_BYTES) };
+        known_bytes.max(least_bytes).min(outside_bytes)
     }
 }
 
@@ -252,9 +253,9 @@ mod tests {
 
     #[test]
     fn the_message_knows_better_than_the_peak_what_was_in_tensors() {
-        let message = "CUDA out of memory. Tried to allocate 784.00 MiB. GPU 0 has a total capacity of 11.63 GiB of which \
-                       20.00 MiB is free. Including non-PyTorch memory, this process has 11.61 GiB memory in use. Of the \
-                       allocated memory 8.69 GiB is allocated by PyTorch, and 2.50 GiB is reserved by PyTorch but \
+        let message = "CUDA out of memory. Tried to allocate 784.00 MiB. GPU 0 has a total capacity of 11.63 GiB \
+                       of which 20.00 MiB is free. Including non-PyTorch memory, this process has 11.61 GiB memory in \
+                       use. Of the allocated memory 8.69 GiB is allocated by PyTorch, and 2.50 GiB is reserved by PyTorch but \
                        unallocated. If reserved but unallocated memory is large try setting ...";
         let shortage = Shortage::of(full(), Some(784 * MIB), message);
         assert_eq!(shortage.held_by, Holder::Fragments, "the peak was earlier in the attempt");
