@@ -5,7 +5,8 @@
 
 use std::ffi::OsStr;
 use std::io::{self, IsTerminal, Write};
-use std::sync::OnceLock;
+use std::sync::{Mutex, OnceLock, PoisonError};
+use std::time::{Duration, Instant};
 
 use bytesize::ByteSize;
 use clap::ColorChoice;
@@ -17,6 +18,9 @@ use tracing_subscriber::prelude::*;
 use tracing_subscriber::reload;
 
 use crate::config::LogLevel;
+
+/// The least time between two texts of a bar. To make one may cost as much as a step: the AUC sorts an epoch's scores.
+const TEXT_EVERY: Duration = Duration::from_millis(250);
 
 type Reload = reload::Handle<Filter, tracing_subscriber::Registry>;
 
@@ -97,6 +101,8 @@ pub struct Bar {
     label: String,
     /// Counts between two plain lines; `None` on a terminal, where the bar itself is seen.
     plain_every: Option<u64>,
+    /// The time of the last text of the bar.
+    last_text: Mutex<Option<Instant>>,
     /// Formats a count.
     write: fn(u64) -> String,
 }
@@ -113,7 +119,13 @@ impl Bar {
         let style = ProgressStyle::with_template("{prefix:>9} {bar:12.cyan/blue} {pos}/{len} {eta:>4} {wide_msg}");
         bar.set_style(style.unwrap_or_else(|_| ProgressStyle::default_bar()).progress_chars("━╸─"));
         bar.set_prefix(label.to_owned());
-        Self { bar, label: label.to_owned(), plain_every, write: |count| count.to_string() }
+        Self {
+            bar,
+            label: label.to_owned(),
+            plain_every,
+            last_text: Mutex::default(),
+            write: |count| count.to_string(),
+        }
     }
 
     /// The progress of a transfer of `total` bytes; without a terminal a line appears at every tenth of them.
@@ -126,20 +138,36 @@ impl Bar {
         bar
     }
 
-    /// Counts `done` more items, with a message about them.
+    /// Counts `done` more items. `message` is about them; it is called only for a line, or a text of the bar, that
+    /// people see.
     pub fn advance(&self, done: u64, message: impl FnOnce() -> String) {
+        self.advance_at(Instant::now(), done, message);
+    }
+
+    fn advance_at(&self, now: Instant, done: u64, message: impl FnOnce() -> String) {
         let before = self.bar.position();
         self.bar.inc(done);
         let after = self.bar.position();
         let total = self.bar.length().unwrap_or(after);
         match self.plain_every {
-            None => self.bar.set_message(message()),
+            None if self.is_text_due(now) => self.bar.set_message(message()),
+            None => {}
             Some(every) if after / every > before / every || after == total => {
                 let line = format!("{} {}/{} {}", self.label, (self.write)(after), (self.write)(total), message());
                 tracing::info!("{}", line.trim_end());
             }
             Some(_) => {}
         }
+    }
+
+    /// Whether the text of the bar is old enough for a new one, which then is made.
+    fn is_text_due(&self, now: Instant) -> bool {
+        let mut last = self.last_text.lock().unwrap_or_else(PoisonError::into_inner);
+        let is_due = last.is_none_or(|last| now.saturating_duration_since(last) >= TEXT_EVERY);
+        if is_due {
+            *last = Some(now);
+        }
+        is_due
     }
 }
 
@@ -154,7 +182,28 @@ impl Drop for Bar {
 
 #[cfg(test)]
 mod tests {
+    use std::cell::Cell;
+
     use super::*;
+
+    /// Ten steps of 10 ms each are one text on a terminal, and a line at every fourth and at the end elsewhere.
+    #[test]
+    fn texts_are_made_only_to_be_seen() {
+        let made = |plain_every, ms: u64| {
+            let mut bar = Bar::new("train", 10, 1);
+            bar.plain_every = plain_every;
+            let (start, made) = (Instant::now(), Cell::new(0));
+            for step in 0..10 {
+                bar.advance_at(start + Duration::from_millis(ms * step), 1, || {
+                    made.set(made.get() + 1);
+                    String::new()
+                });
+            }
+            made.get()
+        };
+        assert_eq!((made(None, 10), made(None, 50), made(None, 300)), (1, 2, 10));
+        assert_eq!((made(Some(4), 10), made(Some(100), 10)), (3, 1));
+    }
 
     #[test]
     fn colours_are_for_terminals_that_do_not_refuse_them() {
