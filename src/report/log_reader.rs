@@ -3,7 +3,7 @@
 //! The run may be writing to the file. An incomplete last line is ignored; any other unreadable line is counted.
 
 use std::fs::File;
-use std::io::{self, BufRead, BufReader, ErrorKind};
+use std::io::{self, BufRead, BufReader, ErrorKind, Seek, SeekFrom};
 use std::path::Path;
 
 use serde::Deserialize;
@@ -28,6 +28,8 @@ pub struct Log {
     pub start: Option<Start>,
     /// Lines that could not be read.
     pub unreadable: usize,
+    /// Length of the lines that were read.
+    bytes: u64,
 }
 
 /// One optimizer step.
@@ -166,19 +168,37 @@ impl Log {
     /// # Errors
     /// The file cannot be read.
     pub fn read(path: &Path) -> io::Result<Self> {
-        let mut lines = match File::open(path) {
-            Ok(file) => BufReader::new(file),
-            Err(error) if error.kind() == ErrorKind::NotFound => return Ok(Self::default()),
+        let mut log = Self::default();
+        log.read_on(path)?;
+        Ok(log)
+    }
+
+    /// Reads the lines that were added to the file since it was read last. A file that has become shorter is read anew.
+    ///
+    /// # Errors
+    /// The file cannot be read. What was read until then stays.
+    pub fn read_on(&mut self, path: &Path) -> io::Result<()> {
+        let mut file = match File::open(path) {
+            Ok(file) => file,
+            Err(error) if error.kind() == ErrorKind::NotFound => {
+                *self = Self::default();
+                return Ok(());
+            }
             Err(error) => return Err(error),
         };
-        let (mut log, mut line) = (Self::default(), Vec::new());
-        while lines.read_until(b'\n', &mut line)? > 0 {
-            if line.ends_with(b"\n") && log.take(&line).is_none() {
-                log.unreadable += 1;
+        if file.metadata()?.len() < self.bytes {
+            *self = Self::default();
+        }
+        file.seek(SeekFrom::Start(self.bytes))?;
+        let (mut lines, mut line) = (BufReader::new(file), Vec::new());
+        while lines.read_until(b'\n', &mut line)? > 0 && line.ends_with(b"\n") {
+            if self.take(&line).is_none() {
+                self.unreadable += 1;
             }
+            self.bytes += line.len() as u64;
             line.clear();
         }
-        Ok(log)
+        Ok(())
     }
 
     /// The last step in the log.
@@ -272,6 +292,32 @@ mod tests {
         assert!(
             matches!(log.events.as_slice(), [Event { step: 3, kind: EventKind::TakenBack(back) }] if back.to_step == 1)
         );
+    }
+
+    /// Read after each part that the run writes, with a line cut in two, a damaged one and a roll-back among them, the log
+    /// is what one reading of the whole file gives. Lines that were read are not read again.
+    #[test]
+    fn a_log_that_grows_is_read_on_from_where_it_was_left() {
+        let back = "{\"kind\":\"taken_back\",\"step\":3,\"to_step\":1,\"lr_factor\":0.5}\n".to_owned();
+        let parts = [step(1, "1") + "{\"kind\":\"step\",\"st\n", step(2, "9") + &step(3, "9"), back, step(2, "0.5")];
+        let text = parts.concat();
+        let folder = tempfile::tempdir().unwrap();
+        let path = folder.path().join("metrics.jsonl");
+        let mut log = Log::read(&path).unwrap();
+        let cuts = [parts[0].len(), parts[0].len() + 10, parts[0].len() + parts[1].len(), text.len() - 3, text.len()];
+        for cut in cuts {
+            std::fs::write(&path, &text[..cut]).unwrap();
+            log.read_on(&path).unwrap();
+            assert_eq!(format!("{log:?}"), format!("{:?}", read(&text[..cut])));
+        }
+        let read_before = vec![b'\n'; text.len()];
+        std::fs::write(&path, [read_before, step(7, "0.25").into_bytes()].concat()).unwrap();
+        log.read_on(&path).unwrap();
+        assert_eq!(log.steps.iter().map(|step| step.step).collect::<Vec<_>>(), [1, 2, 7]);
+        assert_eq!(log.unreadable, 1);
+        std::fs::write(&path, step(5, "1")).unwrap();
+        log.read_on(&path).unwrap();
+        assert_eq!((log.last_step(), log.steps.len(), log.events.len()), (5, 1, 0), "a shorter file is another log");
     }
 
     #[test]

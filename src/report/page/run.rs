@@ -37,8 +37,13 @@ impl Run {
     /// # Errors
     /// A file exists and is damaged, or cannot be read.
     pub fn read(folder: &RunFolder, config: Config) -> Result<Self, PageError> {
+        Self::read_on(folder, config, Log::default())
+    }
+
+    /// As [`Run::read`], where `log` is what was read of the run's log before.
+    pub(super) fn read_on(folder: &RunFolder, config: Config, mut log: Log) -> Result<Self, PageError> {
         let path = folder.log();
-        let log = Log::read(&path).map_err(|error| PageError::Read { path, error })?;
+        log.read_on(&path).map_err(|error| PageError::Read { path, error })?;
         let report: Option<Report> = json(&folder.report())?;
         // A report with fewer steps than the log is outdated: the run was resumed since.
         let report = report.filter(|report| log.last_step() <= report.steps);
