@@ -28,13 +28,14 @@ SCRIPTS = pathlib.Path(__file__).parent
 DFDETECT = BUNDLE / "target/release/dfdetect"
 DEVICE = "cpu" if TRIAL else "cuda"
 GIB = 2**30
-failed = False
+failed = cut_off = False
 
 
 def emit(*cells):
     """A row of a table."""
-    # In one write, because several threads have rows.
-    print("| " + " | ".join(str(cell).replace("|", "/") for cell in cells) + " |\n", end="", flush=True)
+    # In one write, because several threads have rows. What was cut off did not fail.
+    if not cut_off:
+        print("| " + " | ".join(str(cell).replace("|", "/") for cell in cells) + " |\n", end="", flush=True)
 
 
 def head(*columns):
@@ -422,11 +423,17 @@ def decode():
     bench("decode", "--hardware", *(("2", "20") if TRIAL else ("16", "300")))
 
 
+def be_cut_off(*_):
+    """Leaves the rows as they are, and ends the programs that were started."""
+    global cut_off
+    cut_off = True
+    sys.exit(143)
+
+
 def main():
     if TRIAL:
         os.environ["OMP_NUM_THREADS"] = "1"
-    # Whoever is cut off ends those that it started.
-    signal.signal(signal.SIGTERM, lambda *_: sys.exit(143))
+    signal.signal(signal.SIGTERM, be_cut_off)
     part, *args = sys.argv[1:]
     if part == "hold":
         return hold(int(args[0]))
