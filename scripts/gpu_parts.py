@@ -387,7 +387,8 @@ def our_step(name, depth, clips, frames, side, epochs):
     sets = [f"model.backbone=resnet{depth}", "model.temporal=mean", f"training.batch_size={clips}",
             f"training.epochs={epochs}", f"data.max_frames={frames}", "data.min_frames=2",
             f"data.frame_size=[{side},{side}]", "data.clips_per_video=4",
-            "data.val_split=0.05", "data.test_split=0.05", "augmentation.enabled=false", "dataloader.drop_last=true"]
+            "data.val_split=0.05", "data.test_split=0.05", "augmentation.enabled=false", "dataloader.drop_last=true",
+            f"gpu.mixed_precision={'off' if TRIAL else 'fp16'}"]
     process = start(name, *of_config(name, "default", sets))
     with Utilization(DEVICE, lambda: is_between(name, epochs)) as busy:
         run = finish(name, process)
