@@ -20,7 +20,7 @@ BENCHES=(estimate decode)
 NAME=dfdetect-gpu
 ARCHIVE=.deps/$NAME.tar.xz
 LIMIT_MIB=60
-VENV=$PWD/.deps/venv
+VENV=$(realpath -m .deps/venv)
 # What gpu_proof.sh calls.
 TOOLS=(bash cat date dirname env getconf head ln mkdir mktemp realpath rm sed tee timeout)
 
@@ -92,25 +92,30 @@ pack() {
     [ "$mib" -le "$LIMIT_MIB" ] || fail "$mib MiB are more than $LIMIT_MIB" "leave tests out"
 }
 
-# What a file loads, but for what is in the Python environment.
-loaded_by() { ldd "$@" 2>/dev/null | grep -o '/[^ ]*\.so[^ ]*' | grep -v "^$VENV" | sort -u; }
+# The libraries that files load, NUL between their names, but for those in the Python environment.
+loaded_by_files() {
+    # Not every file is a program.
+    { xargs -0 -n 1 ldd 2>/dev/null || true; } | grep -o '/[^ ]*\.so[^ ]*' | grep -v "^$VENV" | sort -u
+}
 
 # Makes a root with Python, its libraries and a shell, and runs the trial in the unpacked bundle there.
 check() {
     [ -f "$ARCHIVE" ] || fail "there is no $ARCHIVE" "scripts/gpu_bundle.sh makes it"
     [ -x "$VENV/bin/python3" ] || fail "there is no Python in $VENV" "scripts/setup.sh --tests"
-    local root=$work/root python stdlib tool
-    python=$(realpath "$VENV/bin/python3")
-    stdlib=$("$python" -c 'import sysconfig; print(sysconfig.get_path("stdlib"))')
+    local root=$work/root link=$VENV/bin/python3 stdlib tool
+    stdlib=$("$link" -c 'import sysconfig; print(sysconfig.get_path("stdlib"))')
     mkdir -p "$root"/{tmp,proc,dev,"$VENV","$stdlib"}
-    tar -C "$root" -xf "$ARCHIVE"
     for tool in "${TOOLS[@]}"; do
         cp --dereference --parents "$(type -P "$tool")" "$root"
     done
-    cp --dereference --parents "$python" "$root"
-    find "$root" "$stdlib/lib-dynload" "$VENV"/lib/python3*/site-packages/torch/lib -type f -perm -u+r ! -path "$root/$NAME/*" -print0 |
-        xargs -0 -n 1 ldd 2>/dev/null | grep -o '/[^ ]*\.so[^ ]*' | grep -v "^$VENV\|^$root" | sort -u |
-        xargs -I {} cp --dereference --parents {} "$root"
+    # The Python of the environment is a link to a link.
+    while [ -L "$link" ]; do
+        link=$(cd "$(dirname "$link")" && realpath --no-symlinks "$(readlink "$link")")
+        [[ $link = "$VENV"/* ]] || cp --dereference --parents "$link" "$root"
+    done
+    find "$root" "$stdlib/lib-dynload" "$VENV"/lib/python3*/site-packages/torch/lib -type f -print0 |
+        loaded_by_files | xargs -I {} cp --dereference --parents {} "$root"
+    tar -C "$root" -xf "$ARCHIVE"
     [ -e "$root/usr/bin/env" ] || install -D "$(type -P env)" "$root/usr/bin/env"
 
     local as_root=()
@@ -121,7 +126,7 @@ check() {
         for folder in "$2" "$3"; do mount --bind "$folder" "$1$folder"; done
         mount --rbind /proc "$1/proc"
         mount --rbind /dev "$1/dev"
-        exec chroot "$1" /usr/bin/env -i PATH="$2/bin:/usr/bin:/bin" HOME=/ OUT=/results "/$4/scripts/gpu_proof.sh" trial
+        exec chroot "$1" /usr/bin/env -i PATH="$2/bin:/usr/bin:/bin" HOME=/ USER=root OUT=/results "/$4/scripts/gpu_proof.sh" trial
     ' check "$root" "$VENV" "$stdlib" "$NAME" || {
         cat "$root"/results/results.md >&2 || true
         fail "the trial failed in a root with only Python" "see above"

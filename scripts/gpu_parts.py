@@ -20,6 +20,7 @@ import subprocess
 import sys
 from concurrent.futures import ThreadPoolExecutor
 
+import gpu_snapshot
 from gpu_utilization import Utilization
 
 TRIAL = os.environ["MODE"] == "trial"
@@ -28,13 +29,14 @@ SCRIPTS = pathlib.Path(__file__).parent
 DFDETECT = BUNDLE / "target/release/dfdetect"
 DEVICE = "cpu" if TRIAL else "cuda"
 GIB = 2**30
-failed = False
+failed = cut_off = False
 
 
 def emit(*cells):
     """A row of a table."""
-    # In one write, because several threads have rows.
-    print("| " + " | ".join(str(cell).replace("|", "/") for cell in cells) + " |\n", end="", flush=True)
+    # In one write, because several threads have rows. What was cut off did not fail.
+    if not cut_off:
+        print("| " + " | ".join(str(cell).replace("|", "/") for cell in cells) + " |\n", end="", flush=True)
 
 
 def head(*columns):
@@ -291,7 +293,7 @@ def snapshots(run):
     """What is wrong with the files that the program wrote when memory ran out."""
     if TRIAL:
         path = WORK / "oom-made-up.pickle"
-        path.write_bytes(pickle.dumps(made_up_snapshot()))
+        path.write_bytes(pickle.dumps(gpu_snapshot.MADE_UP))
         return f"of a made-up one {read_snapshot(path)}"
     written = sorted(run.folder.rglob("oom-*.pickle")) if run.folder else []
     if not written:
@@ -301,34 +303,8 @@ def snapshots(run):
 
 
 def read_snapshot(path):
-    """Read by torch's own tools, and what they do not look at."""
-    from torch.cuda import _memory_viz
-    with open(path, "rb") as file:
-        snapshot = pickle.load(file)
-    segments, traces = snapshot["segments"], snapshot["device_traces"]
-    allocated = sum(segment["allocated_size"] for segment in segments)
-    tight = all(sum(block["size"] for block in segment["blocks"]) == segment["total_size"] for segment in segments)
-    actions = {entry["action"] for trace in traces for entry in trace}
-    checks = [("it has segments", segments),
-              ("something is allocated", allocated > 0),
-              ("blocks fill their segments", tight),
-              ("it has a history of allocations", "alloc" in actions),
-              ("the history has the failure", "oom" in actions),
-              ("torch sums it up", _memory_viz.segsum(snapshot)),
-              ("torch draws it", "<script" in _memory_viz.trace_plot(snapshot))]
-    size, entries = path.stat().st_size, sum(map(len, traces))
-    return f"{len(segments)} segments, {gib(allocated)} allocated, {entries} entries, {size} bytes: {verdict(*checks)}"
-
-
-def made_up_snapshot():
-    block = {"address": 4096, "size": 1024, "requested_size": 1000, "state": "active_allocated", "frames": []}
-    sizes = {"total_size": 1024, "allocated_size": 1024, "active_size": 1024, "requested_size": 1000}
-    segment = {**sizes, "device": 0, "address": 4096, "stream": 0, "segment_type": "small", "segment_pool_id": (0, 0),
-               "is_expandable": False, "frames": [], "blocks": [block]}
-    entries = [{"action": "segment_alloc", "addr": 4096, "size": 1024}, {"action": "alloc", "addr": 4096, "size": 1024},
-               {"action": "oom", "device_free": 0, "size": 2048}]
-    entries = [{**entry, "stream": 0, "frames": [], "time_us": at} for at, entry in enumerate(entries)]
-    return {"segments": [segment], "device_traces": [entries], "allocator_settings": {}, "external_annotations": []}
+    summary, checks = gpu_snapshot.read(path)
+    return f"{summary}: {verdict(*checks)}"
 
 
 # presets
@@ -386,7 +362,8 @@ def our_step(name, depth, clips, frames, side, epochs):
     sets = [f"model.backbone=resnet{depth}", "model.temporal=mean", f"training.batch_size={clips}",
             f"training.epochs={epochs}", f"data.max_frames={frames}", "data.min_frames=2",
             f"data.frame_size=[{side},{side}]", "data.clips_per_video=4",
-            "data.val_split=0.05", "data.test_split=0.05", "augmentation.enabled=false", "dataloader.drop_last=true"]
+            "data.val_split=0.05", "data.test_split=0.05", "augmentation.enabled=false", "dataloader.drop_last=true",
+            f"gpu.mixed_precision={'off' if TRIAL else 'fp16'}"]
     process = start(name, *of_config(name, "default", sets))
     with Utilization(DEVICE, lambda: is_between(name, epochs)) as busy:
         run = finish(name, process)
@@ -422,11 +399,17 @@ def decode():
     bench("decode", "--hardware", *(("2", "20") if TRIAL else ("16", "300")))
 
 
+def be_cut_off(*_):
+    """Leaves the rows as they are, and ends the programs that were started."""
+    global cut_off
+    cut_off = True
+    sys.exit(143)
+
+
 def main():
     if TRIAL:
         os.environ["OMP_NUM_THREADS"] = "1"
-    # Whoever is cut off ends those that it started.
-    signal.signal(signal.SIGTERM, lambda *_: sys.exit(143))
+    signal.signal(signal.SIGTERM, be_cut_off)
     part, *args = sys.argv[1:]
     if part == "hold":
         return hold(int(args[0]))

@@ -26,7 +26,7 @@ class Utilization:
             self.handle = ctypes.c_void_p()
             self.check(self.nvml.nvmlDeviceGetHandleByPciBusId_v2(place_of_gpu().encode(), ctypes.byref(self.handle)))
             self.read()
-        except OSError as error:
+        except (OSError, AttributeError) as error:
             self.why_not = str(error)
 
     @staticmethod

@@ -83,7 +83,7 @@ for setting in "${SETTINGS[@]}"; do
     echo "== $name${environment:+: $environment}" >&2
     started=$SECONDS
     # The words of the environment are settings.
-    # shellcheck disable=SC2086
+    # shellcheck disable=SC2086,SC2163
     (export OMP_WAIT_POLICY=passive $environment && run_tests) 2>&1 | tee "$log" >&2 || failed=1
     passed=$(awk '/^test result:/ { n += $4 } END { print n + 0 }' "$log")
     broken=$(sed -n 's/^test \(.*\) \.\.\. FAILED$/\1/p' "$log" | tr '\n' ' ')
