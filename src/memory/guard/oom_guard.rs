@@ -65,8 +65,6 @@ pub struct Guard<'a> {
     left_at_bytes: Option<u64>,
     /// Called after memory of a GPU ran out, before the clean-up.
     on_gpu_failure: Box<dyn FnMut() + 'a>,
-    /// The last failure was only maybe out of memory: the next of that kind is final.
-    last_was_unsure: bool,
     /// Steps in a row in which the allocator had to retry.
     alloc_retry_steps: u32,
     /// Retries of the allocator at the last reading.
@@ -103,7 +101,6 @@ impl<'a> Guard<'a> {
             }),
             left_at_bytes: None,
             on_gpu_failure: Box::new(|| {}),
-            last_was_unsure: false,
             alloc_retry_steps: 0,
             alloc_retries,
             events: Vec::new(),
@@ -173,7 +170,7 @@ impl<'a> Guard<'a> {
             self.gauge.reset_peak();
             let error = match work.attempt(self.micro_batch_size().of_batch(clips)) {
                 Ok(output) => {
-                    (self.last_was_unsure, self.pauses) = (false, 0);
+                    self.pauses = 0;
                     return Ok(output);
                 }
                 Err(error) => error,
@@ -181,13 +178,13 @@ impl<'a> Guard<'a> {
             let message = error.to_string();
             let cause = match classify(&message) {
                 Failure::OutOfMemory => Cause::OutOfMemory,
-                Failure::MaybeOutOfMemory if !self.last_was_unsure && self.gauge.was_low() => Cause::MaybeOutOfMemory,
+                // Where a smaller attempt did not find memory short, this ends.
+                Failure::MaybeOutOfMemory if self.gauge.was_low() => Cause::MaybeOutOfMemory,
                 Failure::DeviceBroken => {
                     return Err(GuardError::DeviceBroken { phase: self.phase.to_owned(), error });
                 }
                 Failure::MaybeOutOfMemory | Failure::Other => return Err(GuardError::Other(error)),
             };
-            self.last_was_unsure = cause == Cause::MaybeOutOfMemory;
             // Nothing of the attempt may outlive it, not even in the error, which should hold only the text of
             // libtorch.
             drop(error);

@@ -156,7 +156,7 @@ fn what_cannot_be_put_back_is_the_end_and_both_errors_are_told() {
 }
 
 #[test]
-fn unsure_errors_count_once_and_only_where_memory_is_short() {
+fn unsure_errors_count_only_where_memory_is_short() {
     // As on a GPU: of the failed attempt, only its peak and what libtorch keeps of it are left.
     let run = |[peak, driver_free]: [u64; 2], most_frames: usize| {
         let (mut guard, gauge) = guard(true);
@@ -168,7 +168,8 @@ fn unsure_errors_count_once_and_only_where_memory_is_short() {
     };
     assert_eq!(run([95, 90], 6 * FRAMES), (true, 2, Some(Cause::MaybeOutOfMemory)));
     assert_eq!(run([50, 5], 6 * FRAMES), (true, 2, Some(Cause::MaybeOutOfMemory)), "a library got none");
-    assert_eq!(run([95, 90], 3 * FRAMES), (false, 2, Some(Cause::MaybeOutOfMemory)), "one retry");
+    assert_eq!(run([95, 90], 3 * FRAMES), (true, 3, Some(Cause::MaybeOutOfMemory)), "it is still short");
+    assert_eq!(run([95, 90], 0), (false, 6, Some(Cause::MaybeOutOfMemory)), "the ladder has an end");
     assert_eq!(run([50, 40], 6 * FRAMES), (false, 1, None), "memory was not short");
 }
 
