@@ -372,7 +372,7 @@ fn a_class_of_broken_videos_alone() {
     twelve().filter(|name| name.starts_with("fake")).for_each(|name| case.write(&format!("broken/{name}"), "no video"));
     case.train_refuses(&["--data", "broken"], &["no fake video of the train split can be used (6 videos", "fake/id"]);
     twelve().for_each(|name| case.write(&format!("broken/{name}"), ""));
-    case.refuses(&["evaluate", "--run", "run", "--data", "broken"], 2, &["none of 12 videos can be scored", "empty"]);
+    case.refuses(&["evaluate", "--run", "run", "--data", "broken"], 2, &["none of 12 videos can be read", "empty"]);
 }
 
 #[test]

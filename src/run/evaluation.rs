@@ -180,13 +180,16 @@ fn none_readable(manifest: &Manifest, evaluations: &[Evaluation]) -> DataError {
     let mut unscored = evaluations.iter().flat_map(Evaluation::unscored);
     let count = unscored.clone().count();
     let first = unscored.next();
+    let (what, hint) = match evaluations.iter().all(|evaluation| evaluation.not_finite.is_empty()) {
+        true => ("read", "if the data set was moved, name its folder with --data"),
+        false => ("scored", "the network gives numbers that are not finite: name another checkpoint of the run"),
+    };
     DataError::Unusable {
         root: manifest.root().to_owned(),
         problem: format!(
-            "none of {} videos can be scored, for instance {}",
-            count,
+            "none of {count} videos can be {what}, for instance {}",
             first.map_or("-".into(), |(video, why)| format!("{}: {why}", manifest.video_name(video)))
         ),
-        hint: "if the data set was moved, name its folder with --data".into(),
+        hint: hint.into(),
     }
 }
