@@ -62,7 +62,7 @@ mod tests {
         let reasons = unusable_gpus(&[new.clone(), old, unknown], Some("580.65.06"));
         assert_eq!(reasons.len(), 1, "{reasons:?}");
         assert!(reasons[0].contains("GPU 1, GTX 1080, has compute capability 6.1"), "{reasons:?}");
-        let reasons = unusable_gpus(&[new.clone()], Some("535.104.05"));
+        let reasons = unusable_gpus(std::slice::from_ref(&new), Some("535.104.05"));
         assert!(reasons[0].contains("driver here is 535.104.05, this libtorch needs 580"), "{reasons:?}");
         assert!(unusable_gpus(&[new], None).is_empty() && unusable_gpus(&[], Some("470.1")).is_empty());
     }
