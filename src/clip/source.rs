@@ -273,7 +273,8 @@ impl ClipSource {
         read
     }
 
-    /// Reads a clip. Where there is no memory for it, the cache in memory gives way, and it is read again after a pause.
+    /// Reads a clip. Where there is no memory for it, the cache in memory is halved, and the clip is read again after a
+    /// pause.
     fn read(&self, clip: usize, spec: &ClipSpec, draw: Option<u64>) -> Result<ReadClip, DataError> {
         for pause in PAUSES {
             match self.read_once(clip, spec, draw) {

@@ -34,7 +34,8 @@ pub struct Feed<'f, 'u> {
 }
 
 impl Uploads {
-    /// Feeds these passes, each with its frames of a batch. Those after the last one that is asked for stay on their way.
+    /// Feeds these passes in their order, each with its frames of a batch. The last one may belong to the next piece of work:
+    /// if it was sent and not asked for, a later feed finds it here.
     pub fn feed<'f>(&mut self, passes: impl IntoIterator<Item = (Frames<'f>, Range<usize>)>) -> Feed<'f, '_> {
         Feed { uploads: self, passes: passes.into_iter().collect() }
     }

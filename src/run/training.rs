@@ -68,7 +68,7 @@ pub fn train(mut run: PreparedRun, stop: &AtomicBool) -> Result<FinishedRun, Run
 
     trainer.model.state.shows_faces = run.manifest.shows_faces();
     let result = train_and_test(&mut trainer, &test_sets(&run.manifest), &clips.source);
-    let (state, mut page) = what_is_left(trainer);
+    let (state, mut page) = into_state_and_page(trainer);
     run.manifest.mark_unusable(state.skipped.iter().cloned());
     let ended = EndedRun {
         run: &run,
@@ -90,8 +90,8 @@ pub fn train(mut run: PreparedRun, stop: &AtomicBool) -> Result<FinishedRun, Run
     Ok(FinishedRun { outcome, folder, report })
 }
 
-/// What is needed after training; everything else, with what it borrows of the run, is given back.
-fn what_is_left(trainer: Trainer) -> (TrainState, LivePage) {
+/// What the report needs of a trainer; the rest is dropped, with what it borrows of the run.
+fn into_state_and_page(trainer: Trainer) -> (TrainState, LivePage) {
     (trainer.model.state, trainer.recorder.page)
 }
 
