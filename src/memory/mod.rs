@@ -30,10 +30,11 @@ pub use manager::{
     Cleanup, History, MemoryManager, MemoryPolicy, MemoryStats, PeakAndMean, Reason, Resizable, Warning,
 };
 pub use predict::{
-    Breakdown, DeviceKind, Estimate, evaluation_step, learning_parameter_count, parameter_count, training_step,
+    Breakdown, DeviceKind, Estimate, checkpoint_copy_bytes, copies_for_checkpoints, evaluation_step,
+    learning_parameter_count, parameter_count, training_step,
 };
 pub use readings::{
     CgroupMemory, GpuMemory, GpuMemorySource, GpuProcess, GpuReading, HostMemory, Nvml, ProcessMemory, ProcessUse,
-    Reading, Snapshot, Usage, be_first_oom_victim, bus_id, largest_processes, limit_growth, process_file_bytes,
-    process_peak_rss_bytes, process_recent_peak_bytes, process_rss_bytes, reset_process_peak,
+    Reading, Snapshot, Usage, be_first_oom_victim, bus_id, host_free_bytes, largest_processes, limit_growth,
+    process_file_bytes, process_peak_rss_bytes, process_recent_peak_bytes, process_rss_bytes, reset_process_peak,
 };

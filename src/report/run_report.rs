@@ -129,6 +129,9 @@ pub struct MemorySummary {
     /// How often a larger micro-batch was tried after many steps without running out.
     #[serde(default)]
     pub times_grown: usize,
+    /// Checkpoints that training waited for, because there was no host memory to copy them and go on.
+    #[serde(default)]
+    pub saves_without_copy: usize,
     /// Clips in a forward pass at the end.
     pub micro_batch_final: usize,
     /// Frames in a pass of the backbone at the end, where clips had to be cut along time.

@@ -30,7 +30,7 @@ impl Trainer<'_> {
     /// # Errors
     /// See [`TrainError`]. The checkpoints of the epochs are unchanged.
     pub fn average_best(&mut self) -> Result<FitEnd, TrainError> {
-        let best = self.saver.checkpoints.best_epochs(self.config)?;
+        let best = self.saver.checkpoints()?.best_epochs(self.config)?;
         let parameters = self.model.stepper.learner.eval_model().parameters();
         load_mean(&best, parameters)?;
         if !self.measure_statistics()? {
@@ -50,7 +50,7 @@ impl Trainer<'_> {
         self.recorder.average(self.model.state.step, &average)?;
         self.model.state.average = Some(average);
         let parameters = self.model.stepper.learner.eval_model().parameters();
-        self.saver.checkpoints.save_average(parameters, &self.model.state, self.config)?;
+        self.saver.checkpoints()?.save_average(parameters, &self.model.state, self.config)?;
         self.recorder.refresh_page();
         Ok(FitEnd::Completed)
     }

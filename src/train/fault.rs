@@ -1,4 +1,4 @@
-//! Places in a training step where tests make memory run out. Knows nothing of the step.
+//! Places in a training step, and in the copy for a checkpoint, where tests make memory run out. Knows nothing of them.
 
 /// Does nothing outside tests.
 #[cfg(not(test))]

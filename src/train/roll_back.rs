@@ -22,7 +22,7 @@ pub(super) fn roll_back(model: &mut ModelState, saver: &mut Saver, recorder: &mu
     if model.state.lr_factor < 1.0 {
         return Err(diverged("although the run was taken back before, and went on with a tenth of its learning rate"));
     }
-    let checkpoint = good_checkpoint(&saver.checkpoints)?;
+    let checkpoint = good_checkpoint(saver.checkpoints()?)?;
     let checkpoint = checkpoint.ok_or_else(|| diverged("and there is no checkpoint to go back to"))?;
     let loaded = checkpoint.load_training(&mut model.stepper.learner)?;
     model.stepper.scaler = loaded.scaler.clone();
@@ -47,6 +47,7 @@ fn rolled_back_state(current: &TrainState, loaded: TrainState) -> TrainState {
         oom_advice: current.oom_advice.clone(),
         cleanups: current.cleanups,
         times_grown: current.times_grown,
+        saves_without_copy: current.saves_without_copy,
         gpu_peak_bytes: current.gpu_peak_bytes,
         gpu_reserved_peak_bytes: current.gpu_reserved_peak_bytes,
         skipped_steps: current.skipped_steps,

@@ -63,6 +63,9 @@ pub struct TrainState {
     pub cleanups: CleanupTotals,
     /// Times that a larger micro-batch size was tried.
     pub times_grown: usize,
+    /// Checkpoints that training waited for, because there was no host memory to copy them and go on.
+    #[serde(default)]
+    pub saves_without_copy: usize,
     /// Peak of the device memory that tensors took.
     pub gpu_peak_bytes: Option<u64>,
     /// Peak of the device memory that libtorch took from the driver.
@@ -114,6 +117,7 @@ impl TrainState {
             oom_advice: None,
             cleanups: CleanupTotals::default(),
             times_grown: 0,
+            saves_without_copy: 0,
             gpu_peak_bytes: None,
             gpu_reserved_peak_bytes: None,
             seconds: 0.0,

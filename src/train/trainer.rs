@@ -69,7 +69,7 @@ impl<'a> Trainer<'a> {
         memory: Rc<MemoryManager>,
         stop: &'a AtomicBool,
     ) -> Self {
-        let saver = Saver::new(config, &recorder.folder);
+        let saver = Saver::new(config, &recorder.folder, &memory);
         Self { config, data, model, recorder, saver, memory, stop }
     }
 
@@ -79,13 +79,25 @@ impl<'a> Trainer<'a> {
     /// # Errors
     /// See [`TrainError`]. If memory ran out, a checkpoint is written first.
     pub fn fit(&mut self) -> Result<FitEnd, TrainError> {
+        let end = self.train_epochs();
+        let written = self.saver.finish();
+        if let (Err(_), Err(unwritten)) = (&end, &written) {
+            // The failure of training is reported by the caller.
+            tracing::error!("{unwritten}");
+        }
+        let end = end?;
+        written?;
+        Ok(end)
+    }
+
+    fn train_epochs(&mut self) -> Result<FitEnd, TrainError> {
         let patience = self.config.training.early_stopping.patience;
         if self.model.state.step == 0 {
             // A run that diverges or is killed in its first epoch goes on from this checkpoint.
             self.save(false)?;
         } else {
             // A run that was killed may have left old checkpoints.
-            self.saver.checkpoints.tidy(self.config);
+            self.saver.checkpoints()?.tidy(self.config);
         }
         while self.model.state.epoch < self.config.training.epochs {
             if self.model.state.patience.is_exhausted(patience) {
@@ -100,7 +112,7 @@ impl<'a> Trainer<'a> {
                 EpochEnd::Finished => {}
                 EpochEnd::Diverged => roll_back(&mut self.model, &mut self.saver, &mut self.recorder)?,
                 EpochEnd::Interrupted => {
-                    self.save(false)?;
+                    self.saver.save_and_wait(&mut self.model, &self.recorder)?;
                     return Ok(FitEnd::Interrupted);
                 }
             }
@@ -214,7 +226,7 @@ impl<'a> Trainer<'a> {
             Err(error) => {
                 if matches!(error, TrainError::Evaluate(_)) {
                     // A resumed run goes on with the validation of this epoch.
-                    self.save(false)?;
+                    self.saver.save_and_wait(&mut self.model, &self.recorder)?;
                 }
                 Err(error)
             }

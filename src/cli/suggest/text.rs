@@ -98,7 +98,8 @@ fn verdict(advice: &Advice) -> String {
         None => format!("the step does not fit: {} too much", size(peak - usable)),
     };
     let besides = if host.fits { "it fits" } else { "too much together" };
-    format!("{step}\nhost, {} free: loader {}, {cache}: {besides}", size(host.free_bytes), size(host.loader_bytes))
+    let [free, loader, checkpoint] = [host.free_bytes, host.loader_bytes, host.checkpoint_bytes].map(size);
+    format!("{step}\nhost, {free} free: loader {loader}, copy for a checkpoint {checkpoint}, {cache}: {besides}")
 }
 
 /// `key: now -> better, saves so much`, and why.

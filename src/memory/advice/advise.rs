@@ -44,6 +44,8 @@ pub struct HostAdvice {
     pub cores: usize,
     /// Host memory of the loader: clips that wait for the trainer, and decoders.
     pub loader_bytes: u64,
+    /// Host memory of the copy that is written as a checkpoint while training goes on; 0 where none is made.
+    pub checkpoint_bytes: u64,
     /// The most that the frame cache may grow to.
     pub cache_bytes: u64,
     /// Whether all of it fits, together with the step where that runs on the CPU.
@@ -131,6 +133,7 @@ fn compose(
             free_bytes: budget.host.free_bytes,
             cores: budget.host.cores,
             loader_bytes: budget.loader_bytes(&sized),
+            checkpoint_bytes: budget.checkpoint_bytes(&sized),
             cache_bytes: budget.cache_bytes(&sized),
             fits: budget.host_fits(&sized),
         },

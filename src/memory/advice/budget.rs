@@ -4,7 +4,8 @@
 use super::facts::{DeviceFacts, HostFacts};
 use crate::config::Config;
 use crate::memory::predict::{
-    DeviceKind, Estimate, cache_budget_bytes, decode_window_bytes, evaluation_step, expected_speed, training_step,
+    DeviceKind, Estimate, cache_budget_bytes, checkpoint_copy_bytes, copies_for_checkpoints, decode_window_bytes,
+    evaluation_step, expected_speed, training_step,
 };
 use crate::torch::Format;
 
@@ -71,10 +72,21 @@ impl MemoryBudget {
         decode_window_bytes(config, self.host.decoder_bytes)
     }
 
-    /// Memory of the device that a run needs. On the CPU the loader shares that memory with the step.
+    /// Host memory besides that of steps, without the frame cache: the loader, and the copy for a checkpoint.
+    fn besides_bytes(&self, config: &Config) -> u64 {
+        self.loader_bytes(config) + self.checkpoint_bytes(config)
+    }
+
+    /// Host memory of the copy for a checkpoint; none is made on a host that is too small for one.
+    pub(super) fn checkpoint_bytes(&self, config: &Config) -> u64 {
+        let bytes = checkpoint_copy_bytes(config);
+        if copies_for_checkpoints(bytes, self.host.free_bytes) { bytes } else { 0 }
+    }
+
+    /// Memory of the device that a run needs. On the CPU all of the host's work shares that memory with the step.
     pub(super) fn device_need_bytes(&self, config: &Config) -> u64 {
-        let loader_bytes = if self.kind == DeviceKind::Cpu { self.loader_bytes(config) } else { 0 };
-        self.step(config).peak_bytes.max(self.validation_bytes(config)) + loader_bytes
+        let besides_bytes = if self.kind == DeviceKind::Cpu { self.besides_bytes(config) } else { 0 };
+        self.step(config).peak_bytes.max(self.validation_bytes(config)) + besides_bytes
     }
 
     /// Whether a run fits on the device.
@@ -91,7 +103,7 @@ impl MemoryBudget {
     pub(super) fn host_work_bytes(&self, config: &Config) -> u64 {
         match self.kind {
             DeviceKind::Cpu => self.device_need_bytes(config),
-            DeviceKind::Cuda => self.loader_bytes(config),
+            DeviceKind::Cuda => self.besides_bytes(config),
         }
     }
 
@@ -110,12 +122,12 @@ impl MemoryBudget {
         expected_speed(config, self.kind, self.format(config))
     }
 
-    /// Bytes of the device that one step may take; on the CPU, loader and cache take memory there too.
+    /// Bytes of the device that one step may take; on the CPU, loader, checkpoint and cache take memory there too.
     pub(super) fn step_budget_bytes(&self, config: &Config) -> u64 {
         match self.kind {
             DeviceKind::Cuda => self.device_bytes,
             DeviceKind::Cpu => {
-                let besides = self.loader_bytes(config).saturating_add(self.cache_bytes(config));
+                let besides = self.besides_bytes(config).saturating_add(self.cache_bytes(config));
                 self.device_bytes.min(self.host_bytes).saturating_sub(besides)
             }
         }
@@ -128,7 +140,7 @@ impl MemoryBudget {
 }
 
 /// Bytes of the device that one step of `config` may take: its memory without the reserve and, on the CPU, without
-/// loader and cache.
+/// loader, cache and the copy for a checkpoint.
 #[must_use]
 pub fn step_budget_bytes(config: &Config, device: &DeviceFacts, host: HostFacts) -> u64 {
     MemoryBudget::new(device, host).step_budget_bytes(config)

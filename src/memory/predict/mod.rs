@@ -11,4 +11,4 @@ pub use estimate::{Breakdown, DeviceKind, Estimate};
 pub use layers::{learning_parameter_count, parameter_count};
 pub use loader::{cache_budget_bytes, decode_window_bytes};
 pub use speed::expected_speed;
-pub use step::{evaluation_step, training_step};
+pub use step::{checkpoint_copy_bytes, copies_for_checkpoints, evaluation_step, training_step};

@@ -58,6 +58,41 @@ pub fn evaluation_step(config: &Config, micro_batch: usize, device: DeviceKind, 
     step.estimate(config, device, (step.input_bytes, transient), None)
 }
 
+/// Host memory of the copy of weights, running statistics, their average and the optimizer's state that is written as a
+/// checkpoint while training goes on.
+#[must_use]
+pub fn checkpoint_copy_bytes(config: &Config) -> u64 {
+    let (backbone, _) = network(&config.model, config.data.training_frames(), config.data.frame_size);
+    trained_networks_bytes(config, &backbone) + optimizer_bytes(config)
+}
+
+/// Whether a run copies so many bytes for a checkpoint where `host_free_bytes` are free; else training waits until it is
+/// written. Half is left to the loader and the steps, as the system may promise memory that it does not have.
+#[must_use]
+pub fn copies_for_checkpoints(copy_bytes: u64, host_free_bytes: u64) -> bool {
+    copy_bytes <= host_free_bytes / 2
+}
+
+/// Bytes of the network and, where one is kept, of the average of its weights, a second network.
+fn trained_networks_bytes(config: &Config, backbone: &BackboneSizes) -> u64 {
+    let networks = if config.training.ema_decay.is_some() { 2 } else { 1 };
+    networks * network_bytes(config, backbone)
+}
+
+/// Bytes of the parameters and running statistics of a network.
+fn network_bytes(config: &Config, backbone: &BackboneSizes) -> u64 {
+    (parameter_count(&config.model) + backbone.buffers()) * F32_BYTES
+}
+
+/// Bytes of the optimizer's state.
+fn optimizer_bytes(config: &Config) -> u64 {
+    let moments = match config.training.optimizer {
+        OptimizerChoice::Adamw | OptimizerChoice::Adam => 2,
+        OptimizerChoice::Sgd => 1,
+    };
+    moments * learning_parameter_count(&config.model) * F32_BYTES
+}
+
 fn heap_holes_percent(backbone: Backbone) -> u64 {
     match backbone {
         Backbone::Resnet18 | Backbone::Resnet34 | Backbone::Resnet50 | Backbone::Resnet101 => HEAP_HOLES_RESNET_PERCENT,
@@ -192,17 +227,12 @@ impl Step {
         training_holes: Option<u64>,
     ) -> Estimate {
         let training = training_holes.is_some();
-        let parameters = parameter_count(&config.model);
         // The head runs in float32 and needs no copies. In evaluation, the transient memory includes the copies.
         let copies = if training { self.copies_bytes(self.backbone.parameters()) } else { 0 };
-        // The average of the weights is a second network.
-        let networks = if training && config.training.ema_decay.is_some() { 2 } else { 1 };
-        let weights = networks * (parameters + self.backbone.buffers()) * F32_BYTES + copies;
+        let networks = if training { trained_networks_bytes } else { network_bytes };
+        let weights = networks(config, &self.backbone) + copies;
         let gradients = if training { learning_parameter_count(&config.model) * F32_BYTES } else { 0 };
-        let optimizer = match config.training.optimizer {
-            OptimizerChoice::Adamw | OptimizerChoice::Adam => 2 * gradients,
-            OptimizerChoice::Sgd => gradients,
-        };
+        let optimizer = if training { optimizer_bytes(config) } else { 0 };
         let (scratch, context, other) = match device {
             DeviceKind::Cuda => {
                 // Algorithms are timed in training alone.

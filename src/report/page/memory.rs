@@ -179,6 +179,10 @@ fn totals(memory: &MemorySummary) -> Markup {
         ("given back", Some(cleanups)),
         ("size at the end", Some(format!("micro-batches of {}{chunks}", memory.micro_batch_final))),
         ("larger sizes tried", Some(plural(memory.times_grown, "time"))),
+        (
+            "checkpoints waited for",
+            Some(memory.saves_without_copy).filter(|count| *count > 0).map(|count| plural(count, "time")),
+        ),
         ("process, peak", memory.rss_peak_bytes.map(bytes)),
         ("host, peak of all processes", Some(memory.host_used_peak_bytes).filter(|peak| *peak > 0).map(bytes)),
         ("GPU tensors, peak", memory.gpu_peak_bytes.map(bytes)),

@@ -10,14 +10,14 @@ use std::path::{Path, PathBuf};
 
 use tempfile::TempDir;
 
+use super::contents::{Contents, NamedTensors, shared};
 use super::error::{CheckpointError, invalid, io_error};
-use super::layout::{CONFIG_KEY, EMA, MODEL, OPTIMIZER, STATE, named};
+use super::layout::{CONFIG_KEY, EMA, MODEL, OPTIMIZER, STATE};
 use super::load::{Checkpoint, read_state};
 use super::retention::{best_epochs, retained, sort_by_age};
 use super::tensor_file::write_tensors;
 use crate::config::Config;
 use crate::model::Parameters;
-use crate::train::learner::Learner;
 use crate::train::state::TrainState;
 
 /// The prefix of a checkpoint's folder.
@@ -75,7 +75,7 @@ impl Checkpoints {
         config: &Config,
     ) -> Result<(), CheckpointError> {
         let partial = self.partial()?;
-        write_model(partial.path(), parameters, config)?;
+        write_model(partial.path(), &shared(parameters), config)?;
         write_state(partial.path(), state)?;
         sync_folder(partial.path())?;
         let folder = self.path(AVERAGE);
@@ -90,19 +90,14 @@ impl Checkpoints {
     ///
     /// # Errors
     /// A file cannot be written. The previous checkpoints are unchanged.
-    pub fn save(
-        &self,
-        learner: &Learner,
-        state: &TrainState,
-        config: &Config,
-        is_best: bool,
-    ) -> Result<(), CheckpointError> {
+    pub(in crate::train) fn save(&self, contents: &Contents, is_best: bool) -> Result<(), CheckpointError> {
+        let Contents { tensors, state, config } = contents;
         let partial = self.partial()?;
-        write_model(partial.path(), learner.detector.parameters(), config)?;
-        if let Some(ema) = learner.ema_parameters() {
-            write_tensors(&partial.path().join(EMA), named(ema), None)?;
+        write_model(partial.path(), &tensors.model, config)?;
+        if let Some(ema) = &tensors.ema {
+            write_tensors(&partial.path().join(EMA), ema, None)?;
         }
-        write_tensors(&partial.path().join(OPTIMIZER), learner.optimizer.state(), None)?;
+        write_tensors(&partial.path().join(OPTIMIZER), &tensors.optimizer, None)?;
         write_state(partial.path(), state)?;
         sync_folder(partial.path())?;
 
@@ -181,10 +176,10 @@ impl Checkpoints {
     }
 }
 
-fn write_model(folder: &Path, parameters: &Parameters, config: &Config) -> Result<(), CheckpointError> {
+fn write_model(folder: &Path, tensors: &NamedTensors, config: &Config) -> Result<(), CheckpointError> {
     let path = folder.join(MODEL);
     let yaml = serde_yaml::to_string(config).map_err(|error| invalid(&path, error.to_string()))?;
-    write_tensors(&path, named(parameters), Some((CONFIG_KEY, yaml)))
+    write_tensors(&path, tensors, Some((CONFIG_KEY, yaml)))
 }
 
 fn write_state(folder: &Path, state: &TrainState) -> Result<(), CheckpointError> {

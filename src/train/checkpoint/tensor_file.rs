@@ -60,13 +60,13 @@ impl View for TensorView<'_> {
 /// Writes a file of tensors and flushes it to the disk; `metadata` is a key with its text.
 pub(super) fn write_tensors(
     path: &Path,
-    tensors: Vec<(String, &Tensor)>,
+    tensors: &[(String, Tensor)],
     metadata: Option<(&str, String)>,
 ) -> Result<(), CheckpointError> {
     let failure = RefCell::new(None);
-    let views = tensors.into_iter().map(|(name, tensor)| {
+    let views = tensors.iter().map(|(name, tensor)| {
         let shape = tensor.size().iter().map(|size| *size as usize).collect();
-        (name, TensorView { tensor, shape, failure: &failure })
+        (name.as_str(), TensorView { tensor, shape, failure: &failure })
     });
     // There is only one entry because the order of several would be random, and equal runs would write unequal files.
     let metadata = metadata.map(|(key, text)| HashMap::from([(key.to_owned(), text)]));

@@ -7,7 +7,7 @@ use super::*;
 use crate::backbone::Backbone;
 use crate::config::{AutoBytes, BatchSize, Precision, Switch, parse, resolve};
 use crate::memory::advice::facts::DeviceSource;
-use crate::memory::predict::DeviceKind;
+use crate::memory::predict::{DeviceKind, checkpoint_copy_bytes};
 
 const GIB: u64 = 1 << 30;
 const HOST: HostFacts = HostFacts { free_bytes: 64 * GIB, cores: 8, decoder_bytes: 64 << 20 };
@@ -144,12 +144,15 @@ fn on_the_cpu_step_loader_and_cache_share_the_host() {
     assert_eq!(keys(&advice), ["cache.memory_bytes"]);
     assert!(advice.recommended_fits);
 
-    // Without a cache: the step alone would fit, and four decoders come on top.
+    // Without a cache: the step alone would fit, and four decoders and the copy for a checkpoint come on top.
     let mut config = config.clone();
     config.cache.enable_cache = Switch::Off;
     let step_bytes = advice.estimate.peak_bytes;
     let fits = |free_bytes: u64| advise(&config, &cpu(free_bytes), HostFacts { free_bytes, ..HOST }).fits;
-    assert!(!fits(step_bytes * 10 / 9 + (64 << 20)) && fits(step_bytes * 10 / 9 + GIB));
+    let copy_bytes = checkpoint_copy_bytes(&config);
+    assert!(copy_bytes > 512 << 20 && advice.host.checkpoint_bytes == copy_bytes);
+    assert!(!fits((step_bytes + copy_bytes) * 10 / 9 + (64 << 20)) && fits((step_bytes + copy_bytes) * 10 / 9 + GIB));
+    assert!(!fits(step_bytes * 10 / 9 + (640 << 20)), "without the copy");
 }
 
 #[test]
