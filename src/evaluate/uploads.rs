@@ -17,6 +17,8 @@ use crate::torch::{Result, Upload};
 #[derive(Default)]
 pub struct Uploads {
     ahead: Option<Ahead>,
+    /// Passes that had to wait for their frames, because there was no memory to send them ahead.
+    late: usize,
 }
 
 /// The frames of a pass on their way.
@@ -43,6 +45,28 @@ impl Uploads {
     /// Frees what is on its way.
     pub fn clear(&mut self) {
         self.ahead = None;
+    }
+
+    /// Passes that had to wait for their frames, because there was no memory to send them ahead.
+    #[must_use]
+    pub fn late(&self) -> usize {
+        self.late
+    }
+
+    /// A copy that was begun; `None` where there was no memory for it, which is said once.
+    fn begun(&mut self, upload: Result<Upload>) -> Result<Option<Upload>> {
+        match upload {
+            Err(error) if classify(&error.to_string()) == Failure::OutOfMemory => {
+                if self.late == 0 {
+                    let message = error.to_string();
+                    let reason = message.lines().next().unwrap_or_default();
+                    tracing::warn!("frames are not sent ahead where the device has no memory for them: {reason}");
+                }
+                self.late += 1;
+                Ok(None)
+            }
+            upload => upload.map(Some),
+        }
     }
 }
 
@@ -73,16 +97,9 @@ impl Feed<'_, '_> {
             return Ok(());
         }
         let pixels = frames.pixels(rows.clone(), detector.device());
-        match pixels.and_then(|pixels| Upload::start(&pixels, detector.device())) {
-            Ok(upload) => {
-                let (clips, rows) = (frames.batch.clips.clone(), rows.clone());
-                self.uploads.ahead = Some(Ahead { clips, rows, upload });
-            }
-            Err(error) if classify(&error.to_string()) == Failure::OutOfMemory => {
-                tracing::debug!("no memory to send frames ahead: {error}");
-            }
-            Err(error) => return Err(error),
-        }
+        let upload = pixels.and_then(|pixels| Upload::start(&pixels, detector.device()));
+        let (clips, rows) = (frames.batch.clips.clone(), rows.clone());
+        self.uploads.ahead = self.uploads.begun(upload)?.map(|upload| Ahead { clips, rows, upload });
         Ok(())
     }
 }
@@ -108,6 +125,20 @@ mod tests {
     use crate::loader::HostBatch;
     use crate::torch::{Format, generator_lock};
     use crate::video::ClipSpec;
+
+    #[test]
+    fn a_copy_without_memory_is_counted_and_a_broken_device_is_an_error() {
+        let mut uploads = Uploads::default();
+        let failed = |message: &str| Err(tch::TchError::Torch(message.to_owned()));
+        for late in 1..=2 {
+            assert!(uploads.begun(failed("CUDA out of memory. Tried to allocate 2.00 MiB.")).unwrap().is_none());
+            assert_eq!(uploads.late(), late);
+        }
+        assert!(uploads.begun(failed("CUDA error: an illegal memory access was encountered")).is_err());
+        let here = Upload::start(&Tensor::from_slice(&[1_u8]), Device::Cpu);
+        assert!(uploads.begun(here).unwrap().is_some());
+        assert_eq!(uploads.late(), 2);
+    }
 
     #[test]
     fn frames_that_were_sent_ahead_are_those_of_their_pass() {

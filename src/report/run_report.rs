@@ -129,6 +129,9 @@ pub struct MemorySummary {
     /// How often a larger micro-batch was tried after many steps without running out.
     #[serde(default)]
     pub times_grown: usize,
+    /// Passes that waited for their frames, because the GPU had no memory to send them ahead.
+    #[serde(default)]
+    pub late_passes: usize,
     /// Checkpoints that training waited for, because there was no host memory to copy them and go on.
     #[serde(default)]
     pub saves_without_copy: usize,

@@ -78,6 +78,7 @@ impl EndedRun<'_> {
             host_used_peak_bytes: history.host.peak_bytes,
             host_used_mean_bytes: history.host.mean_bytes as u64,
             times_grown: state.times_grown,
+            late_passes: state.late_passes,
             saves_without_copy: state.saves_without_copy,
             micro_batch_final: state.train_guard.size.micro_batch,
             chunk_frames_final: state.train_guard.size.chunk_frames,

@@ -36,8 +36,8 @@ pub use library::{
 };
 pub use operations::{Counts, count_operations};
 pub use result::Result;
-#[cfg(test)]
-pub(crate) use tensor::reads;
 pub use tensor::{backward, depthwise_convolution, move_to, read, relu6, send, tensor_of_bytes};
+#[cfg(test)]
+pub(crate) use tensor::{copied_bytes, reads};
 pub use threads::OneThread;
 pub use upload::Upload;

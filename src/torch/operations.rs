@@ -16,7 +16,8 @@ unsafe extern "C" {
 /// The number of calls of each operation by its name, such as `aten::copy_`.
 pub type Counts = BTreeMap<String, usize>;
 
-/// Does `work`, and counts its operations, those of its backward passes among them. Other threads may not count meanwhile.
+/// Does `work`, and counts its operations, those of its backward passes among them. An operation on lists of tensors
+/// (`_foreach_`, `_fused_`) counts as one, as it does on a GPU. Other threads may not count meanwhile.
 ///
 /// # Errors
 /// They are being counted already.
@@ -41,7 +42,7 @@ mod tests {
     use tch::Tensor;
 
     use super::*;
-    use crate::torch::generator_lock;
+    use crate::torch::{foreach, generator_lock};
 
     #[test]
     fn operations_are_counted_by_name() {
@@ -50,6 +51,9 @@ mod tests {
         let (sum, counts) = count_operations(|| (&x + &x + &x).dot(&x).double_value(&[])).unwrap();
         assert_eq!((sum, counts["aten::dot"], counts["aten::_local_scalar_dense"]), (15.0, 1, 1));
         assert!(counts["aten::add"] >= 2, "{counts:?}");
+        let list = [x.copy(), x];
+        let (_, counts) = count_operations(|| foreach::zero(&list.each_ref()).unwrap()).unwrap();
+        assert_eq!(counts, Counts::from([("aten::_foreach_zero_".to_owned(), 1)]), "a list is one");
         let (_, counts) = count_operations(|| ()).unwrap();
         assert!(!counts.contains_key("aten::dot"), "{counts:?}");
     }

@@ -51,6 +51,8 @@ pub fn tensor_of_bytes(parts: &[&[u8]], shape: &[i64], pinned: bool) -> Result<T
         return Err(TchError::Shape(format!("{bytes} bytes for a tensor of shape {shape:?}")));
     }
     ffi::fill_bytes(&mut tensor, parts);
+    #[cfg(test)]
+    COPIED_BYTES.set(COPIED_BYTES.get() + bytes);
     Ok(tensor)
 }
 
@@ -80,12 +82,19 @@ pub fn read(tensors: &[Tensor]) -> Result<Vec<f64>> {
 #[cfg(test)]
 thread_local! {
     static READS: std::cell::Cell<usize> = const { std::cell::Cell::new(0) };
+    static COPIED_BYTES: std::cell::Cell<usize> = const { std::cell::Cell::new(0) };
 }
 
 /// How often this thread has waited in [`read`].
 #[cfg(test)]
 pub(crate) fn reads() -> usize {
     READS.get()
+}
+
+/// How many bytes this thread has copied in [`tensor_of_bytes`].
+#[cfg(test)]
+pub(crate) fn copied_bytes() -> usize {
+    COPIED_BYTES.get()
 }
 
 /// A small tensor of the host on a device. The caller does not wait for the copy.

@@ -47,6 +47,7 @@ fn rolled_back_state(current: &TrainState, loaded: TrainState) -> TrainState {
         oom_advice: current.oom_advice.clone(),
         cleanups: current.cleanups,
         times_grown: current.times_grown,
+        late_passes: current.late_passes,
         saves_without_copy: current.saves_without_copy,
         gpu_peak_bytes: current.gpu_peak_bytes,
         gpu_reserved_peak_bytes: current.gpu_reserved_peak_bytes,

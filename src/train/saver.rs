@@ -64,6 +64,12 @@ impl<'a> Saver<'a> {
         written
     }
 
+    fn finish_or_log(&mut self) {
+        if let Err(unwritten) = self.finish() {
+            tracing::error!("{unwritten}");
+        }
+    }
+
     /// Saves a checkpoint of now, and moves the link `last` to it, and `best` if `is_best`. It is written while training
     /// goes on; without host memory for that, before this returns.
     ///
@@ -85,12 +91,13 @@ impl<'a> Saver<'a> {
         Ok(())
     }
 
-    /// Saves a checkpoint of now before this returns, for a run that is about to end.
+    /// Saves a checkpoint of now before this returns, for a run that is about to end. That the one before it could not be
+    /// written is only logged.
     ///
     /// # Errors
-    /// This checkpoint, or the one before it, could not be written.
+    /// This checkpoint could not be written.
     pub fn save_and_wait(&mut self, model: &mut ModelState, recorder: &Recorder) -> Result<(), CheckpointError> {
-        self.finish()?;
+        self.finish_or_log();
         self.checkpoints.save(&contents(model, recorder, self.config), false)
     }
 
@@ -130,9 +137,7 @@ impl<'a> Saver<'a> {
 
     /// Saves before the run ends with an error, if weights and optimizer are those of before the step.
     pub fn save_after_failure(&mut self, model: &mut ModelState, recorder: &Recorder, can_be_saved: bool) {
-        if let Err(unwritten) = self.finish() {
-            tracing::error!("{unwritten}");
-        }
+        self.finish_or_log();
         let last = self.checkpoints.path("last");
         let step = model.state.step;
         let note = match can_be_saved.then(|| self.save_and_wait(model, recorder)) {

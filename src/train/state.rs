@@ -63,6 +63,9 @@ pub struct TrainState {
     pub cleanups: CleanupTotals,
     /// Times that a larger micro-batch size was tried.
     pub times_grown: usize,
+    /// Passes that waited for their frames, because the GPU had no memory to send them ahead.
+    #[serde(default)]
+    pub late_passes: usize,
     /// Checkpoints that training waited for, because there was no host memory to copy them and go on.
     #[serde(default)]
     pub saves_without_copy: usize,
@@ -117,6 +120,7 @@ impl TrainState {
             oom_advice: None,
             cleanups: CleanupTotals::default(),
             times_grown: 0,
+            late_passes: 0,
             saves_without_copy: 0,
             gpu_peak_bytes: None,
             gpu_reserved_peak_bytes: None,

@@ -112,10 +112,12 @@ impl<'a> StepAttempt<'a> {
         let (mut micro_batches, mut first_row) = (Vec::new(), 0);
         for batch in self.batches {
             let frames = self.frames(batch);
-            let targets_2b = torch::send(&self.loss.targets(&batch.targets())?, self.learner.detector.device())?;
+            let targets = batch.targets();
+            let targets_2b = torch::send(&self.loss.targets(&targets)?, self.learner.detector.device())?;
             for clips in size.micro_batches(batch.labels.len()) {
                 let targets_2b = targets_2b.f_narrow(1, clips.start as i64, clips.len() as i64)?;
-                micro_batches.push(MicroBatch { frames, first_row, clips, targets_2b });
+                let is_fake = targets[clips.clone()].iter().map(|target| *target >= 0.5).collect();
+                micro_batches.push(MicroBatch { frames, first_row, clips, targets_2b, is_fake });
             }
             first_row += batch.labels.len() * self.spec.frames;
         }
@@ -152,17 +154,14 @@ struct MicroBatch<'b> {
     clips: Range<usize>,
     /// What the loss needs to know of its clips, on the device.
     targets_2b: Tensor,
+    /// Whether each of its clips is fake. A mixed clip counts as what most of it is.
+    is_fake: Vec<bool>,
 }
 
 impl MicroBatch<'_> {
     /// The range of its frames in its batch.
     fn rows(&self) -> Range<usize> {
         self.frames.of_clips(&self.clips)
-    }
-
-    /// Whether each of its clips is fake. A mixed clip counts as what most of it is.
-    fn is_fake(&self) -> Vec<bool> {
-        self.frames.batch.targets()[self.clips.clone()].iter().map(|target| *target >= 0.5).collect()
     }
 
     /// The mode of a pass over these frames of its batch.
@@ -190,7 +189,7 @@ impl Unread {
         let numbers = torch::read(&self.losses)?;
         let (loss, rest) = numbers.split_at(losses);
         let (norm, scores) = rest.split_at(usize::from(has_norm));
-        let is_fake = micro_batches.iter().flat_map(MicroBatch::is_fake);
+        let is_fake = micro_batches.iter().flat_map(|micro_batch| micro_batch.is_fake.iter().copied());
         Ok(Gradients {
             loss: loss.iter().fold(0.0, |sum, part| sum + part),
             norm: norm.first().copied().unwrap_or(0.0),
@@ -303,7 +302,7 @@ impl ForwardBackward<'_> {
         if !self.loss.sees_pairs() {
             return Ok(());
         }
-        let is_fake: Vec<_> = part.iter().flat_map(MicroBatch::is_fake).collect();
+        let is_fake: Vec<_> = part.iter().flat_map(|micro_batch| micro_batch.is_fake.iter().copied()).collect();
         let features_btf = features_nf.f_view([is_fake.len() as i64, self.spec.frames as i64, -1])?;
         let features_bf = features_btf.f_mean_dim([1_i64].as_slice(), false, None)?;
         if let Some(loss) = self.loss.of_pairs(&features_bf, &is_fake)? {

@@ -56,8 +56,9 @@ pub(super) fn train_step(
     }
     let has_clips = input.batches.iter().any(|batch| !batch.labels.is_empty());
     if has_clips {
-        let events_before = stepper.guard.events().len();
+        let (events_before, late_before) = (stepper.guard.events().len(), stepper.uploads.late());
         let result = stepper.step(input.batches, input.next, input.learning_rate, input.seed);
+        state.late_passes += stepper.uploads.late() - late_before;
         let device = stepper.learner.detector.device();
         let logged = recorder.size_changes(state, device, &stepper.guard.events()[events_before..]);
         let logged = logged.and_then(|()| recorder.cleanups(state, memory.take_cleanups()));

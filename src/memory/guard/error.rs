@@ -13,7 +13,7 @@ pub enum GuardError<E> {
     )]
     Exhausted {
         /// `train` or `evaluate`.
-        phase: String,
+        phase: &'static str,
         /// The smallest size.
         size: MicroBatchSize,
         /// First line of the allocator's message.
@@ -26,7 +26,7 @@ pub enum GuardError<E> {
     )]
     Forbidden {
         /// `train` or `evaluate`.
-        phase: String,
+        phase: &'static str,
         /// The size.
         size: MicroBatchSize,
         /// First line of the allocator's message.
@@ -38,7 +38,7 @@ pub enum GuardError<E> {
     )]
     NotRecovered {
         /// `train` or `evaluate`.
-        phase: String,
+        phase: &'static str,
         /// First line of the allocator's message.
         message: String,
         /// The error of the recovery.
@@ -51,7 +51,7 @@ pub enum GuardError<E> {
     )]
     DeviceBroken {
         /// `train` or `evaluate`.
-        phase: String,
+        phase: &'static str,
         /// The error that the device reported.
         error: E,
     },

@@ -181,7 +181,7 @@ impl<'a> Guard<'a> {
                 // Where a smaller attempt did not find memory short, this ends.
                 Failure::MaybeOutOfMemory if self.gauge.was_low() => Cause::MaybeOutOfMemory,
                 Failure::DeviceBroken => {
-                    return Err(GuardError::DeviceBroken { phase: self.phase.to_owned(), error });
+                    return Err(GuardError::DeviceBroken { phase: self.phase, error });
                 }
                 Failure::MaybeOutOfMemory | Failure::Other => return Err(GuardError::Other(error)),
             };
@@ -192,7 +192,7 @@ impl<'a> Guard<'a> {
         }
     }
 
-    /// Cleans up after a failed attempt and goes to the next smaller size.
+    /// Cleans up after a failed attempt and goes to the next smaller size, or waits for other programs.
     fn step_down<A: Attempt>(
         &mut self,
         clips: usize,
@@ -201,21 +201,57 @@ impl<'a> Guard<'a> {
         message: &str,
         started: Instant,
     ) -> Result<(), GuardError<A::Error>> {
-        let phase = self.phase.to_owned();
-        let first_line = message.lines().next().unwrap_or_default().to_owned();
         let before = self.micro_batch_size().of_batch(clips);
         let lower = if self.retry { self.sizes.below(self.index, clips) } else { None };
         let pause = self.pause_before(lower);
         let (lower, cause) = if pause.is_some() { (Some(self.index), Cause::Waited) } else { (lower, cause) };
         let after = lower.map_or(before, |index| self.sizes.at(index).of_batch(clips));
 
-        let (used_bytes, limit_bytes) = (self.gauge.used_bytes(), self.limit_bytes());
+        let limit_bytes = self.limit_bytes();
+        self.clean_up(work, cause, [before, after], message, started)?;
+        match (lower, pause) {
+            (None, _) => {
+                let (phase, size, message) = (self.phase, before, first_line(message));
+                Err(match self.retry {
+                    true => GuardError::Exhausted { phase, size, message },
+                    false => GuardError::Forbidden { phase, size, message },
+                })
+            }
+            (Some(_), Some(pause)) => self.wait_for_others(before, pause),
+            (Some(lower), None) => {
+                tracing::warn!(
+                    "out of memory in the {} pass: {before} -> {after}, the same clips run again ({} ms lost)",
+                    self.phase,
+                    started.elapsed().as_millis()
+                );
+                if self.just_grown {
+                    self.barred = Some(Bar { index: lower - 1, limit_bytes });
+                }
+                if after.on_cpu && !before.on_cpu {
+                    self.left_at_bytes = limit_bytes;
+                }
+                self.use_size(lower);
+                Ok(())
+            }
+        }
+    }
+
+    /// Undoes what a failed attempt changed, frees what can be freed, and records the event.
+    fn clean_up<A: Attempt>(
+        &mut self,
+        work: &mut A,
+        cause: Cause,
+        [before, after]: [MicroBatchSize; 2],
+        message: &str,
+        started: Instant,
+    ) -> Result<(), GuardError<A::Error>> {
+        let used_bytes = self.gauge.used_bytes();
         let shortage = self.find_shortage(message);
         if let Err(error) = work.recover(after) {
-            return Err(GuardError::NotRecovered { phase, message: first_line, error });
+            return Err(GuardError::NotRecovered { phase: self.phase, message: first_line(message), error });
         }
         self.events.push(OomEvent {
-            phase: phase.clone(),
+            phase: self.phase.to_owned(),
             cause,
             before,
             after,
@@ -223,37 +259,22 @@ impl<'a> Guard<'a> {
             shortage,
             freed_bytes: used_bytes.zip(self.gauge.used_bytes()).map(|(before, after)| before.saturating_sub(after)),
             lost_ms: u64::try_from(started.elapsed().as_millis()).unwrap_or(u64::MAX),
-            message: first_line.clone(),
+            message: first_line(message),
         });
-        let Some(lower) = lower else {
-            let (size, message) = (before, first_line);
-            return Err(match self.retry {
-                true => GuardError::Exhausted { phase, size, message },
-                false => GuardError::Forbidden { phase, size, message },
-            });
-        };
-        if let Some(pause) = pause {
-            let others = ByteSize(self.gauge.others_bytes().unwrap_or(0)).display().iec().to_string();
-            tracing::warn!(
-                "out of memory in the {phase} pass with {before}: other programs hold {others} of the GPU, the same clips run \
-                 again in {} s",
-                pause.as_secs()
-            );
-            self.pauses += 1;
-            return if (self.pause)(pause) { Ok(()) } else { Err(GuardError::Interrupted) };
-        }
-        tracing::warn!(
-            "out of memory in the {phase} pass: {before} -> {after}, the same clips run again ({} ms lost)",
-            started.elapsed().as_millis()
-        );
-        if self.just_grown {
-            self.barred = Some(Bar { index: lower - 1, limit_bytes });
-        }
-        if after.on_cpu && !before.on_cpu {
-            self.left_at_bytes = limit_bytes;
-        }
-        self.use_size(lower);
         Ok(())
+    }
+
+    /// Waits before the same size is tried again.
+    fn wait_for_others<E>(&mut self, size: MicroBatchSize, pause: Duration) -> Result<(), GuardError<E>> {
+        let others = ByteSize(self.gauge.others_bytes().unwrap_or(0)).display().iec().to_string();
+        tracing::warn!(
+            "out of memory in the {} pass with {size}: other programs hold {others} of the GPU, the same clips run again in \
+             {} s",
+            self.phase,
+            pause.as_secs()
+        );
+        self.pauses += 1;
+        if (self.pause)(pause) { Ok(()) } else { Err(GuardError::Interrupted) }
     }
 
     /// Who held the memory of the GPU when an attempt on it just failed; said where the last failure had another cause.
@@ -378,6 +399,10 @@ impl<'a> Guard<'a> {
         // Retries of a failed attempt say nothing of the new size.
         self.alloc_retries = self.gauge.alloc_retries();
     }
+}
+
+fn first_line(message: &str) -> String {
+    message.lines().next().unwrap_or_default().to_owned()
 }
 
 #[cfg(test)]

@@ -174,15 +174,14 @@ fn totals(memory: &MemorySummary) -> Markup {
     );
     let chunks =
         memory.chunk_frames_final.map_or(String::new(), |frames| format!(" in chunks of {}", plural(frames, "frame")));
+    let times = |count: usize| (count > 0).then(|| plural(count, "time"));
     let facts = [
         ("memory ran out", Some(plural(memory.oom_events, "time"))),
         ("given back", Some(cleanups)),
         ("size at the end", Some(format!("micro-batches of {}{chunks}", memory.micro_batch_final))),
         ("larger sizes tried", Some(plural(memory.times_grown, "time"))),
-        (
-            "checkpoints waited for",
-            Some(memory.saves_without_copy).filter(|count| *count > 0).map(|count| plural(count, "time")),
-        ),
+        ("frames waited for", times(memory.late_passes)),
+        ("checkpoints waited for", times(memory.saves_without_copy)),
         ("process, peak", memory.rss_peak_bytes.map(bytes)),
         ("host, peak of all processes", Some(memory.host_used_peak_bytes).filter(|peak| *peak > 0).map(bytes)),
         ("GPU tensors, peak", memory.gpu_peak_bytes.map(bytes)),
