@@ -118,7 +118,7 @@ fn forward_backward(
     batches: &[HostBatch],
     size: MicroBatchSize,
     mode: Mode,
-) -> f64 {
+) -> Gradients {
     let saved_buffers = stepper.learner.detector.parameters().copy_buffers().unwrap();
     let mut attempt = StepAttempt {
         learner: &mut stepper.learner,
@@ -136,7 +136,7 @@ fn forward_backward(
         precision: Precision::Off,
         mode,
     };
-    attempt.attempt(size).unwrap().loss
+    attempt.attempt(size).unwrap()
 }
 
 /// The main property of the guard: a run with failures ends with the same bits as a run without.
@@ -172,7 +172,7 @@ fn assert_failures_leave_no_trace(config: &Config, cases: &[(usize, MicroBatchSi
     }
 }
 
-/// With batch norm in evaluation mode, the micro-batch size does not change the gradients.
+/// With batch norm in evaluation mode, the micro-batch size changes neither gradients nor scores.
 #[test]
 fn every_cut_gives_the_gradients_of_the_whole() {
     let _alone = generator_lock();
@@ -190,18 +190,24 @@ fn every_cut_gives_the_gradients_of_the_whole() {
         let mut config = plain.clone();
         config.model.activation_checkpointing = checkpointing;
         // Two batches of different sizes are one effective batch.
-        let batches = [batch(&config, 0, 3), batch(&config, 1, 1)];
+        let mut batches = [batch(&config, 0, 3), batch(&config, 1, 1)];
+        // A mixture that is more fake than real.
+        batches[1].fake_shares = vec![0.75];
         let of = |stepper: &mut Stepper, config: &Config, size: MicroBatchSize| {
-            let loss = forward_backward(stepper, config, &batches, size, Mode::Evaluate);
-            (loss, gradients(stepper))
+            let Gradients { loss, scores, .. } = forward_backward(stepper, config, &batches, size, Mode::Evaluate);
+            let (scores, is_fake): (Vec<_>, Vec<_>) = scores.into_iter().unzip();
+            assert_eq!(is_fake, [false, true, false, true], "{size}");
+            (loss, scores, gradients(stepper))
         };
-        let (whole_loss, whole) = of(&mut stepper_for_sizes(&plain), &plain, MicroBatchSize::whole(4));
+        let (whole_loss, whole_scores, whole) = of(&mut stepper_for_sizes(&plain), &plain, MicroBatchSize::whole(4));
         let mut stepper = stepper_for_sizes(&config);
         let sizes =
             [MicroBatchSize::whole(4), MicroBatchSize::whole(2), MicroBatchSize::whole(1), chunks_of(2), chunks_of(1)];
         for size in sizes {
-            let (loss, cut_gradients) = of(&mut stepper, &config, size);
+            let (loss, scores, cut_gradients) = of(&mut stepper, &config, size);
             assert!((loss - whole_loss).abs() < 1e-5 * whole_loss.abs(), "{size}: {loss} {whole_loss}");
+            let scores_differ = scores.iter().zip(&whole_scores).any(|(score, whole)| (score - whole).abs() > 1e-5);
+            assert!(!scores_differ, "{size}: {scores:?} {whole_scores:?}");
             assert_near(&cut_gradients, &whole, tolerance);
         }
     }
@@ -223,7 +229,7 @@ fn a_clip_in_one_chunk_is_the_clip() {
         let of = |size: MicroBatchSize| {
             let mut stepper = stepper(&config);
             stepper.scaler = LossScaler::new(scaled);
-            let loss =
+            let Gradients { loss, .. } =
                 forward_backward(&mut stepper, &config, &[batch(&config, 0, 3)], size, Mode::Train(Draws::default()));
             (loss, gradients(&stepper), weights(&stepper))
         };
@@ -246,7 +252,7 @@ fn activation_checkpointing_changes_neither_gradients_nor_statistics() {
             config.model.activation_checkpointing = checkpointing;
             config.gpu.mixed_precision = precision;
             let mut stepper = stepper(&config);
-            let loss =
+            let Gradients { loss, .. } =
                 forward_backward(&mut stepper, &config, &[batch(&config, 0, 2)], size, Mode::Train(Draws::default()));
             (loss, gradients(&stepper), weights(&stepper))
         };
