@@ -91,7 +91,10 @@ impl Shortage {
             ),
             Holder::Fragments => {
                 let help = match gpu.expandable_segments {
-                    false => "start the run with PYTORCH_CUDA_ALLOC_CONF=expandable_segments:True",
+                    false => {
+                        "expandable_segments is off; unset PYTORCH_ALLOC_CONF and PYTORCH_CUDA_ALLOC_CONF, and the program \
+                         turns it on where the GPU can"
+                    }
                     true => "expandable_segments is on, so a smaller training.batch_size is what is left",
                 };
                 format!("{} that libtorch kept were unused, but in pieces: {help}", size(gpu.idle_bytes()))
@@ -189,11 +192,11 @@ mod tests {
         let advice = |gpu| Shortage::of(gpu, None, "").advice();
         let plain = advice(broken.clone());
         assert!(
-            plain.starts_with("2.5 GiB that libtorch kept were unused") && plain.ends_with("segments:True"),
+            plain.starts_with("2.5 GiB that libtorch kept were unused") && plain.contains("turns it on"),
             "{plain}"
         );
         let set = advice(GpuUse { expandable_segments: true, ..broken });
-        assert!(!set.contains("segments:True") && set.contains("training.batch_size"), "{set}");
+        assert!(!set.contains("turns it on") && set.contains("training.batch_size"), "{set}");
     }
 
     #[test]
