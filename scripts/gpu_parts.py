@@ -309,7 +309,7 @@ def read_snapshot(path):
 
 # presets
 
-PRESETS = ["default", "medium", "memory_optimized", "quick_demo"]
+PRESETS = sorted(path.stem for path in (BUNDLE / "src/configs").glob("*.yaml"))
 
 
 def presets():

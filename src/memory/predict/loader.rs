@@ -19,12 +19,14 @@ pub fn cache_budget_bytes(config: &Config, host_free_bytes: u64, decoder_bytes: 
     }
 }
 
-/// Host memory of the loader: the clips that wait, one batch in use, and a decoder of `decoder_bytes` in every worker.
+/// Host memory of the loader: the clips that wait, the batches of a step and of the next one, which is asked for before
+/// the step runs, and a decoder of `decoder_bytes` in every worker.
 #[must_use]
 pub fn decode_window_bytes(config: &Config, decoder_bytes: u64) -> u64 {
     let loader = &config.dataloader;
     let workers = loader.num_workers.max(1) as u64;
-    let batches = if loader.num_workers == 0 { 1 } else { workers * loader.prefetch_factor as u64 + 1 };
+    let waiting = loader.num_workers as u64 * loader.prefetch_factor as u64;
+    let batches = waiting + 2 * config.training.gradient_accumulation as u64;
     let [height, width] = config.data.frame_size;
     let clip_bytes = (config.data.max_frames * 3 * height * width) as u64;
     batches * config.training.batch_size.clips() as u64 * clip_bytes + workers * decoder_bytes
@@ -44,7 +46,9 @@ mod tests {
         config.data.max_frames = 10;
         config.data.frame_size = [100, 50];
         let batch_bytes = 4 * 10 * 3 * 100 * 50;
-        for (workers, prefetch, batches, decoders) in [(2, 3, 7, 2), (0, 3, 1, 1)] {
+        for (workers, prefetch, accumulation, batches, decoders) in [(2, 3, 1, 8, 2), (2, 3, 4, 14, 2), (0, 3, 1, 2, 1)]
+        {
+            config.training.gradient_accumulation = accumulation;
             config.dataloader.num_workers = workers;
             config.dataloader.prefetch_factor = prefetch;
             assert_eq!(decode_window_bytes(&config, 64 * MIB), batches * batch_bytes + decoders * 64 * MIB);
