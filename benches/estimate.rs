@@ -1,10 +1,10 @@
-//! Predicted against measured peaks: `cargo bench --bench estimate [-- fit|lite|cuda|trial|f32]`.
+//! Predicted against measured peaks: `cargo bench --bench estimate [-- fit|lite|efficient|cuda|trial|f32]`.
 //!
 //! Runs real steps of this program on the CPU, each setting in a process of its own, and prints the growth of its
 //! resident memory without code beside the prediction, without and with what glibc's heap loses to holes. `fit` runs
 //! the settings to which the margin for these holes in `memory::predict` was fitted; without it come others, so that
 //! the margin is judged by what it was not made from. `lite` runs EfficientNet-Lites; their share of holes was fitted
-//! to some of these very settings. `cuda` runs ten settings of the sizes that people train on a GPU, with fp16 for
+//! to some of these very settings; `efficient` runs EfficientNet-B0 and B4. `cuda` runs ten settings of the sizes that people train on a GPU, with fp16 for
 //! bf16: the tensors' own peak there has no column, what is measured is what libtorch reserved, with the context as
 //! predicted. `trial` runs one tiny setting, to see that the bench runs. `f32` leaves the settings in half precision
 //! out, which take minutes each on a CPU without bf16.
@@ -19,6 +19,7 @@ use dfdetect::memory::{DeviceKind, evaluation_step, training_step};
 use dfdetect::torch::{AMPERE, Format};
 use dfdetect::train::{Phase, Trial, TrialOutcome};
 
+use Backbone::{EfficientnetB0 as B0, EfficientnetB4 as B4};
 use Backbone::{EfficientnetLite0 as Lite0, EfficientnetLite1 as Lite1, EfficientnetLite2 as Lite2};
 use Backbone::{Resnet18, Resnet34, Resnet50, Resnet101};
 use Precision::{Bf16, Fp16, Off};
@@ -85,6 +86,18 @@ const HELD_OUT: &[Setting] = &[
     (Evaluate, Resnet50, 6, 8, 128, Bf16, LstmAttention),
 ];
 
+const EFFICIENT: &[Setting] = &[
+    (Train, B0, 4, 8, 112, Off, Mean),
+    (Train, B0, 2, 8, 224, Off, Mean),
+    (Train, B0, 3, 8, 128, Bf16, LstmAttention),
+    (Train, B4, 1, 4, 224, Off, Mean),
+    (Train, B4, 1, 2, 380, Off, Mean),
+    (Recomputing, B0, 3, 8, 160, Off, Mean),
+    (Recomputing, B4, 2, 4, 192, Off, LstmAttention),
+    (Evaluate, B0, 4, 8, 224, Off, Mean),
+    (Evaluate, B4, 2, 4, 224, Off, LstmAttention),
+];
+
 const LITE: &[Setting] = &[
     (Train, Lite0, 4, 8, 112, Off, Mean),
     (Train, Lite0, 2, 8, 224, Off, Mean),
@@ -116,10 +129,12 @@ const CUDA: &[Setting] = &[
 const TRIAL: &[Setting] = &[(Train, Resnet18, 1, 2, 32, Off, Mean)];
 
 fn main() {
-    let [fit, lite, cuda, trial, f32_only] =
-        ["fit", "lite", "cuda", "trial", "f32"].map(|name| std::env::args().any(|arg| arg == name));
+    let [fit, lite, efficient, cuda, trial, f32_only] =
+        ["fit", "lite", "efficient", "cuda", "trial", "f32"].map(|name| std::env::args().any(|arg| arg == name));
     let kind = if cuda { DeviceKind::Cuda } else { DeviceKind::Cpu };
-    let chosen = [(fit, FIT), (lite, LITE), (cuda, CUDA), (trial, TRIAL)].into_iter().find(|(is_chosen, _)| *is_chosen);
+    let chosen = [(fit, FIT), (lite, LITE), (efficient, EFFICIENT), (cuda, CUDA), (trial, TRIAL)]
+        .into_iter()
+        .find(|(is_chosen, _)| *is_chosen);
     let settings = chosen.map_or(HELD_OUT, |(_, settings)| settings);
     println!(
         "| pass | backbone | clips | format | head | in use: predicted, measured | resident: predicted, measured |"

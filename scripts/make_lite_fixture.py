@@ -6,7 +6,7 @@ WEIGHTS is .deps/efficientnet_lite0.pth, EfficientNet-Lite0's ImageNet weights.
 Needs: torch==2.11.0 torchvision==0.26.0 efficientnet-lite-pytorch==0.1.0 (only to make the fixture again; the tests need none).
 
 As make_resnet_fixture.py, in float64. In training mode, stochastic depth and dropout take the factors of src/model/draws.rs,
-written here a second time, in place of torch's generator. With the published weights: features of the same four images.
+written a second time in fixture_draws.py, in place of torch's generator. With the published weights: features of the same four images.
 """
 import json
 import math
@@ -14,28 +14,8 @@ import sys
 
 import efficientnet_lite_pytorch.model as package
 import torch
+from fixture_draws import factors
 from make_resnet_fixture import fill, pattern
-
-SEED, FIRST_ROW = 11, 3
-MASK = 2**64 - 1
-
-
-def mix(a, b):
-    z = (a + (b + 1) * 0x9E3779B97F4A7C15) & MASK
-    z = ((z ^ (z >> 30)) * 0xBF58476D1CE4E5B9) & MASK
-    z = ((z ^ (z >> 27)) * 0x94D049BB133111EB) & MASK
-    return z ^ (z >> 31)
-
-
-def factors(layer, rows, columns, probability):
-    """0 with `probability`, else 1 / (1 - `probability`), in float32 as the program has them."""
-    numbers = torch.zeros(rows, columns, dtype=torch.float64)
-    scale = torch.tensor(1 / (1 - probability), dtype=torch.float32).item()
-    for row in range(rows):
-        for column in range(columns):
-            drawn = mix(mix(mix(SEED, layer), FIRST_ROW + row), column)
-            numbers[row, column] = 0 if (drawn >> 11) / 2**53 < probability else scale
-    return numbers
 
 
 class Draws:
@@ -88,7 +68,7 @@ def case(variant, images):
     trained = features(net, images, draws)
     (trained * pattern(trained.numel(), 2).view(trained.shape).float().double()).sum().backward()
     return {
-        "variant": variant,
+        "backbone": f"efficientnet_lite{variant}",
         "evaluated": rounded(evaluated),
         "trained": rounded(trained.detach()),
         "gradients": {name: [p.grad.sum().item(), p.grad.abs().sum().item()] for name, p in net.named_parameters()},

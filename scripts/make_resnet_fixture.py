@@ -60,7 +60,7 @@ def case(depth):
     trained = net(images)
     (trained * pattern(trained.numel(), 2).view(trained.shape).float().double()).sum().backward()
     return {
-        "depth": depth,
+        "backbone": f"resnet{depth}",
         "evaluated": [round(v, 9) for v in evaluated[:, ::64].flatten().tolist()],
         "trained": [round(v, 9) for v in trained[:, ::64].detach().flatten().tolist()],
         "gradients": {

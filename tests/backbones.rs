@@ -1,6 +1,6 @@
 //! Backbones equal those of the packages that published them: outputs in both modes, gradients, running statistics,
-//! names. The fixtures are made by `scripts/make_resnet_fixture.py` and `make_lite_fixture.py`; weights and images are
-//! made here by the same formula.
+//! names. The fixtures are made by `scripts/make_resnet_fixture.py`, `make_lite_fixture.py` and
+//! `make_efficientnet_fixture.py`; weights and images are made here by the same formula.
 #![expect(clippy::unwrap_used, reason = "helpers of tests may panic too")]
 
 mod formula;
@@ -18,30 +18,16 @@ use tch::{Device, Kind, Tensor};
 
 #[derive(Deserialize)]
 struct Case {
-    /// 18 to 101 of a ResNet, 0 to 2 of an EfficientNet-Lite.
-    #[serde(alias = "variant")]
-    depth: u32,
+    backbone: Backbone,
     evaluated: Vec<f64>,
     trained: Vec<f64>,
     gradients: BTreeMap<String, [f64; 2]>,
     running_mean: f64,
 }
 
-fn backbone(depth: u32) -> Backbone {
-    match depth {
-        0 => Backbone::EfficientnetLite0,
-        1 => Backbone::EfficientnetLite1,
-        2 => Backbone::EfficientnetLite2,
-        18 => Backbone::Resnet18,
-        34 => Backbone::Resnet34,
-        50 => Backbone::Resnet50,
-        _ => Backbone::Resnet101,
-    }
-}
-
-fn detector(depth: u32, channels_last: bool) -> Detector {
+fn detector(backbone: Backbone, channels_last: bool) -> Detector {
     let mut config = Config::default().model;
-    (config.temporal, config.backbone) = (Temporal::Mean, backbone(depth));
+    (config.temporal, config.backbone) = (Temporal::Mean, backbone);
     let detector = Detector::new(&config, Device::Cpu, Format::F32, channels_last).unwrap();
     fill(&detector);
     detector
@@ -121,8 +107,8 @@ fn images_nchw() -> Tensor {
 /// `flips` the part of a gradient.
 fn assert_equals(case: &Case, norm: &str, rounding: f64, flips: f64) {
     let images_nchw = images_nchw();
-    let name = backbone(case.depth).name();
-    let double = detector(case.depth, false);
+    let name = case.backbone.name();
+    let double = detector(case.backbone, false);
     for parameter in double.parameters().iter() {
         parameter.tensor.shallow_clone().set_data(&parameter.tensor.detach().to_kind(Kind::Double));
     }
@@ -131,7 +117,7 @@ fn assert_equals(case: &Case, norm: &str, rounding: f64, flips: f64) {
     assert_gradients(&double, case, &what);
 
     for channels_last in [true, false] {
-        let detector = detector(case.depth, channels_last);
+        let detector = detector(case.backbone, channels_last);
         let what = format!("{name}, channels last {channels_last}");
         assert_near(&detector.features(&images_nchw, Mode::Evaluate).unwrap(), &case.evaluated, 1e-5, &what);
         assert_near(&train(&detector, &images_nchw), &case.trained, rounding, &what);
@@ -146,7 +132,8 @@ fn assert_equals(case: &Case, norm: &str, rounding: f64, flips: f64) {
 #[test]
 fn resnets_equal_torchvision() {
     let cases: Vec<Case> = serde_json::from_str(include_str!("fixtures/resnet.json")).unwrap();
-    assert_eq!(cases.iter().map(|case| case.depth).collect::<Vec<_>>(), [18, 34, 50, 101]);
+    let resnets = [Backbone::Resnet18, Backbone::Resnet34, Backbone::Resnet50, Backbone::Resnet101];
+    assert_eq!(cases.iter().map(|case| case.backbone).collect::<Vec<_>>(), resnets);
     for case in &cases {
         assert_equals(case, "layer4.0.bn1", 1e-5, 0.02);
     }
@@ -173,9 +160,22 @@ fn lites_equal_their_package() {
     }
 }
 
+/// Stochastic depth, squeeze-and-excitation and dropout included.
+#[test]
+fn efficientnets_equal_torchvision() {
+    let cases: Vec<Case> = serde_json::from_str(include_str!("fixtures/efficientnet.json")).unwrap();
+    assert_eq!(
+        cases.iter().map(|case| case.backbone).collect::<Vec<_>>(),
+        [Backbone::EfficientnetB0, Backbone::EfficientnetB4]
+    );
+    for (case, last) in cases.iter().zip(["features.7.0.block.0.1", "features.7.1.block.0.1"]) {
+        assert_equals(case, last, 1e-3, 0.25);
+    }
+}
+
 #[test]
 fn lite0_with_its_published_weights_equals_its_package() {
-    let network = detector(0, true);
+    let network = detector(Backbone::EfficientnetLite0, true);
     let folder = tempfile::tempdir().unwrap();
     let nowhere = Sources {
         hub_cache: folder.path().into(),

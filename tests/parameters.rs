@@ -35,6 +35,7 @@ fn predicted_parameters_that_learn_are_those_that_are_not_frozen() {
         (Backbone::Resnet18, "[layer2, batch_norm]"),
         (Backbone::Resnet50, "[layer4]"),
         (Backbone::EfficientnetLite0, "[stage2, all_but_norms]"),
+        (Backbone::EfficientnetB0, "[stage3, head]"),
     ];
     for (backbone, own) in cases {
         for freeze in parts.iter().chain([&own]) {

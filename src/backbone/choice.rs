@@ -4,6 +4,7 @@ use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 
 use super::description::Description;
+use super::efficientnet::efficientnet;
 use super::efficientnet_lite::{Scale, efficientnet_lite};
 use super::resnet;
 
@@ -25,11 +26,15 @@ pub enum Backbone {
     EfficientnetLite1,
     /// 4.8 M parameters, inverted bottlenecks.
     EfficientnetLite2,
+    /// 4.0 M parameters, inverted bottlenecks with squeeze-and-excitation; its own images have 224 pixels.
+    EfficientnetB0,
+    /// 17.5 M parameters, inverted bottlenecks with squeeze-and-excitation; its own images have 380 pixels.
+    EfficientnetB4,
 }
 
 impl Backbone {
     /// All of them, the smaller ones of a family first.
-    pub const ALL: [Self; 7] = [
+    pub const ALL: [Self; 9] = [
         Self::Resnet18,
         Self::Resnet34,
         Self::Resnet50,
@@ -37,6 +42,8 @@ impl Backbone {
         Self::EfficientnetLite0,
         Self::EfficientnetLite1,
         Self::EfficientnetLite2,
+        Self::EfficientnetB0,
+        Self::EfficientnetB4,
     ];
 
     /// Its name in a configuration.
@@ -50,6 +57,8 @@ impl Backbone {
             Self::EfficientnetLite0 => "efficientnet_lite0",
             Self::EfficientnetLite1 => "efficientnet_lite1",
             Self::EfficientnetLite2 => "efficientnet_lite2",
+            Self::EfficientnetB0 => "efficientnet_b0",
+            Self::EfficientnetB4 => "efficientnet_b4",
         }
     }
 
@@ -62,24 +71,25 @@ impl Backbone {
             Self::Resnet34 => &[Self::Resnet18],
             Self::EfficientnetLite2 => &[Self::EfficientnetLite1, Self::EfficientnetLite0],
             Self::EfficientnetLite1 => &[Self::EfficientnetLite0],
-            Self::Resnet18 | Self::EfficientnetLite0 => &[],
+            Self::EfficientnetB4 => &[Self::EfficientnetB0],
+            Self::Resnet18 | Self::EfficientnetLite0 | Self::EfficientnetB0 => &[],
         }
     }
 
     /// What it is made of.
     #[must_use]
     pub fn description(self) -> Description {
-        let lite = |width, depth, input_side, feature_dropout| {
-            efficientnet_lite(&Scale { width, depth, input_side, feature_dropout })
-        };
+        let scaled = |width, depth, input_side, feature_dropout| Scale { width, depth, input_side, feature_dropout };
         match self {
             Self::Resnet18 => resnet::basic([2, 2, 2, 2]),
             Self::Resnet34 => resnet::basic([3, 4, 6, 3]),
             Self::Resnet50 => resnet::bottleneck([3, 4, 6, 3]),
             Self::Resnet101 => resnet::bottleneck([3, 4, 23, 3]),
-            Self::EfficientnetLite0 => lite(1.0, 1.0, 224, 0.2),
-            Self::EfficientnetLite1 => lite(1.0, 1.1, 240, 0.2),
-            Self::EfficientnetLite2 => lite(1.1, 1.2, 260, 0.3),
+            Self::EfficientnetLite0 => efficientnet_lite(&scaled(1.0, 1.0, 224, 0.2)),
+            Self::EfficientnetLite1 => efficientnet_lite(&scaled(1.0, 1.1, 240, 0.2)),
+            Self::EfficientnetLite2 => efficientnet_lite(&scaled(1.1, 1.2, 260, 0.3)),
+            Self::EfficientnetB0 => efficientnet(&scaled(1.0, 1.0, 224, 0.2)),
+            Self::EfficientnetB4 => efficientnet(&scaled(1.4, 1.8, 380, 0.4)),
         }
     }
 }
@@ -105,13 +115,15 @@ mod tests {
         assert_eq!(plane(Backbone::EfficientnetLite0, [224, 224]), of(1280, 7, 7));
         assert_eq!(plane(Backbone::EfficientnetLite1, [240, 240]), of(1280, 8, 8));
         assert_eq!(plane(Backbone::EfficientnetLite2, [260, 260]), of(1280, 9, 9));
+        assert_eq!(plane(Backbone::EfficientnetB0, [224, 224]), of(1280, 7, 7));
+        assert_eq!(plane(Backbone::EfficientnetB4, [380, 380]), of(1792, 12, 12));
         // Padding is that of 224 pixels, where TensorFlow would pad 7 rows to 4.
         assert_eq!(plane(Backbone::EfficientnetLite0, [112, 112]), of(1280, 3, 3));
     }
 
     #[test]
     fn cells_lie_where_their_receptive_fields_have_their_centres() {
-        for backbone in [Backbone::Resnet18, Backbone::Resnet101] {
+        for backbone in [Backbone::Resnet18, Backbone::Resnet101, Backbone::EfficientnetB4] {
             assert_eq!(backbone.description().cell_grid(), CellGrid { first: 0, step: 32 });
         }
         // Padding at the end alone moves each strided layer's centres by half of its kernel.

@@ -1,5 +1,5 @@
 //! The parts of a description: layers, residual branches, and what surrounds them. Only data; architectures are in
-//! `resnet.rs` and `efficientnet_lite.rs`.
+//! a file for each family.
 
 use super::plane::{CellGrid, Plane};
 
@@ -41,6 +41,8 @@ pub enum Layer {
     MaxPool(MaxPool),
     /// A path and its shortcut.
     Residual(Residual),
+    /// Weights of the channels, from their means.
+    SqueezeExcitation(SqueezeExcitation),
 }
 
 /// A convolution without bias, its batch norm, and an activation or none.
@@ -90,6 +92,17 @@ pub struct Residual {
     pub activation: Option<Activation>,
 }
 
+/// `x * sigmoid(fc2(silu(fc1(mean of x))))`, the mean being over height and width (Hu et al. 2018).
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct SqueezeExcitation {
+    /// What comes before `.fc1` and `.fc2`, its 1x1 convolutions with biases, in files of published weights.
+    pub name: String,
+    /// Input and output channels.
+    pub channels: usize,
+    /// Channels between `fc1` and `fc2`.
+    pub squeezed: usize,
+}
+
 /// A function of single numbers.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Activation {
@@ -97,6 +110,8 @@ pub enum Activation {
     Relu,
     /// `min(max(x, 0), 6)`.
     Relu6,
+    /// `x * sigmoid(x)`.
+    Silu,
 }
 
 /// Settings of batch norms, in PyTorch's meaning.
@@ -152,6 +167,7 @@ impl Layer {
             Self::ConvNorm(conv) => conv.output(input),
             Self::MaxPool(pool) => pool.output(input),
             Self::Residual(residual) => residual.path.iter().fold(input, |plane, layer| layer.output(plane)),
+            Self::SqueezeExcitation(_) => input,
         }
     }
 
@@ -160,6 +176,7 @@ impl Layer {
             Self::ConvNorm(conv) => grid.window(conv.kernel, conv.stride, conv.padding[0]),
             Self::MaxPool(pool) => grid.window(pool.kernel, pool.stride, pool.padding),
             Self::Residual(residual) => residual.path.iter().for_each(|layer| layer.move_grid(grid)),
+            Self::SqueezeExcitation(_) => {}
         }
     }
 }

@@ -5,15 +5,15 @@ use super::description::{Activation, ConvNorm, Description, Layer, Norm, Part, P
 
 /// Channels between an expansion and its projection, for each input channel.
 const EXPANSION: usize = 6;
-const STEM_CHANNELS: usize = 32;
+pub(super) const STEM_CHANNELS: usize = 32;
 const HEAD_CHANNELS: usize = 1280;
 /// Channels are multiples of it.
 const CHANNEL_UNIT: usize = 8;
 /// Probability that the path of the last block is left out; that of earlier blocks is proportionally less.
-const LAST_DROP_PROBABILITY: f64 = 0.2;
+pub(super) const LAST_DROP_PROBABILITY: f64 = 0.2;
 
-/// What Lite0 repeats in each stage: blocks, kernel, stride, expansion, output channels.
-const STAGES: [(usize, usize, usize, usize, usize); 7] = [
+/// What Lite0 and B0 repeat in each stage: blocks, kernel, stride, expansion, output channels.
+pub(super) const STAGES: [(usize, usize, usize, usize, usize); 7] = [
     (1, 3, 1, 1, 16),
     (2, 3, 2, EXPANSION, 24),
     (2, 5, 2, EXPANSION, 40),
@@ -23,7 +23,7 @@ const STAGES: [(usize, usize, usize, usize, usize); 7] = [
     (1, 3, 1, EXPANSION, 320),
 ];
 
-/// How a variant scales Lite0.
+/// How a variant scales Lite0 or B0.
 pub(super) struct Scale {
     /// Factor on the channels.
     pub width: f64,
@@ -77,7 +77,7 @@ fn repeats(stage: usize, depth: f64) -> usize {
 }
 
 /// Scaled channels, rounded to a multiple of [`CHANNEL_UNIT`], and never down by more than a tenth.
-fn scaled_channels(channels: usize, width: f64) -> usize {
+pub(super) fn scaled_channels(channels: usize, width: f64) -> usize {
     let scaled = channels as f64 * width;
     let rounded = ((scaled + CHANNEL_UNIT as f64 / 2.0) as usize / CHANNEL_UNIT * CHANNEL_UNIT).max(CHANNEL_UNIT);
     if (rounded as f64) < 0.9 * scaled { rounded + CHANNEL_UNIT } else { rounded }

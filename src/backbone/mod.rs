@@ -6,10 +6,13 @@
 
 mod choice;
 mod description;
+mod efficientnet;
 mod efficientnet_lite;
 mod plane;
 mod resnet;
 
 pub use choice::Backbone;
-pub use description::{Activation, ConvNorm, Description, Layer, MaxPool, Norm, Part, Pixels, Residual};
+pub use description::{
+    Activation, ConvNorm, Description, Layer, MaxPool, Norm, Part, Pixels, Residual, SqueezeExcitation,
+};
 pub use plane::{CellGrid, Plane};

@@ -4,7 +4,7 @@
 use super::description::{Activation, ConvNorm, Description, Layer, MaxPool, Norm, Part, Pixels, Residual};
 
 /// ImageNet's means and standard deviations.
-const PIXELS: Pixels = Pixels { mean: [0.485, 0.456, 0.406], std: [0.229, 0.224, 0.225] };
+pub(super) const PIXELS: Pixels = Pixels { mean: [0.485, 0.456, 0.406], std: [0.229, 0.224, 0.225] };
 
 /// Stages of basic blocks (two 3x3 convolutions), with so many blocks each.
 pub(super) fn basic(depths: [usize; 4]) -> Description {

@@ -7,7 +7,7 @@ use std::ops::Range;
 use tch::Tensor;
 
 use super::draws::scale_in_place;
-use super::layers::{BatchNorm, Conv};
+use super::layers::{BatchNorm, Conv, SqueezeExcitation};
 use super::mode::Mode;
 use super::parameters::Scope;
 use crate::backbone::{self, Activation, CellGrid, Description};
@@ -38,6 +38,7 @@ enum Layer {
     ConvNorm(ConvNorm),
     MaxPool(backbone::MaxPool),
     Residual(Residual),
+    SqueezeExcitation(SqueezeExcitation),
 }
 
 /// The backbone: `[N, 3, H, W]` to `[N, features]`.
@@ -82,6 +83,10 @@ impl Builder<'_, '_> {
             backbone::Layer::ConvNorm(conv) => Layer::ConvNorm(self.conv_norm(conv)?),
             backbone::Layer::MaxPool(pool) => Layer::MaxPool(*pool),
             backbone::Layer::Residual(residual) => Layer::Residual(self.residual(residual)?),
+            backbone::Layer::SqueezeExcitation(described) => {
+                let scope = &mut self.scope.part(&described.name);
+                Layer::SqueezeExcitation(SqueezeExcitation::new(scope.freeze(self.filters_frozen), described)?)
+            }
         })
     }
 
@@ -181,6 +186,7 @@ impl Layer {
                 x_nchw.f_max_pool2d(kernel, stride, padding, [1, 1], false)
             }
             Self::Residual(residual) => residual.forward(x_nchw, mode),
+            Self::SqueezeExcitation(squeeze) => squeeze.forward(x_nchw),
         }
     }
 }
@@ -211,11 +217,12 @@ impl Residual {
     }
 }
 
-/// Works in place: backward needs only the result.
+/// Works in place where backward needs only the result.
 fn activate(mut x: Tensor, activation: Option<Activation>) -> Result<Tensor> {
     match activation {
         Some(Activation::Relu) => x.f_relu_(),
         Some(Activation::Relu6) => torch::relu6(x),
+        Some(Activation::Silu) => x.f_silu(),
         None => Ok(x),
     }
 }

@@ -1,11 +1,11 @@
-//! Convolution, batch norm, linear, layer norm and LSTM on fallible operations, with PyTorch's names and
+//! Convolution, batch norm, squeeze-and-excitation, linear, layer norm and LSTM on fallible operations, with PyTorch's names and
 //! initialisation. Which layers the network has is decided in the room `backbone` and in `temporal.rs`.
 
 use tch::Tensor;
 
 use super::mode::Mode;
 use super::parameters::{Init, Scope};
-use crate::backbone::{ConvNorm, Norm};
+use crate::backbone::{self, ConvNorm, Norm};
 use crate::torch::{self, Result};
 
 /// A convolution without bias, with a square kernel.
@@ -76,6 +76,48 @@ impl BatchNorm {
         let (mean, var) = (running(&self.running_mean), running(&self.running_var));
         let Norm { epsilon, momentum } = self.settings;
         x_nchw.f_batch_norm(weight, bias, mean, var, mode.is_training(), momentum, epsilon, true)
+    }
+}
+
+/// A 1x1 convolution with a bias.
+#[derive(Debug)]
+struct Pointwise {
+    weight: Tensor,
+    bias: Tensor,
+}
+
+impl Pointwise {
+    /// Initialised as in torchvision's EfficientNets: He normal, fan out; no bias.
+    fn new(scope: &mut Scope, name: &str, inputs: usize, outputs: usize) -> Result<Self> {
+        let deviation = Init::Normal((2.0 / outputs as f64).sqrt());
+        let mut scope = scope.part(name);
+        let weight = scope.weight("weight", &[outputs as i64, inputs as i64, 1, 1], deviation)?;
+        Ok(Self { weight, bias: scope.weight("bias", &[outputs as i64], Init::Constant(0.0))? })
+    }
+
+    fn forward(&self, x_nchw: &Tensor) -> Result<Tensor> {
+        x_nchw.f_conv2d(&self.weight, Some(&self.bias), [1, 1], [0, 0], [1, 1], 1)
+    }
+}
+
+/// Weights the channels of `[N, C, H, W]` by what their means say.
+#[derive(Debug)]
+pub(super) struct SqueezeExcitation {
+    squeeze: Pointwise,
+    excite: Pointwise,
+}
+
+impl SqueezeExcitation {
+    pub fn new(scope: &mut Scope, described: &backbone::SqueezeExcitation) -> Result<Self> {
+        let &backbone::SqueezeExcitation { channels, squeezed, .. } = described;
+        let squeeze = Pointwise::new(scope, "fc1", channels, squeezed)?;
+        Ok(Self { squeeze, excite: Pointwise::new(scope, "fc2", squeezed, channels)? })
+    }
+
+    pub fn forward(&self, x_nchw: &Tensor) -> Result<Tensor> {
+        let mean_nc11 = x_nchw.f_adaptive_avg_pool2d([1, 1])?;
+        let squeezed_ns11 = self.squeeze.forward(&mean_nc11)?.f_silu()?;
+        x_nchw.f_mul(&self.excite.forward(&squeezed_ns11)?.f_sigmoid()?)
     }
 }
 

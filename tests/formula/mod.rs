@@ -1,5 +1,5 @@
 //! Weights and pixels that follow from integers: the other half of `scripts/make_resnet_fixture.py`,
-//! `make_lite_fixture.py` and `make_curve_fixture.py`.
+//! `make_lite_fixture.py`, `make_efficientnet_fixture.py` and `make_curve_fixture.py`.
 
 use dfdetect::model::{Detector, Parameter, Role};
 use tch::Tensor;
@@ -24,7 +24,7 @@ pub fn set(parameter: &Parameter, values: &Tensor) {
 /// behind the stem and the head.
 fn level(name: &str) -> f64 {
     match name {
-        _ if name.contains("._bn2.") => 0.5,
+        _ if name.contains("._bn2.") || name.contains(".block.2.1.") || name.contains(".block.3.1.") => 0.5,
         _ if name.starts_with("backbone._bn") => 2.5,
         _ if name.contains(".layer") && !name.contains("downsample") => 0.15,
         _ => 1.0,

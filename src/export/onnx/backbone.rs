@@ -3,7 +3,7 @@
 
 use super::graph_builder::{GraphBuilder, float, int, ints};
 use super::names::FRAMES;
-use crate::backbone::{Activation, ConvNorm, Description, Layer, MaxPool, Norm, Residual};
+use crate::backbone::{Activation, ConvNorm, Description, Layer, MaxPool, Norm, Residual, SqueezeExcitation};
 use crate::export::error::ExportError;
 use crate::export::metadata::ExportMetadata;
 
@@ -45,6 +45,7 @@ impl Nodes<'_, '_> {
                 Layer::ConvNorm(conv) => self.conv_norm(conv, &y)?,
                 Layer::MaxPool(pool) => self.max_pool(*pool, &y),
                 Layer::Residual(residual) => self.residual(residual, &y)?,
+                Layer::SqueezeExcitation(squeeze) => self.squeeze_excitation(squeeze, &y)?,
             };
         }
         Ok(y)
@@ -86,6 +87,21 @@ impl Nodes<'_, '_> {
         self.activation(residual.activation, sum)
     }
 
+    fn squeeze_excitation(&mut self, squeeze: &SqueezeExcitation, x: &str) -> Result<String, ExportError> {
+        let mean = self.graph.node("GlobalAveragePool", &[x], vec![]);
+        let squeezed = self.pointwise(&format!("{}.fc1", squeeze.name), &mean)?;
+        let squeezed = self.activation(Some(Activation::Silu), squeezed)?;
+        let excited = self.pointwise(&format!("{}.fc2", squeeze.name), &squeezed)?;
+        let weights = self.graph.node("Sigmoid", &[&excited], vec![]);
+        Ok(self.graph.node("Mul", &[x, &weights], vec![]))
+    }
+
+    /// A 1x1 convolution with a bias.
+    fn pointwise(&mut self, name: &str, x: &str) -> Result<String, ExportError> {
+        let [weight, bias] = ["weight", "bias"].map(|tensor| self.graph.weight(&format!("backbone.{name}.{tensor}")));
+        Ok(self.graph.node("Conv", &[x, &weight?, &bias?], vec![ints("kernel_shape", &[1, 1])]))
+    }
+
     fn activation(&mut self, activation: Option<Activation>, x: String) -> Result<String, ExportError> {
         Ok(match activation {
             None => x,
@@ -93,6 +109,10 @@ impl Nodes<'_, '_> {
             Some(Activation::Relu6) => {
                 let (low, high) = (self.graph.number(0.0)?, self.graph.number(6.0)?);
                 self.graph.node("Clip", &[&x, &low, &high], vec![])
+            }
+            Some(Activation::Silu) => {
+                let sigmoid = self.graph.node("Sigmoid", &[&x], vec![]);
+                self.graph.node("Mul", &[&x, &sigmoid], vec![])
             }
         })
     }

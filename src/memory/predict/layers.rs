@@ -4,14 +4,18 @@
 //! so that a configuration can be judged without building it. Which tensors are alive at the same time is decided in
 //! `step.rs`.
 
-use crate::backbone::{self, Backbone, Layer, Plane};
+use crate::backbone::{self, Activation, Backbone, Layer, Plane, SqueezeExcitation};
 use crate::config::{FrozenParts, ModelConfig, Temporal};
 
-/// A convolution without bias, the batch norm and the activation behind it, for one frame.
+/// A layer for one frame: a convolution without bias with the batch norm and the activation behind it, or a
+/// squeeze-and-excitation.
 #[derive(Debug, Clone, Copy)]
-pub(super) struct ConvNorm {
+pub(super) struct LayerSizes {
+    /// Weights of its convolutions.
     filters: u64,
-    out_channels: u64,
+    /// Channels of its batch norm.
+    norm_channels: u64,
+    multiplications: u64,
     /// Part of the network. Activation checkpointing recomputes one part at a time.
     pub part: usize,
     /// Elements of the input.
@@ -22,53 +26,79 @@ pub(super) struct ConvNorm {
     pub held_elements: u64,
     /// Elements of the output.
     pub out_elements: u64,
+    /// Elements that it makes in a forward pass without gradients and that are alive together, the output among them.
+    pub own_elements: u64,
     /// Elements that stay for backward.
     pub kept_elements: u64,
 }
 
-impl ConvNorm {
+impl LayerSizes {
     /// `input_stays` says that the activation before keeps the input for backward, whatever the convolution keeps.
-    fn new(described: &backbone::ConvNorm, part: usize, input: Plane, held_elements: u64, input_stays: bool) -> Self {
+    fn conv_norm(
+        described: &backbone::ConvNorm,
+        part: usize,
+        input: Plane,
+        held_elements: u64,
+        input_stays: bool,
+    ) -> Self {
         let [before, after] = described.padding;
         let zeros = before + after;
         let padded = Plane { height: input.height + zeros, width: input.width + zeros, ..input };
         let padded_elements = if before == after { 0 } else { padded.elements() };
         let out_elements = described.output(input).elements();
+        let filter = (described.inputs / described.groups * described.kernel.pow(2)) as u64;
+        // Of SiLU, backward needs the input; the others work in place.
+        let outputs_kept = if described.activation == Some(Activation::Silu) { 3 } else { 2 };
         Self {
-            filters: (described.inputs / described.groups * described.outputs * described.kernel.pow(2)) as u64,
-            out_channels: described.outputs as u64,
+            filters: filter * described.outputs as u64,
+            norm_channels: described.outputs as u64,
+            multiplications: out_elements * filter,
             part,
             in_elements: input.elements(),
             padded_elements,
             held_elements,
             out_elements,
-            // The convolution's output, which is batch norm's input, and the normalised output, on which the activation
-            // works in place. That is the next layer's input; where it is copied for its padding, the copy stays, too,
+            own_elements: out_elements + out_elements.max(padded_elements),
+            // The convolution's output, which is batch norm's input, and the normalised output, on which most activations
+            // work in place. That is the next layer's input; where it is copied for its padding, the copy stays, too,
             // or in its place.
-            kept_elements: 2 * out_elements
+            kept_elements: outputs_kept * out_elements
                 + if input_stays { padded_elements } else { padded_elements.saturating_sub(input.elements()) },
+        }
+    }
+
+    /// It keeps its product; its input stays as the output of the layer before. What belongs to means is nothing.
+    fn squeeze_excitation(described: &SqueezeExcitation, part: usize, input: Plane, held_elements: u64) -> Self {
+        let (channels, squeezed, elements) = (described.channels as u64, described.squeezed as u64, input.elements());
+        Self {
+            filters: 2 * channels * squeezed + channels + squeezed,
+            norm_channels: 0,
+            multiplications: 2 * channels * squeezed,
+            part,
+            in_elements: elements,
+            padded_elements: 0,
+            held_elements,
+            out_elements: elements,
+            own_elements: elements,
+            kept_elements: elements,
         }
     }
 
     /// Parameters: filters, and batch norm's scale and shift.
     pub(super) fn parameters(&self) -> u64 {
-        self.filters + 2 * self.out_channels
+        self.filters + 2 * self.norm_channels
     }
 
     fn learning_parameters(&self, frozen: &FrozenParts) -> u64 {
         let learns = |is_frozen: bool, count: u64| if is_frozen || frozen.parts[self.part] { 0 } else { count };
-        learns(frozen.filters, self.filters) + learns(frozen.norms, 2 * self.out_channels)
-    }
-
-    fn multiplications(&self) -> u64 {
-        self.out_elements * self.filters / self.out_channels
+        learns(frozen.filters, self.filters) + learns(frozen.norms, 2 * self.norm_channels)
     }
 }
 
 /// A backbone, for one frame.
 pub(super) struct BackboneSizes {
-    /// The convolutions, in the order of the forward pass.
-    pub convs: Vec<ConvNorm>,
+    /// Its layers but poolings, in the order of the forward pass.
+    pub layers: Vec<LayerSizes>,
     /// Part and output elements of each max pooling.
     pub pools: Vec<(usize, u64)>,
     /// Elements of the input of each part.
@@ -81,7 +111,7 @@ impl BackboneSizes {
     pub(super) fn new(backbone: Backbone, frame_size: [usize; 2]) -> Self {
         let description = backbone.description();
         let feature_dim = description.features as u64;
-        let mut sizes = Self { convs: Vec::new(), pools: Vec::new(), part_inputs: Vec::new(), feature_dim };
+        let mut sizes = Self { layers: Vec::new(), pools: Vec::new(), part_inputs: Vec::new(), feature_dim };
         let mut plane = Plane::image(frame_size);
         for (part, described) in description.parts.iter().enumerate() {
             sizes.part_inputs.push(plane.elements());
@@ -98,16 +128,19 @@ impl BackboneSizes {
             let held_elements = held.filter(|_| index > 0).map_or(0, Plane::elements);
             match layer {
                 Layer::ConvNorm(conv) => {
-                    self.convs.push(ConvNorm::new(conv, part, plane, held_elements, input_stays));
+                    self.layers.push(LayerSizes::conv_norm(conv, part, plane, held_elements, input_stays));
                 }
                 Layer::MaxPool(pool) => self.pools.push((part, pool.output(plane).elements())),
                 Layer::Residual(residual) => {
                     let output = self.add(&residual.path, part, plane, Some(plane));
                     if let Some(projection) = &residual.projection {
-                        let conv = ConvNorm::new(projection, part, plane, output.elements(), false);
+                        let conv = LayerSizes::conv_norm(projection, part, plane, output.elements(), false);
                         // Its normalised output is added to that of the path, and does not stay.
-                        self.convs.push(ConvNorm { kept_elements: conv.out_elements, ..conv });
+                        self.layers.push(LayerSizes { kept_elements: conv.out_elements, ..conv });
                     }
+                }
+                Layer::SqueezeExcitation(squeeze) => {
+                    self.layers.push(LayerSizes::squeeze_excitation(squeeze, part, plane, held_elements));
                 }
             }
             input_stays = matches!(layer, Layer::ConvNorm(conv) if conv.activation.is_some());
@@ -118,17 +151,17 @@ impl BackboneSizes {
 
     /// Parameters: filters, and batch norm's scales and shifts.
     pub(super) fn parameters(&self) -> u64 {
-        self.convs.iter().map(ConvNorm::parameters).sum()
+        self.layers.iter().map(LayerSizes::parameters).sum()
     }
 
-    /// Multiplications of the convolutions in a forward pass of one frame.
+    /// Multiplications of the layers in a forward pass of one frame.
     pub(super) fn multiplications(&self) -> u64 {
-        self.convs.iter().map(ConvNorm::multiplications).sum()
+        self.layers.iter().map(|layer| layer.multiplications).sum()
     }
 
     /// Elements of the running means and variances of all batch norms.
     pub(super) fn buffers(&self) -> u64 {
-        self.convs.iter().map(|conv| 2 * conv.out_channels).sum()
+        self.layers.iter().map(|layer| 2 * layer.norm_channels).sum()
     }
 }
 
@@ -209,7 +242,7 @@ pub fn parameter_count(model: &ModelConfig) -> u64 {
 pub fn learning_parameter_count(model: &ModelConfig) -> u64 {
     let (backbone, head) = network_of_any_size(model);
     let frozen = model.freeze.of(model.backbone);
-    backbone.convs.iter().map(|conv| conv.learning_parameters(&frozen)).sum::<u64>() + head.parameters
+    backbone.layers.iter().map(|layer| layer.learning_parameters(&frozen)).sum::<u64>() + head.parameters
 }
 
 #[cfg(test)]
@@ -232,6 +265,8 @@ mod tests {
             (Backbone::EfficientnetLite0, 4_652_008, 1280),
             (Backbone::EfficientnetLite1, 5_416_680, 1280),
             (Backbone::EfficientnetLite2, 6_092_072, 1280),
+            (Backbone::EfficientnetB0, 5_288_548, 1280),
+            (Backbone::EfficientnetB4, 19_341_616, 1792),
         ] {
             let classifier = 1000 * features + 1000;
             let head = features + 1;
@@ -243,13 +278,15 @@ mod tests {
     /// torchvision's published counts, in billions, which include the 2 or 0.5 million of the last layer.
     #[test]
     fn backbones_multiply_as_often_as_published() {
-        for (backbone, billions) in [
-            (Backbone::Resnet18, 1.81),
-            (Backbone::Resnet34, 3.66),
-            (Backbone::Resnet50, 4.09),
-            (Backbone::Resnet101, 7.80),
+        for (backbone, side, billions) in [
+            (Backbone::Resnet18, 224, 1.81),
+            (Backbone::Resnet34, 224, 3.66),
+            (Backbone::Resnet50, 224, 4.09),
+            (Backbone::Resnet101, 224, 7.80),
+            (Backbone::EfficientnetB0, 224, 0.386),
+            (Backbone::EfficientnetB4, 380, 4.394),
         ] {
-            let counted = BackboneSizes::new(backbone, [224, 224]).multiplications() as f64 / 1e9;
+            let counted = BackboneSizes::new(backbone, [side, side]).multiplications() as f64 / 1e9;
             assert!((counted - billions).abs() < 0.01, "{backbone:?}: {counted}");
         }
     }
@@ -271,13 +308,13 @@ mod tests {
     #[test]
     fn planes_shrink_as_in_torchvision() {
         let resnet = BackboneSizes::new(Backbone::Resnet50, [224, 224]);
-        assert_eq!(resnet.convs.len(), 53);
-        assert_eq!(resnet.convs[0].out_elements, 64 * 112 * 112);
+        assert_eq!(resnet.layers.len(), 53);
+        assert_eq!(resnet.layers[0].out_elements, 64 * 112 * 112);
         assert_eq!(resnet.pools, [(0, 64 * 56 * 56)]);
-        assert_eq!(resnet.convs.last().map(|conv| conv.out_elements), Some(2048 * 7 * 7));
+        assert_eq!(resnet.layers.last().map(|layer| layer.out_elements), Some(2048 * 7 * 7));
         let odd = BackboneSizes::new(Backbone::Resnet18, [45, 33]);
-        assert_eq!(odd.convs[0].out_elements, 64 * 23 * 17);
+        assert_eq!(odd.layers[0].out_elements, 64 * 23 * 17);
         assert_eq!(odd.pools, [(0, 64 * 12 * 9)]);
-        assert_eq!(odd.convs.last().map(|conv| conv.out_elements), Some(512 * 2 * 2));
+        assert_eq!(odd.layers.last().map(|layer| layer.out_elements), Some(512 * 2 * 2));
     }
 }

@@ -7,7 +7,7 @@
 use std::ops::Range;
 
 use super::estimate::{Breakdown, DeviceKind, Estimate};
-use super::layers::{BackboneSizes, ConvNorm, Head, learning_parameter_count, network, parameter_count};
+use super::layers::{BackboneSizes, Head, LayerSizes, learning_parameter_count, network, parameter_count};
 use crate::backbone::Backbone;
 use crate::config::{Config, OptimizerChoice};
 use crate::torch::Format;
@@ -96,9 +96,11 @@ fn optimizer_bytes(config: &Config) -> u64 {
 fn heap_holes_percent(backbone: Backbone) -> u64 {
     match backbone {
         Backbone::Resnet18 | Backbone::Resnet34 | Backbone::Resnet50 | Backbone::Resnet101 => HEAP_HOLES_RESNET_PERCENT,
-        Backbone::EfficientnetLite0 | Backbone::EfficientnetLite1 | Backbone::EfficientnetLite2 => {
-            HEAP_HOLES_LITE_PERCENT
-        }
+        Backbone::EfficientnetLite0
+        | Backbone::EfficientnetLite1
+        | Backbone::EfficientnetLite2
+        | Backbone::EfficientnetB0
+        | Backbone::EfficientnetB4 => HEAP_HOLES_LITE_PERCENT,
     }
 }
 
@@ -129,9 +131,9 @@ impl Step {
         elements * self.frames * self.format.bytes()
     }
 
-    /// The convolutions of some parts of the network.
-    fn convs(&self, parts: Range<usize>) -> impl Iterator<Item = &ConvNorm> {
-        self.backbone.convs.iter().filter(move |conv| parts.contains(&conv.part))
+    /// The layers of some parts of the network.
+    fn layers(&self, parts: Range<usize>) -> impl Iterator<Item = &LayerSizes> {
+        self.backbone.layers.iter().filter(move |layer| parts.contains(&layer.part))
     }
 
     /// Bytes that max pooling keeps for backward.
@@ -142,7 +144,7 @@ impl Step {
 
     /// Bytes that some parts of the network keep for backward.
     fn kept_bytes(&self, parts: Range<usize>) -> u64 {
-        let elements = self.convs(parts.clone()).map(|conv| conv.kept_elements).sum();
+        let elements = self.layers(parts.clone()).map(|layer| layer.kept_elements).sum();
         self.bytes(elements) + self.pool_bytes(&parts)
     }
 
@@ -157,10 +159,10 @@ impl Step {
     fn backward_peak_bytes(&self, parts: Range<usize>, held_bytes: u64) -> u64 {
         let mut kept_bytes = held_bytes + self.pool_bytes(&parts);
         let mut peak_bytes = 0;
-        for conv in self.convs(parts) {
-            kept_bytes += self.bytes(conv.kept_elements);
+        for layer in self.layers(parts) {
+            kept_bytes += self.bytes(layer.kept_elements);
             // Gradients of the normalised output, of the convolution's output, and of its input.
-            let gradients = 2 * conv.out_elements + conv.in_elements.max(conv.padded_elements);
+            let gradients = 2 * layer.out_elements + layer.in_elements.max(layer.padded_elements);
             peak_bytes = peak_bytes.max(kept_bytes + self.bytes(gradients));
         }
         peak_bytes
@@ -195,11 +197,10 @@ impl Step {
     /// order are views. The input of the first layer, the frames, is counted apart.
     fn forward_peak_bytes(&self, keeps_copies: bool) -> u64 {
         let mut copied = 0;
-        let alive = self.backbone.convs.iter().enumerate().map(|(index, conv)| {
-            copied = conv.parameters() + if keeps_copies { copied } else { 0 };
-            let besides = if index == 0 { 0 } else { conv.in_elements + conv.held_elements };
-            let own = conv.out_elements + conv.out_elements.max(conv.padded_elements);
-            self.bytes(own + besides) + self.copies_bytes(copied)
+        let alive = self.backbone.layers.iter().enumerate().map(|(index, layer)| {
+            copied = layer.parameters() + if keeps_copies { copied } else { 0 };
+            let besides = if index == 0 { 0 } else { layer.in_elements + layer.held_elements };
+            self.bytes(layer.own_elements + besides) + self.copies_bytes(copied)
         });
         alive.max().unwrap_or(0)
     }

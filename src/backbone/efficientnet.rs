@@ -1,0 +1,82 @@
+//! EfficientNet-B0 and B4 (Tan and Le 2019), with torchvision's names and settings: squeeze-and-excitation, SiLU, a stem
+//! and a head that widen with the network, and padding that is the same on all sides.
+
+use super::description::{Activation, ConvNorm, Description, Layer, Norm, Part, Residual, SqueezeExcitation};
+use super::efficientnet_lite::{LAST_DROP_PROBABILITY, STAGES, STEM_CHANNELS, Scale, scaled_channels};
+use super::resnet::PIXELS;
+
+const SILU: Option<Activation> = Some(Activation::Silu);
+/// Channels of the head, for each output channel of the last stage.
+const HEAD_EXPANSION: usize = 4;
+/// Input channels of a block, for each channel that its squeeze-and-excitation squeezes to.
+const SQUEEZE: usize = 4;
+
+pub(super) fn efficientnet(scale: &Scale) -> Description {
+    let repeats = |stage: usize| (STAGES[stage].0 as f64 * scale.depth).ceil() as usize;
+    let (mut inputs, mut index) = (scaled_channels(STEM_CHANNELS, scale.width), 0);
+    let stem = conv("features.0", (3, inputs), (3, 2), 1, SILU);
+    let mut parts = vec![Part { name: "stem".into(), layers: vec![Layer::ConvNorm(stem)] }];
+    let count: usize = (0..STAGES.len()).map(repeats).sum();
+    for (stage, (_, kernel, stride, expansion, channels)) in STAGES.into_iter().enumerate() {
+        let outputs = scaled_channels(channels, scale.width);
+        let mut layers = Vec::new();
+        for repeat in 0..repeats(stage) {
+            let stride = if repeat == 0 { stride } else { 1 };
+            let prefix = format!("features.{}.{repeat}.block", stage + 1);
+            let path = block(&prefix, (inputs, outputs), (kernel, stride), expansion);
+            if stride == 1 && inputs == outputs {
+                let drop_probability = LAST_DROP_PROBABILITY * index as f64 / count as f64;
+                layers.push(Layer::Residual(Residual { path, projection: None, drop_probability, activation: None }));
+            } else {
+                layers.extend(path);
+            }
+            (inputs, index) = (outputs, index + 1);
+        }
+        parts.push(Part { name: format!("stage{}", stage + 1), layers });
+    }
+    let features = HEAD_EXPANSION * inputs;
+    let head = conv(&format!("features.{}", STAGES.len() + 1), (inputs, features), (1, 1), 1, SILU);
+    parts.push(Part { name: "head".into(), layers: vec![Layer::ConvNorm(head)] });
+    Description {
+        parts,
+        norm: Norm { epsilon: 1e-5, momentum: 0.1 },
+        pixels: PIXELS,
+        input_side: scale.input_side,
+        features,
+        feature_dropout: scale.feature_dropout,
+        classifier: "classifier.1",
+    }
+}
+
+/// The layers of an inverted bottleneck: expansion (unless it is 1), depthwise convolution, squeeze-and-excitation,
+/// projection.
+fn block(
+    prefix: &str,
+    (inputs, outputs): (usize, usize),
+    (kernel, stride): (usize, usize),
+    expansion: usize,
+) -> Vec<Layer> {
+    let wide = inputs * expansion;
+    let mut layers = Vec::new();
+    let name = |layers: &Vec<Layer>| format!("{prefix}.{}", layers.len());
+    if expansion > 1 {
+        layers.push(Layer::ConvNorm(conv(&name(&layers), (inputs, wide), (1, 1), 1, SILU)));
+    }
+    layers.push(Layer::ConvNorm(conv(&name(&layers), (wide, wide), (kernel, stride), wide, SILU)));
+    let squeeze = SqueezeExcitation { name: name(&layers), channels: wide, squeezed: (inputs / SQUEEZE).max(1) };
+    layers.push(Layer::SqueezeExcitation(squeeze));
+    layers.push(Layer::ConvNorm(conv(&name(&layers), (wide, outputs), (1, 1), 1, None)));
+    layers
+}
+
+/// A convolution that is padded to keep the size at stride 1.
+fn conv(
+    prefix: &str,
+    (inputs, outputs): (usize, usize),
+    (kernel, stride): (usize, usize),
+    groups: usize,
+    activation: Option<Activation>,
+) -> ConvNorm {
+    let (conv, norm) = (format!("{prefix}.0"), format!("{prefix}.1"));
+    ConvNorm { conv, norm, inputs, outputs, kernel, stride, padding: [kernel / 2; 2], groups, activation }
+}
