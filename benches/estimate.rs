@@ -4,7 +4,7 @@
 //! resident memory without code beside the prediction, without and with what glibc's heap loses to holes. `fit` runs
 //! the settings to which the margin for these holes in `memory::predict` was fitted; without it come others, so that
 //! the margin is judged by what it was not made from. `lite` runs EfficientNet-Lites; their share of holes was fitted
-//! to some of these very settings; `efficient` runs EfficientNet-B0 and B4. `cuda` runs ten settings of the sizes that people train on a GPU, with fp16 for
+//! to some of these very settings; `efficient` runs EfficientNet-B0, B4 and ConvNeXt-T. `cuda` runs ten settings of the sizes that people train on a GPU, with fp16 for
 //! bf16: the tensors' own peak there has no column, what is measured is what libtorch reserved, with the context as
 //! predicted. `trial` runs one tiny setting, to see that the bench runs. `f32` leaves the settings in half precision
 //! out, which take minutes each on a CPU without bf16.
@@ -19,7 +19,7 @@ use dfdetect::memory::{DeviceKind, evaluation_step, training_step};
 use dfdetect::torch::{AMPERE, Format};
 use dfdetect::train::{Phase, Trial, TrialOutcome};
 
-use Backbone::{EfficientnetB0 as B0, EfficientnetB4 as B4};
+use Backbone::{ConvnextTiny, EfficientnetB0 as B0, EfficientnetB4 as B4};
 use Backbone::{EfficientnetLite0 as Lite0, EfficientnetLite1 as Lite1, EfficientnetLite2 as Lite2};
 use Backbone::{Resnet18, Resnet34, Resnet50, Resnet101};
 use Precision::{Bf16, Fp16, Off};
@@ -94,6 +94,12 @@ const EFFICIENT: &[Setting] = &[
     (Train, B4, 1, 2, 380, Off, Mean),
     (Recomputing, B0, 3, 8, 160, Off, Mean),
     (Recomputing, B4, 2, 4, 192, Off, LstmAttention),
+    (Recomputing, B0, 2, 8, 224, Bf16, Mean),
+    (Recomputing, B4, 1, 6, 256, Off, Mean),
+    (Train, ConvnextTiny, 2, 4, 224, Off, Mean),
+    (Train, ConvnextTiny, 2, 8, 128, Bf16, LstmAttention),
+    (Recomputing, ConvnextTiny, 2, 8, 160, Off, Mean),
+    (Evaluate, ConvnextTiny, 4, 8, 224, Off, Mean),
     (Evaluate, B0, 4, 8, 224, Off, Mean),
     (Evaluate, B4, 2, 4, 224, Off, LstmAttention),
 ];

@@ -39,10 +39,10 @@ def fill(net, norm_weight=norm_weight):
     with torch.no_grad():
         for salt, (name, p) in enumerate(net.named_parameters()):
             values = pattern(p.numel(), salt).view(p.shape)
-            if p.dim() == 4:
+            if p.dim() in (2, 4):
                 p.copy_(values * (24 / p[0].numel()) ** 0.5)
             else:
-                p.copy_(values * 0.2 + (norm_weight(name) if name.endswith("weight") else 0.0))
+                p.copy_(values * 0.2 + (norm_weight(name) if name.endswith(("weight", "layer_scale")) else 0.0))
         for salt, (name, b) in enumerate(b for b in net.named_buffers() if not b[0].endswith("num_batches_tracked")):
             b.copy_(pattern(b.numel(), salt).view(b.shape) * 0.2 + (1.0 if name.endswith("var") else 0.0))
 

@@ -30,7 +30,7 @@ def normalised(frames, facts):
 
 def from_weights(facts):
     model = facts["model"]
-    family = "ResNet" if model["backbone"].startswith("resnet") else "EfficientNet-Lite"
+    family = "EfficientNet-Lite" if "_lite" in model["backbone"] else "torchvision"
     names = run(f"Backbone, {family}", model=model)
     if model["temporal"] == "mean":
         network = run("Weights, mean over frames", **names)["detector"]

@@ -128,6 +128,7 @@ fn python_says_the_same_of_fifty_random_clips() {
         ("resnet18-attention", network(Backbone::Resnet18, Temporal::LstmAttention, true)),
         ("resnet50-attention", network(Backbone::Resnet50, Temporal::LstmAttention, true)),
         ("lite0-mean", network(Backbone::EfficientnetLite0, Temporal::Mean, false)),
+        ("convnext-attention", network(Backbone::ConvnextTiny, Temporal::LstmAttention, true)),
         ("b0-mean", network(Backbone::EfficientnetB0, Temporal::Mean, false)),
         ("lite2-attention", network(Backbone::EfficientnetLite2, Temporal::LstmAttention, true)),
         ("lite1-normalized", normalized(network(Backbone::EfficientnetLite1, Temporal::Mean, false))),

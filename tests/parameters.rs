@@ -36,6 +36,7 @@ fn predicted_parameters_that_learn_are_those_that_are_not_frozen() {
         (Backbone::Resnet50, "[layer4]"),
         (Backbone::EfficientnetLite0, "[stage2, all_but_norms]"),
         (Backbone::EfficientnetB0, "[stage3, head]"),
+        (Backbone::ConvnextTiny, "[stem, stage1, all_but_norms]"),
     ];
     for (backbone, own) in cases {
         for freeze in parts.iter().chain([&own]) {

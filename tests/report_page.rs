@@ -259,7 +259,7 @@ fn a_run_whose_gpu_ran_out_of_memory() {
     let html = fs::read_to_string(&page).unwrap();
     for told in [
         "tensors held 11.0 GiB of the 12.0 GiB that this process may have: a smaller training.batch_size",
-        "3.0 GiB that libtorch kept were unused, but in pieces: start the run with",
+        "3.0 GiB that libtorch kept were unused, but in pieces: expandable_segments is off",
         "(pid 4242) 7.0 GiB, a program (pid 17)",
         "8.0 GiB of the GPU were neither libtorch's nor of a program that the driver names: look at",
         "The last time, 8.0 GiB of the GPU",

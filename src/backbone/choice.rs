@@ -3,6 +3,7 @@
 use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 
+use super::convnext::convnext;
 use super::description::Description;
 use super::efficientnet::efficientnet;
 use super::efficientnet_lite::{Scale, efficientnet_lite};
@@ -30,11 +31,13 @@ pub enum Backbone {
     EfficientnetB0,
     /// 17.5 M parameters, inverted bottlenecks with squeeze-and-excitation; its own images have 380 pixels.
     EfficientnetB4,
+    /// 27.8 M parameters, layer norms, no batch norm.
+    ConvnextTiny,
 }
 
 impl Backbone {
     /// All of them, the smaller ones of a family first.
-    pub const ALL: [Self; 9] = [
+    pub const ALL: [Self; 10] = [
         Self::Resnet18,
         Self::Resnet34,
         Self::Resnet50,
@@ -44,6 +47,7 @@ impl Backbone {
         Self::EfficientnetLite2,
         Self::EfficientnetB0,
         Self::EfficientnetB4,
+        Self::ConvnextTiny,
     ];
 
     /// Its name in a configuration.
@@ -59,6 +63,7 @@ impl Backbone {
             Self::EfficientnetLite2 => "efficientnet_lite2",
             Self::EfficientnetB0 => "efficientnet_b0",
             Self::EfficientnetB4 => "efficientnet_b4",
+            Self::ConvnextTiny => "convnext_tiny",
         }
     }
 
@@ -72,7 +77,7 @@ impl Backbone {
             Self::EfficientnetLite2 => &[Self::EfficientnetLite1, Self::EfficientnetLite0],
             Self::EfficientnetLite1 => &[Self::EfficientnetLite0],
             Self::EfficientnetB4 => &[Self::EfficientnetB0],
-            Self::Resnet18 | Self::EfficientnetLite0 | Self::EfficientnetB0 => &[],
+            Self::Resnet18 | Self::EfficientnetLite0 | Self::EfficientnetB0 | Self::ConvnextTiny => &[],
         }
     }
 
@@ -90,6 +95,7 @@ impl Backbone {
             Self::EfficientnetLite2 => efficientnet_lite(&scaled(1.1, 1.2, 260, 0.3)),
             Self::EfficientnetB0 => efficientnet(&scaled(1.0, 1.0, 224, 0.2)),
             Self::EfficientnetB4 => efficientnet(&scaled(1.4, 1.8, 380, 0.4)),
+            Self::ConvnextTiny => convnext([(96, 3), (192, 3), (384, 9), (768, 3)]),
         }
     }
 }
@@ -117,6 +123,7 @@ mod tests {
         assert_eq!(plane(Backbone::EfficientnetLite2, [260, 260]), of(1280, 9, 9));
         assert_eq!(plane(Backbone::EfficientnetB0, [224, 224]), of(1280, 7, 7));
         assert_eq!(plane(Backbone::EfficientnetB4, [380, 380]), of(1792, 12, 12));
+        assert_eq!(plane(Backbone::ConvnextTiny, [224, 224]), of(768, 7, 7));
         // Padding is that of 224 pixels, where TensorFlow would pad 7 rows to 4.
         assert_eq!(plane(Backbone::EfficientnetLite0, [112, 112]), of(1280, 3, 3));
     }
@@ -126,6 +133,8 @@ mod tests {
         for backbone in [Backbone::Resnet18, Backbone::Resnet101, Backbone::EfficientnetB4] {
             assert_eq!(backbone.description().cell_grid(), CellGrid { first: 0, step: 32 });
         }
+        // The middle of a square of 32 pixels.
+        assert_eq!(Backbone::ConvnextTiny.description().cell_grid(), CellGrid { first: 16, step: 32 });
         // Padding at the end alone moves each strided layer's centres by half of its kernel.
         let lite = Backbone::EfficientnetLite0.description().cell_grid();
         assert_eq!(lite, CellGrid { first: 31, step: 32 });

@@ -9,14 +9,14 @@ use super::plane::{CellGrid, Plane};
 pub struct Description {
     /// The units of freezing and of activation checkpointing, from the image on.
     pub parts: Vec<Part>,
-    /// Settings of every batch norm.
-    pub norm: Norm,
     /// How pixels are normalised.
     pub pixels: Pixels,
     /// Height and width of the images that published weights were trained on.
     pub input_side: usize,
     /// Width F of the features.
     pub features: usize,
+    /// Normalises the features after pooling.
+    pub feature_norm: Option<LayerNorm>,
     /// Probability of dropout after pooling, in training.
     pub feature_dropout: f64,
     /// Name of the classifier behind the features in the files of published weights.
@@ -37,6 +37,14 @@ pub struct Part {
 pub enum Layer {
     /// Convolution, batch norm, activation.
     ConvNorm(ConvNorm),
+    /// A convolution alone.
+    Conv(Conv),
+    /// Layer norm over the channels of each cell.
+    LayerNorm(LayerNorm),
+    /// A linear layer over the channels of each cell.
+    Linear(Linear),
+    /// An activation that leaves its input as it is.
+    Activation(Activation),
     /// Max pooling.
     MaxPool(MaxPool),
     /// A path and its shortcut.
@@ -48,10 +56,19 @@ pub enum Layer {
 /// A convolution without bias, its batch norm, and an activation or none.
 #[derive(Debug, Clone, PartialEq)]
 pub struct ConvNorm {
-    /// Name of the convolution in files of published weights.
-    pub conv: String,
-    /// Name of the batch norm.
-    pub norm: String,
+    /// The convolution.
+    pub conv: Conv,
+    /// The batch norm.
+    pub norm: BatchNorm,
+    /// What follows the batch norm.
+    pub activation: Option<Activation>,
+}
+
+/// A convolution.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Conv {
+    /// Name in files of published weights.
+    pub name: String,
     /// Input channels.
     pub inputs: usize,
     /// Output channels.
@@ -64,8 +81,41 @@ pub struct ConvNorm {
     pub padding: [usize; 2],
     /// Groups of channels: 1, or as many as there are channels (depthwise).
     pub groups: usize,
-    /// What follows the batch norm.
-    pub activation: Option<Activation>,
+    /// Whether it adds a bias.
+    pub bias: bool,
+}
+
+/// Batch normalisation, in PyTorch's meaning.
+#[derive(Debug, Clone, PartialEq)]
+pub struct BatchNorm {
+    /// Name in files of published weights.
+    pub name: String,
+    /// Added to the variance.
+    pub epsilon: f64,
+    /// Share of the batch's statistics in the update of the running ones.
+    pub momentum: f64,
+}
+
+/// Layer normalisation.
+#[derive(Debug, Clone, PartialEq)]
+pub struct LayerNorm {
+    /// Name in files of published weights.
+    pub name: String,
+    /// Channels.
+    pub width: usize,
+    /// Added to the variance.
+    pub epsilon: f64,
+}
+
+/// `y = x W^T + b`.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Linear {
+    /// Name in files of published weights.
+    pub name: String,
+    /// Input channels.
+    pub inputs: usize,
+    /// Output channels.
+    pub outputs: usize,
 }
 
 /// Max pooling.
@@ -79,11 +129,13 @@ pub struct MaxPool {
     pub padding: usize,
 }
 
-/// `activation(path(x) + shortcut(x))`.
+/// `activation(scale * path(x) + shortcut(x))`.
 #[derive(Debug, Clone, PartialEq)]
 pub struct Residual {
     /// Layers of the path.
     pub path: Vec<Layer>,
+    /// Name of the scale of each channel in files of published weights, `[C, 1, 1]` (layer scale, Touvron et al. 2021).
+    pub scale: Option<String>,
     /// A projection of the input; `None` is the input itself.
     pub projection: Option<ConvNorm>,
     /// Probability that the path of a sample is left out in training (stochastic depth, Huang et al. 2016).
@@ -92,15 +144,13 @@ pub struct Residual {
     pub activation: Option<Activation>,
 }
 
-/// `x * sigmoid(fc2(silu(fc1(mean of x))))`, the mean being over height and width (Hu et al. 2018).
+/// `x * sigmoid(excite(silu(squeeze(mean of x))))`, the mean being over height and width (Hu et al. 2018).
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct SqueezeExcitation {
-    /// What comes before `.fc1` and `.fc2`, its 1x1 convolutions with biases, in files of published weights.
-    pub name: String,
-    /// Input and output channels.
-    pub channels: usize,
-    /// Channels between `fc1` and `fc2`.
-    pub squeezed: usize,
+    /// To fewer channels.
+    pub squeeze: Conv,
+    /// Back to all channels.
+    pub excite: Conv,
 }
 
 /// A function of single numbers.
@@ -112,15 +162,8 @@ pub enum Activation {
     Relu6,
     /// `x * sigmoid(x)`.
     Silu,
-}
-
-/// Settings of batch norms, in PyTorch's meaning.
-#[derive(Debug, Clone, Copy, PartialEq)]
-pub struct Norm {
-    /// Added to the variance.
-    pub epsilon: f64,
-    /// Share of the batch's statistics in the update of the running ones.
-    pub momentum: f64,
+    /// `x * P(X < x)` for X of a standard normal distribution.
+    Gelu,
 }
 
 /// Normalisation of pixels in 0 to 1: `(pixel - mean) / std`.
@@ -143,12 +186,18 @@ impl Description {
         grid
     }
 
-    /// Whether the last feature maps of images of this height and width have a single cell: then batch norm gets one
-    /// value a channel from a pass over a single image, which has no variance.
+    /// Whether the last feature maps of images of this height and width have a single cell, and a batch norm: that gets
+    /// one value a channel from a pass over a single image, which has no variance.
     #[must_use]
     pub fn has_one_cell(&self, frame_size: [usize; 2]) -> bool {
         let Plane { height, width, .. } = self.feature_plane(frame_size);
-        height * width <= 1
+        height * width <= 1 && self.batch_norm().is_some()
+    }
+
+    /// The first batch norm, whose settings are those of all; `None` where there is none.
+    #[must_use]
+    pub fn batch_norm(&self) -> Option<&BatchNorm> {
+        self.parts.iter().flat_map(|part| &part.layers).find_map(Layer::batch_norm)
     }
 
     /// The size of the last feature maps of images of this height and width.
@@ -164,24 +213,40 @@ impl Layer {
     #[must_use]
     pub fn output(&self, input: Plane) -> Plane {
         match self {
-            Self::ConvNorm(conv) => conv.output(input),
+            Self::ConvNorm(ConvNorm { conv, .. }) | Self::Conv(conv) => conv.output(input),
+            Self::Linear(linear) => Plane { channels: linear.outputs, ..input },
             Self::MaxPool(pool) => pool.output(input),
             Self::Residual(residual) => residual.path.iter().fold(input, |plane, layer| layer.output(plane)),
-            Self::SqueezeExcitation(_) => input,
+            Self::LayerNorm(_) | Self::Activation(_) | Self::SqueezeExcitation(_) => input,
         }
     }
 
     fn move_grid(&self, grid: &mut CellGrid) {
         match self {
-            Self::ConvNorm(conv) => grid.window(conv.kernel, conv.stride, conv.padding[0]),
+            Self::ConvNorm(ConvNorm { conv, .. }) | Self::Conv(conv) => {
+                grid.window(conv.kernel, conv.stride, conv.padding[0]);
+            }
             Self::MaxPool(pool) => grid.window(pool.kernel, pool.stride, pool.padding),
             Self::Residual(residual) => residual.path.iter().for_each(|layer| layer.move_grid(grid)),
-            Self::SqueezeExcitation(_) => {}
+            Self::LayerNorm(_) | Self::Linear(_) | Self::Activation(_) | Self::SqueezeExcitation(_) => {}
+        }
+    }
+
+    fn batch_norm(&self) -> Option<&BatchNorm> {
+        match self {
+            Self::ConvNorm(ConvNorm { norm, .. }) => Some(norm),
+            Self::Residual(residual) => residual.path.iter().find_map(Self::batch_norm),
+            _ => None,
         }
     }
 }
 
-impl ConvNorm {
+impl Conv {
+    /// A 1x1 convolution with a bias.
+    pub(super) fn pointwise(name: String, inputs: usize, outputs: usize) -> Self {
+        Self { name, inputs, outputs, kernel: 1, stride: 1, padding: [0; 2], groups: 1, bias: true }
+    }
+
     /// The size of its output.
     #[must_use]
     pub fn output(&self, input: Plane) -> Plane {

@@ -1,7 +1,9 @@
 //! EfficientNet-B0 and B4 (Tan and Le 2019), with torchvision's names and settings: squeeze-and-excitation, SiLU, a stem
 //! and a head that widen with the network, and padding that is the same on all sides.
 
-use super::description::{Activation, ConvNorm, Description, Layer, Norm, Part, Residual, SqueezeExcitation};
+use super::description::{
+    Activation, BatchNorm, Conv, ConvNorm, Description, Layer, Part, Residual, SqueezeExcitation,
+};
 use super::efficientnet_lite::{LAST_DROP_PROBABILITY, STAGES, STEM_CHANNELS, Scale, scaled_channels};
 use super::resnet::PIXELS;
 
@@ -26,7 +28,13 @@ pub(super) fn efficientnet(scale: &Scale) -> Description {
             let path = block(&prefix, (inputs, outputs), (kernel, stride), expansion);
             if stride == 1 && inputs == outputs {
                 let drop_probability = LAST_DROP_PROBABILITY * index as f64 / count as f64;
-                layers.push(Layer::Residual(Residual { path, projection: None, drop_probability, activation: None }));
+                layers.push(Layer::Residual(Residual {
+                    path,
+                    scale: None,
+                    projection: None,
+                    drop_probability,
+                    activation: None,
+                }));
             } else {
                 layers.extend(path);
             }
@@ -39,10 +47,10 @@ pub(super) fn efficientnet(scale: &Scale) -> Description {
     parts.push(Part { name: "head".into(), layers: vec![Layer::ConvNorm(head)] });
     Description {
         parts,
-        norm: Norm { epsilon: 1e-5, momentum: 0.1 },
         pixels: PIXELS,
         input_side: scale.input_side,
         features,
+        feature_norm: None,
         feature_dropout: scale.feature_dropout,
         classifier: "classifier.1",
     }
@@ -63,8 +71,11 @@ fn block(
         layers.push(Layer::ConvNorm(conv(&name(&layers), (inputs, wide), (1, 1), 1, SILU)));
     }
     layers.push(Layer::ConvNorm(conv(&name(&layers), (wide, wide), (kernel, stride), wide, SILU)));
-    let squeeze = SqueezeExcitation { name: name(&layers), channels: wide, squeezed: (inputs / SQUEEZE).max(1) };
-    layers.push(Layer::SqueezeExcitation(squeeze));
+    let (name_of_both, squeezed) = (name(&layers), (inputs / SQUEEZE).max(1));
+    layers.push(Layer::SqueezeExcitation(SqueezeExcitation {
+        squeeze: Conv::pointwise(format!("{name_of_both}.fc1"), wide, squeezed),
+        excite: Conv::pointwise(format!("{name_of_both}.fc2"), squeezed, wide),
+    }));
     layers.push(Layer::ConvNorm(conv(&name(&layers), (wide, outputs), (1, 1), 1, None)));
     layers
 }
@@ -77,6 +88,8 @@ fn conv(
     groups: usize,
     activation: Option<Activation>,
 ) -> ConvNorm {
-    let (conv, norm) = (format!("{prefix}.0"), format!("{prefix}.1"));
-    ConvNorm { conv, norm, inputs, outputs, kernel, stride, padding: [kernel / 2; 2], groups, activation }
+    let padding = [kernel / 2; 2];
+    let conv = Conv { name: format!("{prefix}.0"), inputs, outputs, kernel, stride, padding, groups, bias: false };
+    let norm = BatchNorm { name: format!("{prefix}.1"), epsilon: 1e-5, momentum: 0.1 };
+    ConvNorm { conv, norm, activation }
 }

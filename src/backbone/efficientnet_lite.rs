@@ -1,7 +1,7 @@
 //! EfficientNet-Lite0, 1 and 2 (Tan and Le 2019; Google's Lite variants of 2020): no squeeze-and-excitation, ReLU6, and
 //! a stem and head of one width. Names and settings are those of the Python package efficientnet-lite-pytorch.
 
-use super::description::{Activation, ConvNorm, Description, Layer, Norm, Part, Pixels, Residual};
+use super::description::{Activation, BatchNorm, Conv, ConvNorm, Description, Layer, Part, Pixels, Residual};
 
 /// Channels between an expansion and its projection, for each input channel.
 const EXPANSION: usize = 6;
@@ -49,7 +49,13 @@ pub(super) fn efficientnet_lite(scale: &Scale) -> Description {
             let path = builder.block(index, (inputs, outputs), (kernel, stride), expansion);
             if stride == 1 && inputs == outputs {
                 let drop_probability = LAST_DROP_PROBABILITY * index as f64 / count as f64;
-                layers.push(Layer::Residual(Residual { path, projection: None, drop_probability, activation: None }));
+                layers.push(Layer::Residual(Residual {
+                    path,
+                    scale: None,
+                    projection: None,
+                    drop_probability,
+                    activation: None,
+                }));
             } else {
                 layers.extend(path);
             }
@@ -61,10 +67,10 @@ pub(super) fn efficientnet_lite(scale: &Scale) -> Description {
     parts.push(Part { name: "head".into(), layers: vec![Layer::ConvNorm(head)] });
     Description {
         parts,
-        norm: Norm { epsilon: 1e-3, momentum: 0.01 },
         pixels: Pixels { mean: [127.0 / 255.0; 3], std: [128.0 / 255.0; 3] },
         input_side: scale.input_side,
         features: HEAD_CHANNELS,
+        feature_norm: None,
         feature_dropout: scale.feature_dropout,
         classifier: "_fc",
     }
@@ -124,7 +130,8 @@ impl Builder {
         let zeros = ((after - 1) * stride + kernel).saturating_sub(self.side);
         self.side = after;
         let padding = [zeros / 2, zeros - zeros / 2];
-        let (conv, norm) = (conv.to_owned(), norm.to_owned());
-        ConvNorm { conv, norm, inputs, outputs, kernel, stride, padding, groups, activation }
+        let conv = Conv { name: conv.to_owned(), inputs, outputs, kernel, stride, padding, groups, bias: false };
+        let norm = BatchNorm { name: norm.to_owned(), epsilon: 1e-3, momentum: 0.01 };
+        ConvNorm { conv, norm, activation }
     }
 }

@@ -5,6 +5,7 @@
 //! file here and one line in `choice.rs`. This room knows no tensor.
 
 mod choice;
+mod convnext;
 mod description;
 mod efficientnet;
 mod efficientnet_lite;
@@ -13,6 +14,7 @@ mod resnet;
 
 pub use choice::Backbone;
 pub use description::{
-    Activation, ConvNorm, Description, Layer, MaxPool, Norm, Part, Pixels, Residual, SqueezeExcitation,
+    Activation, BatchNorm, Conv, ConvNorm, Description, Layer, LayerNorm, Linear, MaxPool, Part, Pixels, Residual,
+    SqueezeExcitation,
 };
 pub use plane::{CellGrid, Plane};

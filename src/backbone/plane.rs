@@ -47,7 +47,7 @@ impl CellGrid {
         Self { first: 0, step: 1 }
     }
 
-    /// The grid after a window of odd size.
+    /// The grid after a window. The centre of one of even size is its later middle pixel.
     pub(super) fn window(&mut self, kernel: usize, stride: usize, padding: usize) {
         self.first += ((kernel / 2) as i64 - padding as i64) * self.step;
         self.step *= stride as i64;

@@ -1,7 +1,7 @@
 //! ResNet-18/34/50/101 (He et al. 2015), with torchvision's names; the stride of a bottleneck is in its 3x3
 //! convolution, as there.
 
-use super::description::{Activation, ConvNorm, Description, Layer, MaxPool, Norm, Part, Pixels, Residual};
+use super::description::{Activation, BatchNorm, Conv, ConvNorm, Description, Layer, MaxPool, Part, Pixels, Residual};
 
 /// ImageNet's means and standard deviations.
 pub(super) const PIXELS: Pixels = Pixels { mean: [0.485, 0.456, 0.406], std: [0.229, 0.224, 0.225] };
@@ -35,10 +35,10 @@ fn resnet(depths: [usize; 4], expansion: usize) -> Description {
     }
     Description {
         parts,
-        norm: Norm { epsilon: 1e-5, momentum: 0.1 },
         pixels: PIXELS,
         input_side: 224,
         features: inputs,
+        feature_norm: None,
         feature_dropout: 0.0,
         classifier: "fc",
     }
@@ -62,6 +62,7 @@ fn block(prefix: &str, inputs: usize, width: usize, stride: usize, expansion: us
     let projection = || conv(prefix, ("downsample.0", "downsample.1"), (inputs, outputs), 1, stride, None);
     Layer::Residual(Residual {
         path: path.into_iter().map(Layer::ConvNorm).collect(),
+        scale: None,
         projection: changes_shape.then(projection),
         drop_probability: 0.0,
         activation: relu,
@@ -77,6 +78,9 @@ fn conv(
     stride: usize,
     activation: Option<Activation>,
 ) -> ConvNorm {
-    let (conv, norm) = (format!("{prefix}{conv}"), format!("{prefix}{norm}"));
-    ConvNorm { conv, norm, inputs, outputs, kernel, stride, padding: [kernel / 2; 2], groups: 1, activation }
+    let padding = [kernel / 2; 2];
+    let conv =
+        Conv { name: format!("{prefix}{conv}"), inputs, outputs, kernel, stride, padding, groups: 1, bias: false };
+    let norm = BatchNorm { name: format!("{prefix}{norm}"), epsilon: 1e-5, momentum: 0.1 };
+    ConvNorm { conv, norm, activation }
 }

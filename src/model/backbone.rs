@@ -7,10 +7,10 @@ use std::ops::Range;
 use tch::Tensor;
 
 use super::draws::scale_in_place;
-use super::layers::{BatchNorm, Conv, SqueezeExcitation};
+use super::layers::{BatchNorm, Conv, LayerNorm, Linear, SqueezeExcitation, activated, over_channels};
 use super::mode::Mode;
-use super::parameters::Scope;
-use crate::backbone::{self, Activation, CellGrid, Description};
+use super::parameters::{Init, Scope};
+use crate::backbone::{self, Activation, CellGrid, Description, Plane};
 use crate::config::FrozenParts;
 use crate::torch::{self, Result};
 
@@ -26,6 +26,7 @@ struct ConvNorm {
 #[derive(Debug)]
 struct Residual {
     path: Vec<Layer>,
+    scale_c11: Option<Tensor>,
     projection: Option<ConvNorm>,
     drop_probability: f64,
     /// Its number among the residuals, for [`Draws`](super::draws::Draws).
@@ -36,6 +37,10 @@ struct Residual {
 #[derive(Debug)]
 enum Layer {
     ConvNorm(ConvNorm),
+    Conv(Conv),
+    LayerNorm(LayerNorm),
+    Linear(Linear),
+    Activation(Activation),
     MaxPool(backbone::MaxPool),
     Residual(Residual),
     SqueezeExcitation(SqueezeExcitation),
@@ -51,6 +56,7 @@ pub(super) struct BackboneNetwork {
     pub first_trainable: usize,
     /// Where the cells of the last feature maps lie.
     pub cell_grid: CellGrid,
+    feature_norm: Option<LayerNorm>,
     feature_dropout: f64,
     residuals: usize,
     seen: SeenShapes,
@@ -71,7 +77,6 @@ impl SeenShapes {
 /// Makes the tensors of one part.
 struct Builder<'s, 'p> {
     scope: &'s mut Scope<'p>,
-    norm: backbone::Norm,
     filters_frozen: bool,
     norms_frozen: bool,
     residuals: &'s mut usize,
@@ -81,45 +86,70 @@ impl Builder<'_, '_> {
     fn layer(&mut self, layer: &backbone::Layer) -> Result<Layer> {
         Ok(match layer {
             backbone::Layer::ConvNorm(conv) => Layer::ConvNorm(self.conv_norm(conv)?),
+            backbone::Layer::Conv(conv) => Layer::Conv(self.conv(conv)?),
+            backbone::Layer::LayerNorm(norm) => Layer::LayerNorm(self.layer_norm(norm)?),
+            backbone::Layer::Linear(backbone::Linear { name, inputs, outputs }) => {
+                let scope = self.scope.freeze(self.filters_frozen);
+                Layer::Linear(Linear::new(scope, name, *inputs as i64, *outputs as i64)?)
+            }
+            backbone::Layer::Activation(activation) => Layer::Activation(*activation),
             backbone::Layer::MaxPool(pool) => Layer::MaxPool(*pool),
             backbone::Layer::Residual(residual) => Layer::Residual(self.residual(residual)?),
-            backbone::Layer::SqueezeExcitation(described) => {
-                let scope = &mut self.scope.part(&described.name);
-                Layer::SqueezeExcitation(SqueezeExcitation::new(scope.freeze(self.filters_frozen), described)?)
+            backbone::Layer::SqueezeExcitation(backbone::SqueezeExcitation { squeeze, excite }) => {
+                Layer::SqueezeExcitation(SqueezeExcitation { squeeze: self.conv(squeeze)?, excite: self.conv(excite)? })
             }
         })
     }
 
     fn conv_norm(&mut self, described: &backbone::ConvNorm) -> Result<ConvNorm> {
-        let conv = Conv::new(self.scope.part(&described.conv).freeze(self.filters_frozen), described)?;
-        let scope = &mut self.scope.part(&described.norm);
-        let norm = BatchNorm::new(scope.freeze(self.norms_frozen), described.outputs as i64, self.norm)?;
+        let conv = self.conv(&described.conv)?;
+        let scope = &mut self.scope.part(&described.norm.name);
+        let channels = described.conv.outputs as i64;
+        let norm = BatchNorm::new(scope.freeze(self.norms_frozen), channels, &described.norm)?;
         Ok(ConvNorm { conv, norm, activation: described.activation })
+    }
+
+    fn conv(&mut self, described: &backbone::Conv) -> Result<Conv> {
+        Conv::new(self.scope.part(&described.name).freeze(self.filters_frozen), described)
+    }
+
+    fn layer_norm(&mut self, described: &backbone::LayerNorm) -> Result<LayerNorm> {
+        LayerNorm::new(self.scope.freeze(self.norms_frozen), described)
     }
 
     fn residual(&mut self, described: &backbone::Residual) -> Result<Residual> {
         let number = *self.residuals;
         *self.residuals += 1;
+        // First, as in PyTorch, where a module's own weights come before those of its parts.
+        let scale_c11 = described.scale.as_ref().map(|name| self.scale(name, described)).transpose()?;
         let path = described.path.iter().map(|layer| self.layer(layer)).collect::<Result<_>>()?;
         let projection = described.projection.as_ref().map(|conv| self.conv_norm(conv)).transpose()?;
         let (drop_probability, activation) = (described.drop_probability, described.activation);
-        Ok(Residual { path, projection, drop_probability, number, activation })
+        Ok(Residual { path, scale_c11, projection, drop_probability, number, activation })
+    }
+
+    /// The scale of each channel of a path starts small, as in torchvision.
+    fn scale(&mut self, name: &str, residual: &backbone::Residual) -> Result<Tensor> {
+        let channels = residual.path.iter().fold(Plane::image([1, 1]), |plane, layer| layer.output(plane)).channels;
+        self.scope.freeze(self.filters_frozen).weight(name, &[channels as i64, 1, 1], Init::Constant(1e-6))
     }
 }
 
 impl BackboneNetwork {
     pub fn new(scope: &mut Scope, description: &Description, frozen: &FrozenParts) -> Result<Self> {
         let mut residuals = 0;
-        let mut parts = Vec::new();
+        let (mut parts, mut feature_norm) = (Vec::new(), None);
         for (index, (part, is_frozen)) in description.parts.iter().zip(&frozen.parts).enumerate() {
             let mut builder = Builder {
                 scope: &mut scope.backbone_part(index),
-                norm: description.norm,
                 filters_frozen: *is_frozen || frozen.filters,
                 norms_frozen: *is_frozen || frozen.norms,
                 residuals: &mut residuals,
             };
             parts.push(part.layers.iter().map(|layer| builder.layer(layer)).collect::<Result<_>>()?);
+            if index + 1 == description.parts.len() {
+                feature_norm = description.feature_norm.as_ref().map(|norm| builder.layer_norm(norm)).transpose()?;
+            }
         }
         let nothing_learns = |frozen_part: &bool| *frozen_part || frozen.filters && frozen.norms;
         Ok(Self {
@@ -128,6 +158,7 @@ impl BackboneNetwork {
             features: description.features as i64,
             first_trainable: frozen.parts.iter().take_while(|part| nothing_learns(part)).count(),
             cell_grid: description.cell_grid(),
+            feature_norm,
             feature_dropout: description.feature_dropout,
             residuals,
         })
@@ -143,7 +174,13 @@ impl BackboneNetwork {
     pub fn forward_parts(&self, parts: Range<usize>, x: &Tensor, mode: Mode) -> Result<Tensor> {
         let ends = parts.end == self.parts();
         let y = self.maps(parts, x, mode)?;
-        if ends { self.drop_features(global_average_pool(&y)?, mode) } else { Ok(y) }
+        if ends { self.drop_features(self.pool(&y)?, mode) } else { Ok(y) }
+    }
+
+    /// Global average pooling, and the norm behind it: feature maps `[N, F, h, w]` to features `[N, F]`.
+    pub fn pool(&self, x_nchw: &Tensor) -> Result<Tensor> {
+        let pooled_nf = x_nchw.f_adaptive_avg_pool2d([1, 1])?.f_flatten(1, -1)?;
+        self.feature_norm.as_ref().map_or(Ok(pooled_nf.shallow_clone()), |norm| norm.forward(&pooled_nf))
     }
 
     /// The output of the last part before global average pooling: `[N, features, h, w]`.
@@ -181,6 +218,10 @@ impl Layer {
     fn forward(&self, x_nchw: &Tensor, mode: Mode) -> Result<Tensor> {
         match self {
             Self::ConvNorm(conv) => conv.forward(x_nchw, mode),
+            Self::Conv(conv) => conv.forward(x_nchw),
+            Self::LayerNorm(norm) => over_channels(x_nchw, |x_nhwc| norm.forward(x_nhwc)),
+            Self::Linear(linear) => over_channels(x_nchw, |x_nhwc| linear.forward(x_nhwc)),
+            Self::Activation(activation) => activated(x_nchw, *activation),
             Self::MaxPool(backbone::MaxPool { kernel, stride, padding }) => {
                 let [kernel, stride, padding] = [kernel, stride, padding].map(|&length| [length as i64; 2]);
                 x_nchw.f_max_pool2d(kernel, stride, padding, [1, 1], false)
@@ -205,6 +246,9 @@ impl ConvNorm {
 impl Residual {
     fn forward(&self, x_nchw: &Tensor, mode: Mode) -> Result<Tensor> {
         let mut y_nchw = run(self.path.iter(), x_nchw, mode)?;
+        if let Some(scale_c11) = &self.scale_c11 {
+            y_nchw = y_nchw.f_mul(scale_c11)?;
+        }
         if let Some(draws) = mode.draws().filter(|_| self.drop_probability > 0.0) {
             let factors_n1 = draws.factors(self.number, [x_nchw.size()[0], 1], self.drop_probability)?;
             y_nchw = scale_in_place(&mut y_nchw, &factors_n1.f_view([-1, 1, 1, 1])?)?;
@@ -222,14 +266,9 @@ fn activate(mut x: Tensor, activation: Option<Activation>) -> Result<Tensor> {
     match activation {
         Some(Activation::Relu) => x.f_relu_(),
         Some(Activation::Relu6) => torch::relu6(x),
-        Some(Activation::Silu) => x.f_silu(),
+        Some(activation) => activated(&x, activation),
         None => Ok(x),
     }
-}
-
-/// Global average pooling: feature maps `[N, F, h, w]` to features `[N, F]`.
-pub(super) fn global_average_pool(x_nchw: &Tensor) -> Result<Tensor> {
-    x_nchw.f_adaptive_avg_pool2d([1, 1])?.f_flatten(1, -1)
 }
 
 #[cfg(test)]

@@ -3,7 +3,7 @@
 
 use tch::{Device, Kind, Tensor};
 
-use super::backbone::{BackboneNetwork, global_average_pool};
+use super::backbone::BackboneNetwork;
 use super::logits::Logits;
 use super::mode::Mode;
 use super::parameters::{Parameters, Scope};
@@ -21,7 +21,7 @@ pub struct Detector {
     head: TemporalHead,
     normalizes_features: bool,
     mirrors_at_test: bool,
-    norm_momentum: f64,
+    norm_momentum: Option<f64>,
     parameters: Parameters,
     mean_c: Tensor,
     std_c: Tensor,
@@ -53,7 +53,7 @@ impl Detector {
             head,
             normalizes_features: config.normalize_features,
             mirrors_at_test: config.mirror_at_test,
-            norm_momentum: description.norm.momentum,
+            norm_momentum: description.batch_norm().map(|norm| norm.momentum),
             mean_c: constant(description.pixels.mean)?,
             std_c: constant(description.pixels.std)?,
             parameters,
@@ -63,9 +63,9 @@ impl Detector {
         })
     }
 
-    /// The share of a batch in the running statistics of batch norm after it.
+    /// The share of a batch in the running statistics of batch norm after it; `None` without batch norm.
     #[must_use]
-    pub fn norm_momentum(&self) -> f64 {
+    pub fn norm_momentum(&self) -> Option<f64> {
         self.norm_momentum
     }
 
@@ -144,7 +144,7 @@ impl Detector {
     /// # Errors
     /// Out of memory.
     pub fn pool_feature_maps(&self, maps_nfhw: &Tensor) -> Result<Tensor> {
-        global_average_pool(maps_nfhw)
+        self.backbone.pool(maps_nfhw)
     }
 
     /// The head's attention weight of each of the T frames, `[B, T]`, averaged over heads and queries; each row adds up

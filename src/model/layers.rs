@@ -5,13 +5,14 @@ use tch::Tensor;
 
 use super::mode::Mode;
 use super::parameters::{Init, Scope};
-use crate::backbone::{self, ConvNorm, Norm};
+use crate::backbone::{self, Activation};
 use crate::torch::{self, Result};
 
-/// A convolution without bias, with a square kernel.
+/// A convolution with a square kernel.
 #[derive(Debug)]
 pub(super) struct Conv {
     weight: Tensor,
+    bias: Option<Tensor>,
     stride: i64,
     /// Rows and columns of zeros before and after.
     padding: [i64; 2],
@@ -20,13 +21,15 @@ pub(super) struct Conv {
 }
 
 impl Conv {
-    /// Initialised as in torchvision's ResNets: He normal, fan out; with groups, the fan out of one group.
-    pub fn new(scope: &mut Scope, described: &ConvNorm) -> Result<Self> {
-        let &ConvNorm { inputs, outputs, kernel, stride, padding, groups, .. } = described;
+    /// Initialised as in torchvision's ResNets: He normal, fan out; with groups, the fan out of one group. Its bias is 0.
+    pub fn new(scope: &mut Scope, described: &backbone::Conv) -> Result<Self> {
+        let &backbone::Conv { inputs, outputs, kernel, stride, padding, groups, bias, .. } = described;
         let deviation = (2.0 / (outputs / groups * kernel * kernel) as f64).sqrt();
         let shape = [outputs, inputs / groups, kernel, kernel].map(|size| size as i64);
         let weight = scope.weight("weight", &shape, Init::Normal(deviation))?;
-        Ok(Self { weight, stride: stride as i64, padding: padding.map(|zeros| zeros as i64), groups: groups as i64 })
+        let bias = if bias { Some(scope.weight("bias", &shape[..1], Init::Constant(0.0))?) } else { None };
+        let (stride, padding) = (stride as i64, padding.map(|zeros| zeros as i64));
+        Ok(Self { weight, bias, stride, padding, groups: groups as i64 })
     }
 
     pub fn forward(&self, x_nchw: &Tensor) -> Result<Tensor> {
@@ -38,10 +41,10 @@ impl Conv {
     }
 
     fn convolve(&self, x_nchw: &Tensor, padding: i64) -> Result<Tensor> {
-        if self.groups > 1 {
+        if self.groups > 1 && self.bias.is_none() {
             return torch::depthwise_convolution(x_nchw, &self.weight, self.stride, padding);
         }
-        x_nchw.f_conv2d(&self.weight, None::<Tensor>, [self.stride; 2], [padding; 2], [1, 1], 1)
+        x_nchw.f_conv2d(&self.weight, self.bias.as_ref(), [self.stride; 2], [padding; 2], [1, 1], self.groups)
     }
 }
 
@@ -52,18 +55,20 @@ pub(super) struct BatchNorm {
     bias: Tensor,
     running_mean: Tensor,
     running_var: Tensor,
-    settings: Norm,
+    epsilon: f64,
+    momentum: f64,
     frozen: bool,
 }
 
 impl BatchNorm {
-    pub fn new(scope: &mut Scope, channels: i64, settings: Norm) -> Result<Self> {
+    pub fn new(scope: &mut Scope, channels: i64, described: &backbone::BatchNorm) -> Result<Self> {
         Ok(Self {
             weight: scope.weight("weight", &[channels], Init::Constant(1.0))?,
             bias: scope.weight("bias", &[channels], Init::Constant(0.0))?,
             running_mean: scope.buffer("running_mean", &[channels], 0.0)?,
             running_var: scope.buffer("running_var", &[channels], 1.0)?,
-            settings,
+            epsilon: described.epsilon,
+            momentum: described.momentum,
             frozen: scope.is_frozen(),
         })
     }
@@ -74,50 +79,37 @@ impl BatchNorm {
         // In training mode without running statistics, batch norm still uses the batch's own.
         let running = |statistic| if matches!(mode, Mode::Recompute(_)) { None } else { Some(statistic) };
         let (mean, var) = (running(&self.running_mean), running(&self.running_var));
-        let Norm { epsilon, momentum } = self.settings;
-        x_nchw.f_batch_norm(weight, bias, mean, var, mode.is_training(), momentum, epsilon, true)
-    }
-}
-
-/// A 1x1 convolution with a bias.
-#[derive(Debug)]
-struct Pointwise {
-    weight: Tensor,
-    bias: Tensor,
-}
-
-impl Pointwise {
-    /// Initialised as in torchvision's EfficientNets: He normal, fan out; no bias.
-    fn new(scope: &mut Scope, name: &str, inputs: usize, outputs: usize) -> Result<Self> {
-        let deviation = Init::Normal((2.0 / outputs as f64).sqrt());
-        let mut scope = scope.part(name);
-        let weight = scope.weight("weight", &[outputs as i64, inputs as i64, 1, 1], deviation)?;
-        Ok(Self { weight, bias: scope.weight("bias", &[outputs as i64], Init::Constant(0.0))? })
-    }
-
-    fn forward(&self, x_nchw: &Tensor) -> Result<Tensor> {
-        x_nchw.f_conv2d(&self.weight, Some(&self.bias), [1, 1], [0, 0], [1, 1], 1)
+        x_nchw.f_batch_norm(weight, bias, mean, var, mode.is_training(), self.momentum, self.epsilon, true)
     }
 }
 
 /// Weights the channels of `[N, C, H, W]` by what their means say.
 #[derive(Debug)]
 pub(super) struct SqueezeExcitation {
-    squeeze: Pointwise,
-    excite: Pointwise,
+    pub squeeze: Conv,
+    pub excite: Conv,
 }
 
 impl SqueezeExcitation {
-    pub fn new(scope: &mut Scope, described: &backbone::SqueezeExcitation) -> Result<Self> {
-        let &backbone::SqueezeExcitation { channels, squeezed, .. } = described;
-        let squeeze = Pointwise::new(scope, "fc1", channels, squeezed)?;
-        Ok(Self { squeeze, excite: Pointwise::new(scope, "fc2", squeezed, channels)? })
-    }
-
     pub fn forward(&self, x_nchw: &Tensor) -> Result<Tensor> {
         let mean_nc11 = x_nchw.f_adaptive_avg_pool2d([1, 1])?;
         let squeezed_ns11 = self.squeeze.forward(&mean_nc11)?.f_silu()?;
         x_nchw.f_mul(&self.excite.forward(&squeezed_ns11)?.f_sigmoid()?)
+    }
+}
+
+/// What works on the last dimension, over the channels of each cell of `[N, C, H, W]`. In NHWC order nothing is copied.
+pub(super) fn over_channels(x_nchw: &Tensor, layer: impl FnOnce(&Tensor) -> Result<Tensor>) -> Result<Tensor> {
+    layer(&x_nchw.f_permute([0, 2, 3, 1])?)?.f_permute([0, 3, 1, 2])
+}
+
+/// The activation of `x`, which stays as it is.
+pub(super) fn activated(x: &Tensor, activation: Activation) -> Result<Tensor> {
+    match activation {
+        Activation::Relu => x.f_relu(),
+        Activation::Relu6 => x.f_relu6(),
+        Activation::Silu => x.f_silu(),
+        Activation::Gelu => x.f_gelu("none"),
     }
 }
 
@@ -141,23 +133,25 @@ impl Linear {
     }
 }
 
-/// Layer normalisation over the last dimension, epsilon 1e-5.
+/// Layer normalisation over the last dimension.
 #[derive(Debug)]
 pub(super) struct LayerNorm {
     weight: Tensor,
     bias: Tensor,
     width: i64,
+    epsilon: f64,
 }
 
 impl LayerNorm {
-    pub fn new(scope: &mut Scope, name: &str, width: i64) -> Result<Self> {
-        let mut scope = scope.part(name);
+    pub fn new(scope: &mut Scope, described: &backbone::LayerNorm) -> Result<Self> {
+        let (mut scope, width) = (scope.part(&described.name), described.width as i64);
         let weight = scope.weight("weight", &[width], Init::Constant(1.0))?;
-        Ok(Self { weight, bias: scope.weight("bias", &[width], Init::Constant(0.0))?, width })
+        let bias = scope.weight("bias", &[width], Init::Constant(0.0))?;
+        Ok(Self { weight, bias, width, epsilon: described.epsilon })
     }
 
     pub fn forward(&self, x: &Tensor) -> Result<Tensor> {
-        x.f_layer_norm([self.width], Some(&self.weight), Some(&self.bias), 1e-5, true)
+        x.f_layer_norm([self.width], Some(&self.weight), Some(&self.bias), self.epsilon, true)
     }
 }
 

@@ -9,6 +9,7 @@ use super::layers::{BiLstm, LayerNorm, Linear};
 use super::logits::Logits;
 use super::mode::Mode;
 use super::parameters::{Init, Scope};
+use crate::backbone;
 use crate::config::{ModelConfig, Temporal};
 use crate::torch::Result;
 
@@ -25,7 +26,8 @@ struct Attention {
 
 impl Attention {
     fn new(scope: &mut Scope, width: i64, heads: i64, dropout: f64) -> Result<Self> {
-        let norm = LayerNorm::new(scope, "norm", width)?;
+        let described = backbone::LayerNorm { name: "norm".into(), width: width as usize, epsilon: 1e-5 };
+        let norm = LayerNorm::new(scope, &described)?;
         let mut scope = scope.part("attention");
         // Glorot's uniform over the stacked projections, as PyTorch's MultiheadAttention starts.
         let bound = Init::Uniform((6.0 / (4 * width) as f64).sqrt());

@@ -55,9 +55,10 @@ impl Trainer<'_> {
         Ok(FitEnd::Completed)
     }
 
-    /// Sets the running statistics of batch norm to their mean over the clips of one more epoch. False if the user
-    /// wants to stop.
+    /// Sets the running statistics of batch norm, where there are some, to their mean over the clips of one more epoch.
+    /// False if the user wants to stop.
     fn measure_statistics(&mut self) -> Result<bool, TrainError> {
+        let Some(momentum) = self.model.stepper.learner.detector.norm_momentum() else { return Ok(true) };
         let events_before = self.model.stepper.guard.events().len();
         let measured = self.training_passes();
         let (stepper, state) = (&self.model.stepper, &mut self.model.state);
@@ -70,7 +71,7 @@ impl Trainer<'_> {
         self.follow_device();
         let model = self.model.stepper.learner.eval_model();
         if frames > 0 {
-            let share = 1.0 / (frames as f64 * model.norm_momentum());
+            let share = 1.0 / (frames as f64 * momentum);
             let means: TorchResult<Vec<_>> = sums.iter().map(|sum| sum.f_mul_scalar(share)).collect();
             let restored = means.and_then(|means| model.parameters().restore_buffers(&means));
             restored.map_err(CheckpointError::from)?;
@@ -227,7 +228,7 @@ mod tests {
             [maps_c.mean_dim([1_i64].as_slice(), false, None), maps_c.var_dim([1_i64].as_slice(), true, false)]
         });
         for (statistic, sum) in sums.iter().take(2).enumerate() {
-            let measured = sum / (6.0 * learner.detector.norm_momentum());
+            let measured = sum / (6.0 * learner.detector.norm_momentum().unwrap());
             let expected = (&passes[0][statistic] * 4.0 + &passes[1][statistic] * 2.0) / 6.0;
             let difference = (&measured - &expected).norm().double_value(&[]);
             assert!(difference < 1e-4 * expected.norm().double_value(&[]), "{statistic}: {difference}");

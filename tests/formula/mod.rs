@@ -1,5 +1,5 @@
 //! Weights and pixels that follow from integers: the other half of `scripts/make_resnet_fixture.py`,
-//! `make_lite_fixture.py`, `make_efficientnet_fixture.py` and `make_curve_fixture.py`.
+//! `make_lite_fixture.py`, `make_torchvision_fixture.py` and `make_curve_fixture.py`.
 
 use dfdetect::model::{Detector, Parameter, Role};
 use tch::Tensor;
@@ -20,11 +20,13 @@ pub fn set(parameter: &Parameter, values: &Tensor) {
     parameter.tensor.shallow_clone().copy_(&values.view(parameter.tensor.size().as_slice()));
 }
 
-/// The scale of a batch norm, as the scripts set it: residual branches stay small, and ReLU6 has something to cut off
-/// behind the stem and the head.
+/// The scale of a norm, as the scripts set it: residual branches stay small, ReLU6 has something to cut off behind the
+/// stem and the head, and what SiLU shrinks is enlarged.
 fn level(name: &str) -> f64 {
     match name {
-        _ if name.contains("._bn2.") || name.contains(".block.2.1.") || name.contains(".block.3.1.") => 0.5,
+        _ if name.ends_with("layer_scale") || name.contains("._bn2.") => 0.5,
+        _ if name.contains(".block.2.1.") || name.contains(".block.3.1.") => 0.3,
+        _ if name.starts_with("backbone.features.") && name.ends_with(".1.weight") => 2.0,
         _ if name.starts_with("backbone._bn") => 2.5,
         _ if name.contains(".layer") && !name.contains("downsample") => 0.15,
         _ => 1.0,
@@ -37,13 +39,18 @@ pub fn fill(detector: &Detector) {
     for (salt, parameter) in backbone().filter(|p| p.role == Role::Trained).enumerate() {
         let (size, count) = (parameter.tensor.size(), parameter.tensor.numel());
         let values = pattern(count, salt);
-        if size.len() == 4 {
+        if [2, 4].contains(&size.len()) {
             let fan_in = (count as i64 / size[0]) as f64;
             set(parameter, &(values * (24.0 / fan_in).sqrt()));
         } else {
             set(
                 parameter,
-                &(values * 0.2 + if parameter.name.ends_with("weight") { level(&parameter.name) } else { 0.0 }),
+                &(values * 0.2
+                    + if parameter.name.ends_with("weight") || parameter.name.ends_with("layer_scale") {
+                        level(&parameter.name)
+                    } else {
+                        0.0
+                    }),
             );
         }
     }

@@ -99,7 +99,7 @@ fn verdict(advice: &Advice) -> String {
     };
     let besides = if host.fits { "it fits" } else { "too much together" };
     let [free, loader, checkpoint] = [host.free_bytes, host.loader_bytes, host.checkpoint_bytes].map(size);
-    format!("{step}\nhost, {free} free: loader {loader}, copy for a checkpoint {checkpoint}, {cache}: {besides}")
+    format!("{step}\nhost, {free} free: loader {loader}, copy for a checkpoint {checkpoint},\n  {cache}: {besides}")
 }
 
 /// `key: now -> better, saves so much`, and why.

@@ -3,18 +3,21 @@
 
 use super::graph_builder::{GraphBuilder, float, int, ints};
 use super::names::FRAMES;
-use crate::backbone::{Activation, ConvNorm, Description, Layer, MaxPool, Norm, Residual, SqueezeExcitation};
+use crate::backbone::{
+    Activation, Conv, ConvNorm, Description, Layer, LayerNorm, Linear, MaxPool, Residual, SqueezeExcitation,
+};
 use crate::export::error::ExportError;
 use crate::export::metadata::ExportMetadata;
 
 /// Adds the nodes from frames `[B, T, H, W, 3]` to features `[B x T, F]`.
 pub(super) fn backbone(graph: &mut GraphBuilder, metadata: &ExportMetadata) -> Result<String, ExportError> {
     let images_nchw = images(graph, metadata)?;
-    let Description { parts, norm, .. } = metadata.model.backbone.description();
-    let mut nodes = Nodes { graph, norm };
+    let Description { parts, feature_norm, .. } = metadata.model.backbone.description();
+    let mut nodes = Nodes { graph };
     let maps_nfhw = nodes.layers(parts.iter().flat_map(|part| &part.layers), &images_nchw)?;
-    let pooled = graph.node("GlobalAveragePool", &[&maps_nfhw], vec![]);
-    Ok(graph.node("Flatten", &[&pooled], vec![int("axis", 1)]))
+    let pooled = nodes.graph.node("GlobalAveragePool", &[&maps_nfhw], vec![]);
+    let pooled_nf = nodes.graph.node("Flatten", &[&pooled], vec![int("axis", 1)]);
+    feature_norm.map_or(Ok(pooled_nf.clone()), |norm| nodes.layer_norm(&norm, &pooled_nf))
 }
 
 /// Converts bytes to normalised images `[B x T, 3, H, W]`.
@@ -33,7 +36,6 @@ fn images(graph: &mut GraphBuilder, metadata: &ExportMetadata) -> Result<String,
 /// Adds the nodes of layers.
 struct Nodes<'g, 'd> {
     graph: &'g mut GraphBuilder<'d>,
-    norm: Norm,
 }
 
 impl Nodes<'_, '_> {
@@ -43,6 +45,10 @@ impl Nodes<'_, '_> {
         for layer in layers {
             y = match layer {
                 Layer::ConvNorm(conv) => self.conv_norm(conv, &y)?,
+                Layer::Conv(conv) => self.conv(conv, &y)?,
+                Layer::LayerNorm(norm) => self.over_channels(&y, |nodes, y| nodes.layer_norm(norm, y))?,
+                Layer::Linear(linear) => self.over_channels(&y, |nodes, y| nodes.linear(linear, y))?,
+                Layer::Activation(activation) => self.activation(Some(*activation), y)?,
                 Layer::MaxPool(pool) => self.max_pool(*pool, &y),
                 Layer::Residual(residual) => self.residual(residual, &y)?,
                 Layer::SqueezeExcitation(squeeze) => self.squeeze_excitation(squeeze, &y)?,
@@ -51,8 +57,40 @@ impl Nodes<'_, '_> {
         Ok(y)
     }
 
-    fn conv_norm(&mut self, conv: &ConvNorm, x: &str) -> Result<String, ExportError> {
-        let weight = self.graph.weight(&format!("backbone.{}.weight", conv.conv))?;
+    /// What works on the last dimension, over the channels.
+    fn over_channels(
+        &mut self,
+        x: &str,
+        layer: impl FnOnce(&mut Self, &str) -> Result<String, ExportError>,
+    ) -> Result<String, ExportError> {
+        let x_nhwc = self.graph.node("Transpose", &[x], vec![ints("perm", &[0, 2, 3, 1])]);
+        let y_nhwc = layer(self, &x_nhwc)?;
+        Ok(self.graph.node("Transpose", &[&y_nhwc], vec![ints("perm", &[0, 3, 1, 2])]))
+    }
+
+    fn layer_norm(&mut self, norm: &LayerNorm, x: &str) -> Result<String, ExportError> {
+        let [weight, bias] = self.weight_and_bias(&norm.name)?;
+        let settings = vec![int("axis", -1), float("epsilon", norm.epsilon as f32)];
+        Ok(self.graph.node("LayerNormalization", &[x, &weight, &bias], settings))
+    }
+
+    fn linear(&mut self, linear: &Linear, x: &str) -> Result<String, ExportError> {
+        let [weight, bias] = self.weight_and_bias(&linear.name)?;
+        let weight = self.graph.node("Transpose", &[&weight], vec![ints("perm", &[1, 0])]);
+        let product = self.graph.node("MatMul", &[x, &weight], vec![]);
+        Ok(self.graph.node("Add", &[&product, &bias], vec![]))
+    }
+
+    fn weight_and_bias(&mut self, name: &str) -> Result<[String; 2], ExportError> {
+        let weight = self.graph.weight(&format!("backbone.{name}.weight"))?;
+        Ok([weight, self.graph.weight(&format!("backbone.{name}.bias"))?])
+    }
+
+    fn conv(&mut self, conv: &Conv, x: &str) -> Result<String, ExportError> {
+        let mut inputs = vec![x.to_owned(), self.graph.weight(&format!("backbone.{}.weight", conv.name))?];
+        if conv.bias {
+            inputs.push(self.graph.weight(&format!("backbone.{}.bias", conv.name))?);
+        }
         let [before, after] = conv.padding.map(|zeros| zeros as i64);
         let settings = vec![
             ints("kernel_shape", &[conv.kernel as i64; 2]),
@@ -60,14 +98,19 @@ impl Nodes<'_, '_> {
             ints("pads", &[before, before, after, after]),
             int("group", conv.groups as i64),
         ];
-        let mut inputs = vec![self.graph.node("Conv", &[x, &weight], settings)];
+        let inputs: Vec<_> = inputs.iter().map(String::as_str).collect();
+        Ok(self.graph.node("Conv", &inputs, settings))
+    }
+
+    fn conv_norm(&mut self, described: &ConvNorm, x: &str) -> Result<String, ExportError> {
+        let ConvNorm { conv, norm, activation } = described;
+        let mut inputs = vec![self.conv(conv, x)?];
         for tensor in ["weight", "bias", "running_mean", "running_var"] {
-            inputs.push(self.graph.weight(&format!("backbone.{}.{tensor}", conv.norm))?);
+            inputs.push(self.graph.weight(&format!("backbone.{}.{tensor}", norm.name))?);
         }
         let inputs: Vec<_> = inputs.iter().map(String::as_str).collect();
-        let epsilon = float("epsilon", self.norm.epsilon as f32);
-        let y = self.graph.node("BatchNormalization", &inputs, vec![epsilon]);
-        self.activation(conv.activation, y)
+        let y = self.graph.node("BatchNormalization", &inputs, vec![float("epsilon", norm.epsilon as f32)]);
+        self.activation(*activation, y)
     }
 
     fn max_pool(&mut self, pool: MaxPool, x: &str) -> String {
@@ -78,7 +121,11 @@ impl Nodes<'_, '_> {
     }
 
     fn residual(&mut self, residual: &Residual, x: &str) -> Result<String, ExportError> {
-        let y = self.layers(residual.path.iter(), x)?;
+        let mut y = self.layers(residual.path.iter(), x)?;
+        if let Some(scale) = &residual.scale {
+            let scale = self.graph.weight(&format!("backbone.{scale}"))?;
+            y = self.graph.node("Mul", &[&y, &scale], vec![]);
+        }
         let shortcut = match &residual.projection {
             Some(projection) => self.conv_norm(projection, x)?,
             None => x.to_owned(),
@@ -89,17 +136,11 @@ impl Nodes<'_, '_> {
 
     fn squeeze_excitation(&mut self, squeeze: &SqueezeExcitation, x: &str) -> Result<String, ExportError> {
         let mean = self.graph.node("GlobalAveragePool", &[x], vec![]);
-        let squeezed = self.pointwise(&format!("{}.fc1", squeeze.name), &mean)?;
+        let squeezed = self.conv(&squeeze.squeeze, &mean)?;
         let squeezed = self.activation(Some(Activation::Silu), squeezed)?;
-        let excited = self.pointwise(&format!("{}.fc2", squeeze.name), &squeezed)?;
+        let excited = self.conv(&squeeze.excite, &squeezed)?;
         let weights = self.graph.node("Sigmoid", &[&excited], vec![]);
         Ok(self.graph.node("Mul", &[x, &weights], vec![]))
-    }
-
-    /// A 1x1 convolution with a bias.
-    fn pointwise(&mut self, name: &str, x: &str) -> Result<String, ExportError> {
-        let [weight, bias] = ["weight", "bias"].map(|tensor| self.graph.weight(&format!("backbone.{name}.{tensor}")));
-        Ok(self.graph.node("Conv", &[x, &weight?, &bias?], vec![ints("kernel_shape", &[1, 1])]))
     }
 
     fn activation(&mut self, activation: Option<Activation>, x: String) -> Result<String, ExportError> {
@@ -113,6 +154,15 @@ impl Nodes<'_, '_> {
             Some(Activation::Silu) => {
                 let sigmoid = self.graph.node("Sigmoid", &[&x], vec![]);
                 self.graph.node("Mul", &[&x, &sigmoid], vec![])
+            }
+            Some(Activation::Gelu) => {
+                let (root, one, half) =
+                    (self.graph.number(0.5_f32.sqrt())?, self.graph.number(1.0)?, self.graph.number(0.5)?);
+                let scaled = self.graph.node("Mul", &[&x, &root], vec![]);
+                let error = self.graph.node("Erf", &[&scaled], vec![]);
+                let doubled = self.graph.node("Add", &[&error, &one], vec![]);
+                let product = self.graph.node("Mul", &[&x, &doubled], vec![]);
+                self.graph.node("Mul", &[&product, &half], vec![])
             }
         })
     }

@@ -4,17 +4,18 @@
 //! so that a configuration can be judged without building it. Which tensors are alive at the same time is decided in
 //! `step.rs`.
 
-use crate::backbone::{self, Activation, Backbone, Layer, Plane, SqueezeExcitation};
+use crate::backbone::{self, Activation, Backbone, Conv, Layer, LayerNorm, Linear, Plane, SqueezeExcitation};
 use crate::config::{FrozenParts, ModelConfig, Temporal};
 
-/// A layer for one frame: a convolution without bias with the batch norm and the activation behind it, or a
-/// squeeze-and-excitation.
+/// A layer for one frame: a convolution with the batch norm and the activation behind it as one, or any other alone.
 #[derive(Debug, Clone, Copy)]
 pub(super) struct LayerSizes {
-    /// Weights of its convolutions.
+    /// Weights that are frozen with the filters.
     filters: u64,
-    /// Channels of its batch norm.
+    /// Channels of its norm.
     norm_channels: u64,
+    /// Elements of its running statistics.
+    buffers: u64,
     multiplications: u64,
     /// Part of the network. Activation checkpointing recomputes one part at a time.
     pub part: usize,
@@ -41,50 +42,82 @@ impl LayerSizes {
         held_elements: u64,
         input_stays: bool,
     ) -> Self {
-        let [before, after] = described.padding;
-        let zeros = before + after;
-        let padded = Plane { height: input.height + zeros, width: input.width + zeros, ..input };
-        let padded_elements = if before == after { 0 } else { padded.elements() };
-        let out_elements = described.output(input).elements();
-        let filter = (described.inputs / described.groups * described.kernel.pow(2)) as u64;
-        // Of SiLU, backward needs the input; the others work in place.
-        let outputs_kept = if described.activation == Some(Activation::Silu) { 3 } else { 2 };
+        let conv = Self::conv(&described.conv, part, input, held_elements);
+        let Self { out_elements, padded_elements, .. } = conv;
+        // Of SiLU and GELU, backward needs the input; the others work in place.
+        let in_place = matches!(described.activation, None | Some(Activation::Relu | Activation::Relu6));
+        let outputs_kept = if in_place { 2 } else { 3 };
         Self {
-            filters: filter * described.outputs as u64,
-            norm_channels: described.outputs as u64,
-            multiplications: out_elements * filter,
-            part,
-            in_elements: input.elements(),
-            padded_elements,
-            held_elements,
-            out_elements,
+            norm_channels: described.conv.outputs as u64,
+            buffers: 2 * described.conv.outputs as u64,
             own_elements: out_elements + out_elements.max(padded_elements),
             // The convolution's output, which is batch norm's input, and the normalised output, on which most activations
             // work in place. That is the next layer's input; where it is copied for its padding, the copy stays, too,
             // or in its place.
             kept_elements: outputs_kept * out_elements
                 + if input_stays { padded_elements } else { padded_elements.saturating_sub(input.elements()) },
+            ..conv
         }
+    }
+
+    /// A layer without weights that keeps its output for the layer behind it.
+    fn plain(part: usize, input: Plane, output: Plane, held_elements: u64) -> Self {
+        let out_elements = output.elements();
+        Self {
+            filters: 0,
+            norm_channels: 0,
+            buffers: 0,
+            multiplications: 0,
+            part,
+            in_elements: input.elements(),
+            padded_elements: 0,
+            held_elements,
+            out_elements,
+            own_elements: out_elements,
+            kept_elements: out_elements,
+        }
+    }
+
+    fn conv(described: &Conv, part: usize, input: Plane, held_elements: u64) -> Self {
+        let [before, after] = described.padding;
+        let zeros = before + after;
+        let padded = Plane { height: input.height + zeros, width: input.width + zeros, ..input };
+        let plain = Self::plain(part, input, described.output(input), held_elements);
+        Self {
+            filters: conv_weights(described),
+            multiplications: plain.out_elements
+                * (described.inputs / described.groups * described.kernel.pow(2)) as u64,
+            padded_elements: if before == after { 0 } else { padded.elements() },
+            ..plain
+        }
+    }
+
+    fn layer_norm(described: &LayerNorm, part: usize, input: Plane, held_elements: u64) -> Self {
+        Self { norm_channels: described.width as u64, ..Self::plain(part, input, input, held_elements) }
+    }
+
+    fn linear(described: &Linear, part: usize, input: Plane, held_elements: u64) -> Self {
+        let plain = Self::plain(part, input, Plane { channels: described.outputs, ..input }, held_elements);
+        let filters = ((described.inputs + 1) * described.outputs) as u64;
+        Self { filters, multiplications: plain.out_elements * described.inputs as u64, ..plain }
+    }
+
+    /// The scales of the channels of a path.
+    fn scale(part: usize, input: Plane, held_elements: u64) -> Self {
+        Self { filters: input.channels as u64, ..Self::plain(part, input, input, held_elements) }
     }
 
     /// It keeps its product; its input stays as the output of the layer before. What belongs to means is nothing.
     fn squeeze_excitation(described: &SqueezeExcitation, part: usize, input: Plane, held_elements: u64) -> Self {
-        let (channels, squeezed, elements) = (described.channels as u64, described.squeezed as u64, input.elements());
+        let SqueezeExcitation { squeeze, excite } = described;
         Self {
-            filters: 2 * channels * squeezed + channels + squeezed,
-            norm_channels: 0,
-            multiplications: 2 * channels * squeezed,
-            part,
-            in_elements: elements,
-            padded_elements: 0,
-            held_elements,
-            out_elements: elements,
-            own_elements: elements,
-            kept_elements: elements,
+            filters: conv_weights(squeeze) + conv_weights(excite),
+            multiplications: 2 * (squeeze.inputs * squeeze.outputs) as u64,
+            ..Self::plain(part, input, input, held_elements)
         }
     }
 
-    /// Parameters: filters, and batch norm's scale and shift.
+    /// Parameters: filters and the like, and a norm's scale and shift.
     pub(super) fn parameters(&self) -> u64 {
         self.filters + 2 * self.norm_channels
     }
@@ -93,6 +126,12 @@ impl LayerSizes {
         let learns = |is_frozen: bool, count: u64| if is_frozen || frozen.parts[self.part] { 0 } else { count };
         learns(frozen.filters, self.filters) + learns(frozen.norms, 2 * self.norm_channels)
     }
+}
+
+/// Weights of a convolution, its bias included.
+fn conv_weights(conv: &Conv) -> u64 {
+    let filter = conv.inputs / conv.groups * conv.kernel.pow(2);
+    (conv.outputs * (filter + usize::from(conv.bias))) as u64
 }
 
 /// A backbone, for one frame.
@@ -117,6 +156,10 @@ impl BackboneSizes {
             sizes.part_inputs.push(plane.elements());
             plane = sizes.add(&described.layers, part, plane, None);
         }
+        if let Some(norm) = &description.feature_norm {
+            let pooled = Plane { height: 1, width: 1, ..plane };
+            sizes.layers.push(LayerSizes::layer_norm(norm, description.parts.len() - 1, pooled, 0));
+        }
         sizes
     }
 
@@ -130,9 +173,18 @@ impl BackboneSizes {
                 Layer::ConvNorm(conv) => {
                     self.layers.push(LayerSizes::conv_norm(conv, part, plane, held_elements, input_stays));
                 }
+                Layer::Conv(conv) => self.layers.push(LayerSizes::conv(conv, part, plane, held_elements)),
+                Layer::LayerNorm(norm) => {
+                    self.layers.push(LayerSizes::layer_norm(norm, part, plane, held_elements));
+                }
+                Layer::Linear(linear) => self.layers.push(LayerSizes::linear(linear, part, plane, held_elements)),
+                Layer::Activation(_) => self.layers.push(LayerSizes::plain(part, plane, plane, held_elements)),
                 Layer::MaxPool(pool) => self.pools.push((part, pool.output(plane).elements())),
                 Layer::Residual(residual) => {
                     let output = self.add(&residual.path, part, plane, Some(plane));
+                    if residual.scale.is_some() {
+                        self.layers.push(LayerSizes::scale(part, output, plane.elements()));
+                    }
                     if let Some(projection) = &residual.projection {
                         let conv = LayerSizes::conv_norm(projection, part, plane, output.elements(), false);
                         // Its normalised output is added to that of the path, and does not stay.
@@ -161,7 +213,7 @@ impl BackboneSizes {
 
     /// Elements of the running means and variances of all batch norms.
     pub(super) fn buffers(&self) -> u64 {
-        self.layers.iter().map(|layer| 2 * layer.norm_channels).sum()
+        self.layers.iter().map(|layer| layer.buffers).sum()
     }
 }
 
@@ -267,6 +319,7 @@ mod tests {
             (Backbone::EfficientnetLite2, 6_092_072, 1280),
             (Backbone::EfficientnetB0, 5_288_548, 1280),
             (Backbone::EfficientnetB4, 19_341_616, 1792),
+            (Backbone::ConvnextTiny, 28_589_128, 768),
         ] {
             let classifier = 1000 * features + 1000;
             let head = features + 1;
@@ -285,6 +338,7 @@ mod tests {
             (Backbone::Resnet101, 224, 7.80),
             (Backbone::EfficientnetB0, 224, 0.386),
             (Backbone::EfficientnetB4, 380, 4.394),
+            (Backbone::ConvnextTiny, 224, 4.456),
         ] {
             let counted = BackboneSizes::new(backbone, [side, side]).multiplications() as f64 / 1e9;
             assert!((counted - billions).abs() < 0.01, "{backbone:?}: {counted}");

@@ -9,7 +9,7 @@ use std::ops::Range;
 use super::estimate::{Breakdown, DeviceKind, Estimate};
 use super::layers::{BackboneSizes, Head, LayerSizes, learning_parameter_count, network, parameter_count};
 use crate::backbone::Backbone;
-use crate::config::{Config, OptimizerChoice};
+use crate::config::{Config, ModelConfig, OptimizerChoice};
 use crate::torch::Format;
 
 const MIB: u64 = 1 << 20;
@@ -34,9 +34,11 @@ const ONEDNN_TRAINING_BYTES: u64 = 40 * MIB;
 const ONEDNN_FORWARD_BYTES: u64 = 30 * MIB;
 /// glibc keeps blocks below 32 MiB in a heap with holes. The holes take a percentage of the activations, up to a limit:
 /// blocks grow with the activations, and large blocks go back to the system. Activation checkpointing leaves the same
-/// holes. The percentage hangs on the order of sizes, and so on the family: of ResNets, and of EfficientNet-Lites.
+/// holes, or larger ones. The percentage hangs on the order of sizes, and so on the family: of ResNets, of
+/// EfficientNet-Lites (and EfficientNets without checkpointing), and of EfficientNets with it.
 const HEAP_HOLES_RESNET_PERCENT: u64 = 55;
 const HEAP_HOLES_LITE_PERCENT: u64 = 15;
+const HEAP_HOLES_EFFICIENTNET_RECOMPUTING_PERCENT: u64 = 38;
 const HEAP_HOLES_MOST_BYTES: u64 = 512 * MIB;
 const HEAP_HOLES_FORWARD_PERCENT: u64 = 15;
 
@@ -46,7 +48,7 @@ pub fn training_step(config: &Config, micro_batch: usize, device: DeviceKind, fo
     let step = Step::new(config, micro_batch, config.data.training_frames(), format);
     let plain = step.plain_backward();
     let alive = if config.model.activation_checkpointing { step.recomputing_backward() } else { plain };
-    let holes_bytes = (plain.0 + plain.1) * heap_holes_percent(config.model.backbone) / 100;
+    let holes_bytes = (plain.0 + plain.1) * heap_holes_percent(&config.model) / 100;
     step.estimate(config, device, alive, Some(holes_bytes.min(HEAP_HOLES_MOST_BYTES)))
 }
 
@@ -93,14 +95,18 @@ fn optimizer_bytes(config: &Config) -> u64 {
     moments * learning_parameter_count(&config.model) * F32_BYTES
 }
 
-fn heap_holes_percent(backbone: Backbone) -> u64 {
-    match backbone {
+fn heap_holes_percent(model: &ModelConfig) -> u64 {
+    match model.backbone {
         Backbone::Resnet18 | Backbone::Resnet34 | Backbone::Resnet50 | Backbone::Resnet101 => HEAP_HOLES_RESNET_PERCENT,
+        Backbone::EfficientnetB0 | Backbone::EfficientnetB4 if model.activation_checkpointing => {
+            HEAP_HOLES_EFFICIENTNET_RECOMPUTING_PERCENT
+        }
         Backbone::EfficientnetLite0
         | Backbone::EfficientnetLite1
         | Backbone::EfficientnetLite2
         | Backbone::EfficientnetB0
-        | Backbone::EfficientnetB4 => HEAP_HOLES_LITE_PERCENT,
+        | Backbone::EfficientnetB4
+        | Backbone::ConvnextTiny => HEAP_HOLES_LITE_PERCENT,
     }
 }
 

@@ -26,7 +26,7 @@ pub(super) enum Origin {
     PythonPackage(&'static str),
 }
 
-/// The published weights of a backbone; of ResNets and EfficientNets, torchvision's first (`IMAGENET1K_V1`).
+/// The published weights of a backbone; of ResNets, EfficientNets and ConvNeXts, torchvision's first (`IMAGENET1K_V1`).
 pub(super) fn published(backbone: Backbone) -> Published {
     let torchvision = |file, sha256| Published { file, sha256, origin: Origin::Torchvision };
     match backbone {
@@ -60,6 +60,10 @@ pub(super) fn published(backbone: Backbone) -> Published {
         Backbone::EfficientnetB0 => torchvision(
             "efficientnet_b0_rwightman-7f5810bc.pth",
             "7f5810bc96def8f7552d5b7e68d53c4786f81167d28291b21c0d90e1fca14934",
+        ),
+        Backbone::ConvnextTiny => torchvision(
+            "convnext_tiny-983f1562.pth",
+            "983f1562536e84ff750a1576fb08e54de751dbf2e17c0d8a4a13704341fdcd3d",
         ),
         Backbone::EfficientnetB4 => torchvision(
             "efficientnet_b4_rwightman-23ab8bcd.pth",

@@ -1,7 +1,7 @@
 #!/usr/bin/env python3
-"""Writes tests/fixtures/efficientnet.json: what torchvision's EfficientNets give for weights and images made by a formula.
+"""Writes tests/fixtures/torchvision.json: what torchvision's EfficientNets and ConvNeXt-T give for weights and images made by a formula.
 
-usage: make_efficientnet_fixture.py > tests/fixtures/efficientnet.json
+usage: make_torchvision_fixture.py > tests/fixtures/torchvision.json
 Needs: torch==2.11.0 torchvision==0.26.0 (only to make the fixture again; the tests need neither).
 
 As make_resnet_fixture.py, in float64. In training mode, stochastic depth and dropout take the factors of fixture_draws.py
@@ -17,6 +17,11 @@ import torchvision
 from fixture_draws import factors
 from make_resnet_fixture import fill, pattern
 
+# A late running statistic of each network that has some.
+LAST = {
+    "efficientnet_b0": "features.7.0.block.0.1.running_mean",
+    "efficientnet_b4": "features.7.1.block.0.1.running_mean",
+}
 depth_module = sys.modules["torchvision.ops.stochastic_depth"]
 
 
@@ -37,23 +42,29 @@ class Draws:
 
 
 def level(name):
-    """Residual branches stay small."""
-    return 0.5 if re.search(r"\.block\.[23]\.1\.", name) else 1.0
+    """SiLU and squeeze-and-excitation shrink signals, so norms enlarge them; residual branches stay small."""
+    if re.search(r"\.block\.[23]\.1\.", name):
+        return 0.3
+    if name.endswith("layer_scale"):
+        return 0.5
+    return 2.0 if name.endswith(".1.weight") else 1.0
 
 
 def features(net, images, draws=None):
-    pooled = net.features(images).mean((2, 3))
-    return draws.dropout(pooled, net.classifier[0].p) if draws else pooled
+    pooled = net.features(images).mean((2, 3), keepdim=True)
+    before = net.classifier[0]
+    if isinstance(before, torch.nn.Dropout):
+        return draws.dropout(pooled.flatten(1), before.p) if draws else pooled.flatten(1)
+    return before(pooled).flatten(1)
 
 
 def rounded(features):
     return [round(v, 9) for v in features[:, ::64].flatten().tolist()]
 
 
-def case(name, images):
-    net = getattr(torchvision.models, name)()
-    dropout = net.classifier[0]
-    net.classifier = torch.nn.ModuleList([dropout])
+def case(net_name, images):
+    net = getattr(torchvision.models, net_name)()
+    net.classifier = torch.nn.ModuleList([net.classifier[0]])
     fill(net, level)
     net.double().eval()
     with torch.no_grad():
@@ -63,18 +74,18 @@ def case(name, images):
     depth_module.stochastic_depth = draws.stochastic_depth
     trained = features(net, images, draws)
     (trained * pattern(trained.numel(), 2).view(trained.shape).float().double()).sum().backward()
-    last = net.features[7][-1].block[0][1]
+    statistics = [buffer for name, buffer in net.named_buffers() if name == LAST.get(net_name)]
     return {
-        "backbone": name,
+        "backbone": net_name,
         "evaluated": rounded(evaluated),
         "trained": rounded(trained.detach()),
         "gradients": {name: [p.grad.sum().item(), p.grad.abs().sum().item()] for name, p in net.named_parameters()},
-        "running_mean": last.running_mean.sum().item(),
+        "running_mean": statistics[0].sum().item() if statistics else None,
     }
 
 
 if __name__ == "__main__":
     images = pattern(4 * 3 * 64 * 64, 1).view(4, 3, 64, 64).float().double()
-    cases = [case(name, images) for name in ("efficientnet_b0", "efficientnet_b4")]
+    cases = [case(name, images) for name in ("efficientnet_b0", "efficientnet_b4", "convnext_tiny")]
     assert all(math.isfinite(v) for c in cases for v in c["trained"])
     print(json.dumps(cases, indent=0))
