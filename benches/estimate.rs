@@ -4,10 +4,10 @@
 //! resident memory without code beside the prediction, without and with what glibc's heap loses to holes. `fit` runs
 //! the settings to which the margin for these holes in `memory::predict` was fitted; without it come others, so that
 //! the margin is judged by what it was not made from. `lite` runs EfficientNet-Lites; their share of holes was fitted
-//! to some of these very settings; `efficient` runs EfficientNet-B0, B4 and ConvNeXt-T. `cuda` runs ten settings of the sizes that people train on a GPU, with fp16 for
-//! bf16: the tensors' own peak there has no column, what is measured is what libtorch reserved, with the context as
-//! predicted. `trial` runs one tiny setting, to see that the bench runs. `f32` leaves the settings in half precision
-//! out, which take minutes each on a CPU without bf16.
+//! to some of these very settings; `efficient` runs EfficientNet-B0, B4 and ConvNeXt-T. `cuda` runs ten settings of the
+//! sizes that people train on a GPU, with fp16 for bf16: the tensors' own peak there has no column, what is measured is
+//! what libtorch reserved, with the context as predicted. `trial` runs one tiny setting, to see that the bench runs.
+//! `f32` leaves the settings in half precision out, which take minutes each on a CPU without bf16.
 #![expect(clippy::unwrap_used, reason = "a benchmark fails by panicking")]
 
 use std::io::Write;

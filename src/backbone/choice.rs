@@ -131,12 +131,12 @@ mod tests {
     #[test]
     fn cells_lie_where_their_receptive_fields_have_their_centres() {
         for backbone in [Backbone::Resnet18, Backbone::Resnet101, Backbone::EfficientnetB4] {
-            assert_eq!(backbone.description().cell_grid(), CellGrid { first: 0, step: 32 });
+            assert_eq!(backbone.description().cell_grid(), CellGrid { twice_first: 0, step: 32 });
         }
         // The middle of a square of 32 pixels.
-        assert_eq!(Backbone::ConvnextTiny.description().cell_grid(), CellGrid { first: 16, step: 32 });
+        assert_eq!(Backbone::ConvnextTiny.description().cell_grid(), CellGrid { twice_first: 31, step: 32 });
         // Padding at the end alone moves each strided layer's centres by half of its kernel.
         let lite = Backbone::EfficientnetLite0.description().cell_grid();
-        assert_eq!(lite, CellGrid { first: 31, step: 32 });
+        assert_eq!(lite, CellGrid { twice_first: 62, step: 32 });
     }
 }

@@ -1,5 +1,5 @@
-//! EfficientNet-B0 and B4 (Tan and Le 2019), with torchvision's names and settings: squeeze-and-excitation, SiLU, a stem
-//! and a head that widen with the network, and padding that is the same on all sides.
+//! EfficientNet-B0 and B4 (Tan and Le 2019), with torchvision's names and settings: squeeze-and-excitation, SiLU, a
+//! stem and a head that widen with the network, and padding that is the same on all sides.
 
 use super::description::{
     Activation, BatchNorm, Conv, ConvNorm, Description, Layer, Part, Residual, SqueezeExcitation,

@@ -35,21 +35,27 @@ impl Plane {
 /// along rows and columns alike.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct CellGrid {
-    /// Centre of the first cell, in pixels.
-    pub first: i64,
+    /// Twice the centre of the first cell, in pixels: windows of even size have theirs between two pixels.
+    pub twice_first: i64,
     /// Distance between the centres of two neighbours, in pixels.
     pub step: i64,
 }
 
 impl CellGrid {
-    /// The grid of the image itself.
-    pub(super) fn pixels() -> Self {
-        Self { first: 0, step: 1 }
+    /// Centre of the first cell, in whole pixels.
+    #[must_use]
+    pub fn first(self) -> i64 {
+        self.twice_first / 2
     }
 
-    /// The grid after a window. The centre of one of even size is its later middle pixel.
+    /// The grid of the image itself.
+    pub(super) fn pixels() -> Self {
+        Self { twice_first: 0, step: 1 }
+    }
+
+    /// The grid after a window.
     pub(super) fn window(&mut self, kernel: usize, stride: usize, padding: usize) {
-        self.first += ((kernel / 2) as i64 - padding as i64) * self.step;
+        self.twice_first += (kernel as i64 - 1 - 2 * padding as i64) * self.step;
         self.step *= stride as i64;
     }
 }

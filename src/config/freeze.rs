@@ -16,7 +16,7 @@ const ALL_BUT_NORMS: &str = "all_but_norms";
 pub enum Freeze {
     /// This many parts, from the image on.
     First(usize),
-    /// Parts by name, or all parts, all batch norms, or all but these.
+    /// Parts by name, or all parts, all norms, or all but these.
     Names(Vec<String>),
 }
 
@@ -25,9 +25,9 @@ pub enum Freeze {
 pub struct FrozenParts {
     /// For each part, whether its weights and the running statistics of its batch norms stay as they are.
     pub parts: Vec<bool>,
-    /// Whether all batch norms stay as they are: scales, shifts and running statistics.
+    /// Whether all norms stay as they are: scales, shifts and running statistics.
     pub norms: bool,
-    /// Whether the filters of all convolutions stay as they are.
+    /// Whether all weights but those of norms stay as they are.
     pub filters: bool,
 }
 

@@ -69,8 +69,8 @@ impl<'a> Attempt for Scoring<'a> {
     }
 }
 
-/// The logits of some clips of a batch, whose frames come next in the feed. Where the detector looks at mirror images, too,
-/// they are the mean of both.
+/// The logits of some clips of a batch, whose frames come next in the feed. Where the detector looks at mirror images,
+/// too, they are the mean of both.
 fn logits(
     detector: &Detector,
     feed: &mut Feed,

@@ -1,5 +1,5 @@
-//! Frames ahead of the network: while it computes a pass, the frames of the next one are copied to its device. Which pass
-//! is next is decided by the caller.
+//! Frames ahead of the network: while it computes a pass, the frames of the next one are copied to its device. Which
+//! pass is next is decided by the caller.
 
 use std::collections::VecDeque;
 use std::ops::Range;
@@ -36,8 +36,8 @@ pub struct Feed<'f, 'u> {
 }
 
 impl Uploads {
-    /// Feeds these passes in their order, each with its frames of a batch. The last one may belong to the next piece of work:
-    /// if it was sent and not asked for, a later feed finds it here.
+    /// Feeds these passes in their order, each with its frames of a batch. The last one may belong to the next piece of
+    /// work: if it was sent and not asked for, a later feed finds it here.
     pub fn feed<'f>(&mut self, passes: impl IntoIterator<Item = (Frames<'f>, Range<usize>)>) -> Feed<'f, '_> {
         Feed { uploads: self, passes: passes.into_iter().collect() }
     }
@@ -86,8 +86,8 @@ impl Feed<'_, '_> {
         }
     }
 
-    /// Begins to copy the frames of the next pass, if there is one. To be called when the present pass is on the device. Where
-    /// there is no memory for one more copy, the next pass waits for its own.
+    /// Begins to copy the frames of the next pass, if there is one. To be called when the present pass is on the
+    /// device. Where there is no memory for one more copy, the next pass waits for its own.
     ///
     /// # Errors
     /// The device failed.

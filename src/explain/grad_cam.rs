@@ -78,9 +78,10 @@ fn heat(maps_nfhw: &Tensor, gradient_nfhw: &Tensor, grid: CellGrid, size: [i64; 
 fn enlarged(cam_n1hw: &Tensor, grid: CellGrid, [height, width]: [i64; 2]) -> Result<Tensor> {
     let [rows, columns] = [2, 3].map(|dim| (cam_n1hw.size()[dim] - 1) * grid.step + 1);
     let between_cells = cam_n1hw.f_upsample_bilinear2d([rows, columns], true, None, None)?;
+    let first = grid.first();
     // Pixels before the first cell and beyond the last take their values.
-    let [below, right] = [height - rows, width - columns].map(|beyond| beyond - grid.first);
-    between_cells.f_replication_pad2d([grid.first, right, grid.first, below])
+    let [below, right] = [height - rows, width - columns].map(|beyond| beyond - first);
+    between_cells.f_replication_pad2d([first, right, first, below])
 }
 
 /// Disables cuDNN until it is dropped.

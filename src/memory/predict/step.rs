@@ -35,10 +35,10 @@ const ONEDNN_FORWARD_BYTES: u64 = 30 * MIB;
 /// glibc keeps blocks below 32 MiB in a heap with holes. The holes take a percentage of the activations, up to a limit:
 /// blocks grow with the activations, and large blocks go back to the system. Activation checkpointing leaves the same
 /// holes, or larger ones. The percentage hangs on the order of sizes, and so on the family: of ResNets, of
-/// EfficientNet-Lites (and EfficientNets without checkpointing), and of EfficientNets with it.
+/// EfficientNet-Lites (and the others without checkpointing), and of EfficientNets and ConvNeXt with it.
 const HEAP_HOLES_RESNET_PERCENT: u64 = 55;
 const HEAP_HOLES_LITE_PERCENT: u64 = 15;
-const HEAP_HOLES_EFFICIENTNET_RECOMPUTING_PERCENT: u64 = 38;
+const HEAP_HOLES_OTHERS_RECOMPUTING_PERCENT: u64 = 34;
 const HEAP_HOLES_MOST_BYTES: u64 = 512 * MIB;
 const HEAP_HOLES_FORWARD_PERCENT: u64 = 15;
 
@@ -98,15 +98,12 @@ fn optimizer_bytes(config: &Config) -> u64 {
 fn heap_holes_percent(model: &ModelConfig) -> u64 {
     match model.backbone {
         Backbone::Resnet18 | Backbone::Resnet34 | Backbone::Resnet50 | Backbone::Resnet101 => HEAP_HOLES_RESNET_PERCENT,
-        Backbone::EfficientnetB0 | Backbone::EfficientnetB4 if model.activation_checkpointing => {
-            HEAP_HOLES_EFFICIENTNET_RECOMPUTING_PERCENT
+        Backbone::EfficientnetB0 | Backbone::EfficientnetB4 | Backbone::ConvnextTiny
+            if model.activation_checkpointing =>
+        {
+            HEAP_HOLES_OTHERS_RECOMPUTING_PERCENT
         }
-        Backbone::EfficientnetLite0
-        | Backbone::EfficientnetLite1
-        | Backbone::EfficientnetLite2
-        | Backbone::EfficientnetB0
-        | Backbone::EfficientnetB4
-        | Backbone::ConvnextTiny => HEAP_HOLES_LITE_PERCENT,
+        _ => HEAP_HOLES_LITE_PERCENT,
     }
 }
 

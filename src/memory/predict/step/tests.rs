@@ -21,7 +21,9 @@ fn config(backbone: Backbone, frames: usize, side: usize) -> Config {
 /// ResNet-34 in f32 on 2 x 8 x 192); docs/benchmarks.md has it with all others.
 #[test]
 fn predictions_are_what_was_measured() {
-    use Backbone::{EfficientnetLite0 as Lite0, EfficientnetLite2 as Lite2};
+    use Backbone::{
+        ConvnextTiny, EfficientnetB0, EfficientnetB4, EfficientnetLite0 as Lite0, EfficientnetLite2 as Lite2,
+    };
     use Backbone::{Resnet18, Resnet34, Resnet50, Resnet101};
     use Format::{Bf16, F32};
     use Temporal::{LstmAttention, Mean};
@@ -47,6 +49,13 @@ fn predictions_are_what_was_measured() {
         (train, Lite0, 2, 8, 224, F32, Mean, 1033, 1188),
         (train, Lite0, 16, 1, 112, F32, Mean, 311, 363),
         (train, Lite2, 2, 4, 260, F32, Mean, 936, 1122),
+        // On an AVX-512 CPU on 2026-11-30, without the code of libraries.
+        (train, EfficientnetB0, 4, 8, 112, F32, Mean, 774, 849),
+        (train, EfficientnetB0, 3, 8, 128, Bf16, LstmAttention, 760, 818),
+        (train, EfficientnetB4, 1, 4, 224, F32, Mean, 1162, 1292),
+        (train, EfficientnetB4, 1, 2, 380, F32, Mean, 1553, 1651),
+        (train, ConvnextTiny, 2, 4, 224, F32, Mean, 1299, 1439),
+        (train, ConvnextTiny, 2, 8, 128, Bf16, LstmAttention, 1087, 1220),
     ] {
         let mut config = config(backbone, frames, side);
         config.model.temporal = temporal;
