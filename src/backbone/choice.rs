@@ -6,7 +6,8 @@ use serde::{Deserialize, Serialize};
 use super::convnext::convnext;
 use super::description::Description;
 use super::efficientnet::efficientnet;
-use super::efficientnet_lite::{Scale, efficientnet_lite};
+use super::efficientnet_lite::efficientnet_lite;
+use super::efficientnet_stages::Scale;
 use super::resnet;
 
 /// The network that sees one frame.

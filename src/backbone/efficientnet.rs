@@ -1,10 +1,8 @@
 //! EfficientNet-B0 and B4 (Tan and Le 2019), with torchvision's names and settings: squeeze-and-excitation, SiLU, a
 //! stem and a head that widen with the network, and padding that is the same on all sides.
 
-use super::description::{
-    Activation, BatchNorm, Conv, ConvNorm, Description, Layer, Part, Residual, SqueezeExcitation,
-};
-use super::efficientnet_lite::{LAST_DROP_PROBABILITY, STAGES, STEM_CHANNELS, Scale, scaled_channels};
+use super::description::{Activation, BatchNorm, Conv, ConvNorm, Description, Layer, Part, SqueezeExcitation};
+use super::efficientnet_stages::{Block, STAGES, STEM_CHANNELS, Scale, push_stages, scaled_channels};
 use super::resnet::PIXELS;
 
 const SILU: Option<Activation> = Some(Activation::Silu);
@@ -14,36 +12,13 @@ const HEAD_EXPANSION: usize = 4;
 const SQUEEZE: usize = 4;
 
 pub(super) fn efficientnet(scale: &Scale) -> Description {
-    let repeats = |stage: usize| (STAGES[stage].0 as f64 * scale.depth).ceil() as usize;
-    let (mut inputs, mut index) = (scaled_channels(STEM_CHANNELS, scale.width), 0);
-    let stem = conv("features.0", (3, inputs), (3, 2), 1, SILU);
+    let stem_channels = scaled_channels(STEM_CHANNELS, scale.width);
+    let stem = conv("features.0", (3, stem_channels), (3, 2), 1, SILU);
     let mut parts = vec![Part { name: "stem".into(), layers: vec![Layer::ConvNorm(stem)] }];
-    let count: usize = (0..STAGES.len()).map(repeats).sum();
-    for (stage, (_, kernel, stride, expansion, channels)) in STAGES.into_iter().enumerate() {
-        let outputs = scaled_channels(channels, scale.width);
-        let mut layers = Vec::new();
-        for repeat in 0..repeats(stage) {
-            let stride = if repeat == 0 { stride } else { 1 };
-            let prefix = format!("features.{}.{repeat}.block", stage + 1);
-            let path = block(&prefix, (inputs, outputs), (kernel, stride), expansion);
-            if stride == 1 && inputs == outputs {
-                let drop_probability = LAST_DROP_PROBABILITY * index as f64 / count as f64;
-                layers.push(Layer::Residual(Residual {
-                    path,
-                    scale: None,
-                    projection: None,
-                    drop_probability,
-                    activation: None,
-                }));
-            } else {
-                layers.extend(path);
-            }
-            (inputs, index) = (outputs, index + 1);
-        }
-        parts.push(Part { name: format!("stage{}", stage + 1), layers });
-    }
-    let features = HEAD_EXPANSION * inputs;
-    let head = conv(&format!("features.{}", STAGES.len() + 1), (inputs, features), (1, 1), 1, SILU);
+    let blocks = |stage: usize| (STAGES[stage].blocks as f64 * scale.depth).ceil() as usize;
+    let channels = push_stages(&mut parts, scale.width, blocks, layers_of, stem_channels);
+    let features = HEAD_EXPANSION * channels;
+    let head = conv(&format!("features.{}", STAGES.len() + 1), (channels, features), (1, 1), 1, SILU);
     parts.push(Part { name: "head".into(), layers: vec![Layer::ConvNorm(head)] });
     Description {
         parts,
@@ -58,15 +33,11 @@ pub(super) fn efficientnet(scale: &Scale) -> Description {
 
 /// The layers of an inverted bottleneck: expansion (unless it is 1), depthwise convolution, squeeze-and-excitation,
 /// projection.
-fn block(
-    prefix: &str,
-    (inputs, outputs): (usize, usize),
-    (kernel, stride): (usize, usize),
-    expansion: usize,
-) -> Vec<Layer> {
+fn layers_of(block: &Block) -> Vec<Layer> {
+    let &Block { inputs, outputs, kernel, stride, expansion, .. } = block;
     let wide = inputs * expansion;
     let mut layers = Vec::new();
-    let name = |layers: &Vec<Layer>| format!("{prefix}.{}", layers.len());
+    let name = |layers: &Vec<Layer>| format!("features.{}.{}.block.{}", block.stage + 1, block.repeat, layers.len());
     if expansion > 1 {
         layers.push(Layer::ConvNorm(conv(&name(&layers), (inputs, wide), (1, 1), 1, SILU)));
     }

@@ -9,6 +9,7 @@ mod convnext;
 mod description;
 mod efficientnet;
 mod efficientnet_lite;
+mod efficientnet_stages;
 mod plane;
 mod resnet;
 
