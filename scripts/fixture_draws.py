@@ -21,3 +21,19 @@ def factors(layer, rows, columns, probability):
             drawn = mix(mix(mix(SEED, layer), FIRST_ROW + row), column)
             numbers[row, column] = 0 if (drawn >> 11) / 2**53 < probability else scale
     return numbers
+
+
+class Draws:
+    """Counts the residuals of a forward pass: each has its own layer number, and dropout the next after the last."""
+
+    def __init__(self):
+        self.layer = 0
+
+    def stochastic_depth(self, x, p, training):
+        if not training:
+            return x
+        self.layer += 1
+        return x * factors(self.layer - 1, x.shape[0], 1, p).view(-1, 1, 1, 1)
+
+    def dropout(self, features, p):
+        return features * factors(self.layer, *features.shape, p)

@@ -14,24 +14,8 @@ import sys
 
 import efficientnet_lite_pytorch.model as package
 import torch
-from fixture_draws import factors
+from fixture_draws import Draws
 from make_resnet_fixture import fill, pattern
-
-
-class Draws:
-    """Counts the residuals of a forward pass: each has its own layer number, and dropout the next after the last."""
-
-    def __init__(self):
-        self.layer = 0
-
-    def drop_connect(self, x, p, training):
-        if not training:
-            return x
-        self.layer += 1
-        return x * factors(self.layer - 1, x.shape[0], 1, p).view(-1, 1, 1, 1)
-
-    def dropout(self, features, p):
-        return features * factors(self.layer, *features.shape, p)
 
 
 def level(name):
@@ -64,7 +48,7 @@ def case(variant, images):
         evaluated = features(net, images)
     net.train()
     draws = Draws()
-    package.drop_connect = draws.drop_connect
+    package.drop_connect = draws.stochastic_depth
     trained = features(net, images, draws)
     (trained * pattern(trained.numel(), 2).view(trained.shape).float().double()).sum().backward()
     return {

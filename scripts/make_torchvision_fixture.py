@@ -14,7 +14,7 @@ import sys
 
 import torch
 import torchvision
-from fixture_draws import factors
+from fixture_draws import Draws
 from make_resnet_fixture import fill, pattern
 
 # A late running statistic of each network that has some.
@@ -23,22 +23,6 @@ LAST = {
     "efficientnet_b4": "features.7.1.block.0.1.running_mean",
 }
 depth_module = sys.modules["torchvision.ops.stochastic_depth"]
-
-
-class Draws:
-    """Counts the residuals of a forward pass: each has its own layer number, and dropout the next after the last."""
-
-    def __init__(self):
-        self.layer = 0
-
-    def stochastic_depth(self, x, p, mode, training=True):
-        if not training:
-            return x
-        self.layer += 1
-        return x * factors(self.layer - 1, x.shape[0], 1, p).view(-1, 1, 1, 1)
-
-    def dropout(self, features, p):
-        return features * factors(self.layer, *features.shape, p)
 
 
 def level(name):
@@ -71,7 +55,7 @@ def case(net_name, images):
         evaluated = features(net, images)
     net.train()
     draws = Draws()
-    depth_module.stochastic_depth = draws.stochastic_depth
+    depth_module.stochastic_depth = lambda x, p, mode, training: draws.stochastic_depth(x, p, training)
     trained = features(net, images, draws)
     (trained * pattern(trained.numel(), 2).view(trained.shape).float().double()).sum().backward()
     statistics = [buffer for name, buffer in net.named_buffers() if name == LAST.get(net_name)]
