@@ -4,6 +4,7 @@ use std::cell::{Cell, RefCell};
 use std::rc::Rc;
 
 use super::super::shortage::{GpuUse, Holder};
+use super::step_down::PAUSES_SECS;
 use super::*;
 use crate::config::{Config, GpuConfig};
 
