@@ -1,30 +1,33 @@
-//! Predicted against measured peaks: `cargo bench --bench estimate [-- fit|lite|efficient|cuda|trial|f32]`.
+//! Predicted against measured peaks: `cargo bench --bench estimate [--
+//! fit|lite|efficient|transformers|cuda|trial|f32]`.
 //!
 //! Runs real steps of this program on the CPU, each setting in a process of its own, and prints the growth of its
 //! resident memory without code beside the prediction, without and with what glibc's heap loses to holes. `fit` runs
 //! the settings to which the margin for these holes in `memory::predict` was fitted; without it come others, so that
 //! the margin is judged by what it was not made from. `lite` runs EfficientNet-Lites; their share of holes was fitted
-//! to some of these very settings; `efficient` runs EfficientNet-B0, B4 and ConvNeXt-T. `cuda` runs ten settings of the
-//! sizes that people train on a GPU, with fp16 for bf16: the tensors' own peak there has no column, what is measured is
-//! what libtorch reserved, with the context as predicted. `trial` runs one tiny setting, to see that the bench runs.
-//! `f32` leaves the settings in half precision out, which take minutes each on a CPU without bf16.
+//! to some of these very settings; `efficient` runs EfficientNet-B0, B4 and ConvNeXt-T, `transformers` Vision
+//! Transformers. `cuda` runs ten settings of the sizes that people train on a GPU, with fp16 for bf16: the tensors' own
+//! peak there has no column, what is measured is what libtorch reserved, with the context as predicted. `trial` runs
+//! one tiny setting, to see that the bench runs. `f32` leaves the settings in half precision out, which take minutes
+//! each on a CPU without bf16.
 #![expect(clippy::unwrap_used, reason = "a benchmark fails by panicking")]
 
 use std::io::Write;
 use std::process::{Command, Stdio};
 
 use dfdetect::backbone::Backbone;
-use dfdetect::config::{Config, DeviceChoice, Precision, Temporal};
+use dfdetect::config::{Config, DeviceChoice, Freeze, Precision, Temporal};
 use dfdetect::memory::{DeviceKind, evaluation_step, training_step};
 use dfdetect::torch::{AMPERE, Format};
 use dfdetect::train::{Phase, Trial, TrialOutcome};
 
 use Backbone::{ConvnextTiny, EfficientnetB0 as B0, EfficientnetB4 as B4};
+use Backbone::{Dinov2Vitb14, Dinov2Vitl14, Dinov2Vits14, VitB16Clip, VitL14Clip};
 use Backbone::{EfficientnetLite0 as Lite0, EfficientnetLite1 as Lite1, EfficientnetLite2 as Lite2};
 use Backbone::{Resnet18, Resnet34, Resnet50, Resnet101};
 use Precision::{Bf16, Fp16, Off};
 use Temporal::{LstmAttention, Mean};
-use Work::{Evaluate, Recomputing, Train};
+use Work::{Evaluate, NormsOnly, Recomputing, Train};
 
 /// What is measured.
 #[derive(Debug, Clone, Copy, PartialEq)]
@@ -32,6 +35,8 @@ enum Work {
     Train,
     /// Training with activation checkpointing.
     Recomputing,
+    /// Training of the backbone's norms and the head.
+    NormsOnly,
     Evaluate,
 }
 
@@ -104,6 +109,24 @@ const EFFICIENT: &[Setting] = &[
     (Evaluate, B4, 2, 4, 224, Off, LstmAttention),
 ];
 
+const TRANSFORMERS: &[Setting] = &[
+    (Train, VitB16Clip, 2, 4, 224, Off, Mean),
+    (Train, VitB16Clip, 1, 8, 160, Bf16, Mean),
+    (NormsOnly, VitB16Clip, 2, 8, 224, Off, Mean),
+    (Recomputing, VitB16Clip, 2, 8, 224, Off, Mean),
+    (Evaluate, VitB16Clip, 4, 8, 224, Off, Mean),
+    (Train, Dinov2Vits14, 2, 8, 224, Off, LstmAttention),
+    (NormsOnly, Dinov2Vits14, 4, 8, 224, Bf16, Mean),
+    (Train, Dinov2Vitb14, 1, 4, 224, Off, Mean),
+    (NormsOnly, Dinov2Vitb14, 2, 6, 182, Off, Mean),
+    (Train, VitL14Clip, 1, 2, 224, Off, Mean),
+    (NormsOnly, VitL14Clip, 1, 4, 224, Off, Mean),
+    (NormsOnly, VitL14Clip, 1, 8, 224, Bf16, Mean),
+    (Train, Dinov2Vitl14, 1, 2, 224, Off, Mean),
+    (NormsOnly, Dinov2Vitl14, 1, 4, 224, Off, Mean),
+    (Evaluate, Dinov2Vitl14, 2, 4, 224, Off, Mean),
+];
+
 const LITE: &[Setting] = &[
     (Train, Lite0, 4, 8, 112, Off, Mean),
     (Train, Lite0, 2, 8, 224, Off, Mean),
@@ -135,13 +158,18 @@ const CUDA: &[Setting] = &[
 const TRIAL: &[Setting] = &[(Train, Resnet18, 1, 2, 32, Off, Mean)];
 
 fn main() {
-    let [fit, lite, efficient, cuda, trial, f32_only] =
-        ["fit", "lite", "efficient", "cuda", "trial", "f32"].map(|name| std::env::args().any(|arg| arg == name));
+    let asked = |name: &str| std::env::args().any(|arg| arg == name);
+    let (cuda, f32_only) = (asked("cuda"), asked("f32"));
     let kind = if cuda { DeviceKind::Cuda } else { DeviceKind::Cpu };
-    let chosen = [(fit, FIT), (lite, LITE), (efficient, EFFICIENT), (cuda, CUDA), (trial, TRIAL)]
-        .into_iter()
-        .find(|(is_chosen, _)| *is_chosen);
-    let settings = chosen.map_or(HELD_OUT, |(_, settings)| settings);
+    let groups = [
+        ("fit", FIT),
+        ("lite", LITE),
+        ("efficient", EFFICIENT),
+        ("transformers", TRANSFORMERS),
+        ("cuda", CUDA),
+        ("trial", TRIAL),
+    ];
+    let settings = groups.into_iter().find(|(name, _)| asked(name)).map_or(HELD_OUT, |(_, settings)| settings);
     println!(
         "| pass | backbone | clips | format | head | in use: predicted, measured | resident: predicted, measured |"
     );
@@ -189,6 +217,9 @@ fn config((work, backbone, clips, frames, side, precision, temporal): Setting, c
     let mut config = Config::default();
     (config.model.backbone, config.model.temporal) = (backbone, temporal);
     config.model.activation_checkpointing = work == Recomputing;
+    if work == NormsOnly {
+        config.model.freeze = Freeze::Names(vec!["all_but_norms".into()]);
+    }
     (config.data.max_frames, config.data.frame_size) = (frames, [side, side]);
     config.training.batch_size = dfdetect::config::BatchSize::Clips(clips);
     (config.gpu.device, config.gpu.mixed_precision) = match (cuda, precision) {

@@ -28,6 +28,9 @@ fi
 # What tests load exported models with, beside torch; all that these need is pinned, too.
 TEST_WHEELS=(
     efficientnet-lite-pytorch==0.1.0 numpy==2.2.6 onnx==1.19.1 onnxruntime==1.23.2 pillow==11.3.0 safetensors==0.6.2 torchvision==0.26.0
+    timm==1.0.22 transformers==4.57.6
+    certifi==2026.10.19.post1 charset-normalizer==3.5.3 hf-xet==1.8.0 huggingface-hub==0.36.0 idna==3.20 pyyaml==6.0.4 regex==2026.11.19
+    requests==2.34.2 tokenizers==0.22.1 tqdm==4.70.1 urllib3==2.8.0
     coloredlogs==15.0.1 flatbuffers==25.12.19 humanfriendly==10.0 ml_dtypes==0.5.4 packaging==25.0 protobuf==6.33.1
 )
 
@@ -154,7 +157,7 @@ install_from_wheel() {
 
 install_test_wheels() {
     [ "$(cat .deps/test-wheels 2>/dev/null)" != "${TEST_WHEELS[*]}" ] || return 0
-    say "installing what tests load exported models with into .deps/venv (about 300 MB, and PyTorch where it is not there, once)"
+    say "installing what tests load exported models with into .deps/venv (about 400 MB, and PyTorch where it is not there, once)"
     # A libtorch from elsewhere came without a Python.
     [ -x .deps/venv/bin/pip ] || python3 -m venv .deps/venv ||
         fail "python3 -m venv failed" "install the venv module of your Python (python3-venv)"

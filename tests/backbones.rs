@@ -1,11 +1,11 @@
 //! Backbones equal those of the packages that published them: outputs in both modes, gradients, running statistics,
-//! names. The fixtures are made by `scripts/make_resnet_fixture.py`, `make_lite_fixture.py` and
-//! `make_torchvision_fixture.py`; weights and images are made here by the same formula.
+//! names. The fixtures are made by `scripts/make_resnet_fixture.py`, `make_lite_fixture.py`, `make_torchvision_fixture.py`,
+//! `make_timm_fixture.py` and `make_transformers_fixture.py`; weights and images are made here by the same formula.
 #![expect(clippy::unwrap_used, reason = "helpers of tests may panic too")]
 
 mod formula;
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 use std::sync::atomic::AtomicBool;
 
 use dfdetect::backbone::Backbone;
@@ -29,8 +29,14 @@ fn detector(backbone: Backbone, channels_last: bool) -> Detector {
     let mut config = Config::default().model;
     (config.temporal, config.backbone) = (Temporal::Mean, backbone);
     let detector = Detector::new(&config, Device::Cpu, Format::F32, channels_last).unwrap();
-    fill(&detector);
+    fill(&detector, backbone);
     detector
+}
+
+fn to_float64(detector: &Detector) {
+    for parameter in detector.parameters().iter() {
+        parameter.tensor.shallow_clone().set_data(&parameter.tensor.detach().to_kind(Kind::Double));
+    }
 }
 
 /// Every 64th feature of every image, against the fixture: within `tolerance` of the largest.
@@ -51,12 +57,12 @@ fn assert_near(features_nf: &Tensor, expected: &[f64], tolerance: f64, what: &st
 const NO_GRADIENT: f64 = 1e-6;
 
 /// Sums of each gradient and of its absolute values, against the fixture.
-fn assert_gradients(detector: &Detector, case: &Case, what: &str) {
+fn assert_gradients(detector: &Detector, gradients: &BTreeMap<String, [f64; 2]>, what: &str) {
     let mut compared = 0;
-    let largest = case.gradients.values().fold(0.0_f64, |most, [_, absolute]| most.max(*absolute));
+    let largest = gradients.values().fold(0.0_f64, |most, [_, absolute]| most.max(*absolute));
     for parameter in detector.parameters().trainable() {
         let Some(name) = parameter.name.strip_prefix("backbone.") else { continue };
-        let [sum, expected] = *case.gradients.get(name).unwrap_or_else(|| panic!("{what}: {name}"));
+        let [sum, expected] = *gradients.get(name).unwrap_or_else(|| panic!("{what}: {name}"));
         let gradient = parameter.tensor.grad();
         assert_eq!(gradient.kind(), Kind::Double);
         let absolute = expected.max(NO_GRADIENT * largest);
@@ -65,7 +71,7 @@ fn assert_gradients(detector: &Detector, case: &Case, what: &str) {
         assert!((found[1] - expected).abs() < 1e-9 * absolute, "{what}: {name}: {} is not {expected}", found[1]);
         compared += 1;
     }
-    assert_eq!(compared, case.gradients.len(), "{what}: names");
+    assert_eq!(compared, gradients.len(), "{what}: names");
     assert!(compared > 50, "{what}: {compared} gradients");
 }
 
@@ -108,12 +114,10 @@ fn assert_equals(case: &Case, norm: &str, rounding: f64, flips: f64) {
     let images_nchw = images_nchw();
     let name = case.backbone.name();
     let double = detector(case.backbone, false);
-    for parameter in double.parameters().iter() {
-        parameter.tensor.shallow_clone().set_data(&parameter.tensor.detach().to_kind(Kind::Double));
-    }
+    to_float64(&double);
     let what = format!("{name} in float64");
     assert_near(&train(&double, &images_nchw.to_kind(Kind::Double)), &case.trained, 1e-6, &what);
-    assert_gradients(&double, case, &what);
+    assert_gradients(&double, &case.gradients, &what);
 
     for channels_last in [true, false] {
         let detector = detector(case.backbone, channels_last);
@@ -175,6 +179,39 @@ fn other_networks_equal_torchvision() {
         assert_equals(case, norm, 1e-3, 0.01);
     }
     assert_eq!(cases.len(), last_norms.len());
+}
+
+#[test]
+fn xception_equals_timm() {
+    let case: Case = serde_json::from_str(include_str!("fixtures/timm.json")).unwrap();
+    assert_equals(&case, "bn3", 1e-4, 0.02);
+}
+
+#[derive(Deserialize)]
+struct TransformerCase {
+    backbone: Backbone,
+    size: [i64; 2],
+    features: Vec<f64>,
+    gradients: BTreeMap<String, [f64; 2]>,
+}
+
+/// Images of the positions' own size, and of others, of which some are not square and have pixels beyond the last patch.
+#[test]
+fn vision_transformers_equal_transformers() {
+    let cases: Vec<TransformerCase> = serde_json::from_str(include_str!("fixtures/transformers.json")).unwrap();
+    let networks: BTreeSet<_> = cases.iter().map(|case| case.backbone.name()).collect();
+    assert_eq!(networks.len(), 5);
+    for TransformerCase { backbone, size: [height, width], features, gradients } in &cases {
+        let what = format!("{} of {height} x {width}", backbone.name());
+        let detector = detector(*backbone, height == width);
+        let images_nchw = pattern((2 * 3 * height * width) as usize, 1).view([2, 3, *height, *width]);
+        let images_nchw = images_nchw.to_kind(Kind::Float);
+        let single = tch::no_grad(|| detector.features(&images_nchw, Mode::Evaluate).unwrap());
+        assert_near(&single, features, 1e-5, &what);
+        to_float64(&detector);
+        assert_near(&train(&detector, &images_nchw.to_kind(Kind::Double)), features, 1e-6, &what);
+        assert_gradients(&detector, gradients, &what);
+    }
 }
 
 #[test]

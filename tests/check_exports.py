@@ -30,7 +30,9 @@ def normalised(frames, facts):
 
 def from_weights(facts):
     model = facts["model"]
-    family = "EfficientNet-Lite" if "_lite" in model["backbone"] else "torchvision"
+    backbone = model["backbone"]
+    family = "EfficientNet-Lite" if "_lite" in backbone else "Xception" if backbone == "xception" else "torchvision"
+    family = "Vision Transformer" if "vit" in backbone else family
     names = run(f"Backbone, {family}", model=model)
     if model["temporal"] == "mean":
         network = run("Weights, mean over frames", **names)["detector"]

@@ -57,7 +57,7 @@ fn batch(config: &Config, step: usize) -> HostBatch {
 
 fn stepper(config: &Config) -> Stepper<'static> {
     let detector = Detector::new(&config.model, Device::Cpu, Format::F32, config.gpu.channels_last).unwrap();
-    fill(&detector);
+    fill(&detector, config.model.backbone);
     let _no_grad = tch::no_grad_guard();
     for parameter in detector.parameters().iter() {
         match parameter.name.as_str() {

@@ -130,6 +130,9 @@ fn python_says_the_same_of_fifty_random_clips() {
         ("lite0-mean", network(Backbone::EfficientnetLite0, Temporal::Mean, false)),
         ("convnext-attention", network(Backbone::ConvnextTiny, Temporal::LstmAttention, true)),
         ("b0-mean", network(Backbone::EfficientnetB0, Temporal::Mean, false)),
+        ("xception-mean", network(Backbone::Xception, Temporal::Mean, false)),
+        ("clip-normalized", normalized(network(Backbone::VitB16Clip, Temporal::Mean, false))),
+        ("dinov2-attention", network(Backbone::Dinov2Vits14, Temporal::LstmAttention, true)),
         ("lite2-attention", network(Backbone::EfficientnetLite2, Temporal::LstmAttention, true)),
         ("lite1-normalized", normalized(network(Backbone::EfficientnetLite1, Temporal::Mean, false))),
         ("resnet18-normalized", normalized(network(Backbone::Resnet18, Temporal::LstmAttention, true))),
@@ -139,7 +142,7 @@ fn python_says_the_same_of_fifty_random_clips() {
         let mut config = Config { model: model.clone(), ..Config::default() };
         config.data.frame_size = SIZE;
         let detector = Detector::new(model, Device::Cpu, torch::Format::F32, false).unwrap();
-        formula::fill(&detector);
+        formula::fill(&detector, model.backbone);
         enliven_head(&detector, model);
         let expected = logits(&detector, &clips);
         let spread = expected[4][0].std(false).double_value(&[]);

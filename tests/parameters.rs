@@ -11,18 +11,16 @@ use tch::Device;
 fn predicted_parameters_are_those_of_the_network() {
     let mut config = Config::default().model;
     (config.hidden_dim, config.attention_heads) = (96, 4);
-    for backbone in Backbone::ALL {
-        for (temporal, layers, attention) in [
-            (Temporal::Mean, 1, false),
-            (Temporal::LstmAttention, 1, false),
-            (Temporal::LstmAttention, 2, true),
-            (Temporal::LstmAttention, 3, true),
-        ] {
-            (config.backbone, config.temporal) = (backbone, temporal);
-            (config.num_layers, config.use_attention) = (layers, attention);
-            let detector = Detector::new(&config, Device::Cpu, Format::F32, true).unwrap();
-            assert_eq!(parameter_count(&config), detector.parameters().trainable_count(), "{config:?}");
-        }
+    let backbones = Backbone::ALL.map(|backbone| (backbone, Temporal::Mean, 1, false));
+    let heads = [(1, false), (2, true), (3, true)];
+    let heads = [Backbone::Resnet18, Backbone::Resnet50]
+        .into_iter()
+        .flat_map(|backbone| heads.map(|(layers, attention)| (backbone, Temporal::LstmAttention, layers, attention)));
+    for (backbone, temporal, layers, attention) in backbones.into_iter().chain(heads) {
+        (config.backbone, config.temporal) = (backbone, temporal);
+        (config.num_layers, config.use_attention) = (layers, attention);
+        let detector = Detector::new(&config, Device::Cpu, Format::F32, true).unwrap();
+        assert_eq!(parameter_count(&config), detector.parameters().trainable_count(), "{config:?}");
     }
 }
 
@@ -37,6 +35,7 @@ fn predicted_parameters_that_learn_are_those_that_are_not_frozen() {
         (Backbone::EfficientnetLite0, "[stage2, all_but_norms]"),
         (Backbone::EfficientnetB0, "[stage3, head]"),
         (Backbone::ConvnextTiny, "[stem, stage1, all_but_norms]"),
+        (Backbone::Dinov2Vits14, "[block3, all_but_norms]"),
     ];
     for (backbone, own) in cases {
         for freeze in parts.iter().chain([&own]) {

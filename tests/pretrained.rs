@@ -96,7 +96,7 @@ fn answer(mut stream: TcpStream, home: &str, manners: &mut Manners, log: &Mutex<
         head(manners.status, "content-length: 0\r\n");
     } else if path == FILE && manners.renamed {
         head(307, &format!("content-length: 0\r\nlocation: /new{FILE}\r\n"));
-    } else if path.ends_with(FILE) {
+    } else if path.ends_with(FILE) || path.starts_with("/facebook/") {
         let (sha256, size) = (&manners.sha256, content.len());
         let facts = format!("x-repo-commit: {COMMIT}\r\nx-linked-etag: \"{sha256}\"\r\nx-linked-size: {size}\r\n");
         head(302, &format!("content-length: 0\r\n{facts}location: {home}/blob\r\n"));
@@ -119,6 +119,7 @@ fn sources(folder: &Path, endpoint: &str) -> Sources {
         torch_cache: folder.join("torch"),
         hub_endpoint: endpoint.to_owned(),
         torchvision_endpoint: format!("{endpoint}{TORCHVISION}"),
+        timm_endpoint: format!("{endpoint}/timm"),
         offline: false,
     }
 }
@@ -273,6 +274,30 @@ fn published_weights_of_another_sha256_than_the_one_in_the_code_are_not_kept() {
     let said = error.to_string();
     assert!(!error.is_absence() && said.contains("resnet18-f37072fd.pth: its SHA-256 is"), "{said}");
     assert_eq!(fs::read(place).unwrap(), b"something else", "what the user has is left alone");
+}
+
+#[test]
+fn published_weights_of_the_hub_are_those_of_a_revision() {
+    let (folder, server) = (tempfile::tempdir().unwrap(), Server::start(Manners::default()));
+    let sources = sources(folder.path(), &server.endpoint);
+    // This server answers with another commit.
+    let error = sources.imagenet(Backbone::Dinov2Vitb14, &GO_ON).unwrap_err();
+    let (said, revision) = (error.to_string(), "f9e44c814b77203eaa57a6bdbbd535f21ede1415");
+    assert!(error.is_absence() && said.contains(&format!("the hub answers with commit {COMMIT}")), "{said}");
+    let file = format!("/facebook/dinov2-base/resolve/{revision}/model.safetensors");
+    assert!(server.requests().iter().all(|(_, path, _)| *path == file), "{:?}", server.requests());
+    let place = folder.path().join("hub/models--facebook--dinov2-base/snapshots").join(revision);
+    assert!(said.contains(&format!("put it at {}", place.join("model.safetensors").display())), "{said}");
+
+    // What is in the cache under that revision is taken, and compared where the SHA-256 is known.
+    fs::create_dir_all(&place).unwrap();
+    fs::write(place.join("model.safetensors"), "weights").unwrap();
+    assert_eq!(path(sources.imagenet(Backbone::Dinov2Vitb14, &GO_ON).unwrap()), place.join("model.safetensors"));
+    let small = "hub/models--facebook--dinov2-small/snapshots/ed25f3a31f01632728cabb09d1542f84ab7b0056";
+    fs::create_dir_all(folder.path().join(small)).unwrap();
+    fs::write(folder.path().join(small).join("model.safetensors"), "weights").unwrap();
+    let said = sources.imagenet(Backbone::Dinov2Vits14, &GO_ON).unwrap_err().to_string();
+    assert!(said.contains("ae1e99fcefd534ed978cdeb8326f08030c96e28b7a81ffcbc98a857c84d14be1"), "{said}");
 }
 
 #[test]

@@ -9,6 +9,8 @@ use super::efficientnet::efficientnet;
 use super::efficientnet_lite::efficientnet_lite;
 use super::efficientnet_stages::Scale;
 use super::resnet;
+use super::vision_transformer::{Size, clip, dinov2};
+use super::xception::xception;
 
 /// The network that sees one frame.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
@@ -34,11 +36,23 @@ pub enum Backbone {
     EfficientnetB4,
     /// 27.8 M parameters, layer norms, no batch norm.
     ConvnextTiny,
+    /// 20.8 M parameters, separable convolutions; its own images have 299 pixels.
+    Xception,
+    /// 85.8 M parameters, the image encoder of CLIP ViT-B/16.
+    VitB16Clip,
+    /// 303.2 M parameters, the image encoder of CLIP ViT-L/14.
+    VitL14Clip,
+    /// 22.1 M parameters, DINOv2 ViT-S/14.
+    Dinov2Vits14,
+    /// 86.6 M parameters, DINOv2 ViT-B/14.
+    Dinov2Vitb14,
+    /// 304.4 M parameters, DINOv2 ViT-L/14.
+    Dinov2Vitl14,
 }
 
 impl Backbone {
     /// All of them, the smaller ones of a family first.
-    pub const ALL: [Self; 10] = [
+    pub const ALL: [Self; 16] = [
         Self::Resnet18,
         Self::Resnet34,
         Self::Resnet50,
@@ -49,6 +63,12 @@ impl Backbone {
         Self::EfficientnetB0,
         Self::EfficientnetB4,
         Self::ConvnextTiny,
+        Self::Xception,
+        Self::VitB16Clip,
+        Self::VitL14Clip,
+        Self::Dinov2Vits14,
+        Self::Dinov2Vitb14,
+        Self::Dinov2Vitl14,
     ];
 
     /// Its name in a configuration.
@@ -65,6 +85,12 @@ impl Backbone {
             Self::EfficientnetB0 => "efficientnet_b0",
             Self::EfficientnetB4 => "efficientnet_b4",
             Self::ConvnextTiny => "convnext_tiny",
+            Self::Xception => "xception",
+            Self::VitB16Clip => "vit_b16_clip",
+            Self::VitL14Clip => "vit_l14_clip",
+            Self::Dinov2Vits14 => "dinov2_vits14",
+            Self::Dinov2Vitb14 => "dinov2_vitb14",
+            Self::Dinov2Vitl14 => "dinov2_vitl14",
         }
     }
 
@@ -78,7 +104,16 @@ impl Backbone {
             Self::EfficientnetLite2 => &[Self::EfficientnetLite1, Self::EfficientnetLite0],
             Self::EfficientnetLite1 => &[Self::EfficientnetLite0],
             Self::EfficientnetB4 => &[Self::EfficientnetB0],
-            Self::Resnet18 | Self::EfficientnetLite0 | Self::EfficientnetB0 | Self::ConvnextTiny => &[],
+            Self::VitL14Clip => &[Self::VitB16Clip],
+            Self::Dinov2Vitl14 => &[Self::Dinov2Vitb14, Self::Dinov2Vits14],
+            Self::Dinov2Vitb14 => &[Self::Dinov2Vits14],
+            Self::Resnet18
+            | Self::EfficientnetLite0
+            | Self::EfficientnetB0
+            | Self::ConvnextTiny
+            | Self::Xception
+            | Self::VitB16Clip
+            | Self::Dinov2Vits14 => &[],
         }
     }
 
@@ -86,6 +121,13 @@ impl Backbone {
     #[must_use]
     pub fn description(self) -> Description {
         let scaled = |width, depth, input_side, feature_dropout| Scale { width, depth, input_side, feature_dropout };
+        let sized = |width, blocks, heads, patch_side, positions_side| Size {
+            width,
+            blocks,
+            heads,
+            patch_side,
+            positions_side,
+        };
         match self {
             Self::Resnet18 => resnet::basic([2, 2, 2, 2]),
             Self::Resnet34 => resnet::basic([3, 4, 6, 3]),
@@ -97,6 +139,12 @@ impl Backbone {
             Self::EfficientnetB0 => efficientnet(&scaled(1.0, 1.0, 224, 0.2)),
             Self::EfficientnetB4 => efficientnet(&scaled(1.4, 1.8, 380, 0.4)),
             Self::ConvnextTiny => convnext([(96, 3), (192, 3), (384, 9), (768, 3)]),
+            Self::Xception => xception(),
+            Self::VitB16Clip => clip(&sized(768, 12, 12, 16, 14)),
+            Self::VitL14Clip => clip(&sized(1024, 24, 16, 14, 16)),
+            Self::Dinov2Vits14 => dinov2(&sized(384, 12, 6, 14, 37)),
+            Self::Dinov2Vitb14 => dinov2(&sized(768, 12, 12, 14, 37)),
+            Self::Dinov2Vitl14 => dinov2(&sized(1024, 24, 16, 14, 37)),
         }
     }
 }
@@ -125,6 +173,10 @@ mod tests {
         assert_eq!(plane(Backbone::EfficientnetB0, [224, 224]), of(1280, 7, 7));
         assert_eq!(plane(Backbone::EfficientnetB4, [380, 380]), of(1792, 12, 12));
         assert_eq!(plane(Backbone::ConvnextTiny, [224, 224]), of(768, 7, 7));
+        assert_eq!(plane(Backbone::Xception, [299, 299]), of(2048, 10, 10));
+        // 16 x 16 patches and the class token, as a column.
+        assert_eq!(plane(Backbone::VitL14Clip, [224, 224]), of(1024, 257, 1));
+        assert_eq!(plane(Backbone::Dinov2Vits14, [70, 45]), of(384, 16, 1));
         // Padding is that of 224 pixels, where TensorFlow would pad 7 rows to 4.
         assert_eq!(plane(Backbone::EfficientnetLite0, [112, 112]), of(1280, 3, 3));
     }
@@ -136,6 +188,8 @@ mod tests {
         }
         // The middle of a square of 32 pixels.
         assert_eq!(Backbone::ConvnextTiny.description().cell_grid(), CellGrid { twice_first: 31, step: 32 });
+        // The middle of a patch of 14 pixels.
+        assert_eq!(Backbone::VitL14Clip.description().cell_grid(), CellGrid { twice_first: 13, step: 14 });
         // Padding at the end alone moves each strided layer's centres by half of its kernel.
         let lite = Backbone::EfficientnetLite0.description().cell_grid();
         assert_eq!(lite, CellGrid { twice_first: 62, step: 32 });

@@ -1,6 +1,7 @@
 //! ConvNeXt-T (Liu et al. 2022), with torchvision's names and settings: layer norms and GELU, no batch norm.
 
-use super::description::{Activation, Conv, Description, Layer, LayerNorm, Linear, Part, Residual};
+use super::description::{Description, Part, Pooling};
+use super::layer::{Activation, Conv, Layer, LayerNorm, Linear, Residual, Scale, Weight};
 use super::resnet::PIXELS;
 
 /// Channels between the two linear layers of a block, for each of its channels.
@@ -35,6 +36,7 @@ pub(super) fn convnext(stages: [(usize, usize); 4]) -> Description {
         pixels: PIXELS,
         input_side: 224,
         features: inputs,
+        pooling: Pooling::Average,
         feature_norm: Some(LayerNorm { name: "classifier.0".into(), width: inputs, epsilon: EPSILON }),
         feature_dropout: 0.0,
         classifier: "classifier.2",
@@ -64,6 +66,12 @@ fn residual(prefix: &str, width: usize, drop_probability: f64) -> Layer {
         Layer::Activation(Activation::Gelu),
         Layer::Linear(Linear { name: name(5), inputs: wide, outputs: width }),
     ];
-    let scale = Some(format!("{prefix}.layer_scale"));
-    Layer::Residual(Residual { path, scale, projection: None, drop_probability, activation: None })
+    let weight = Weight { name: format!("{prefix}.layer_scale"), shape: vec![width, 1, 1] };
+    Layer::Residual(Residual {
+        path,
+        scale: Some(Scale { weight, initial: 1e-6 }),
+        projection: None,
+        drop_probability,
+        activation: None,
+    })
 }

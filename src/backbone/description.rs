@@ -1,10 +1,11 @@
-//! The parts of a description: layers, residual branches, and what surrounds them. Only data; architectures are in
-//! a file for each family.
+//! The description of a network: its parts, and what surrounds them. Only data; the layers are in `layer.rs`,
+//! architectures in a file for each family.
 
+use super::layer::{BatchNorm, Layer, LayerNorm};
 use super::plane::{CellGrid, Plane};
 
-/// A network from normalised images `[N, 3, H, W]` to features `[N, F]`: its parts one after the other, then global
-/// average pooling and dropout.
+/// A network from normalised images `[N, 3, H, W]` to features `[N, F]`: its parts one after the other, then pooling
+/// and dropout.
 #[derive(Debug, Clone, PartialEq)]
 pub struct Description {
     /// The units of freezing and of activation checkpointing, from the image on.
@@ -15,6 +16,8 @@ pub struct Description {
     pub input_side: usize,
     /// Width F of the features.
     pub features: usize,
+    /// How features come of the cells of the last layer.
+    pub pooling: Pooling,
     /// Normalises the features after pooling.
     pub feature_norm: Option<LayerNorm>,
     /// Probability of dropout after pooling, in training.
@@ -32,138 +35,13 @@ pub struct Part {
     pub layers: Vec<Layer>,
 }
 
-/// A layer, or several that belong together.
-#[derive(Debug, Clone, PartialEq)]
-pub enum Layer {
-    /// Convolution, batch norm, activation.
-    ConvNorm(ConvNorm),
-    /// A convolution alone.
-    Conv(Conv),
-    /// Layer norm over the channels of each cell.
-    LayerNorm(LayerNorm),
-    /// A linear layer over the channels of each cell.
-    Linear(Linear),
-    /// An activation that leaves its input as it is.
-    Activation(Activation),
-    /// Max pooling.
-    MaxPool(MaxPool),
-    /// A path and its shortcut.
-    Residual(Residual),
-    /// Weights of the channels, from their means.
-    SqueezeExcitation(SqueezeExcitation),
-}
-
-/// A convolution without bias, its batch norm, and an activation or none.
-#[derive(Debug, Clone, PartialEq)]
-pub struct ConvNorm {
-    /// The convolution.
-    pub conv: Conv,
-    /// The batch norm.
-    pub norm: BatchNorm,
-    /// What follows the batch norm.
-    pub activation: Option<Activation>,
-}
-
-/// A convolution.
-#[derive(Debug, Clone, PartialEq, Eq)]
-pub struct Conv {
-    /// Name in files of published weights.
-    pub name: String,
-    /// Input channels.
-    pub inputs: usize,
-    /// Output channels.
-    pub outputs: usize,
-    /// Height and width of the filters.
-    pub kernel: usize,
-    /// Step between two outputs.
-    pub stride: usize,
-    /// Rows (columns) of zeros before the first and after the last.
-    pub padding: [usize; 2],
-    /// Groups of channels: 1, or as many as there are channels (depthwise).
-    pub groups: usize,
-    /// Whether it adds a bias.
-    pub bias: bool,
-}
-
-/// Batch normalisation, in PyTorch's meaning.
-#[derive(Debug, Clone, PartialEq)]
-pub struct BatchNorm {
-    /// Name in files of published weights.
-    pub name: String,
-    /// Added to the variance.
-    pub epsilon: f64,
-    /// Share of the batch's statistics in the update of the running ones.
-    pub momentum: f64,
-}
-
-/// Layer normalisation.
-#[derive(Debug, Clone, PartialEq)]
-pub struct LayerNorm {
-    /// Name in files of published weights.
-    pub name: String,
-    /// Channels.
-    pub width: usize,
-    /// Added to the variance.
-    pub epsilon: f64,
-}
-
-/// `y = x W^T + b`.
-#[derive(Debug, Clone, PartialEq, Eq)]
-pub struct Linear {
-    /// Name in files of published weights.
-    pub name: String,
-    /// Input channels.
-    pub inputs: usize,
-    /// Output channels.
-    pub outputs: usize,
-}
-
-/// Max pooling.
+/// How features come of the cells of the last layer.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub struct MaxPool {
-    /// Height and width of the window.
-    pub kernel: usize,
-    /// Step between two outputs.
-    pub stride: usize,
-    /// Padding on each side.
-    pub padding: usize,
-}
-
-/// `activation(scale * path(x) + shortcut(x))`.
-#[derive(Debug, Clone, PartialEq)]
-pub struct Residual {
-    /// Layers of the path.
-    pub path: Vec<Layer>,
-    /// Name of the scale of each channel in files of published weights, `[C, 1, 1]` (layer scale, Touvron et al. 2021).
-    pub scale: Option<String>,
-    /// A projection of the input; `None` is the input itself.
-    pub projection: Option<ConvNorm>,
-    /// Probability that the path of a sample is left out in training (stochastic depth, Huang et al. 2016).
-    pub drop_probability: f64,
-    /// What follows the sum.
-    pub activation: Option<Activation>,
-}
-
-/// `x * sigmoid(excite(silu(squeeze(mean of x))))`, the mean being over height and width (Hu et al. 2018).
-#[derive(Debug, Clone, PartialEq, Eq)]
-pub struct SqueezeExcitation {
-    /// To fewer channels.
-    pub squeeze: Conv,
-    /// Back to all channels.
-    pub excite: Conv,
-}
-
-/// A function of single numbers.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub enum Activation {
-    /// `max(x, 0)`.
-    Relu,
-    /// `min(max(x, 0), 6)`.
-    Relu6,
-    /// `x * sigmoid(x)`.
-    Silu,
-    /// `x * P(X < x)` for X of a standard normal distribution.
-    Gelu,
+pub enum Pooling {
+    /// The mean of all cells.
+    Average,
+    /// The first cell, which is the class token of a Vision Transformer.
+    ClassToken,
 }
 
 /// Normalisation of pixels in 0 to 1: `(pixel - mean) / std`.
@@ -175,8 +53,16 @@ pub struct Pixels {
     pub std: [f32; 3],
 }
 
+impl Part {
+    /// Whether a norm is among its layers.
+    #[must_use]
+    pub fn has_norms(&self) -> bool {
+        self.layers.iter().any(Layer::has_norms)
+    }
+}
+
 impl Description {
-    /// The grid of the last feature maps over the image.
+    /// The grid of the last feature maps over the image; of a Vision Transformer, that of its patches.
     #[must_use]
     pub fn cell_grid(&self) -> CellGrid {
         let mut grid = CellGrid::pixels();
@@ -194,6 +80,16 @@ impl Description {
         height * width <= 1 && self.batch_norm().is_some()
     }
 
+    /// Height and width of the patches of a Vision Transformer, in pixels; rows and columns beyond whole patches are
+    /// not seen.
+    #[must_use]
+    pub fn patch_side(&self) -> Option<usize> {
+        self.parts.iter().flat_map(|part| &part.layers).find_map(|layer| match layer {
+            Layer::Embeddings(embeddings) => Some(embeddings.patches.stride),
+            _ => None,
+        })
+    }
+
     /// The first batch norm, whose settings are those of all; `None` where there is none.
     #[must_use]
     pub fn batch_norm(&self) -> Option<&BatchNorm> {
@@ -205,59 +101,5 @@ impl Description {
     pub fn feature_plane(&self, frame_size: [usize; 2]) -> Plane {
         let layers = self.parts.iter().flat_map(|part| &part.layers);
         layers.fold(Plane::image(frame_size), |plane, layer| layer.output(plane))
-    }
-}
-
-impl Layer {
-    /// The size of its output.
-    #[must_use]
-    pub fn output(&self, input: Plane) -> Plane {
-        match self {
-            Self::ConvNorm(ConvNorm { conv, .. }) | Self::Conv(conv) => conv.output(input),
-            Self::Linear(linear) => Plane { channels: linear.outputs, ..input },
-            Self::MaxPool(pool) => pool.output(input),
-            Self::Residual(residual) => residual.path.iter().fold(input, |plane, layer| layer.output(plane)),
-            Self::LayerNorm(_) | Self::Activation(_) | Self::SqueezeExcitation(_) => input,
-        }
-    }
-
-    fn move_grid(&self, grid: &mut CellGrid) {
-        match self {
-            Self::ConvNorm(ConvNorm { conv, .. }) | Self::Conv(conv) => {
-                grid.window(conv.kernel, conv.stride, conv.padding[0]);
-            }
-            Self::MaxPool(pool) => grid.window(pool.kernel, pool.stride, pool.padding),
-            Self::Residual(residual) => residual.path.iter().for_each(|layer| layer.move_grid(grid)),
-            Self::LayerNorm(_) | Self::Linear(_) | Self::Activation(_) | Self::SqueezeExcitation(_) => {}
-        }
-    }
-
-    fn batch_norm(&self) -> Option<&BatchNorm> {
-        match self {
-            Self::ConvNorm(ConvNorm { norm, .. }) => Some(norm),
-            Self::Residual(residual) => residual.path.iter().find_map(Self::batch_norm),
-            _ => None,
-        }
-    }
-}
-
-impl Conv {
-    /// A 1x1 convolution with a bias.
-    pub(super) fn pointwise(name: String, inputs: usize, outputs: usize) -> Self {
-        Self { name, inputs, outputs, kernel: 1, stride: 1, padding: [0; 2], groups: 1, bias: true }
-    }
-
-    /// The size of its output.
-    #[must_use]
-    pub fn output(&self, input: Plane) -> Plane {
-        input.window(self.kernel, self.stride, self.padding, self.outputs)
-    }
-}
-
-impl MaxPool {
-    /// The size of its output.
-    #[must_use]
-    pub fn output(&self, input: Plane) -> Plane {
-        input.window(self.kernel, self.stride, [self.padding; 2], input.channels)
     }
 }

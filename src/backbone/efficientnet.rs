@@ -1,8 +1,9 @@
 //! EfficientNet-B0 and B4 (Tan and Le 2019), with torchvision's names and settings: squeeze-and-excitation, SiLU, a
 //! stem and a head that widen with the network, and padding that is the same on all sides.
 
-use super::description::{Activation, BatchNorm, Conv, ConvNorm, Description, Layer, Part, SqueezeExcitation};
+use super::description::{Description, Part, Pooling};
 use super::efficientnet_stages::{Block, STAGES, STEM_CHANNELS, Scale, push_stages, scaled_channels};
+use super::layer::{Activation, BatchNorm, Conv, ConvNorm, Layer, SqueezeExcitation};
 use super::resnet::PIXELS;
 
 const SILU: Option<Activation> = Some(Activation::Silu);
@@ -25,6 +26,7 @@ pub(super) fn efficientnet(scale: &Scale) -> Description {
         pixels: PIXELS,
         input_side: scale.input_side,
         features,
+        pooling: Pooling::Average,
         feature_norm: None,
         feature_dropout: scale.feature_dropout,
         classifier: "classifier.1",

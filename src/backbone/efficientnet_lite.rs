@@ -1,8 +1,9 @@
 //! EfficientNet-Lite0, 1 and 2 (Tan and Le 2019; Google's Lite variants of 2020): no squeeze-and-excitation, ReLU6, and
 //! a stem and head of one width. Names and settings are those of the Python package efficientnet-lite-pytorch.
 
-use super::description::{Activation, BatchNorm, Conv, ConvNorm, Description, Layer, Part, Pixels};
+use super::description::{Description, Part, Pixels, Pooling};
 use super::efficientnet_stages::{Block, STAGES, STEM_CHANNELS, Scale, push_stages};
+use super::layer::{Activation, BatchNorm, Conv, ConvNorm, Layer};
 
 const HEAD_CHANNELS: usize = 1280;
 const RELU6: Option<Activation> = Some(Activation::Relu6);
@@ -20,6 +21,7 @@ pub(super) fn efficientnet_lite(scale: &Scale) -> Description {
         pixels: Pixels { mean: [127.0 / 255.0; 3], std: [128.0 / 255.0; 3] },
         input_side: scale.input_side,
         features: HEAD_CHANNELS,
+        pooling: Pooling::Average,
         feature_norm: None,
         feature_dropout: scale.feature_dropout,
         classifier: "_fc",

@@ -1,7 +1,8 @@
 //! What the EfficientNets and their Lite variants share: the stages, how a variant scales them, and which blocks are
 //! residuals.
 
-use super::description::{Layer, Part, Residual};
+use super::description::Part;
+use super::layer::{Layer, Residual};
 
 pub(super) const STEM_CHANNELS: usize = 32;
 /// Channels between an expansion and its projection, for each input channel.

@@ -10,12 +10,16 @@ mod description;
 mod efficientnet;
 mod efficientnet_lite;
 mod efficientnet_stages;
+mod layer;
 mod plane;
 mod resnet;
+mod vision_transformer;
+mod xception;
 
 pub use choice::Backbone;
-pub use description::{
-    Activation, BatchNorm, Conv, ConvNorm, Description, Layer, LayerNorm, Linear, MaxPool, Part, Pixels, Residual,
-    SqueezeExcitation,
+pub use description::{Description, Part, Pixels, Pooling};
+pub use layer::{
+    Activation, Attention, BatchNorm, Conv, ConvNorm, Embeddings, Layer, LayerNorm, Linear, MaxPool, Residual, Scale,
+    SqueezeExcitation, Weight,
 };
 pub use plane::{CellGrid, Plane};

@@ -1,7 +1,8 @@
 //! ResNet-18/34/50/101 (He et al. 2015), with torchvision's names; the stride of a bottleneck is in its 3x3
 //! convolution, as there.
 
-use super::description::{Activation, BatchNorm, Conv, ConvNorm, Description, Layer, MaxPool, Part, Pixels, Residual};
+use super::description::{Description, Part, Pixels, Pooling};
+use super::layer::{Activation, BatchNorm, Conv, ConvNorm, Layer, MaxPool, Residual};
 
 /// ImageNet's means and standard deviations.
 pub(super) const PIXELS: Pixels = Pixels { mean: [0.485, 0.456, 0.406], std: [0.229, 0.224, 0.225] };
@@ -38,6 +39,7 @@ fn resnet(depths: [usize; 4], expansion: usize) -> Description {
         pixels: PIXELS,
         input_side: 224,
         features: inputs,
+        pooling: Pooling::Average,
         feature_norm: None,
         feature_dropout: 0.0,
         classifier: "fc",

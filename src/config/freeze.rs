@@ -3,7 +3,7 @@
 use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 
-use crate::backbone::Backbone;
+use crate::backbone::{Backbone, Part};
 
 const ALL: &str = "backbone";
 const BATCH_NORM: &str = "batch_norm";
@@ -29,6 +29,8 @@ pub struct FrozenParts {
     pub norms: bool,
     /// Whether all weights but those of norms stay as they are.
     pub filters: bool,
+    /// The first part of which something learns; the number of parts where nothing does.
+    pub first_trainable: usize,
 }
 
 impl Freeze {
@@ -42,21 +44,17 @@ impl Freeze {
     #[must_use]
     pub fn of(&self, backbone: Backbone) -> FrozenParts {
         let parts = backbone.description().parts;
-        match self {
-            Self::First(count) => FrozenParts {
-                parts: (0..parts.len()).map(|part| part < *count).collect(),
-                norms: false,
-                filters: false,
-            },
+        let (frozen, norms, filters): (Vec<_>, _, _) = match self {
+            Self::First(count) => ((0..parts.len()).map(|part| part < *count).collect(), false, false),
             Self::Names(names) => {
                 let has = |name: &str| names.iter().any(|found| found == name);
-                FrozenParts {
-                    parts: parts.iter().map(|part| has(ALL) || has(&part.name)).collect(),
-                    norms: has(BATCH_NORM),
-                    filters: has(ALL_BUT_NORMS),
-                }
+                let frozen = parts.iter().map(|part| has(ALL) || has(&part.name)).collect();
+                (frozen, has(BATCH_NORM), has(ALL_BUT_NORMS))
             }
-        }
+        };
+        let learns = |(part, is_frozen): &(&Part, &bool)| !**is_frozen && (!filters || !norms && part.has_norms());
+        let first_trainable = parts.iter().zip(&frozen).take_while(|part| !learns(part)).count();
+        FrozenParts { parts: frozen, norms, filters, first_trainable }
     }
 
     /// Whether the backbone has all that is named; otherwise the problem.
@@ -130,6 +128,24 @@ mod tests {
     }
 
     #[test]
+    fn the_first_part_that_learns_is_the_first_with_something_that_is_not_frozen() {
+        for (backbone, text, first) in [
+            (Backbone::Resnet50, "none", 0),
+            (Backbone::Resnet50, "all_but_norms", 0),
+            (Backbone::Resnet50, "[stem, layer2]", 1),
+            (Backbone::Resnet50, "[batch_norm, all_but_norms]", 5),
+            (Backbone::Resnet50, "backbone", 5),
+            // Its embeddings have no norm.
+            (Backbone::Dinov2Vits14, "all_but_norms", 1),
+            (Backbone::Dinov2Vits14, "batch_norm", 0),
+            (Backbone::VitB16Clip, "all_but_norms", 0),
+        ] {
+            let freeze = model(&[&format!("freeze={text}"), &format!("backbone={}", backbone.name())]).unwrap().freeze;
+            assert_eq!(freeze.of(backbone).first_trainable, first, "{backbone:?}, {text}");
+        }
+    }
+
+    #[test]
     fn what_is_frozen_is_a_number_a_name_or_a_list_and_reads_back() {
         for (text, parts, norms, filters) in [
             ("none", 0b00000, false, false),
@@ -146,7 +162,8 @@ mod tests {
         ] {
             let freeze = model(&[&format!("freeze={text}")]).unwrap().freeze;
             let expected = (0..5).map(|part| parts >> part & 1 == 1).collect();
-            assert_eq!(freeze.of(Backbone::Resnet50), FrozenParts { parts: expected, norms, filters }, "{text}");
+            let frozen = freeze.of(Backbone::Resnet50);
+            assert_eq!((frozen.parts, frozen.norms, frozen.filters), (expected, norms, filters), "{text}");
             assert_eq!(freeze.is_some(), !["none", "[]", "0"].contains(&text), "{text}");
             let written = serde_yaml::to_string(&freeze).unwrap();
             assert_eq!(serde_yaml::from_str::<Freeze>(&written).unwrap(), freeze, "{written}");

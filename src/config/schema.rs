@@ -94,7 +94,7 @@ pub struct ModelConfig {
     pub pretrained: Pretrained,
     /// Start from all weights of another run, its head included, instead: the folder of a run of the same network.
     pub init_from: Option<PathBuf>,
-    /// What of the backbone does not learn: `none`, `backbone`, `batch_norm`, `all_but_norms`, how many of its first parts (stem, layer1 ... layer4 of a ResNet; stem, stage1 ... stage7, head of an EfficientNet; stem, stage1 ... stage4 of a ConvNeXt), or a list.
+    /// What of the backbone does not learn: `none`, `backbone`, `batch_norm`, `all_but_norms`, how many of its first parts (stem, layer1 ... layer4 of a ResNet; stem, stage1 ... stage7, head of an EfficientNet; stem, stage1 ... stage4 of a ConvNeXt; stem, block1 ... block12, head of Xception; stem, block1 ... block12 or block24 of a Vision Transformer), or a list.
     pub freeze: Freeze,
     /// Scale the features of each frame to length 1 before the head.
     pub normalize_features: bool,

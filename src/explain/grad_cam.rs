@@ -22,7 +22,7 @@ pub fn explain_clip(detector: &Detector, frames: Vec<RgbImage>, is_fake: bool) -
     let pixels_nhwc = pixels(&frames)?.f_to_device(detector.device())?;
     let [t, height, width] = [0, 1, 2].map(|dim| pixels_nhwc.size()[dim]);
     let maps_nfhw = feature_maps(detector, &pixels_nhwc)?.f_set_requires_grad(true)?;
-    let features_btf = detector.pool_feature_maps(&maps_nfhw)?.f_view([1, t, -1])?;
+    let features_btf = detector.features_of_maps(&maps_nfhw)?.f_view([1, t, -1])?;
     // cuDNN's LSTM has a backward pass only in training mode, where dropout is on; libtorch's own LSTM always has one.
     let _without_cudnn = WithoutCudnn::enter();
     let logits = detector.logits(&features_btf, Mode::Evaluate)?;
@@ -32,7 +32,8 @@ pub fn explain_clip(detector: &Detector, frames: Vec<RgbImage>, is_fake: bool) -
     let gradient_nfhw = Tensor::f_run_backward(&[&verdict], &[&maps_nfhw], false, false)?.remove(0);
 
     let _no_grad = tch::no_grad_guard();
-    let heat_nhw = heat(&maps_nfhw, &gradient_nfhw, detector.cell_grid(), [height, width])?;
+    let [cells_nfhw, gradient_nfhw] = [maps_nfhw, gradient_nfhw].map(|maps| detector.cells(&maps, [height, width]));
+    let heat_nhw = heat(&cells_nfhw?, &gradient_nfhw?, detector.cell_grid(), [height, width])?;
     let numbers = |tensor: &Tensor| Vec::<f64>::try_from(tensor.f_to_kind(Kind::Double)?.f_flatten(0, -1)?);
     let attention = detector.attention(&features_btf)?.map(|weights_bt| numbers(&weights_bt)).transpose()?;
     let heat = Vec::<f32>::try_from(heat_nhw.f_flatten(0, -1)?)?;

@@ -10,7 +10,8 @@ use super::draws::scale_in_place;
 use super::layers::{BatchNorm, Conv, LayerNorm, Linear, SqueezeExcitation, activated, over_channels};
 use super::mode::Mode;
 use super::parameters::{Init, Scope};
-use crate::backbone::{self, Activation, CellGrid, Description, Plane};
+use super::tokens::{Attention, Embeddings};
+use crate::backbone::{self, Activation, CellGrid, Description, Pooling};
 use crate::config::FrozenParts;
 use crate::torch::{self, Result};
 
@@ -26,7 +27,8 @@ struct ConvNorm {
 #[derive(Debug)]
 struct Residual {
     path: Vec<Layer>,
-    scale_c11: Option<Tensor>,
+    /// One value a channel.
+    scale: Option<Tensor>,
     projection: Option<ConvNorm>,
     drop_probability: f64,
     /// Its number among the residuals, for [`Draws`](super::draws::Draws).
@@ -44,6 +46,8 @@ enum Layer {
     MaxPool(backbone::MaxPool),
     Residual(Residual),
     SqueezeExcitation(SqueezeExcitation),
+    Embeddings(Embeddings),
+    Attention(Attention),
 }
 
 /// The backbone: `[N, 3, H, W]` to `[N, features]`.
@@ -56,6 +60,7 @@ pub(super) struct BackboneNetwork {
     pub first_trainable: usize,
     /// Where the cells of the last feature maps lie.
     pub cell_grid: CellGrid,
+    pooling: Pooling,
     feature_norm: Option<LayerNorm>,
     feature_dropout: f64,
     residuals: usize,
@@ -98,6 +103,12 @@ impl Builder<'_, '_> {
             backbone::Layer::SqueezeExcitation(backbone::SqueezeExcitation { squeeze, excite }) => {
                 Layer::SqueezeExcitation(SqueezeExcitation { squeeze: self.conv(squeeze)?, excite: self.conv(excite)? })
             }
+            backbone::Layer::Embeddings(embeddings) => {
+                Layer::Embeddings(Embeddings::new(self.scope.freeze(self.filters_frozen), embeddings)?)
+            }
+            backbone::Layer::Attention(attention) => {
+                Layer::Attention(Attention::new(self.scope.freeze(self.filters_frozen), attention)?)
+            }
         })
     }
 
@@ -121,17 +132,16 @@ impl Builder<'_, '_> {
         let number = *self.residuals;
         *self.residuals += 1;
         // First, as in PyTorch, where a module's own weights come before those of its parts.
-        let scale_c11 = described.scale.as_ref().map(|name| self.scale(name, described)).transpose()?;
+        let scale = described.scale.as_ref().map(|scale| self.scale(scale)).transpose()?;
         let path = described.path.iter().map(|layer| self.layer(layer)).collect::<Result<_>>()?;
         let projection = described.projection.as_ref().map(|conv| self.conv_norm(conv)).transpose()?;
         let (drop_probability, activation) = (described.drop_probability, described.activation);
-        Ok(Residual { path, scale_c11, projection, drop_probability, number, activation })
+        Ok(Residual { path, scale, projection, drop_probability, number, activation })
     }
 
-    /// The scale of each channel of a path starts small, as in torchvision.
-    fn scale(&mut self, name: &str, residual: &backbone::Residual) -> Result<Tensor> {
-        let channels = residual.path.iter().fold(Plane::image([1, 1]), |plane, layer| layer.output(plane)).channels;
-        self.scope.freeze(self.filters_frozen).weight(name, &[channels as i64, 1, 1], Init::Constant(1e-6))
+    fn scale(&mut self, backbone::Scale { weight, initial }: &backbone::Scale) -> Result<Tensor> {
+        let shape: Vec<_> = weight.shape.iter().map(|size| *size as i64).collect();
+        self.scope.freeze(self.filters_frozen).weight(&weight.name, &shape, Init::Constant(*initial))
     }
 }
 
@@ -151,13 +161,13 @@ impl BackboneNetwork {
                 feature_norm = description.feature_norm.as_ref().map(|norm| builder.layer_norm(norm)).transpose()?;
             }
         }
-        let nothing_learns = |frozen_part: &bool| *frozen_part || frozen.filters && frozen.norms;
         Ok(Self {
             seen: SeenShapes(vec![Cell::new(0); parts.len()]),
             parts,
             features: description.features as i64,
-            first_trainable: frozen.parts.iter().take_while(|part| nothing_learns(part)).count(),
+            first_trainable: frozen.first_trainable,
             cell_grid: description.cell_grid(),
+            pooling: description.pooling,
             feature_norm,
             feature_dropout: description.feature_dropout,
             residuals,
@@ -177,18 +187,48 @@ impl BackboneNetwork {
         if ends { self.drop_features(self.pool(&y)?, mode) } else { Ok(y) }
     }
 
-    /// Global average pooling, and the norm behind it: feature maps `[N, F, h, w]` to features `[N, F]`.
-    pub fn pool(&self, x_nchw: &Tensor) -> Result<Tensor> {
-        let pooled_nf = x_nchw.f_adaptive_avg_pool2d([1, 1])?.f_flatten(1, -1)?;
+    /// Pooling and the norm behind it: the last part's output `[N, F, h, w]` to features `[N, F]`.
+    fn pool(&self, x_nchw: &Tensor) -> Result<Tensor> {
+        let pooled_nf = match self.pooling {
+            Pooling::Average => x_nchw.f_adaptive_avg_pool2d([1, 1])?.f_flatten(1, -1)?,
+            Pooling::ClassToken => x_nchw.f_select(2, 0)?.f_flatten(1, -1)?,
+        };
         self.feature_norm.as_ref().map_or(Ok(pooled_nf.shallow_clone()), |norm| norm.forward(&pooled_nf))
     }
 
-    /// The output of the last part before global average pooling: `[N, features, h, w]`.
+    /// The last maps `[N, F, h, w]` of which each cell has a part in the features: the last part's output. In that of a
+    /// Vision Transformer only the class token has, so its maps are the last block's input, `[N, F, T, 1]`.
     pub fn feature_maps(&self, images_nchw: &Tensor, mode: Mode) -> Result<Tensor> {
-        self.maps(0..self.parts(), images_nchw, mode)
+        self.maps(0..self.mapped_parts(), images_nchw, mode)
+    }
+
+    /// Features `[N, F]` of [`Self::feature_maps`].
+    pub fn features_of_maps(&self, maps_nfhw: &Tensor, mode: Mode) -> Result<Tensor> {
+        self.forward_parts(self.mapped_parts()..self.parts(), maps_nfhw, mode)
+    }
+
+    fn mapped_parts(&self) -> usize {
+        match self.pooling {
+            Pooling::Average => self.parts(),
+            Pooling::ClassToken => self.parts() - 1,
+        }
+    }
+
+    /// The cells `[N, F, h, w]` over images of this height and width in maps: all of them, or those of the patches.
+    pub fn cells(&self, maps_nfhw: &Tensor, [height, width]: [i64; 2]) -> Result<Tensor> {
+        match self.pooling {
+            Pooling::Average => Ok(maps_nfhw.shallow_clone()),
+            Pooling::ClassToken => {
+                let [rows, columns] = [height, width].map(|side| side / self.cell_grid.step);
+                maps_nfhw.f_narrow(2, 1, rows * columns)?.f_unflatten(2, [rows, columns])?.f_squeeze_dim(4)
+            }
+        }
     }
 
     fn maps(&self, parts: Range<usize>, x: &Tensor, mode: Mode) -> Result<Tensor> {
+        if parts.is_empty() {
+            return Ok(x.shallow_clone());
+        }
         torch::repeats_shape(self.seen.repeats(parts.start, x.size()[0], mode));
         run(self.parts[parts].iter().flatten(), x, mode)
     }
@@ -228,6 +268,8 @@ impl Layer {
             }
             Self::Residual(residual) => residual.forward(x_nchw, mode),
             Self::SqueezeExcitation(squeeze) => squeeze.forward(x_nchw),
+            Self::Embeddings(embeddings) => embeddings.forward(x_nchw),
+            Self::Attention(attention) => over_channels(x_nchw, |x_nhwc| attention.forward(x_nhwc)),
         }
     }
 }
@@ -246,8 +288,8 @@ impl ConvNorm {
 impl Residual {
     fn forward(&self, x_nchw: &Tensor, mode: Mode) -> Result<Tensor> {
         let mut y_nchw = run(self.path.iter(), x_nchw, mode)?;
-        if let Some(scale_c11) = &self.scale_c11 {
-            y_nchw = y_nchw.f_mul(scale_c11)?;
+        if let Some(scale) = &self.scale {
+            y_nchw = y_nchw.f_mul(&scale.f_view([-1, 1, 1])?)?;
         }
         if let Some(draws) = mode.draws().filter(|_| self.drop_probability > 0.0) {
             let factors_n1 = draws.factors(self.number, [x_nchw.size()[0], 1], self.drop_probability)?;
@@ -257,7 +299,10 @@ impl Residual {
             Some(projection) => projection.forward(x_nchw, mode)?,
             None => x_nchw.shallow_clone(),
         };
-        activate(y_nchw.f_add_(&shortcut_nchw)?, self.activation)
+        // A shortcut in float32 stays in float32: sums over the blocks of a Vision Transformer need it.
+        let in_place = y_nchw.kind() == shortcut_nchw.kind();
+        let sum_nchw = if in_place { y_nchw.f_add_(&shortcut_nchw)? } else { y_nchw.f_add(&shortcut_nchw)? };
+        activate(sum_nchw, self.activation)
     }
 }
 

@@ -123,8 +123,8 @@ impl Detector {
         self.backbone.forward_parts(0..self.backbone.parts(), images_nchw, mode)?.f_to_dtype(Kind::Float, false, false)
     }
 
-    /// The backbone's last feature maps `[N, F, h, w]` in float32, in evaluation mode;
-    /// [`pool_feature_maps`](Self::pool_feature_maps) makes features of them.
+    /// The backbone's last feature maps `[N, F, h, w]` in float32, in evaluation mode, each cell of which has a part in
+    /// the features. Those of a Vision Transformer are the tokens before its last block, `[N, F, T, 1]`.
     ///
     /// # Errors
     /// Out of memory, or shapes that do not fit.
@@ -139,12 +139,21 @@ impl Detector {
         self.backbone.cell_grid
     }
 
-    /// Features `[N, F]` of the backbone's last feature maps, in evaluation mode.
+    /// Features `[N, F]` of [`feature_maps`](Self::feature_maps), in evaluation mode and in float32.
     ///
     /// # Errors
     /// Out of memory.
-    pub fn pool_feature_maps(&self, maps_nfhw: &Tensor) -> Result<Tensor> {
-        self.backbone.pool(maps_nfhw)
+    pub fn features_of_maps(&self, maps_nfhw: &Tensor) -> Result<Tensor> {
+        self.backbone.features_of_maps(maps_nfhw, Mode::Evaluate)
+    }
+
+    /// The cells `[N, F, h, w]` of feature maps that lie over images of this height and width, by
+    /// [`cell_grid`](Self::cell_grid).
+    ///
+    /// # Errors
+    /// The maps are not those of such images.
+    pub fn cells(&self, maps_nfhw: &Tensor, frame_size: [i64; 2]) -> Result<Tensor> {
+        self.backbone.cells(maps_nfhw, frame_size)
     }
 
     /// The head's attention weight of each of the T frames, `[B, T]`, averaged over heads and queries; each row adds up

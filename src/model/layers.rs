@@ -103,6 +103,9 @@ pub(super) fn over_channels(x_nchw: &Tensor, layer: impl FnOnce(&Tensor) -> Resu
     layer(&x_nchw.f_permute([0, 2, 3, 1])?)?.f_permute([0, 3, 1, 2])
 }
 
+/// QuickGELU is `x * sigmoid(1.702 x)`, which is `silu(1.702 x) / 1.702`.
+const QUICK_GELU: f64 = 1.702;
+
 /// The activation of `x`, which stays as it is.
 pub(super) fn activated(x: &Tensor, activation: Activation) -> Result<Tensor> {
     match activation {
@@ -110,6 +113,8 @@ pub(super) fn activated(x: &Tensor, activation: Activation) -> Result<Tensor> {
         Activation::Relu6 => x.f_relu6(),
         Activation::Silu => x.f_silu(),
         Activation::Gelu => x.f_gelu("none"),
+        // Of SiLU, backward needs the input alone; of the product that defines this, it needs both factors.
+        Activation::QuickGelu => x.f_mul_scalar(QUICK_GELU)?.f_silu()?.f_mul_scalar_(1.0 / QUICK_GELU),
     }
 }
 

@@ -15,6 +15,7 @@ mod parameters;
 mod placement;
 mod pretrained;
 mod temporal;
+mod tokens;
 
 pub use activation_checkpointing::SegmentInputs;
 pub use detector::Detector;
@@ -24,3 +25,4 @@ pub use mode::Mode;
 pub use parameters::{Parameter, Parameters, Role};
 pub use placement::{Placement, first_usable};
 pub use pretrained::{LoadedWeights, PretrainedError, Sources, WeightsSource, load_pretrained};
+pub use tokens::positions_tc;

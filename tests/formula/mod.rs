@@ -1,6 +1,8 @@
 //! Weights and pixels that follow from integers: the other half of `scripts/make_resnet_fixture.py`,
-//! `make_lite_fixture.py`, `make_torchvision_fixture.py` and `make_curve_fixture.py`.
+//! `make_lite_fixture.py`, `make_torchvision_fixture.py`, `make_timm_fixture.py`, `make_transformers_fixture.py` and
+//! `make_curve_fixture.py`.
 
+use dfdetect::backbone::{Backbone, Pooling};
 use dfdetect::model::{Detector, Parameter, Role};
 use tch::Tensor;
 
@@ -33,7 +35,8 @@ fn level(name: &str) -> f64 {
     }
 }
 
-pub fn fill(detector: &Detector) {
+/// The weights of the other scripts, whose salts follow the order of the layers.
+fn fill_in_order(detector: &Detector) {
     let _no_grad = tch::no_grad_guard();
     let backbone = || detector.parameters().iter().filter(|p| p.name.starts_with("backbone."));
     for (salt, parameter) in backbone().filter(|p| p.role == Role::Trained).enumerate() {
@@ -57,5 +60,50 @@ pub fn fill(detector: &Detector) {
     for (salt, parameter) in backbone().filter(|p| p.role == Role::Buffer).enumerate() {
         let values = pattern(parameter.tensor.numel(), salt);
         set(parameter, &(values * 0.2 + f64::from(u8::from(parameter.name.ends_with("var")))));
+    }
+}
+
+/// The weights of the script that makes the fixture of this backbone.
+pub fn fill(detector: &Detector, backbone: Backbone) {
+    match backbone {
+        Backbone::Xception => fill_xception(detector),
+        _ if backbone.description().pooling == Pooling::ClassToken => fill_transformer(detector),
+        _ => fill_in_order(detector),
+    }
+}
+
+/// The weights of `make_transformers_fixture.py`.
+fn fill_transformer(detector: &Detector) {
+    let is_scale = |name: &str| name.ends_with("weight") || name.ends_with("lambda1");
+    fill_by_name(detector, 6.0, |name| f64::from(u8::from(is_scale(name))));
+}
+
+/// The weights of `make_timm_fixture.py`.
+fn fill_xception(detector: &Detector) {
+    let is_last =
+        |name: &str| [".rep.4.weight", ".rep.5.weight", ".rep.8.weight"].iter().any(|end| name.ends_with(end));
+    fill_by_name(detector, 24.0, |name| match name {
+        _ if is_last(name) => 0.3,
+        _ if name.ends_with("weight") || name.ends_with("running_var") => 1.0,
+        _ => 0.0,
+    });
+}
+
+/// Salts follow the names; `center` is what the numbers of a vector lie around.
+fn fill_by_name(detector: &Detector, gain: f64, center: impl Fn(&str) -> f64) {
+    let _no_grad = tch::no_grad_guard();
+    for role in [Role::Trained, Role::Buffer] {
+        let all = detector.parameters().iter().filter(|p| p.name.starts_with("backbone.") && p.role == role);
+        let mut parameters: Vec<_> = all.collect();
+        parameters.sort_by_key(|parameter| &parameter.name);
+        for (salt, parameter) in parameters.into_iter().enumerate() {
+            let (size, count) = (parameter.tensor.size(), parameter.tensor.numel());
+            let values = pattern(count, salt);
+            if [2, 4].contains(&size.len()) {
+                set(parameter, &(values * (gain / (count as i64 / size[0]) as f64).sqrt()));
+            } else {
+                set(parameter, &(values * 0.2 + center(&parameter.name)));
+            }
+        }
     }
 }

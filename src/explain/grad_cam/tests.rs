@@ -32,8 +32,12 @@ fn frame(random: &mut ChaCha8Rng, side: u32, squares: &[(Rgb<u8>, [u32; 2])]) ->
 }
 
 fn untrained(temporal: Temporal) -> Detector {
+    untrained_of(Backbone::Resnet18, temporal)
+}
+
+fn untrained_of(backbone: Backbone, temporal: Temporal) -> Detector {
     let mut config = Config::default();
-    (config.model.backbone, config.model.temporal, config.model.hidden_dim) = (Backbone::Resnet18, temporal, 16);
+    (config.model.backbone, config.model.temporal, config.model.hidden_dim) = (backbone, temporal, 16);
     (config.model.num_layers, config.model.attention_heads, config.model.dropout) = (1, 2, 0.0);
     tch::manual_seed(3);
     Detector::new(&config.model, Device::Cpu, Format::F32, true).unwrap()
@@ -119,6 +123,41 @@ fn plant_lstm(detector: &Detector) {
     set(detector, "head.classifier.3.bias", &[0], -0.05);
 }
 
+/// The same of a Vision Transformer: channels 0 and 1 of a patch's token are how red and how blue it is, and the last
+/// block brings their means to the class token. All other blocks do nothing.
+fn transformer_that_sees_red_and_blue() -> Detector {
+    let detector = untrained_of(Backbone::Dinov2Vits14, Temporal::Mean);
+    let _no_grad = tch::no_grad_guard();
+    for parameter in detector.parameters().iter() {
+        let is_scale = ["norm1.weight", "norm2.weight", "layernorm.weight", "lambda1"];
+        let value = f64::from(u8::from(is_scale.iter().any(|name| parameter.name.ends_with(name))));
+        let _ = parameter.tensor.detach().fill_(value);
+    }
+    let pixels = Backbone::Dinov2Vits14.description().pixels;
+    let patches = |tensor: &str| format!("backbone.embeddings.patch_embeddings.projection.{tensor}");
+    for (channel, color) in [(0, 0), (1, 2)] {
+        let share = |other: usize| if other == color { 1.0 } else { -0.5 };
+        let mut mean = 0.0;
+        for other in 0..3 {
+            let weight = share(other) * f64::from(pixels.std[other]) / 196.0;
+            for (row, column) in (0..14).flat_map(|row| (0..14).map(move |column| (row, column))) {
+                set(&detector, &patches("weight"), &[channel, other as i64, row, column], weight);
+            }
+            mean += share(other) * f64::from(pixels.mean[other]);
+        }
+        set(&detector, &patches("bias"), &[channel], mean - 0.01);
+        set(&detector, "backbone.encoder.layer.11.attention.attention.value.weight", &[channel, channel], 1.0);
+        set(&detector, "backbone.encoder.layer.11.attention.output.dense.weight", &[channel, channel], 1.0);
+    }
+    // Channels of a fixed size beside which the norms leave red and blue their own.
+    for (channel, value) in [(2, 5.0), (3, -5.0)] {
+        set(&detector, &patches("bias"), &[channel], value);
+        set(&detector, "backbone.embeddings.cls_token", &[0, 0, channel], value);
+    }
+    plant_mean(&detector);
+    detector
+}
+
 /// The sum of a frame's heat, the share of it that lies in the square or within half a cell of the last maps around it,
 /// and its centre of mass.
 fn heat_around(explanation: &Explanation, frame: usize, [left, top]: [u32; 2]) -> (f32, f32, [f32; 2]) {
@@ -149,13 +188,15 @@ fn assert_lies_on(explanation: &Explanation, frame: usize, square: [u32; 2], wha
 fn heat_lies_on_the_planted_evidence_and_moves_with_it() {
     let _alone = generator_lock();
     let mut random = ChaCha8Rng::seed_from_u64(2);
-    for temporal in [Temporal::Mean, Temporal::LstmAttention] {
-        let detector = sees_red_and_blue(temporal);
+    let heads = [Temporal::Mean, Temporal::LstmAttention];
+    let detectors = heads.map(|temporal| (format!("{temporal:?}"), sees_red_and_blue(temporal)));
+    let transformer = ("transformer".to_owned(), transformer_that_sees_red_and_blue());
+    for (temporal, detector) in detectors.into_iter().chain([transformer]) {
         // The second size is not made of whole cells.
         for side in [128, 112] {
             let far = side - SQUARE;
             for squares in [[[0, 0], [far, far]], [[far, 0], [0, far]], [[44, 30], [12, 50]]] {
-                let what = format!("{temporal:?}, {side} pixels, {squares:?}");
+                let what = format!("{temporal}, {side} pixels, {squares:?}");
                 // In both frames a red square, and a blue one at the other's place.
                 let [a, b] = squares;
                 let pixels = [[a, b], [b, a]].map(|[red, blue]| frame(&mut random, side, &[(BLUE, blue), (RED, red)]));

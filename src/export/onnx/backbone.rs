@@ -4,7 +4,8 @@
 use super::graph_builder::{GraphBuilder, float, int, ints};
 use super::names::FRAMES;
 use crate::backbone::{
-    Activation, Conv, ConvNorm, Description, Layer, LayerNorm, Linear, MaxPool, Residual, SqueezeExcitation,
+    Activation, Conv, ConvNorm, Description, Layer, LayerNorm, Linear, MaxPool, Plane, Pooling, Residual,
+    SqueezeExcitation,
 };
 use crate::export::error::ExportError;
 use crate::export::metadata::ExportMetadata;
@@ -12,10 +13,16 @@ use crate::export::metadata::ExportMetadata;
 /// Adds the nodes from frames `[B, T, H, W, 3]` to features `[B x T, F]`.
 pub(super) fn backbone(graph: &mut GraphBuilder, metadata: &ExportMetadata) -> Result<String, ExportError> {
     let images_nchw = images(graph, metadata)?;
-    let Description { parts, feature_norm, .. } = metadata.model.backbone.description();
-    let mut nodes = Nodes { graph };
+    let Description { parts, feature_norm, pooling, .. } = metadata.model.backbone.description();
+    let mut nodes = Nodes { graph, image: Plane::image([metadata.height, metadata.width]) };
     let maps_nfhw = nodes.layers(parts.iter().flat_map(|part| &part.layers), &images_nchw)?;
-    let pooled = nodes.graph.node("GlobalAveragePool", &[&maps_nfhw], vec![]);
+    let pooled = match pooling {
+        Pooling::Average => nodes.graph.node("GlobalAveragePool", &[&maps_nfhw], vec![]),
+        Pooling::ClassToken => {
+            let first = nodes.graph.scalar(0);
+            nodes.graph.node("Gather", &[&maps_nfhw, &first], vec![int("axis", 2)])
+        }
+    };
     let pooled_nf = nodes.graph.node("Flatten", &[&pooled], vec![int("axis", 1)]);
     feature_norm.map_or(Ok(pooled_nf.clone()), |norm| nodes.layer_norm(&norm, &pooled_nf))
 }
@@ -34,8 +41,10 @@ fn images(graph: &mut GraphBuilder, metadata: &ExportMetadata) -> Result<String,
 }
 
 /// Adds the nodes of layers.
-struct Nodes<'g, 'd> {
-    graph: &'g mut GraphBuilder<'d>,
+pub(super) struct Nodes<'g, 'd> {
+    pub graph: &'g mut GraphBuilder<'d>,
+    /// The size of the images.
+    pub image: Plane,
 }
 
 impl Nodes<'_, '_> {
@@ -52,6 +61,8 @@ impl Nodes<'_, '_> {
                 Layer::MaxPool(pool) => self.max_pool(*pool, &y),
                 Layer::Residual(residual) => self.residual(residual, &y)?,
                 Layer::SqueezeExcitation(squeeze) => self.squeeze_excitation(squeeze, &y)?,
+                Layer::Embeddings(embeddings) => self.embeddings(embeddings, &y)?,
+                Layer::Attention(attention) => self.over_channels(&y, |nodes, y| nodes.attention(attention, y))?,
             };
         }
         Ok(y)
@@ -74,7 +85,7 @@ impl Nodes<'_, '_> {
         Ok(self.graph.node("LayerNormalization", &[x, &weight, &bias], settings))
     }
 
-    fn linear(&mut self, linear: &Linear, x: &str) -> Result<String, ExportError> {
+    pub(super) fn linear(&mut self, linear: &Linear, x: &str) -> Result<String, ExportError> {
         let [weight, bias] = self.weight_and_bias(&linear.name)?;
         let weight = self.graph.node("Transpose", &[&weight], vec![ints("perm", &[1, 0])]);
         let product = self.graph.node("MatMul", &[x, &weight], vec![]);
@@ -86,7 +97,7 @@ impl Nodes<'_, '_> {
         Ok([weight, self.graph.weight(&format!("backbone.{name}.bias"))?])
     }
 
-    fn conv(&mut self, conv: &Conv, x: &str) -> Result<String, ExportError> {
+    pub(super) fn conv(&mut self, conv: &Conv, x: &str) -> Result<String, ExportError> {
         let mut inputs = vec![x.to_owned(), self.graph.weight(&format!("backbone.{}.weight", conv.name))?];
         if conv.bias {
             inputs.push(self.graph.weight(&format!("backbone.{}.bias", conv.name))?);
@@ -123,7 +134,9 @@ impl Nodes<'_, '_> {
     fn residual(&mut self, residual: &Residual, x: &str) -> Result<String, ExportError> {
         let mut y = self.layers(residual.path.iter(), x)?;
         if let Some(scale) = &residual.scale {
-            let scale = self.graph.weight(&format!("backbone.{scale}"))?;
+            let name = format!("backbone.{}", scale.weight.name);
+            let scale_c11 = self.graph.take(&name)?.f_view([-1, 1, 1])?;
+            let scale = self.graph.floats(&name, &scale_c11)?;
             y = self.graph.node("Mul", &[&y, &scale], vec![]);
         }
         let shortcut = match &residual.projection {
@@ -153,6 +166,12 @@ impl Nodes<'_, '_> {
             }
             Some(Activation::Silu) => {
                 let sigmoid = self.graph.node("Sigmoid", &[&x], vec![]);
+                self.graph.node("Mul", &[&x, &sigmoid], vec![])
+            }
+            Some(Activation::QuickGelu) => {
+                let factor = self.graph.number(1.702)?;
+                let scaled = self.graph.node("Mul", &[&x, &factor], vec![]);
+                let sigmoid = self.graph.node("Sigmoid", &[&scaled], vec![]);
                 self.graph.node("Mul", &[&x, &sigmoid], vec![])
             }
             Some(Activation::Gelu) => {

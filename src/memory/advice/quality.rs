@@ -23,9 +23,12 @@ pub(super) fn quality_reductions(config: &Config) -> Vec<ConfigChange> {
     let [height, width] = config.data.frame_size;
     let short = height.min(width);
     let sizes = [512, 384, 320, 256, 224, 192, 160, 128, 112].into_iter().filter(|side| *side < short);
+    // Multiples of 16 keep the deep layers' sizes whole, those of a patch waste no pixel; rounding down makes every change a
+    // smaller picture.
+    let unit = config.model.backbone.description().patch_side().unwrap_or(16);
     let sizes = sizes.map(|side| -> ConfigChange {
-        // Multiples of 16 keep the deep layers' sizes whole; rounding down makes every change a smaller picture.
-        let scaled = [height, width].map(|length| (length * side / short / 16 * 16).max(32));
+        let scaled =
+            [height, width].map(|length| (length * side / short / unit * unit).max(32_usize.next_multiple_of(unit)));
         Box::new(move |config| config.data.frame_size = scaled)
     });
     let backbones = config.model.backbone.smaller().iter();

@@ -4,7 +4,10 @@
 //! so that a configuration can be judged without building it. Which tensors are alive at the same time is decided in
 //! `step.rs`.
 
-use crate::backbone::{self, Activation, Backbone, Conv, Layer, LayerNorm, Linear, Plane, SqueezeExcitation};
+use crate::backbone::{
+    self, Activation, Attention, Conv, Description, Embeddings, Layer, LayerNorm, Linear, Plane, Pooling, Residual,
+    SqueezeExcitation,
+};
 use crate::config::{FrozenParts, ModelConfig, Temporal};
 
 /// A layer for one frame: a convolution with the batch norm and the activation behind it as one, or any other alone.
@@ -31,6 +34,8 @@ pub(super) struct LayerSizes {
     pub own_elements: u64,
     /// Elements that stay for backward.
     pub kept_elements: u64,
+    /// Elements that stay for backward in float32, whatever the format.
+    pub kept_float_elements: u64,
 }
 
 impl LayerSizes {
@@ -75,6 +80,7 @@ impl LayerSizes {
             out_elements,
             own_elements: out_elements,
             kept_elements: out_elements,
+            kept_float_elements: 0,
         }
     }
 
@@ -100,6 +106,39 @@ impl LayerSizes {
         let plain = Self::plain(part, input, Plane { channels: described.outputs, ..input }, held_elements);
         let filters = ((described.inputs + 1) * described.outputs) as u64;
         Self { filters, multiplications: plain.out_elements * described.inputs as u64, ..plain }
+    }
+
+    fn activation(activation: Activation, part: usize, input: Plane, held_elements: u64) -> Self {
+        let plain = Self::plain(part, input, input, held_elements);
+        // QuickGELU scales a copy of its input, which stays in its place.
+        let copies = if activation == Activation::QuickGelu { 2 } else { 1 };
+        Self { own_elements: copies * plain.own_elements, ..plain }
+    }
+
+    /// The convolution's output, then that behind the class token, then the sum with the positions, which stays.
+    fn embeddings(described: &Embeddings, part: usize, input: Plane) -> Self {
+        let plain = Self::plain(part, input, described.output(input), 0);
+        let own_weights = [&described.class_token, &described.positions].map(|weight| weight.shape.iter().product());
+        let patches = described.patches.output(input).elements();
+        let multiplications = patches * (described.patches.inputs * described.patches.kernel.pow(2)) as u64;
+        let filters = conv_weights(&described.patches) + own_weights.iter().sum::<usize>() as u64;
+        Self { filters, multiplications, own_elements: 2 * plain.out_elements, ..plain }
+    }
+
+    /// Queries, keys, values and the heads' means of the values stay, and the output.
+    fn attention(described: &Attention, part: usize, input: Plane, held_elements: u64) -> Self {
+        let Attention { query, key, value, output, .. } = described;
+        let linears = [query, key, value, output].map(|linear| Self::linear(linear, part, input, 0));
+        let products = 2 * (input.height * input.width).pow(2) * query.outputs;
+        let of_linears = |number: fn(&Self) -> u64| linears.iter().map(number).sum::<u64>();
+        let kept_elements = of_linears(|linear| linear.out_elements) + input.elements();
+        Self {
+            filters: of_linears(|linear| linear.filters),
+            multiplications: of_linears(|linear| linear.multiplications) + products as u64,
+            own_elements: kept_elements,
+            kept_elements,
+            ..Self::plain(part, input, input, held_elements)
+        }
     }
 
     /// The scales of the channels of a path.
@@ -142,15 +181,23 @@ pub(super) struct BackboneSizes {
     pub pools: Vec<(usize, u64)>,
     /// Elements of the input of each part.
     pub part_inputs: Vec<u64>,
-    /// Features after the average pool.
+    /// Features after pooling.
     pub feature_dim: u64,
+    frozen: FrozenParts,
+    /// Whether sums of residuals are in float32 in any format, as positions are.
+    sums_are_float: bool,
 }
 
 impl BackboneSizes {
-    pub(super) fn new(backbone: Backbone, frame_size: [usize; 2]) -> Self {
-        let description = backbone.description();
-        let feature_dim = description.features as u64;
-        let mut sizes = Self { layers: Vec::new(), pools: Vec::new(), part_inputs: Vec::new(), feature_dim };
+    pub(super) fn new(description: &Description, frozen: FrozenParts, frame_size: [usize; 2]) -> Self {
+        let mut sizes = Self {
+            layers: Vec::new(),
+            pools: Vec::new(),
+            part_inputs: Vec::new(),
+            feature_dim: description.features as u64,
+            frozen,
+            sums_are_float: description.pooling == Pooling::ClassToken,
+        };
         let mut plane = Plane::image(frame_size);
         for (part, described) in description.parts.iter().enumerate() {
             sizes.part_inputs.push(plane.elements());
@@ -160,7 +207,22 @@ impl BackboneSizes {
             let pooled = Plane { height: 1, width: 1, ..plane };
             sizes.layers.push(LayerSizes::layer_norm(norm, description.parts.len() - 1, pooled, 0));
         }
+        // Nothing of the parts before the first that learns is needed in backward.
+        let first = sizes.first_trainable();
+        sizes.pools.retain(|(part, _)| *part >= first);
+        for layer in sizes.layers.iter_mut().filter(|layer| layer.part < first) {
+            (layer.kept_elements, layer.kept_float_elements) = (0, 0);
+        }
         sizes
+    }
+
+    /// The first part of which something learns.
+    pub(super) fn first_trainable(&self) -> usize {
+        self.frozen.first_trainable
+    }
+
+    fn filters_learn(&self, part: usize) -> bool {
+        !self.frozen.filters && !self.frozen.parts[part]
     }
 
     /// Adds layers, and returns the size of the last one's output. `held` is the input of a residual around them.
@@ -178,27 +240,53 @@ impl BackboneSizes {
                     self.layers.push(LayerSizes::layer_norm(norm, part, plane, held_elements));
                 }
                 Layer::Linear(linear) => self.layers.push(LayerSizes::linear(linear, part, plane, held_elements)),
-                Layer::Activation(_) => self.layers.push(LayerSizes::plain(part, plane, plane, held_elements)),
-                Layer::MaxPool(pool) => self.pools.push((part, pool.output(plane).elements())),
-                Layer::Residual(residual) => {
-                    let output = self.add(&residual.path, part, plane, Some(plane));
-                    if residual.scale.is_some() {
-                        self.layers.push(LayerSizes::scale(part, output, plane.elements()));
-                    }
-                    if let Some(projection) = &residual.projection {
-                        let conv = LayerSizes::conv_norm(projection, part, plane, output.elements(), false);
-                        // Its normalised output is added to that of the path, and does not stay.
-                        self.layers.push(LayerSizes { kept_elements: conv.out_elements, ..conv });
-                    }
+                Layer::Activation(activation) => {
+                    self.layers.push(LayerSizes::activation(*activation, part, plane, held_elements));
                 }
+                Layer::MaxPool(pool) => self.pools.push((part, pool.output(plane).elements())),
+                Layer::Residual(residual) => self.add_residual(residual, part, plane),
                 Layer::SqueezeExcitation(squeeze) => {
                     self.layers.push(LayerSizes::squeeze_excitation(squeeze, part, plane, held_elements));
                 }
+                Layer::Embeddings(embeddings) => self.layers.push(LayerSizes::embeddings(embeddings, part, plane)),
+                Layer::Attention(attention) => {
+                    self.layers.push(LayerSizes::attention(attention, part, plane, held_elements));
+                }
+            }
+            // Of its input, a linear layer needs nothing in backward where its weights do not learn.
+            let is_read = !matches!(layers.get(index + 1), Some(Layer::Linear(_) | Layer::Attention(_)));
+            let may_go = matches!(layer, Layer::LayerNorm(_) | Layer::Activation(_));
+            if may_go && !is_read && !self.filters_learn(part) {
+                self.forget_output();
             }
             input_stays = matches!(layer, Layer::ConvNorm(conv) if conv.activation.is_some());
             plane = layer.output(plane);
         }
         plane
+    }
+
+    fn add_residual(&mut self, residual: &Residual, part: usize, plane: Plane) {
+        let output = self.add(&residual.path, part, plane, Some(plane));
+        if residual.scale.is_some() {
+            if !self.filters_learn(part) {
+                self.forget_output();
+            }
+            self.layers.push(LayerSizes::scale(part, output, plane.elements()));
+        }
+        if self.sums_are_float {
+            self.forget_output();
+            self.layers.iter_mut().last().into_iter().for_each(|layer| layer.kept_float_elements += layer.out_elements);
+        }
+        if let Some(projection) = &residual.projection {
+            let conv = LayerSizes::conv_norm(projection, part, plane, output.elements(), false);
+            // Its normalised output is added to that of the path, and does not stay.
+            self.layers.push(LayerSizes { kept_elements: conv.out_elements, ..conv });
+        }
+    }
+
+    /// The output of the last layer does not stay for backward.
+    fn forget_output(&mut self) {
+        self.layers.iter_mut().last().into_iter().for_each(|layer| layer.kept_elements -= layer.out_elements);
     }
 
     /// Parameters: filters, and batch norm's scales and shifts.
@@ -272,7 +360,8 @@ impl Head {
 
 /// Backbone and head of the network, for clips of `frames` frames of height and width `frame_size`.
 pub(super) fn network(model: &ModelConfig, frames: usize, frame_size: [usize; 2]) -> (BackboneSizes, Head) {
-    let backbone = BackboneSizes::new(model.backbone, frame_size);
+    let frozen = model.freeze.of(model.backbone);
+    let backbone = BackboneSizes::new(&model.backbone.description(), frozen, frame_size);
     let head = Head::new(model, backbone.feature_dim, frames as u64);
     (backbone, head)
 }
@@ -300,6 +389,12 @@ pub fn learning_parameter_count(model: &ModelConfig) -> u64 {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::backbone::Backbone;
+    use crate::config::Freeze;
+
+    fn sizes(backbone: Backbone, frame_size: [usize; 2]) -> BackboneSizes {
+        BackboneSizes::new(&backbone.description(), Freeze::default().of(backbone), frame_size)
+    }
 
     fn model(backbone: Backbone, temporal: Temporal) -> ModelConfig {
         ModelConfig { backbone, temporal, ..ModelConfig::default() }
@@ -326,6 +421,18 @@ mod tests {
             let counted = parameter_count(&model(backbone, Temporal::Mean));
             assert_eq!(counted, published - classifier + head, "{backbone:?}");
         }
+        // timm's published count.
+        assert_eq!(parameter_count(&model(Backbone::Xception, Temporal::Mean)), 22_855_952 - 2_049_000 + 2_049);
+        // Counted by PyTorch for transformers' `CLIPVisionModel` and `Dinov2Model`, these less the mask token.
+        for (backbone, published, features) in [
+            (Backbone::VitB16Clip, 85_799_424, 768),
+            (Backbone::VitL14Clip, 303_179_776, 1024),
+            (Backbone::Dinov2Vits14, 22_056_576 - 384, 384),
+            (Backbone::Dinov2Vitb14, 86_580_480 - 768, 768),
+            (Backbone::Dinov2Vitl14, 304_368_640 - 1024, 1024),
+        ] {
+            assert_eq!(parameter_count(&model(backbone, Temporal::Mean)), published + features + 1, "{backbone:?}");
+        }
     }
 
     /// torchvision's published counts, in billions, which include the 2 or 0.5 million of the last layer.
@@ -339,8 +446,10 @@ mod tests {
             (Backbone::EfficientnetB0, 224, 0.386),
             (Backbone::EfficientnetB4, 380, 4.394),
             (Backbone::ConvnextTiny, 224, 4.456),
+            // By hand: 12 x (12 x 768^2 x 197 + 2 x 197^2 x 768) + 196 x 768^2.
+            (Backbone::VitB16Clip, 224, 17.56),
         ] {
-            let counted = BackboneSizes::new(backbone, [side, side]).multiplications() as f64 / 1e9;
+            let counted = sizes(backbone, [side, side]).multiplications() as f64 / 1e9;
             assert!((counted - billions).abs() < 0.01, "{backbone:?}: {counted}");
         }
     }
@@ -361,12 +470,12 @@ mod tests {
 
     #[test]
     fn planes_shrink_as_in_torchvision() {
-        let resnet = BackboneSizes::new(Backbone::Resnet50, [224, 224]);
+        let resnet = sizes(Backbone::Resnet50, [224, 224]);
         assert_eq!(resnet.layers.len(), 53);
         assert_eq!(resnet.layers[0].out_elements, 64 * 112 * 112);
         assert_eq!(resnet.pools, [(0, 64 * 56 * 56)]);
         assert_eq!(resnet.layers.last().map(|layer| layer.out_elements), Some(2048 * 7 * 7));
-        let odd = BackboneSizes::new(Backbone::Resnet18, [45, 33]);
+        let odd = sizes(Backbone::Resnet18, [45, 33]);
         assert_eq!(odd.layers[0].out_elements, 64 * 23 * 17);
         assert_eq!(odd.pools, [(0, 64 * 12 * 9)]);
         assert_eq!(odd.layers.last().map(|layer| layer.out_elements), Some(512 * 2 * 2));

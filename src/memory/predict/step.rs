@@ -145,10 +145,15 @@ impl Step {
         pools.map(|(_, elements)| self.bytes(*elements) + elements * self.frames * POOL_INDEX_BYTES).sum()
     }
 
+    /// Bytes that a layer keeps for backward.
+    fn layer_bytes(&self, layer: &LayerSizes) -> u64 {
+        self.bytes(layer.kept_elements) + layer.kept_float_elements * self.frames * F32_BYTES
+    }
+
     /// Bytes that some parts of the network keep for backward.
     fn kept_bytes(&self, parts: Range<usize>) -> u64 {
-        let elements = self.layers(parts.clone()).map(|layer| layer.kept_elements).sum();
-        self.bytes(elements) + self.pool_bytes(&parts)
+        let layers = self.layers(parts.clone()).map(|layer| self.layer_bytes(layer));
+        layers.sum::<u64>() + self.pool_bytes(&parts)
     }
 
     /// Bytes that the head keeps for backward. The head runs in float32, whatever the format.
@@ -163,10 +168,14 @@ impl Step {
         let mut kept_bytes = held_bytes + self.pool_bytes(&parts);
         let mut peak_bytes = 0;
         for layer in self.layers(parts) {
-            kept_bytes += self.bytes(layer.kept_elements);
-            // Gradients of the normalised output, of the convolution's output, and of its input.
-            let gradients = 2 * layer.out_elements + layer.in_elements.max(layer.padded_elements);
-            peak_bytes = peak_bytes.max(kept_bytes + self.bytes(gradients));
+            kept_bytes += self.layer_bytes(layer);
+            let transient = if layer.part < self.backbone.first_trainable() {
+                layer.in_elements + layer.own_elements
+            } else {
+                // Gradients of the normalised output, of the convolution's output, and of its input.
+                2 * layer.out_elements + layer.in_elements.max(layer.padded_elements)
+            };
+            peak_bytes = peak_bytes.max(kept_bytes + self.bytes(transient));
         }
         peak_bytes
     }

@@ -41,7 +41,7 @@ pub enum PretrainedError {
         problem: String,
     },
     /// The published weights are in no cache and could not be fetched.
-    #[error("the ImageNet weights of {backbone} are not here: {problem}\n  hint: {how_to_get} and put it at {}; or set model.pretrained to the path of such a file, or to none", .place.display())]
+    #[error("the published weights of {backbone} are not here: {problem}\n  hint: {how_to_get} and put it at {}; or set model.pretrained to the path of such a file, or to none", .place.display())]
     NoPublished {
         /// The backbone.
         backbone: &'static str,

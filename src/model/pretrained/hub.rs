@@ -27,20 +27,30 @@ struct RemoteFile {
 pub(super) struct Repository<'f> {
     pub url: String,
     file: &'f HubFile,
+    revision: &'f str,
     folder: PathBuf,
 }
 
+/// The branch that a repository shows.
+pub(super) const MAIN: &str = "main";
+
 impl<'f> Repository<'f> {
-    pub fn of(file: &'f HubFile, endpoint: &str, cache: &Path) -> Self {
+    /// The file at a revision: [`MAIN`], or a commit.
+    pub fn at(file: &'f HubFile, revision: &'f str, endpoint: &str, cache: &Path) -> Self {
         let HubFile { repository, file: name } = file;
-        let url = format!("{endpoint}/{repository}/resolve/main/{name}");
-        Self { url, file, folder: cache.join(format!("models--{}", repository.replace('/', "--"))) }
+        let url = format!("{endpoint}/{repository}/resolve/{revision}/{name}");
+        Self { url, file, revision, folder: cache.join(format!("models--{}", repository.replace('/', "--"))) }
     }
 
     /// The file, if it is in the cache.
     pub fn cached(&self) -> Option<PathBuf> {
-        let commit = fs::read_to_string(self.folder.join("refs/main")).ok()?;
-        Some(self.snapshot(commit.trim())).filter(|path| path.is_file())
+        Some(self.place()).filter(|path| path.is_file())
+    }
+
+    /// Where the cache has the file, or would have it; that of a branch which was never fetched would be at its name.
+    pub fn place(&self) -> PathBuf {
+        let reference = fs::read_to_string(self.folder.join("refs").join(self.revision));
+        self.snapshot(reference.as_ref().map_or(self.revision, |commit| commit.trim()))
     }
 
     fn snapshot(&self, commit: &str) -> PathBuf {
@@ -50,9 +60,12 @@ impl<'f> Repository<'f> {
     /// Downloads the file and links it into the cache.
     pub fn fetch(&self, stop: &AtomicBool) -> Result<PathBuf, DownloadError> {
         let remote = self.remote_file()?;
+        if self.revision != MAIN && self.revision != remote.commit {
+            return Err(DownloadError::Refused(format!("the hub answers with commit {}", remote.commit)));
+        }
         let blob = self.folder.join("blobs").join(&remote.sha256);
         let snapshot = self.snapshot(&remote.commit);
-        let reference = self.folder.join("refs/main");
+        let reference = self.folder.join("refs").join(MAIN);
         for file in [&blob, &snapshot, &reference] {
             fs::create_dir_all(file.parent().unwrap_or(file))?;
         }
@@ -66,7 +79,9 @@ impl<'f> Repository<'f> {
             Err(error) if error.kind() != io::ErrorKind::AlreadyExists => return Err(error.into()),
             _ => {}
         }
-        crate::files::write_whole(&reference, remote.commit.as_bytes())?;
+        if self.revision == MAIN {
+            crate::files::write_whole(&reference, remote.commit.as_bytes())?;
+        }
         Ok(snapshot)
     }
 

@@ -8,9 +8,9 @@ use super::weights_file::{StoredTensor, WeightsFile};
 use super::weights_source::WeightsSource;
 use crate::model::parameters::{Parameter, Parameters};
 
-/// Prefixes to those names: of wrappers and training scripts, and `backbone.` of this program's own
-/// checkpoints.
-const PREFIXES: [&str; 5] = ["state_dict.", "model_state_dict.", "model.", "module.", "backbone."];
+/// Prefixes to those names: of wrappers and training scripts, of a CLIP's image encoder, and `backbone.` of this
+/// program's own checkpoints.
+const PREFIXES: [&str; 6] = ["state_dict.", "model_state_dict.", "model.", "module.", "vision_model.", "backbone."];
 /// How many names an error lists; the rest is counted.
 const MAX_LISTED: usize = 6;
 

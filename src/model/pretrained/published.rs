@@ -1,16 +1,16 @@
-//! The published weights of each backbone, learned on ImageNet: file, SHA-256, and where to get it. Fetches nothing;
-//! that is `sources.rs`.
+//! The published weights of each backbone: file, SHA-256, and where to get it. Fetches nothing; that is `sources.rs`.
 
 use crate::backbone::Backbone;
+use crate::config::HubFile;
 
 /// EfficientNet-Lite0's weights, which `scripts/setup.sh` obtains and the build includes.
 const EFFICIENTNET_LITE0: &[u8] = include_bytes!(env!("DFDETECT_EFFICIENTNET_LITE0"));
 
 /// A file of published weights.
 pub(super) struct Published {
-    /// Its name in torch's cache.
+    /// Its name in torch's cache, or in the repository of the hub.
     pub file: &'static str,
-    /// Digits of its SHA-256.
+    /// The first digits of its SHA-256, mostly all; none where only the revision of its repository is known here.
     pub sha256: &'static str,
     /// Where it comes from.
     pub origin: Origin,
@@ -22,13 +22,26 @@ pub(super) enum Origin {
     BuiltIn(&'static [u8]),
     /// torchvision's server, which names files as torch's cache does.
     Torchvision,
+    /// A release of timm, which names files so, too.
+    Timm(&'static str),
     /// A package of the Python Package Index, which has the file inside.
     PythonPackage(&'static str),
+    /// A revision of a repository on the Hugging Face hub.
+    Hub {
+        /// Owner and name.
+        repository: &'static str,
+        /// Digits of a commit.
+        revision: &'static str,
+    },
 }
 
-/// The published weights of a backbone; of ResNets, EfficientNets and ConvNeXts, torchvision's first (`IMAGENET1K_V1`).
+/// The published weights of a backbone: of ResNets, EfficientNets and ConvNeXts, torchvision's first (`IMAGENET1K_V1`),
+/// of Vision Transformers those of the repositories that transformers names.
 pub(super) fn published(backbone: Backbone) -> Published {
     let torchvision = |file, sha256| Published { file, sha256, origin: Origin::Torchvision };
+    let hub_file =
+        |repository, revision, file, sha256| Published { file, sha256, origin: Origin::Hub { repository, revision } };
+    let hub = |repository, revision, sha256| hub_file(repository, revision, HubFile::USUAL, sha256);
     match backbone {
         Backbone::Resnet18 => {
             torchvision("resnet18-f37072fd.pth", "f37072fd47e89c5e827621c5baffa7500819f7896bbacec160b1a16c560e07ec")
@@ -69,6 +82,32 @@ pub(super) fn published(backbone: Backbone) -> Published {
             "efficientnet_b4_rwightman-23ab8bcd.pth",
             "23ab8bcd5bdbef61a7a43b91adcad81f622fd7f36fb4935a569828d77888c44e",
         ),
+        // timm gives so many digits.
+        Backbone::Xception => {
+            Published { file: "xception-43020ad28.pth", sha256: "43020ad28", origin: Origin::Timm("v0.1-cadene") }
+        }
+        Backbone::VitB16Clip => hub_file(
+            "openai/clip-vit-base-patch16",
+            "57c216476eefef5ab752ec549e440a49ae4ae5f3",
+            "pytorch_model.bin",
+            "",
+        ),
+        Backbone::VitL14Clip => hub(
+            "openai/clip-vit-large-patch14",
+            "32bd64288804d66eefd0ccbe215aa642df71cc41",
+            "a2bf730a0c7debf160f7a6b50b3aaf3703e7e88ac73de7a314903141db026dcb",
+        ),
+        Backbone::Dinov2Vits14 => hub(
+            "facebook/dinov2-small",
+            "ed25f3a31f01632728cabb09d1542f84ab7b0056",
+            "ae1e99fcefd534ed978cdeb8326f08030c96e28b7a81ffcbc98a857c84d14be1",
+        ),
+        Backbone::Dinov2Vitb14 => hub("facebook/dinov2-base", "f9e44c814b77203eaa57a6bdbbd535f21ede1415", ""),
+        Backbone::Dinov2Vitl14 => hub(
+            "facebook/dinov2-large",
+            "47b73eefe95e8d44ec3623f8890bd894b6ea2d6c",
+            "399fba97a95f22c36834418bc69373364a99af3a1153da1c0fb31db567c92e23",
+        ),
     }
 }
 
@@ -80,7 +119,15 @@ mod tests {
     #[test]
     fn names_of_files_end_with_the_first_digits_of_their_sha256() {
         for backbone in Backbone::ALL {
-            let Published { file, sha256, .. } = published(backbone);
+            let Published { file, sha256, origin } = published(backbone);
+            if let Origin::Hub { revision, .. } = origin {
+                assert!(revision.len() == 40 && [0, 64].contains(&sha256.len()), "{backbone:?}");
+                continue;
+            }
+            if let Origin::Timm(_) = origin {
+                assert_eq!(file, format!("xception-{sha256}.pth"));
+                continue;
+            }
             let digits = file.trim_end_matches(".pth").rsplit('-').next().unwrap();
             assert!(digits.len() == 8 && sha256.len() == 64 && sha256.starts_with(digits), "{file}");
         }

@@ -9,7 +9,7 @@ use std::sync::atomic::AtomicBool;
 
 use super::download::{DownloadError, content_length, download, sha256_of};
 use super::error::PretrainedError;
-use super::hub::Repository;
+use super::hub::{MAIN, Repository};
 use super::published::{Origin, Published, published};
 use super::weights_source::WeightsSource;
 use crate::backbone::Backbone;
@@ -28,6 +28,8 @@ pub struct Sources {
     pub hub_endpoint: String,
     /// Address of torchvision's files.
     pub torchvision_endpoint: String,
+    /// Address of timm's releases.
+    pub timm_endpoint: String,
     /// Whether the network must not be used: `HF_HUB_OFFLINE`.
     pub offline: bool,
 }
@@ -47,6 +49,7 @@ impl Sources {
             torch_cache: torch_home.join("hub/checkpoints"),
             hub_endpoint: endpoint.unwrap_or_else(|| "https://huggingface.co".into()).trim_end_matches('/').to_owned(),
             torchvision_endpoint: "https://download.pytorch.org/models".into(),
+            timm_endpoint: "https://github.com/huggingface/pytorch-image-models/releases/download".into(),
             offline: env::var("HF_HUB_OFFLINE").is_ok_and(|value| !matches!(value.as_str(), "" | "0")),
         }
     }
@@ -61,16 +64,27 @@ impl Sources {
         let place = self.torch_cache.join(published.file);
         match published.origin {
             Origin::BuiltIn(bytes) => return Ok(WeightsSource::BuiltIn { name: published.file, bytes }),
+            Origin::Hub { repository, revision } => {
+                let file = HubFile { repository: repository.into(), file: published.file.into() };
+                let repository = Repository::at(&file, revision, &self.hub_endpoint, &self.hub_cache);
+                let path = self.fetch_from_hub(&repository, stop).map_err(|error| match error {
+                    DownloadError::Interrupted => PretrainedError::Interrupted,
+                    error => {
+                        let how_to_get = format!("fetch {} on a machine with a connection", repository.url);
+                        no_published(backbone, format!("{}: {error}", repository.url), how_to_get, &repository.place())
+                    }
+                })?;
+                check_hash(&path, &published)?;
+                return Ok(WeightsSource::File(path));
+            }
             _ if place.is_file() => check_hash(&place, &published)?,
             Origin::Torchvision => {
                 let url = format!("{}/{}", self.torchvision_endpoint, published.file);
-                self.download_published(&url, &published, &place, stop).map_err(|error| match error {
-                    DownloadError::Interrupted => PretrainedError::Interrupted,
-                    error => {
-                        let how_to_get = format!("fetch {url} on a machine with a connection");
-                        no_published(backbone, format!("{url}: {error}"), how_to_get, &place)
-                    }
-                })?;
+                self.download_published(backbone, &url, &published, &place, stop)?;
+            }
+            Origin::Timm(release) => {
+                let url = format!("{}/{release}/{}", self.timm_endpoint, published.file);
+                self.download_published(backbone, &url, &published, &place, stop)?;
             }
             Origin::PythonPackage(package) => {
                 let problem = format!("no server has them as a single file, and {} does not exist", place.display());
@@ -83,18 +97,36 @@ impl Sources {
 
     fn download_published(
         &self,
+        backbone: Backbone,
         url: &str,
         published: &Published,
         place: &Path,
         stop: &AtomicBool,
-    ) -> Result<(), DownloadError> {
-        if self.offline {
-            return Err(DownloadError::Refused(OFFLINE.into()));
+    ) -> Result<(), PretrainedError> {
+        let fetch = || {
+            if self.offline {
+                return Err(DownloadError::Refused(OFFLINE.into()));
+            }
+            let len = content_length(url)?;
+            fs::create_dir_all(&self.torch_cache)?;
+            tracing::info!("fetching weights from {url}");
+            download(url, published.sha256, len, place, published.file, stop)
+        };
+        fetch().map_err(|error| match error {
+            DownloadError::Interrupted => PretrainedError::Interrupted,
+            error => {
+                let how_to_get = format!("fetch {url} on a machine with a connection");
+                no_published(backbone, format!("{url}: {error}"), how_to_get, place)
+            }
+        })
+    }
+
+    fn fetch_from_hub(&self, repository: &Repository, stop: &AtomicBool) -> Result<PathBuf, DownloadError> {
+        match repository.cached() {
+            Some(cached) => Ok(cached),
+            None if self.offline => Err(DownloadError::Refused(OFFLINE.into())),
+            None => repository.fetch(stop),
         }
-        let len = content_length(url)?;
-        fs::create_dir_all(&self.torch_cache)?;
-        tracing::info!("fetching ImageNet weights from {url}");
-        download(url, published.sha256, len, place, published.file, stop)
     }
 
     /// A file of the Hugging Face hub: from its cache, or downloaded into it.
@@ -102,15 +134,8 @@ impl Sources {
     /// # Errors
     /// It is not there and cannot be downloaded.
     pub fn hub(&self, file: &HubFile, stop: &AtomicBool) -> Result<WeightsSource, PretrainedError> {
-        let repository = Repository::of(file, &self.hub_endpoint, &self.hub_cache);
-        if let Some(cached) = repository.cached() {
-            return Ok(WeightsSource::File(cached));
-        }
-        let fetched = match self.offline {
-            true => Err(DownloadError::Refused(OFFLINE.into())),
-            false => repository.fetch(stop),
-        };
-        fetched.map(WeightsSource::File).map_err(|error| match error {
+        let repository = Repository::at(file, MAIN, &self.hub_endpoint, &self.hub_cache);
+        self.fetch_from_hub(&repository, stop).map(WeightsSource::File).map_err(|error| match error {
             DownloadError::Interrupted => PretrainedError::Interrupted,
             error => {
                 let (file, url) = (file.to_string(), repository.url);
@@ -128,7 +153,7 @@ fn no_published(backbone: Backbone, problem: String, how_to_get: String, place: 
 fn check_hash(path: &Path, published: &Published) -> Result<(), PretrainedError> {
     let hash = File::open(path).and_then(|mut file| sha256_of(&mut file));
     let found = hash.map_err(|error| PretrainedError::cannot_read(&WeightsSource::File(path.to_owned()), error))?;
-    if found == published.sha256 {
+    if found.starts_with(published.sha256) {
         return Ok(());
     }
     Err(PretrainedError::OtherFile { path: path.to_owned(), found, expected: published.sha256 })

@@ -114,6 +114,50 @@ fn safetensors_fill_the_backbone_also_under_other_names() {
     assert!(error.contains("could be `conv1.weight`"), "{error}");
 }
 
+/// The repositories of the hub have more than the encoder: a CLIP its texts' half, in 16 bits here, and DINOv2 a mask
+/// token.
+#[test]
+fn vision_transformers_are_filled_from_files_like_those_of_the_hub() {
+    let folder = tempfile::tempdir().unwrap();
+    let path = folder.path().join("model.safetensors");
+    let zeros = |shape: &[i64], kind| Tensor::zeros(shape, (kind, Device::Cpu));
+    for (backbone, prefix, others) in [
+        (
+            Backbone::VitB16Clip,
+            "vision_model.",
+            vec![
+                ("logit_scale", zeros(&[], Kind::Half)),
+                ("text_model.encoder.layers.0.layer_norm1.weight", zeros(&[512], Kind::Half)),
+                ("text_model.final_layer_norm.bias", zeros(&[512], Kind::Half)),
+                ("vision_model.embeddings.position_ids", zeros(&[1, 197], Kind::Int64)),
+                ("visual_projection.weight", zeros(&[512, 768], Kind::Half)),
+            ],
+        ),
+        (Backbone::Dinov2Vits14, "", vec![("embeddings.mask_token", zeros(&[1, 384], Kind::Float))]),
+    ] {
+        let mut config = Config::default().model;
+        (config.backbone, config.temporal) = (backbone, Temporal::Mean);
+        let alone = generator_lock();
+        let detector = Detector::new(&config, Device::Cpu, Format::F32, true).unwrap();
+        drop(alone);
+        let encoder = detector.parameters().iter().filter_map(|parameter| {
+            let name = parameter.name.strip_prefix("backbone.")?;
+            Some((
+                format!("{prefix}{name}"),
+                Tensor::full_like(&parameter.tensor, 0.5).to_kind(Kind::Half).contiguous(),
+            ))
+        });
+        let tensors: Vec<_> =
+            encoder.chain(others.iter().map(|(name, tensor)| (name.to_string(), tensor.shallow_clone()))).collect();
+        Tensor::write_safetensors(&tensors, &path).unwrap();
+        let loaded = load_pretrained(&path.clone().into(), detector.parameters()).unwrap();
+        assert_eq!(loaded.left_out, others.iter().map(|(name, _)| *name).collect::<Vec<_>>());
+        assert_eq!(loaded.filled, tensors.len() - others.len());
+        let of_backbone = detector.parameters().iter().filter(|parameter| parameter.name.starts_with("backbone."));
+        assert!(of_backbone.into_iter().all(|parameter| parameter.tensor.eq(0.5).all().int64_value(&[]) == 1));
+    }
+}
+
 #[test]
 fn weights_of_another_network_are_refused_and_nothing_is_changed() {
     let mut config = Config::default().model;

@@ -69,6 +69,38 @@ fn predictions_are_what_was_measured() {
     }
 }
 
+/// Of Vision Transformers, on an AVX-512 CPU on 2026-11-30, without the code of libraries: in use.
+#[test]
+fn frozen_linear_layers_keep_nothing() {
+    use Format::{Bf16, F32};
+    for (backbone, freeze, recomputing, clips, frames, side, format, in_use_mib) in [
+        (Backbone::VitB16Clip, "none", false, 2, 4, 224, F32, 2260),
+        (Backbone::VitB16Clip, "none", false, 1, 8, 160, Bf16, 1790),
+        (Backbone::VitB16Clip, "all_but_norms", false, 2, 8, 224, F32, 1541),
+        (Backbone::VitB16Clip, "none", true, 2, 8, 224, F32, 1658),
+    ] {
+        let mut config = config(backbone, frames, side);
+        config.model.freeze = serde_yaml::from_str(freeze).unwrap();
+        config.model.activation_checkpointing = recomputing;
+        let estimate = training_step(&config, clips, DeviceKind::Cpu, format);
+        let ratio = (estimate.peak_bytes - estimate.breakdown.other) as f64 / f64::from(in_use_mib) / MIB as f64;
+        assert!((0.95..1.05).contains(&ratio), "{backbone:?}, {freeze}: {ratio:.3}, {:?}", estimate.breakdown);
+    }
+}
+
+/// Parts before the first that learns need nothing in backward.
+#[test]
+fn a_frozen_backbone_keeps_the_frames_and_what_the_head_keeps() {
+    let mut config = config(Backbone::Resnet50, 8, 224);
+    let activations = |config: &Config| training_step(config, 4, DeviceKind::Cuda, Format::F32).breakdown.activations;
+    let all = activations(&config);
+    config.model.freeze = serde_yaml::from_str("[stem, layer1]").unwrap();
+    assert!((0.5..0.8).contains(&(activations(&config) as f64 / all as f64)), "{} of {all}", activations(&config));
+    config.model.freeze = serde_yaml::from_str("backbone").unwrap();
+    let frames_bytes = 32 * 3 * 224 * 224 * 4;
+    assert!((frames_bytes..frames_bytes + MIB).contains(&activations(&config)), "{}", activations(&config));
+}
+
 /// Evaluation of EfficientNet-Lites, measured on 2026-11-29 without the code of libraries, which the prediction
 /// includes.
 #[test]
