@@ -315,7 +315,7 @@ PRESETS = sorted(path.stem for path in (BUNDLE / "src/configs").glob("*.yaml"))
 def presets():
     """Each under caps, with and without the guard, four at a time: their speed means nothing."""
     demo_data()
-    tiny = ["data.max_frames=2", "data.min_frames=2", "data.frames_per_epoch=null", "data.frame_size=[32,32]",
+    tiny = ["data.max_frames=2", "data.min_frames=2", "data.frames_per_epoch=null", "data.clips_per_video=1", "data.frame_size=[32,32]",
             "training.batch_size=2"]
     sets = ["training.epochs=1"] + (tiny if TRIAL else ["training.limit_batches=6"])
     head("preset", "cap", "guard", "ended", "steps", "peak allocated", "peak reserved", "times out of memory", "at last",

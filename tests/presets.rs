@@ -42,6 +42,8 @@ fn the_presets_are_what_the_guide_says() {
     assert_eq!(facts("default.yaml"), (Backbone::Resnet50, 32, 12, 1, 512));
     let crops = preset("face_crops.yaml");
     assert_eq!((crops.data.sampler, crops.data.frames_per_epoch), (SamplerChoice::Paired, Some(1)));
+    let gend = preset("gend_vit_l14.yaml");
+    assert_eq!((gend.model.backbone, gend.data.max_frames, gend.data.clips_per_video), (Backbone::VitL14Clip, 1, 32));
     let saving = preset("memory_optimized.yaml");
     assert_eq!((saving.cache.memory_bytes, saving.dataloader.prefetch_factor), (AutoBytes::Bytes(0), 1));
     assert_eq!(preset("medium.yaml").cache.memory_bytes, AutoBytes::Auto);
@@ -49,7 +51,7 @@ fn the_presets_are_what_the_guide_says() {
 
 #[test]
 fn each_preset_points_editors_to_the_schema() {
-    for name in ["quick_demo", "memory_optimized", "medium", "default", "face_crops"] {
+    for name in ["quick_demo", "memory_optimized", "medium", "default", "face_crops", "gend_vit_l14"] {
         let text = std::fs::read_to_string(configs().join(format!("{name}.yaml"))).unwrap();
         assert!(text.starts_with("# yaml-language-server: $schema=schema.json\n"), "{name}");
         assert_eq!(preset(&format!("{name}.yaml")).experiment.name, name);
