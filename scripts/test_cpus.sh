@@ -39,7 +39,8 @@ run_tests() {
         cargo test --locked --no-fail-fast --lib --bins --tests
     else
         local failed=0
-        cargo test --locked --no-fail-fast "${MOVED[@]}" || failed=1
+        # What this goes through takes minutes, and its numbers are compared elsewhere.
+        cargo test --locked --no-fail-fast "${MOVED[@]}" -- --skip every_backbone_trains || failed=1
         cargo test --locked --no-fail-fast --test train -- "${MOVED_TRAININGS[@]}" || failed=1
         return "$failed"
     fi

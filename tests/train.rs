@@ -35,7 +35,7 @@ fn noise_videos(pairs: u32) -> TempDir {
             let path = root.path().join(format!("{class}/id{}_x.mp4", person * 2 + u32::from(class == "fake")));
             let settings = VideoSettings { width: 64, height: 64, fps: 24, ..VideoSettings::default() };
             let mut writer = VideoWriter::create(&path, &settings).unwrap();
-            for frame in 0..12 {
+            for frame in 0..16 {
                 let pixel = |i: u32| (i * 7919 + frame * 31 + person * 997) as u8 / 2;
                 writer.write(&(0..64 * 64 * 3).map(pixel).collect::<Vec<_>>()).unwrap();
             }
@@ -394,6 +394,77 @@ fn training_goes_to_its_end_through_a_real_out_of_memory() {
     let page = |run: &Path| fs::read_to_string(run.join("report.html")).unwrap();
     assert!(page(&ended).contains("No: it ran out and could not go on"));
     assert!(!page(&limited).contains("could not go on"));
+}
+
+/// Of a Vision Transformer whose norms learn, a clip of 16 frames trains in the address space that one of a single frame
+/// takes, and learns the same.
+#[test]
+fn a_clip_trains_in_the_memory_of_one_frame() {
+    assert_trains_in_the_memory_of_one_frame("dinov2_vits14");
+}
+
+#[test]
+#[ignore = "takes minutes and 8 GB: cargo test --test train -- --ignored"]
+fn a_clip_of_a_large_transformer_trains_in_the_memory_of_one_frame() {
+    assert_trains_in_the_memory_of_one_frame("vit_l14_clip");
+}
+
+fn assert_trains_in_the_memory_of_one_frame(backbone: &str) {
+    let _alone = alone();
+    let data = noise_videos(4);
+    let output = tempfile::tempdir().unwrap();
+    let backbone = format!("model.backbone={backbone}");
+    let settings = [
+        &backbone,
+        "model.freeze=all_but_norms",
+        "model.temporal=mean",
+        "model.pretrained=none",
+        "data.min_frames=1",
+        "data.frame_size=[224,224]",
+        "training.batch_size=1",
+        "training.optimizer=sgd",
+        "training.learning_rate=1",
+        "training.warmup_epochs=0",
+        "training.gradient_clip_norm=0",
+        "training.weight_decay=0",
+        "training.epochs=1",
+        "training.limit_batches=1",
+        "gpu.mixed_precision=off",
+        "dataloader.num_workers=0",
+        "cache.memory_bytes=0",
+    ];
+    let run = |frames: usize, limit_kib: Option<u64>| {
+        let folder = output.path().join(format!("{frames}-{}", limit_kib.is_some()));
+        let frames = format!("data.max_frames={frames}");
+        let (output, peak_kib) =
+            run_limited(&train(data.path(), &folder, &[&settings[..], &[&frames]].concat()), limit_kib);
+        assert!(output.status.success(), "{}", String::from_utf8_lossy(&output.stderr));
+        (only_run(&folder), peak_kib)
+    };
+    let (_, one_kib) = run(1, None);
+    let (whole, whole_kib) = run(16, None);
+    println!("one frame {one_kib} KiB, 16 frames {whole_kib} KiB");
+    // The loader has more frames ready, and at the end the best checkpoint is read as a whole beside all else.
+    let limit_kib = one_kib + (192 << 10);
+    assert!(whole_kib > limit_kib + 100_000, "{whole_kib} and {limit_kib} KiB: too close to tell anything");
+    let (limited, _) = run(16, Some(limit_kib));
+    let report = json(&limited.join("report.json"));
+    assert!(report["memory"]["chunk_frames_final"].as_u64().unwrap() <= 4, "{report}");
+
+    let loss = |run: &Path| log_lines(run, "step")[0]["loss"].as_f64().unwrap();
+    assert!((loss(&limited) - loss(&whole)).abs() < 1e-5 * loss(&whole), "{} and {}", loss(&limited), loss(&whole));
+    // A shift of a norm starts at 0: after one step of SGD at a learning rate of 1, it is its gradient.
+    let [limited, whole] = [limited, whole].map(|run| weights(&run.join("checkpoints/last/model.safetensors")));
+    let is_shift = |name: &str| name.contains("norm") && name.ends_with(".bias");
+    let norm = |values: &mut dyn Iterator<Item = f32>| values.map(|value| f64::from(value).powi(2)).sum::<f64>().sqrt();
+    let mut compared = 0;
+    for (name, gradient) in whole.iter().filter(|(name, _)| is_shift(name)) {
+        let difference = norm(&mut gradient.iter().zip(&limited[name]).map(|(a, b)| a - b));
+        let length = norm(&mut gradient.iter().copied());
+        assert!(length > 0.0 && difference < 1e-5 * length, "{name}: {difference} of {length}");
+        compared += 1;
+    }
+    assert!(compared >= 25, "{compared} shifts of norms");
 }
 
 /// The run alone fills more than a thousandth of any machine, so the reading that crosses the threshold is a real one.

@@ -36,6 +36,9 @@ mod trained_detector;
 mod training;
 mod trial_steps;
 
+#[cfg(test)]
+mod every_backbone;
+
 pub use batch_size::{BatchSizeCheck, MeasuredBatchSize, TriedBatchSize, measure_advice};
 pub(crate) use byte_text::size;
 pub use data_preview::draw_data_preview;

@@ -7,7 +7,9 @@ pub(super) fn fault() -> crate::torch::Result<()> {
 }
 
 #[cfg(test)]
-pub(super) use injection::{FAULTS, fault};
+pub(crate) use injection::FAULTS;
+#[cfg(test)]
+pub(super) use injection::fault;
 
 #[cfg(test)]
 mod injection {
@@ -20,7 +22,7 @@ mod injection {
     thread_local! {
         /// One entry for each failure, the last one first: the number of calls of [`fault`] that pass before it, and
         /// its message.
-        pub(in crate::train) static FAULTS: RefCell<Vec<(usize, &'static str)>> = const { RefCell::new(Vec::new()) };
+        pub(crate) static FAULTS: RefCell<Vec<(usize, &'static str)>> = const { RefCell::new(Vec::new()) };
     }
 
     pub(in crate::train) fn fault() -> Result<()> {

@@ -26,6 +26,8 @@ pub use checkpoint::{Checkpoint, CheckpointError, Checkpoints};
 pub use data::TrainData;
 pub use epoch::{Best, EpochRecord, Patience, Tally};
 pub use error::{StepError, TrainError};
+#[cfg(test)]
+pub(crate) use fault::FAULTS;
 pub use learner::Learner;
 pub use log_lines::MemoryLine;
 pub use model_state::ModelState;
