@@ -31,6 +31,7 @@
 //! | 0 | [`onnx`] | the part of the ONNX format that is read and written here | all else |
 //! | 0 | [`parallel`] | the same work on many items by several threads | all else |
 //! | 0 | [`progress`] | bars on a terminal, plain lines elsewhere | all else |
+//! | 0 | [`safetensors_header`] | the header of a safetensors file, without the numbers behind it | all else |
 //! | 0 | [`torch`] | what tch lacks; the only room with `unsafe`, but for `video/hardware.rs` | all else |
 //!
 //! The rooms of floor 2 are the way of a clip, from `dataset` up to `loader`: each knows those below it in this table.
@@ -138,6 +139,7 @@ pub mod parallel;
 pub mod progress;
 pub mod report;
 pub mod run;
+pub mod safetensors_header;
 pub mod torch;
 pub mod train;
 pub mod video;

@@ -32,6 +32,7 @@ const FLOORS: &[(&str, u8)] = &[
     ("onnx", 0),
     ("parallel", 0),
     ("progress", 0),
+    ("safetensors_header", 0),
     ("torch", 0),
 ];
 

@@ -444,8 +444,8 @@ fn assert_trains_in_the_memory_of_one_frame(backbone: &str) {
     let (_, one_kib) = run(1, None);
     let (whole, whole_kib) = run(16, None);
     println!("one frame {one_kib} KiB, 16 frames {whole_kib} KiB");
-    // The loader has more frames ready, and at the end the best checkpoint is read as a whole beside all else.
-    let limit_kib = one_kib + (192 << 10);
+    // The loader has more frames ready.
+    let limit_kib = one_kib + (64 << 10);
     assert!(whole_kib > limit_kib + 100_000, "{whole_kib} and {limit_kib} KiB: too close to tell anything");
     let (limited, _) = run(16, Some(limit_kib));
     let report = json(&limited.join("report.json"));

@@ -6,7 +6,7 @@
 use std::collections::HashMap;
 use std::io::{self, BufReader, Read};
 
-use safetensors::tensor::{Dtype, Metadata, TensorInfo};
+use safetensors::tensor::{Dtype, TensorInfo};
 use tch::{Kind, Tensor};
 use zip::{CompressionMethod, ZipArchive};
 
@@ -14,12 +14,11 @@ use super::error::PretrainedError;
 use super::pickle::{self, Pickle};
 use super::pickle_object::{Problem, StridedView};
 use super::weights_source::{Content, WeightsSource};
+use crate::safetensors_header::SafetensorsHeader;
 
 const ZIP: &[u8] = b"PK\x03\x04";
 /// The pickled number that PyTorch's files before version 1.6 begin with.
 const OLD: &[u8] = b"\x80\x02\x8a\x0al\xfc\x9cF\xf9 j\xa8P\x19.";
-/// The limit of the safetensors crate.
-const MAX_HEADER_BYTES: u64 = 100_000_000;
 
 /// A tensor in a file: its name, shape and place.
 #[derive(Debug)]
@@ -198,24 +197,15 @@ fn stored_tensors(
     Ok(pickle.tensors()?.into_iter().map(one).collect::<Result<_, _>>()?)
 }
 
-/// Eight bytes with the header's length, a header in JSON, the numbers.
 fn find_in_safetensors(file: &Content, file_len: u64, head: &[u8]) -> Result<Vec<StoredTensor>, Failure> {
-    let unknown = "this is neither a file of PyTorch nor safetensors";
-    let length = head.first_chunk().map(|length| u64::from_le_bytes(*length)).ok_or(unknown)?;
-    if length > MAX_HEADER_BYTES || length.saturating_add(8) > file_len || head.get(8) != Some(&b'{') {
-        return Err(unknown.into());
+    if head.get(8) != Some(&b'{') {
+        return Err("this is neither a file of PyTorch nor safetensors".into());
     }
-    let mut header = Vec::new();
-    file.reader(8).take(length).read_to_end(&mut header)?;
-    // Deserialising also checks that the tensors lie one after the other, each as long as its shape requires.
-    let metadata: Metadata =
-        serde_json::from_slice(&header).map_err(|error| format!("its header is broken: {error}"))?;
-    let start = 8 + length;
-    if metadata.data_len() as u64 != file_len - start {
-        return Err(
-            format!("it has {} bytes of numbers, its header says {}", file_len - start, metadata.data_len()).into()
-        );
-    }
+    let header = SafetensorsHeader::read(&mut file.reader(0), file_len);
+    let SafetensorsHeader { metadata, start } = header.map_err(|error| match error.kind() {
+        io::ErrorKind::InvalidData => Failure::Problem(error.to_string()),
+        _ => Failure::Io(error),
+    })?;
     let one = |(name, info): (String, &TensorInfo)| {
         let kind = kind_of(info.dtype).ok_or_else(|| format!("{name:?} is of type {:?}", info.dtype))?;
         let size: Vec<i64> = info.shape.iter().map(|side| *side as i64).collect();

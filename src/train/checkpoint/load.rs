@@ -3,13 +3,12 @@
 
 use std::path::{Path, PathBuf};
 
-use safetensors::tensor::SafeTensors;
 use serde::Deserialize;
 use tch::Tensor;
 
 use super::error::{CheckpointError, invalid};
-use super::layout::{CONFIG_KEY, EMA, MODEL, OPTIMIZER, STATE, named, read_file};
-use super::tensor_file::load_tensors;
+use super::layout::{CONFIG_KEY, EMA, MODEL, OPTIMIZER, STATE, named, read_state_file};
+use super::tensor_file::TensorFile;
 use crate::config::{self, Config};
 use crate::model::Parameters;
 use crate::train::learner::Learner;
@@ -30,10 +29,8 @@ impl Checkpoint {
     /// There is no checkpoint, or its file of weights is damaged.
     pub fn open(folder: &Path) -> Result<Self, CheckpointError> {
         let path = folder.join(MODEL);
-        let model = read_file(&path)?;
-        let (_, metadata) = SafeTensors::read_metadata(&model)
-            .map_err(|error| invalid(&path, format!("this is not a whole safetensors file ({error})")))?;
-        let yaml = metadata.metadata().as_ref().and_then(|data| data.get(CONFIG_KEY));
+        let model = TensorFile::open(&path)?;
+        let yaml = model.text(CONFIG_KEY);
         let yaml = yaml.ok_or_else(|| invalid(&path, "there is no dfdetect configuration in its metadata"))?;
         let config = config::parse_stored(&path.display().to_string(), yaml)
             .map_err(|error| invalid(&path, format!("the configuration in its metadata is not valid: {error}")))?;
@@ -73,10 +70,8 @@ impl Checkpoint {
         Ok(state)
     }
 
-    /// Reads the file each time, so that its bytes do not stay in memory until the end of a resumed run.
     fn load(&self, file: &str, targets: &[(String, &Tensor)]) -> Result<(), CheckpointError> {
-        let path = self.folder.join(file);
-        load_tensors(&path, &read_file(&path)?, targets)
+        TensorFile::open(&self.folder.join(file))?.load(targets)
     }
 }
 
@@ -89,7 +84,7 @@ pub(super) fn read_state(folder: &Path) -> Result<TrainState, CheckpointError> {
         format: u32,
     }
     let path = folder.join(STATE);
-    let bytes = read_file(&path)?;
+    let bytes = read_state_file(&path)?;
     let no_state = |error| invalid(&path, format!("this is not the state of a run ({error})"));
     let Version { format } = serde_json::from_slice(&bytes).map_err(no_state)?;
     if format != FORMAT {

@@ -1,16 +1,19 @@
-//! Safetensors files: tensors are written one at a time, and all are checked before one is loaded. Knows nothing of
-//! runs and folders.
+//! Safetensors files: tensors are written and loaded one at a time, after all names and shapes were checked. Knows
+//! nothing of runs and folders.
 
 use std::borrow::Cow;
 use std::cell::RefCell;
 use std::collections::HashMap;
 use std::fs::File;
-use std::path::Path;
+use std::io::{self, ErrorKind};
+use std::os::unix::fs::FileExt;
+use std::path::{Path, PathBuf};
 
-use safetensors::tensor::{Dtype, SafeTensorError, SafeTensors, View};
+use safetensors::tensor::{Dtype, SafeTensorError, View};
 use tch::{Device, Kind, TchError, Tensor};
 
 use super::error::{CheckpointError, invalid, io_error};
+use crate::safetensors_header::SafetensorsHeader;
 
 /// A tensor that is being written. It is copied to the host only when its turn comes, so that only one copy exists at a
 /// time.
@@ -81,32 +84,71 @@ pub(super) fn write_tensors(
     File::open(path).and_then(|file| file.sync_all()).map_err(io_error("written", path))
 }
 
-/// Copies the tensors of a file into `targets` if all names, types and shapes are equal.
-pub(super) fn load_tensors(path: &Path, bytes: &[u8], targets: &[(String, &Tensor)]) -> Result<(), CheckpointError> {
-    let file = SafeTensors::deserialize(bytes)
-        .map_err(|error| invalid(path, format!("this is not a whole safetensors file ({error})")))?;
-    let mut views = Vec::with_capacity(targets.len());
-    for (name, tensor) in targets {
-        let view = file.tensor(name).map_err(|_| other_architecture(path, format!("`{name}` is missing")))?;
-        let wanted: Vec<usize> = tensor.size().iter().map(|size| *size as usize).collect();
-        if view.dtype() != Dtype::F32 || view.shape() != wanted {
-            let found = format!("`{name}` is {:?} {:?}, not F32 {wanted:?}", view.dtype(), view.shape());
-            return Err(other_architecture(path, found));
-        }
-        views.push(view);
-    }
-    if file.len() != targets.len() {
-        let extra = file.names().into_iter().find(|name| targets.iter().all(|(known, _)| known != name));
-        return Err(other_architecture(path, format!("`{}` is not in this network", extra.unwrap_or_default())));
-    }
-    let _no_grad = tch::no_grad_guard();
-    for ((_, tensor), view) in targets.iter().zip(views) {
-        let values = Tensor::f_from_data_size(view.data(), &tensor.size(), Kind::Float)?;
-        tensor.shallow_clone().f_copy_(&values)?;
-    }
-    Ok(())
+/// An open file of tensors, of which the header was read.
+pub(super) struct TensorFile {
+    path: PathBuf,
+    file: File,
+    header: SafetensorsHeader,
 }
 
-fn other_architecture(path: &Path, difference: String) -> CheckpointError {
-    CheckpointError::Architecture { path: path.to_owned(), difference }
+impl TensorFile {
+    /// Opens a file, and checks that it is whole.
+    pub fn open(path: &Path) -> Result<Self, CheckpointError> {
+        let read = || {
+            let mut file = File::open(path)?;
+            let file_len = file.metadata()?.len();
+            let header = SafetensorsHeader::read(&mut file, file_len)?;
+            Ok(Self { path: path.to_owned(), file, header })
+        };
+        read().map_err(|error: io::Error| match error.kind() {
+            ErrorKind::InvalidData | ErrorKind::UnexpectedEof => {
+                invalid(path, format!("this is not a whole safetensors file ({error})"))
+            }
+            _ => io_error("read", path)(error),
+        })
+    }
+
+    /// The text of a key of its metadata.
+    pub fn text(&self, key: &str) -> Option<&str> {
+        self.header.metadata.metadata().as_ref()?.get(key).map(String::as_str)
+    }
+
+    /// Copies the tensors into `targets`, one at a time, so that only one copy exists at a time. Before, all names, types
+    /// and shapes are compared.
+    pub fn load(&self, targets: &[(String, &Tensor)]) -> Result<(), CheckpointError> {
+        let infos = self.header.metadata.tensors();
+        for (name, tensor) in targets {
+            let info = infos.get(name).ok_or_else(|| self.other_architecture(format!("`{name}` is missing")))?;
+            let wanted: Vec<usize> = tensor.size().iter().map(|size| *size as usize).collect();
+            if info.dtype != Dtype::F32 || info.shape != wanted {
+                let found = format!("`{name}` is {:?} {:?}, not F32 {wanted:?}", info.dtype, info.shape);
+                return Err(self.other_architecture(found));
+            }
+        }
+        if infos.len() != targets.len() {
+            let extra = infos.keys().find(|name| targets.iter().all(|(known, _)| known != *name));
+            let extra = extra.map_or("", String::as_str);
+            return Err(self.other_architecture(format!("`{extra}` is not in this network")));
+        }
+        let _no_grad = tch::no_grad_guard();
+        for (name, tensor) in targets {
+            let bytes = self.bytes(infos[name].data_offsets).map_err(io_error("read", &self.path))?;
+            let values = Tensor::f_from_data_size(&bytes, &tensor.size(), Kind::Float)?;
+            tensor.shallow_clone().f_copy_(&values)?;
+        }
+        Ok(())
+    }
+
+    fn bytes(&self, (begin, end): (usize, usize)) -> io::Result<Vec<u8>> {
+        let mut bytes = Vec::new();
+        // `vec!` would abort the process when memory runs out.
+        bytes.try_reserve_exact(end - begin).map_err(|error| io::Error::new(ErrorKind::OutOfMemory, error))?;
+        bytes.resize(end - begin, 0);
+        self.file.read_exact_at(&mut bytes, self.header.start + begin as u64)?;
+        Ok(bytes)
+    }
+
+    fn other_architecture(&self, difference: String) -> CheckpointError {
+        CheckpointError::Architecture { path: self.path.clone(), difference }
+    }
 }
