@@ -51,6 +51,8 @@ fn what_is_frozen_stays_and_has_no_gradients_and_no_moments_and_the_rest_learns(
 #[test]
 fn recomputing_and_cutting_change_nothing_where_parts_are_frozen() {
     let _alone = generator_lock();
+    // In float64, libtorch splits each of hundreds of groups of a convolution over its threads.
+    let _one_thread = OneThread::enter();
     let config = config(Temporal::Mean, 0.0);
     let train = Mode::Train(Draws::new(5));
     for (config, freeze, mode, tolerance) in [
