@@ -55,6 +55,30 @@ def optimizer(make, keys):
     return {"weights": {name: flat(weight) for name, weight in weights.items()}, "state": state}
 
 
+def sam(rho):
+    """Sharpness-aware minimisation around SGD, as github.com/davda54/sam steps, of a function whose gradient changes uphill."""
+    weights = {name: torch.nn.Parameter(values(name, 0)) for name in SHAPES}
+    opt = torch.optim.SGD(weights.values(), lr=0.05, momentum=0.9)
+
+    def gradients(step):
+        opt.zero_grad()
+        sum((torch.sin(weight * 2) * values(name, step)).sum() for name, weight in weights.items()).backward()
+
+    for step in range(1, STEPS + 1):
+        gradients(step)
+        norm = torch.stack([weight.grad.norm() for weight in weights.values()]).norm()
+        before = {name: weight.detach().clone() for name, weight in weights.items()}
+        with torch.no_grad():
+            for weight in weights.values():
+                weight.add_(weight.grad * (rho / (norm + 1e-12)))
+        gradients(step)
+        with torch.no_grad():
+            for name, weight in weights.items():
+                weight.copy_(before[name])
+        opt.step()
+    return {"rho": rho, "weights": {name: weight.detach().flatten().tolist() for name, weight in weights.items()}}
+
+
 def losses():
     logits = [-30.0, -4.0, -1.5, -0.25, 0.0, 0.25, 1.5, 4.0, 30.0, 120.0]
     cases = []
@@ -109,6 +133,10 @@ def schedules():
         "restart_steps": restart,
         "cosine_with_restarts": rates(lambda o: then(o, lr_scheduler.CosineAnnealingWarmRestarts(o, restart, 1, minimum))),
         "constant": rates(lambda o: then(o, lr_scheduler.ConstantLR(o, 1.0, 1))),
+        "decay_steps": 15,
+        "warmup_stable_decay": rates(lambda o: lr_scheduler.SequentialLR(
+            o, [rise(o), lr_scheduler.ConstantLR(o, 1.0, 1), lr_scheduler.LinearLR(o, 1.0, minimum / peak, 15)],
+            [warmup, total - 15])),
         "one_cycle": rates(lambda o: lr_scheduler.OneCycleLR(
             o, peak, total_steps=total, pct_start=warmup / total, div_factor=25, final_div_factor=peak / 25 / minimum,
             cycle_momentum=False)),
@@ -179,6 +207,6 @@ print(json.dumps({
     "adamw": optimizer(lambda g: torch.optim.AdamW(g, lr=1.0, foreach=False), ["exp_avg", "exp_avg_sq"]),
     "adam": optimizer(lambda g: torch.optim.Adam(g, lr=1.0, foreach=False), ["exp_avg", "exp_avg_sq"]),
     "sgd": optimizer(lambda g: torch.optim.SGD(g, lr=1.0, momentum=0.9, foreach=False), ["momentum_buffer"]),
-    "losses": losses(), "schedules": schedules(), "scaler": scaler(), "average": average(),
+    "sam": sam(0.5), "losses": losses(), "schedules": schedules(), "scaler": scaler(), "average": average(),
     "pairs": pairs(),
 }, separators=(",", ":")))

@@ -85,6 +85,7 @@ fn a_hundred_losses_equal_pytorchs() {
         warmup_steps: 10,
         total_steps: 100,
         restart_steps: 0,
+        decay_steps: 0,
     };
     let mut farthest = 0.0_f64;
     for (step, expected) in expected.losses.iter().enumerate() {

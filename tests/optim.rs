@@ -5,7 +5,7 @@
 use std::collections::BTreeMap;
 
 use dfdetect::config::{LossConfig, OptimizerChoice, Scheduler};
-use dfdetect::optim::{self, Ema, Loss, LossScaler, ParameterGroups, PlateauState, Schedule, pair_loss};
+use dfdetect::optim::{self, Ema, Loss, LossScaler, ParameterGroups, PlateauState, Sam, Schedule, pair_loss};
 use serde::Deserialize;
 use tch::{Device, Kind, Tensor};
 
@@ -19,6 +19,7 @@ struct Fixture {
     adamw: Trained,
     adam: Trained,
     sgd: Trained,
+    sam: Climbed,
     losses: Vec<LossCase>,
     schedules: Schedules,
     scaler: Scaler,
@@ -43,6 +44,12 @@ struct Trained {
 }
 
 #[derive(Deserialize)]
+struct Climbed {
+    rho: f64,
+    weights: Named,
+}
+
+#[derive(Deserialize)]
 struct LossCase {
     config: LossConfig,
     logits: Vec<f64>,
@@ -61,6 +68,8 @@ struct Schedules {
     cosine_with_restarts: Vec<f64>,
     restart_steps: u64,
     constant: Vec<f64>,
+    decay_steps: u64,
+    warmup_stable_decay: Vec<f64>,
     one_cycle: Vec<f64>,
     plateau_values: Vec<f64>,
     plateau: Vec<f64>,
@@ -164,9 +173,35 @@ fn optimizers_move_weights_as_pytorch_does() {
     }
 }
 
+/// Fifty steps up and back, of a function whose gradient is another one uphill.
+#[test]
+fn sharpness_aware_minimisation_moves_weights_as_in_pytorch() {
+    let Climbed { rho, weights: expected } = fixture().sam;
+    let weights: Vec<_> = (0..4).map(|salt| weight(salt, Layout::ChannelsLast)).collect();
+    let named = || SHAPES.iter().zip(&weights).map(|((name, _), weight)| (*name, weight, 1.0));
+    let sam = Sam::new(weights.iter().map(Tensor::shallow_clone).collect(), rho).unwrap();
+    let mut optimizer = optim::optimizer(OptimizerChoice::Sam, ParameterGroups::new(named(), 0.0)).unwrap();
+    let gradients = |step: usize| {
+        for (salt, weight) in weights.iter().enumerate() {
+            weight.shallow_clone().zero_grad();
+            ((weight * 2.0).sin() * values(salt, step)).sum(Kind::Float).backward();
+        }
+        weights.iter().map(|weight| weight.grad().norm().double_value(&[]).powi(2)).sum::<f64>().sqrt()
+    };
+    for step in 1..=50 {
+        sam.climb(gradients(step)).unwrap();
+        gradients(step);
+        sam.descend().unwrap();
+        optimizer.step(0.05).unwrap();
+    }
+    for (name, weight, _) in named() {
+        assert_close(name, &numbers(weight), &expected[name], 1e-5);
+    }
+}
+
 #[test]
 fn a_parameter_without_gradient_stays() {
-    for choice in [OptimizerChoice::Adamw, OptimizerChoice::Adam, OptimizerChoice::Sgd] {
+    for choice in [OptimizerChoice::Adamw, OptimizerChoice::Adam, OptimizerChoice::Sgd, OptimizerChoice::Sam] {
         let weight = Tensor::ones([2, 2], (Kind::Float, Device::Cpu)).set_requires_grad(true);
         let groups = ParameterGroups::new([("w", &weight, 1.0)].into_iter(), 0.5);
         optim::optimizer(choice, groups).unwrap().step(0.1).unwrap();
@@ -205,11 +240,12 @@ fn balanced_weights_make_both_classes_count_the_same() {
 #[test]
 fn schedules_equal_pytorchs() {
     let expected = fixture().schedules;
-    let Schedules { peak, minimum, warmup_steps, total_steps, restart_steps, .. } = expected;
-    let schedule_of = |kind| Schedule { kind, peak, minimum, warmup_steps, total_steps, restart_steps };
+    let Schedules { peak, minimum, warmup_steps, total_steps, restart_steps, decay_steps, .. } = expected;
+    let schedule_of = |kind| Schedule { kind, peak, minimum, warmup_steps, total_steps, restart_steps, decay_steps };
     for (kind, expected) in [
         (Scheduler::Cosine, &expected.cosine),
         (Scheduler::Constant, &expected.constant),
+        (Scheduler::WarmupStableDecay, &expected.warmup_stable_decay),
         (Scheduler::OneCycle, &expected.one_cycle),
     ] {
         let schedule = schedule_of(kind);

@@ -18,6 +18,8 @@ pub struct TrainingConfig {
     pub gradient_accumulation: usize,
     /// What moves the weights.
     pub optimizer: OptimizerChoice,
+    /// How far the weights climb along their gradient before the gradient is taken that moves them (`sam` only).
+    pub sam_rho: f64,
     /// Highest learning rate, reached after the warm-up.
     pub learning_rate: f64,
     /// Share of the learning rate that the backbone gets; 0.1 is usual for one that is already trained.
@@ -32,6 +34,8 @@ pub struct TrainingConfig {
     pub warmup_epochs: f64,
     /// Epochs from one restart to the next (`cosine_with_restarts` only); fractions are allowed.
     pub restart_period: f64,
+    /// Last epochs, in which the learning rate falls in a line to `min_lr` (`warmup_stable_decay` only); fractions are allowed.
+    pub decay_epochs: f64,
     /// Lowest learning rate after the warm-up (not for `constant`).
     pub min_lr: f64,
     /// Gradients are scaled down to this global L2 norm; 0 = never.
@@ -63,6 +67,7 @@ impl Default for TrainingConfig {
             batch_size: BatchSize::Clips(12),
             gradient_accumulation: 1,
             optimizer: OptimizerChoice::Adamw,
+            sam_rho: 0.05,
             learning_rate: 5e-4,
             backbone_lr_scale: 1.0,
             layer_decay: 1.0,
@@ -70,6 +75,7 @@ impl Default for TrainingConfig {
             scheduler: Scheduler::Cosine,
             warmup_epochs: 2.0,
             restart_period: 10.0,
+            decay_epochs: 10.0,
             min_lr: 1e-6,
             gradient_clip_norm: 1.0,
             ema_decay: None,
@@ -91,6 +97,8 @@ pub enum OptimizerChoice {
     Adam,
     /// Stochastic gradient descent with momentum 0.9.
     Sgd,
+    /// Sharpness-aware minimisation (Foret et al. 2021) around `sgd`: two passes a step.
+    Sam,
 }
 
 /// How the learning rate goes on after the warm-up.
@@ -107,6 +115,8 @@ pub enum Scheduler {
     OneCycle,
     /// Linear warm-up, then the same to the end.
     Constant,
+    /// Linear warm-up, then the same, and over the last `decay_epochs` in a line down to `min_lr`.
+    WarmupStableDecay,
 }
 
 /// When to stop before the last epoch, and which epoch is the best.

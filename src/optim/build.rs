@@ -7,7 +7,7 @@ use super::sgd::Sgd;
 use crate::config::OptimizerChoice;
 use crate::torch::Result;
 
-/// The optimizer that the configuration names. Its state is allocated here, so that no step needs new memory for it.
+/// The optimizer that the configuration names; of SAM, the one that moves the weights. Its state is allocated here, so that no step needs new memory for it.
 ///
 /// # Errors
 /// No memory for the state.
@@ -15,6 +15,6 @@ pub fn optimizer(choice: OptimizerChoice, parameters: ParameterGroups) -> Result
     Ok(match choice {
         OptimizerChoice::Adamw => Box::new(Adam::new(parameters, true)?),
         OptimizerChoice::Adam => Box::new(Adam::new(parameters, false)?),
-        OptimizerChoice::Sgd => Box::new(Sgd::new(parameters)?),
+        OptimizerChoice::Sgd | OptimizerChoice::Sam => Box::new(Sgd::new(parameters)?),
     })
 }

@@ -28,6 +28,8 @@ pub struct Schedule {
     pub total_steps: u64,
     /// Steps from one restart to the next (`cosine_with_restarts` only).
     pub restart_steps: u64,
+    /// Steps at the end over which the learning rate falls (`warmup_stable_decay` only).
+    pub decay_steps: u64,
 }
 
 impl Schedule {
@@ -51,6 +53,12 @@ impl Schedule {
                 let length = self.restart_steps.max(1);
                 let done = ((step - self.warmup_steps) % length) as f64 / length as f64;
                 cosine(self.peak, self.minimum, done)
+            }
+            Scheduler::WarmupStableDecay => {
+                let start = self.total_steps.saturating_sub(self.decay_steps).max(self.warmup_steps);
+                let length = self.total_steps.saturating_sub(start).max(1);
+                let done = step.saturating_sub(start).min(length) as f64 / length as f64;
+                self.peak + (self.minimum - self.peak) * done
             }
             Scheduler::Constant | Scheduler::OneCycle => self.peak,
         }
@@ -111,11 +119,12 @@ mod tests {
 
     #[test]
     fn runs_shorter_than_their_warm_up_or_without_one_are_fine() {
-        use Scheduler::{Constant, Cosine, CosineWithRestarts, OneCycle, Plateau};
-        for kind in [Cosine, CosineWithRestarts, OneCycle, Plateau, Constant] {
+        use Scheduler::{Constant, Cosine, CosineWithRestarts, OneCycle, Plateau, WarmupStableDecay};
+        for kind in [Cosine, CosineWithRestarts, OneCycle, Plateau, Constant, WarmupStableDecay] {
             for (warmup_steps, total_steps) in [(0, 1), (1, 1), (0, 2), (1, 2), (5, 3), (0, 0)] {
-                let schedule =
-                    Schedule { kind, peak: 1.0, minimum: 0.1, warmup_steps, total_steps, restart_steps: warmup_steps };
+                let (restart_steps, decay_steps) = (warmup_steps, warmup_steps);
+                let (peak, minimum) = (1.0, 0.1);
+                let schedule = Schedule { kind, peak, minimum, warmup_steps, total_steps, restart_steps, decay_steps };
                 let rates: Vec<_> = (0..8).map(|step| schedule.at(step, 1.0)).collect();
                 assert!(rates.iter().all(|rate| (0.03..=1.0).contains(rate)), "{schedule:?}: {rates:?}");
             }

@@ -3,9 +3,9 @@
 
 use tch::{Device, Tensor};
 
-use crate::config::TrainingConfig;
+use crate::config::{OptimizerChoice, TrainingConfig};
 use crate::model::{Detector, Parameters};
-use crate::optim::{Ema, Optimizer, ParameterGroups, optimizer};
+use crate::optim::{Ema, Optimizer, ParameterGroups, Sam, optimizer};
 use crate::torch::{self, Format, Result};
 
 /// A network, its optimizer and the EMA of its weights.
@@ -15,6 +15,8 @@ pub struct Learner {
     pub detector: Detector,
     /// The optimizer of its weights.
     pub optimizer: Box<dyn Optimizer>,
+    /// Where a step takes its gradient, if not at the weights themselves.
+    pub sam: Option<Sam>,
     ema_model: Option<EmaModel>,
 }
 
@@ -39,6 +41,9 @@ impl Learner {
         });
         let groups = ParameterGroups::new(named, training.weight_decay);
         let optimizer = optimizer(training.optimizer, groups)?;
+        let weights = || parameters.trainable().map(|parameter| parameter.tensor.shallow_clone()).collect();
+        let climbs = training.optimizer == OptimizerChoice::Sam;
+        let sam = climbs.then(|| Sam::new(weights(), training.sam_rho)).transpose()?;
         let ema_model = match (ema_detector, training.ema_decay) {
             (Some(detector), Some(decay)) => {
                 let ema = Ema::new(tensors(detector.parameters()), tensors(parameters), decay)?;
@@ -46,7 +51,7 @@ impl Learner {
             }
             _ => None,
         };
-        Ok(Self { detector, optimizer, ema_model })
+        Ok(Self { detector, optimizer, sam, ema_model })
     }
 
     /// The network for validation and tests: that of the EMA, where one is kept.
@@ -82,7 +87,9 @@ impl Learner {
         if let Some(ema_model) = &mut self.ema_model {
             ema_model.detector.move_to(device, format)?;
         }
-        self.optimizer.state().into_iter().try_for_each(|(_, tensor)| torch::move_to(tensor, device))
+        let state = self.optimizer.state().into_iter().map(|(_, tensor)| tensor);
+        let before = self.sam.iter().flat_map(Sam::tensors);
+        state.chain(before).try_for_each(|tensor| torch::move_to(tensor, device))
     }
 }
 

@@ -25,7 +25,7 @@ use crate::evaluate::Uploads;
 use crate::loader::HostBatch;
 use crate::memory::{self, Guard, GuardError, MemoryManager, MicroBatchSize};
 use crate::model::{Draws, Mode};
-use crate::optim::{Loss, LossScaler};
+use crate::optim::{Loss, LossScaler, Sam};
 use crate::torch::{self, Format, foreach};
 use crate::video::ClipSpec;
 
@@ -122,14 +122,14 @@ fn record_step(
     })
 }
 
-/// The result of a training step.
+/// The result of a training step. Loss and scores are those of the weights before it, with SAM, too.
 #[derive(Debug, Clone, PartialEq)]
 pub struct StepReport {
     /// Mean loss over the clips.
     pub loss: f64,
     /// For each clip, its predicted probability of fake and whether it is fake.
     pub scores: Vec<(f64, bool)>,
-    /// Global L2 norm of the gradients before clipping; not finite if a gradient is not.
+    /// Global L2 norm, before clipping, of the gradients that move the weights; not finite if a gradient is not.
     pub grad_norm: f64,
     /// Whether the weights were updated. They are not if loss or gradients are not finite.
     pub updated: bool,
@@ -150,6 +150,8 @@ pub struct Stepper<'a> {
     pub clean_up: Box<dyn FnMut()>,
     /// The running statistics before the step. They are allocated once, because a step must not need memory for them.
     saved_buffers: Vec<Tensor>,
+    /// Those after the first of SAM's two passes.
+    first_pass_buffers: Vec<Tensor>,
     /// Frames of the next step on their way to the device.
     uploads: Uploads,
     /// The device that training started on, and the number format there.
@@ -173,8 +175,10 @@ impl<'a> Stepper<'a> {
         guard: Guard<'a>,
         clean_up: Box<dyn FnMut()>,
     ) -> Result<Self, TchError> {
+        let buffers = || learner.detector.parameters().copy_buffers();
         Ok(Self {
-            saved_buffers: learner.detector.parameters().copy_buffers()?,
+            saved_buffers: buffers()?,
+            first_pass_buffers: if learner.sam.is_some() { buffers()? } else { Vec::new() },
             uploads: Uploads::default(),
             home: (learner.detector.device(), learner.detector.format()),
             spec: ClipSpec::of_training(&config.data),
@@ -204,8 +208,54 @@ impl<'a> Stepper<'a> {
         seed: i64,
     ) -> Result<StepReport, StepError> {
         self.learner.detector.parameters().copy_buffers_into(&self.saved_buffers).map_err(GuardError::Other)?;
+        let first_of_next = if self.learner.sam.is_some() { batches.first() } else { next };
+        let Gradients { loss, scores, mut norm } = self.gradients(batches, first_of_next, seed)?;
+        let mut updated = norm.is_finite() && loss.is_finite();
+        if updated && self.learner.sam.is_some() {
+            let uphill = self.uphill_gradients(norm, batches, next, seed)?;
+            (norm, updated) = (uphill.norm, uphill.norm.is_finite() && uphill.loss.is_finite());
+        }
 
-        // Forward and backward, in pieces that fit.
+        // The update, once.
+        self.update(updated, norm, learning_rate).map_err(StepError::PartialUpdate)?;
+        let size = self.guard.micro_batch_size();
+        self.guard.step_done();
+        Ok(StepReport { loss, scores, grad_norm: norm, updated, size })
+    }
+
+    /// The second pass of a step of SAM: the gradients where the weights climb to, while running statistics stay those of the
+    /// first pass. The guard runs each of the two by itself: where the second runs out of memory, the first is not run again.
+    /// Both draw the same numbers.
+    fn uphill_gradients(
+        &mut self,
+        norm: f64,
+        batches: &[HostBatch],
+        next: Option<&HostBatch>,
+        seed: i64,
+    ) -> Result<Gradients, StepError> {
+        let Learner { detector, sam, .. } = &self.learner;
+        let kept = detector.parameters().copy_buffers_into(&self.first_pass_buffers);
+        let climbed = kept.and_then(|()| sam.as_ref().map_or(Ok(()), |sam| sam.climb(norm)));
+        climbed.map_err(StepError::PartialUpdate)?;
+        let uphill = self.gradients(batches, next, seed);
+        if uphill.as_ref().is_err_and(|error| !error.can_be_saved()) {
+            return uphill;
+        }
+        let descended = self.learner.sam.as_ref().map_or(Ok(()), Sam::descend);
+        descended.map_err(StepError::PartialUpdate)?;
+        let uphill = uphill?;
+        let parameters = self.learner.detector.parameters();
+        parameters.restore_buffers(&self.first_pass_buffers).map_err(StepError::PartialUpdate)?;
+        Ok(uphill)
+    }
+
+    /// Forward and backward, in pieces that fit.
+    fn gradients(
+        &mut self,
+        batches: &[HostBatch],
+        next: Option<&HostBatch>,
+        seed: i64,
+    ) -> Result<Gradients, StepError> {
         let mut attempt = StepAttempt {
             learner: &mut self.learner,
             loss: &self.loss,
@@ -223,17 +273,7 @@ impl<'a> Stepper<'a> {
             mode: Mode::Train(Draws::new(seed)),
         };
         let clips = batches.iter().map(|batch| batch.labels.len()).max().unwrap_or(0);
-        let Gradients { loss, scores, norm } = match self.guard.run(clips, &mut attempt) {
-            Ok(gradients) => gradients,
-            Err(error) => return Err(self.restore_buffers(error.into())),
-        };
-
-        // The update, once.
-        let updated = norm.is_finite() && loss.is_finite();
-        self.update(updated, norm, learning_rate).map_err(StepError::PartialUpdate)?;
-        let size = self.guard.micro_batch_size();
-        self.guard.step_done();
-        Ok(StepReport { loss, scores, grad_norm: norm, updated, size })
+        self.guard.run(clips, &mut attempt).map_err(|error| self.restore_buffers(error.into()))
     }
 
     /// Clips the gradients and updates weights, EMA and loss scale. If loss or gradients are not finite, it restores

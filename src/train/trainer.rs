@@ -304,6 +304,7 @@ impl<'a> Trainer<'a> {
             warmup_steps: steps(training.warmup_epochs),
             total_steps: steps_per_epoch * u64::from(training.epochs),
             restart_steps: steps(training.restart_period),
+            decay_steps: steps(training.decay_epochs),
         }
     }
 

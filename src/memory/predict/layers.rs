@@ -361,7 +361,7 @@ impl Head {
 /// Backbone and head of the network, for clips of `frames` frames of height and width `frame_size`.
 pub(super) fn network(model: &ModelConfig, frames: usize, frame_size: [usize; 2]) -> (BackboneSizes, Head) {
     let frozen = model.freeze.of(model.backbone);
-    let backbone = BackboneSizes::new(&model.backbone.description(), frozen, frame_size);
+    let backbone = BackboneSizes::new(model.backbone.description(), frozen, frame_size);
     let head = Head::new(model, backbone.feature_dim, frames as u64);
     (backbone, head)
 }
@@ -393,7 +393,7 @@ mod tests {
     use crate::config::Freeze;
 
     fn sizes(backbone: Backbone, frame_size: [usize; 2]) -> BackboneSizes {
-        BackboneSizes::new(&backbone.description(), Freeze::default().of(backbone), frame_size)
+        BackboneSizes::new(backbone.description(), Freeze::default().of(backbone), frame_size)
     }
 
     fn model(backbone: Backbone, temporal: Temporal) -> ModelConfig {
@@ -414,6 +414,8 @@ mod tests {
             (Backbone::EfficientnetLite2, 6_092_072, 1280),
             (Backbone::EfficientnetB0, 5_288_548, 1280),
             (Backbone::EfficientnetB4, 19_341_616, 1792),
+            (Backbone::TfEfficientnetB4, 19_341_616, 1792),
+            (Backbone::DeepfakebenchEfficientnetB4, 19_341_616, 1792),
             (Backbone::ConvnextTiny, 28_589_128, 768),
         ] {
             let classifier = 1000 * features + 1000;

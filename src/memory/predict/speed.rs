@@ -7,7 +7,7 @@
 
 use super::estimate::DeviceKind;
 use super::layers::network;
-use crate::config::Config;
+use crate::config::{Config, OptimizerChoice};
 use crate::torch::Format;
 
 /// Speed of half precision, relative to float32.
@@ -31,5 +31,6 @@ pub fn expected_speed(config: &Config, device: DeviceKind, format: Format) -> f6
     let layout = if config.gpu.channels_last { CHANNELS_LAST } else { 1.0 };
     // Backward costs as much as two forward passes; activation checkpointing adds a third.
     let passes = if config.model.activation_checkpointing { 4.0 } else { 3.0 };
-    half * layout / (passes * backbone.multiplications() as f64 * frames * (1.0 + overhead / frames_at_once))
+    let times = if config.training.optimizer == OptimizerChoice::Sam { 2.0 } else { 1.0 };
+    half * layout / (times * passes * backbone.multiplications() as f64 * frames * (1.0 + overhead / frames_at_once))
 }

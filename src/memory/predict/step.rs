@@ -90,15 +90,25 @@ fn network_bytes(config: &Config, backbone: &BackboneSizes) -> u64 {
 fn optimizer_bytes(config: &Config) -> u64 {
     let moments = match config.training.optimizer {
         OptimizerChoice::Adamw | OptimizerChoice::Adam => 2,
-        OptimizerChoice::Sgd => 1,
+        OptimizerChoice::Sgd | OptimizerChoice::Sam => 1,
     };
     moments * learning_parameter_count(&config.model) * F32_BYTES
+}
+
+/// Bytes of the weights that SAM's return to.
+fn sam_bytes(config: &Config) -> u64 {
+    let climbs = config.training.optimizer == OptimizerChoice::Sam;
+    if climbs { learning_parameter_count(&config.model) * F32_BYTES } else { 0 }
 }
 
 fn heap_holes_percent(model: &ModelConfig) -> u64 {
     match model.backbone {
         Backbone::Resnet18 | Backbone::Resnet34 | Backbone::Resnet50 | Backbone::Resnet101 => HEAP_HOLES_RESNET_PERCENT,
-        Backbone::EfficientnetB0 | Backbone::EfficientnetB4 | Backbone::ConvnextTiny
+        Backbone::EfficientnetB0
+        | Backbone::EfficientnetB4
+        | Backbone::TfEfficientnetB4
+        | Backbone::DeepfakebenchEfficientnetB4
+        | Backbone::ConvnextTiny
             if model.activation_checkpointing =>
         {
             HEAP_HOLES_OTHERS_RECOMPUTING_PERCENT
@@ -245,7 +255,7 @@ impl Step {
         let networks = if training { trained_networks_bytes } else { network_bytes };
         let weights = networks(config, &self.backbone) + copies;
         let gradients = if training { learning_parameter_count(&config.model) * F32_BYTES } else { 0 };
-        let optimizer = if training { optimizer_bytes(config) } else { 0 };
+        let optimizer = if training { optimizer_bytes(config) + sam_bytes(config) } else { 0 };
         let (scratch, context, other) = match device {
             DeviceKind::Cuda => {
                 // Algorithms are timed in training alone.

@@ -12,6 +12,7 @@ use crate::train::fault::FAULTS;
 mod frozen;
 mod operations;
 mod recovery;
+mod sam;
 
 const OOM: &str = "DefaultCPUAllocator: can't allocate memory: you tried to allocate 1 bytes";
 
