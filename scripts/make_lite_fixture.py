@@ -25,8 +25,8 @@ def level(name):
     return 1.0 if name.startswith("_blocks") else 2.5
 
 
-def network(variant):
-    net = package.EfficientNet.from_name(f"efficientnet-lite{variant}")
+def network(package, name):
+    net = package.EfficientNet.from_name(name)
     net._fc = torch.nn.Identity()
     return net
 
@@ -40,8 +40,8 @@ def rounded(features):
     return [round(v, 9) for v in features[:, ::64].flatten().tolist()]
 
 
-def case(variant, images):
-    net = network(variant)
+def case(package, name, backbone, images, level=level):
+    net = network(package, name)
     fill(net, level)
     net.double().eval()
     with torch.no_grad():
@@ -52,7 +52,7 @@ def case(variant, images):
     trained = features(net, images, draws)
     (trained * pattern(trained.numel(), 2).view(trained.shape).float().double()).sum().backward()
     return {
-        "backbone": f"efficientnet_lite{variant}",
+        "backbone": backbone,
         "evaluated": rounded(evaluated),
         "trained": rounded(trained.detach()),
         "gradients": {name: [p.grad.sum().item(), p.grad.abs().sum().item()] for name, p in net.named_parameters()},
@@ -61,7 +61,7 @@ def case(variant, images):
 
 
 def published(weights, images):
-    net = network(0)
+    net = network(package, "efficientnet-lite0")
     net.load_state_dict(torch.load(weights, weights_only=True), strict=False)
     net.double().eval()
     with torch.no_grad():
@@ -70,6 +70,6 @@ def published(weights, images):
 
 if __name__ == "__main__":
     images = pattern(4 * 3 * 64 * 64, 1).view(4, 3, 64, 64).float().double()
-    cases = [case(variant, images) for variant in (0, 1, 2)]
+    cases = [case(package, f"efficientnet-lite{n}", f"efficientnet_lite{n}", images) for n in (0, 1, 2)]
     assert all(math.isfinite(v) for c in cases for v in c["trained"])
     print(json.dumps({"cases": cases, "published": published(sys.argv[1], images)}, indent=0))

@@ -27,7 +27,7 @@ if [ "${1:-}" = --tests ]; then
 fi
 # What tests load exported models with, beside torch; all that these need is pinned, too.
 TEST_WHEELS=(
-    efficientnet-lite-pytorch==0.1.0 numpy==2.2.6 onnx==1.19.1 onnxruntime==1.23.2 pillow==11.3.0 safetensors==0.6.2 torchvision==0.26.0
+    efficientnet-lite-pytorch==0.1.0 efficientnet-pytorch==0.7.1 numpy==2.2.6 onnx==1.19.1 onnxruntime==1.23.2 pillow==11.3.0 safetensors==0.6.2 torchvision==0.26.0
     timm==1.0.22 transformers==4.57.6
     certifi==2026.10.19.post1 charset-normalizer==3.5.3 hf-xet==1.8.0 huggingface-hub==0.36.0 idna==3.20 pyyaml==6.0.4 regex==2026.11.19
     requests==2.34.2 tokenizers==0.22.1 tqdm==4.70.1 urllib3==2.8.0

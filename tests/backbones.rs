@@ -1,6 +1,7 @@
 //! Backbones equal those of the packages that published them: outputs in both modes, gradients, running statistics,
 //! names. The fixtures are made by `scripts/make_resnet_fixture.py`, `make_lite_fixture.py`, `make_torchvision_fixture.py`,
-//! `make_timm_fixture.py` and `make_transformers_fixture.py`; weights and images are made here by the same formula.
+//! `make_efficientnet_pytorch_fixture.py`, `make_timm_fixture.py` and `make_transformers_fixture.py`; weights and images are
+//! made here by the same formula.
 #![expect(clippy::unwrap_used, reason = "helpers of tests may panic too")]
 
 mod formula;
@@ -179,6 +180,13 @@ fn other_networks_equal_torchvision() {
         assert_equals(case, norm, 1e-3, 0.01);
     }
     assert_eq!(cases.len(), last_norms.len());
+}
+
+/// With stochastic depth and dropout.
+#[test]
+fn tf_efficientnet_equals_efficientnet_pytorch() {
+    let case: Case = serde_json::from_str(include_str!("fixtures/efficientnet_pytorch.json")).unwrap();
+    assert_equals(&case, "_blocks.31._bn1", 1e-3, 0.01);
 }
 
 #[test]

@@ -33,6 +33,7 @@ def from_weights(facts):
     backbone = model["backbone"]
     family = "EfficientNet-Lite" if "_lite" in backbone else "Xception" if backbone == "xception" else "torchvision"
     family = "Vision Transformer" if "vit" in backbone else family
+    family = "efficientnet_pytorch" if backbone.endswith("efficientnet_b4") and backbone != "efficientnet_b4" else family
     names = run(f"Backbone, {family}", model=model)
     if model["temporal"] == "mean":
         network = run("Weights, mean over frames", **names)["detector"]

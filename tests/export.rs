@@ -130,6 +130,7 @@ fn python_says_the_same_of_fifty_random_clips() {
         ("lite0-mean", network(Backbone::EfficientnetLite0, Temporal::Mean, false)),
         ("convnext-attention", network(Backbone::ConvnextTiny, Temporal::LstmAttention, true)),
         ("b0-mean", network(Backbone::EfficientnetB0, Temporal::Mean, false)),
+        ("deepfakebench-b4-mean", network(Backbone::DeepfakebenchEfficientnetB4, Temporal::Mean, false)),
         ("xception-mean", network(Backbone::Xception, Temporal::Mean, false)),
         ("clip-normalized", normalized(network(Backbone::VitB16Clip, Temporal::Mean, false))),
         ("dinov2-attention", network(Backbone::Dinov2Vits14, Temporal::LstmAttention, true)),

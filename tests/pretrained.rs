@@ -119,7 +119,7 @@ fn sources(folder: &Path, endpoint: &str) -> Sources {
         torch_cache: folder.join("torch"),
         hub_endpoint: endpoint.to_owned(),
         torchvision_endpoint: format!("{endpoint}{TORCHVISION}"),
-        timm_endpoint: format!("{endpoint}/timm"),
+        github_endpoint: format!("{endpoint}/github"),
         offline: false,
     }
 }

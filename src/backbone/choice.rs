@@ -1,12 +1,14 @@
 //! `model.backbone`: the backbones by name. What they are made of is in a file for each family.
 
+use std::sync::OnceLock;
+
 use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 
 use super::convnext::convnext;
 use super::description::Description;
 use super::efficientnet::efficientnet;
-use super::efficientnet_lite::efficientnet_lite;
+use super::efficientnet_same::{deepfakebench_efficientnet, efficientnet_lite, tf_efficientnet};
 use super::efficientnet_stages::Scale;
 use super::resnet;
 use super::vision_transformer::{Size, clip, dinov2};
@@ -34,6 +36,10 @@ pub enum Backbone {
     EfficientnetB0,
     /// 17.5 M parameters, inverted bottlenecks with squeeze-and-excitation; its own images have 380 pixels.
     EfficientnetB4,
+    /// The same with TensorFlow's padding and the names of efficientnet_pytorch, as most published detectors have it.
+    TfEfficientnetB4,
+    /// The same as DeepfakeBench changed it: its stem has no padding.
+    DeepfakebenchEfficientnetB4,
     /// 27.8 M parameters, layer norms, no batch norm.
     ConvnextTiny,
     /// 20.8 M parameters, separable convolutions; its own images have 299 pixels.
@@ -52,7 +58,7 @@ pub enum Backbone {
 
 impl Backbone {
     /// All of them, the smaller ones of a family first.
-    pub const ALL: [Self; 16] = [
+    pub const ALL: [Self; 18] = [
         Self::Resnet18,
         Self::Resnet34,
         Self::Resnet50,
@@ -62,6 +68,8 @@ impl Backbone {
         Self::EfficientnetLite2,
         Self::EfficientnetB0,
         Self::EfficientnetB4,
+        Self::TfEfficientnetB4,
+        Self::DeepfakebenchEfficientnetB4,
         Self::ConvnextTiny,
         Self::Xception,
         Self::VitB16Clip,
@@ -84,6 +92,8 @@ impl Backbone {
             Self::EfficientnetLite2 => "efficientnet_lite2",
             Self::EfficientnetB0 => "efficientnet_b0",
             Self::EfficientnetB4 => "efficientnet_b4",
+            Self::TfEfficientnetB4 => "tf_efficientnet_b4",
+            Self::DeepfakebenchEfficientnetB4 => "deepfakebench_efficientnet_b4",
             Self::ConvnextTiny => "convnext_tiny",
             Self::Xception => "xception",
             Self::VitB16Clip => "vit_b16_clip",
@@ -103,13 +113,14 @@ impl Backbone {
             Self::Resnet34 => &[Self::Resnet18],
             Self::EfficientnetLite2 => &[Self::EfficientnetLite1, Self::EfficientnetLite0],
             Self::EfficientnetLite1 => &[Self::EfficientnetLite0],
-            Self::EfficientnetB4 => &[Self::EfficientnetB0],
+            Self::EfficientnetB4 | Self::TfEfficientnetB4 => &[Self::EfficientnetB0],
             Self::VitL14Clip => &[Self::VitB16Clip],
             Self::Dinov2Vitl14 => &[Self::Dinov2Vitb14, Self::Dinov2Vits14],
             Self::Dinov2Vitb14 => &[Self::Dinov2Vits14],
             Self::Resnet18
             | Self::EfficientnetLite0
             | Self::EfficientnetB0
+            | Self::DeepfakebenchEfficientnetB4
             | Self::ConvnextTiny
             | Self::Xception
             | Self::VitB16Clip
@@ -119,7 +130,13 @@ impl Backbone {
 
     /// What it is made of.
     #[must_use]
-    pub fn description(self) -> Description {
+    pub fn description(self) -> &'static Description {
+        // A prediction of memory asks often.
+        static MADE: [OnceLock<Description>; Backbone::ALL.len()] = [const { OnceLock::new() }; Backbone::ALL.len()];
+        MADE[self as usize].get_or_init(|| self.made_description())
+    }
+
+    fn made_description(self) -> Description {
         let scaled = |width, depth, input_side, feature_dropout| Scale { width, depth, input_side, feature_dropout };
         let sized = |width, blocks, heads, patch_side, positions_side| Size {
             width,
@@ -138,6 +155,8 @@ impl Backbone {
             Self::EfficientnetLite2 => efficientnet_lite(&scaled(1.1, 1.2, 260, 0.3)),
             Self::EfficientnetB0 => efficientnet(&scaled(1.0, 1.0, 224, 0.2)),
             Self::EfficientnetB4 => efficientnet(&scaled(1.4, 1.8, 380, 0.4)),
+            Self::TfEfficientnetB4 => tf_efficientnet(&scaled(1.4, 1.8, 380, 0.4)),
+            Self::DeepfakebenchEfficientnetB4 => deepfakebench_efficientnet(&scaled(1.4, 1.8, 380, 0.4)),
             Self::ConvnextTiny => convnext([(96, 3), (192, 3), (384, 9), (768, 3)]),
             Self::Xception => xception(),
             Self::VitB16Clip => clip(&sized(768, 12, 12, 16, 14)),
@@ -172,6 +191,8 @@ mod tests {
         assert_eq!(plane(Backbone::EfficientnetLite2, [260, 260]), of(1280, 9, 9));
         assert_eq!(plane(Backbone::EfficientnetB0, [224, 224]), of(1280, 7, 7));
         assert_eq!(plane(Backbone::EfficientnetB4, [380, 380]), of(1792, 12, 12));
+        assert_eq!(plane(Backbone::TfEfficientnetB4, [380, 380]), of(1792, 12, 12));
+        assert_eq!(plane(Backbone::DeepfakebenchEfficientnetB4, [256, 256]), of(1792, 8, 8));
         assert_eq!(plane(Backbone::ConvnextTiny, [224, 224]), of(768, 7, 7));
         assert_eq!(plane(Backbone::Xception, [299, 299]), of(2048, 10, 10));
         // 16 x 16 patches and the class token, as a column.

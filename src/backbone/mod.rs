@@ -8,7 +8,7 @@ mod choice;
 mod convnext;
 mod description;
 mod efficientnet;
-mod efficientnet_lite;
+mod efficientnet_same;
 mod efficientnet_stages;
 mod layer;
 mod plane;

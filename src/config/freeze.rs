@@ -34,6 +34,12 @@ pub struct FrozenParts {
 }
 
 impl Freeze {
+    /// All but the norms.
+    #[must_use]
+    pub fn all_but_norms() -> Self {
+        Self::Names(vec![ALL_BUT_NORMS.into()])
+    }
+
     /// Whether something is frozen.
     #[must_use]
     pub fn is_some(&self) -> bool {
@@ -43,7 +49,7 @@ impl Freeze {
     /// What is frozen of this backbone. Names that it does not have freeze nothing; validation refuses them.
     #[must_use]
     pub fn of(&self, backbone: Backbone) -> FrozenParts {
-        let parts = backbone.description().parts;
+        let parts = &backbone.description().parts;
         let (frozen, norms, filters): (Vec<_>, _, _) = match self {
             Self::First(count) => ((0..parts.len()).map(|part| part < *count).collect(), false, false),
             Self::Names(names) => {
@@ -59,7 +65,7 @@ impl Freeze {
 
     /// Whether the backbone has all that is named; otherwise the problem.
     pub(super) fn check(&self, backbone: Backbone) -> Result<(), String> {
-        let parts: Vec<_> = backbone.description().parts.into_iter().map(|part| part.name).collect();
+        let parts: Vec<_> = backbone.description().parts.iter().map(|part| part.name.as_str()).collect();
         let backbone = backbone.name();
         match self {
             Self::First(count) if *count > parts.len() => {
@@ -67,8 +73,9 @@ impl Freeze {
             }
             Self::First(_) => Ok(()),
             Self::Names(names) => {
-                let known =
-                    |name: &&String| parts.contains(name) || [ALL, BATCH_NORM, ALL_BUT_NORMS].contains(&&***name);
+                let known = |name: &&String| {
+                    parts.contains(&name.as_str()) || [ALL, BATCH_NORM, ALL_BUT_NORMS].contains(&&***name)
+                };
                 match names.iter().find(|name| !known(name)) {
                     Some(name) => Err(format!("found `{name}`, {backbone} has the parts {}", parts.join(", "))),
                     None => Ok(()),

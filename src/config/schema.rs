@@ -15,7 +15,7 @@ use super::freeze::Freeze;
 use super::pretrained::Pretrained;
 use super::scalars::{DeviceChoice, Precision, Switch};
 use super::training::{LossConfig, TrainingConfig};
-use crate::backbone::Backbone;
+use crate::backbone::{Backbone, Pixels};
 
 /// The whole configuration of a run.
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize, JsonSchema)]
@@ -96,6 +96,10 @@ pub struct ModelConfig {
     pub init_from: Option<PathBuf>,
     /// What of the backbone does not learn: `none`, `backbone`, `batch_norm`, `all_but_norms`, how many of its first parts (stem, layer1 ... layer4 of a ResNet; stem, stage1 ... stage7, head of an EfficientNet; stem, stage1 ... stage4 of a ConvNeXt; stem, block1 ... block12, head of Xception; stem, block1 ... block12 or block24 of a Vision Transformer), or a list.
     pub freeze: Freeze,
+    /// Mean of red, green and blue that is subtracted from pixels in 0 to 1; null = that of the backbone's published weights.
+    pub pixel_mean: Option<[f32; 3]>,
+    /// Standard deviation of red, green and blue that pixels are then divided by; null = that of the backbone's published weights.
+    pub pixel_std: Option<[f32; 3]>,
     /// Scale the features of each frame to length 1 before the head.
     pub normalize_features: bool,
     /// What makes one score of the T frames of a clip.
@@ -126,6 +130,13 @@ impl ModelConfig {
     pub fn classifier_widths(&self) -> Vec<usize> {
         self.classifier_layers.clone().unwrap_or_else(|| vec![self.hidden_dim, 1])
     }
+
+    /// How pixels are normalised.
+    #[must_use]
+    pub fn pixels(&self) -> Pixels {
+        let Pixels { mean, std } = self.backbone.description().pixels;
+        Pixels { mean: self.pixel_mean.unwrap_or(mean), std: self.pixel_std.unwrap_or(std) }
+    }
 }
 
 impl Default for ModelConfig {
@@ -135,6 +146,8 @@ impl Default for ModelConfig {
             pretrained: Pretrained::Auto,
             init_from: None,
             freeze: Freeze::default(),
+            pixel_mean: None,
+            pixel_std: None,
             normalize_features: false,
             temporal: Temporal::LstmAttention,
             hidden_dim: 512,

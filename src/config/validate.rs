@@ -197,6 +197,12 @@ fn check_model(config: &Config) -> Result<(), Invalid> {
         let hint = "allowed are none, backbone, batch_norm, all_but_norms, a number of first parts, or a list of names";
         require(false, "model.freeze", problem, hint)?;
     }
+    for mean in model.pixel_mean.into_iter().flatten() {
+        within("model.pixel_mean", mean, -1.0, 1.0)?;
+    }
+    for std in model.pixel_std.into_iter().flatten() {
+        within("model.pixel_std", std, 0.001, 10.0)?;
+    }
     within("model.attention_heads", model.attention_heads, 1, 128)?;
     let width = 2 * model.hidden_dim;
     let needs_heads = model.temporal == Temporal::LstmAttention && model.use_attention;
@@ -227,6 +233,8 @@ fn check_training(config: &Config) -> Result<(), Invalid> {
     within("training.weight_decay", training.weight_decay, 0.0, 1.0)?;
     within("training.warmup_epochs", training.warmup_epochs, 0.0, 100_000.0)?;
     within("training.restart_period", training.restart_period, 0.01, 100_000.0)?;
+    within("training.decay_epochs", training.decay_epochs, 0.0, 100_000.0)?;
+    within("training.sam_rho", training.sam_rho, 0.0, 10.0)?;
     within("training.min_lr", training.min_lr, 0.0, training.learning_rate)?;
     within("training.gradient_clip_norm", training.gradient_clip_norm, 0.0, 1e6)?;
     within("training.average_best", training.average_best, 0, 100)?;

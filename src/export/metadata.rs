@@ -51,7 +51,7 @@ impl ExportMetadata {
     #[must_use]
     pub fn of(config: &Config, temperature: Option<f64>, shows_faces: Option<bool>) -> Self {
         let [height, width] = config.data.frame_size;
-        let Pixels { mean, std } = config.model.backbone.description().pixels;
+        let Pixels { mean, std } = config.model.pixels();
         Self {
             dfdetect: env!("CARGO_PKG_VERSION"),
             frames: config.data.max_frames,

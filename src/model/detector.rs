@@ -40,9 +40,9 @@ impl Detector {
     pub fn new(config: &ModelConfig, device: Device, format: Format, channels_last: bool) -> Result<Self> {
         let mut parameters = Parameters::default();
         let mut root = Scope::root(&mut parameters, device, channels_last);
-        let description = config.backbone.description();
+        let (description, pixels) = (config.backbone.description(), config.pixels());
         let frozen = config.freeze.of(config.backbone);
-        let backbone = BackboneNetwork::new(&mut root.part("backbone"), &description, &frozen)?;
+        let backbone = BackboneNetwork::new(&mut root.part("backbone"), description, &frozen)?;
         let head = TemporalHead::new(&mut root.part("head"), backbone.features, config)?;
         let constant = |values: [f32; 3]| -> Result<Tensor> {
             Tensor::f_from_slice(&values.map(|value| 255.0 * value))?.f_view([3, 1, 1])?.f_to_device(device)
@@ -54,8 +54,8 @@ impl Detector {
             normalizes_features: config.normalize_features,
             mirrors_at_test: config.mirror_at_test,
             norm_momentum: description.batch_norm().map(|norm| norm.momentum),
-            mean_c: constant(description.pixels.mean)?,
-            std_c: constant(description.pixels.std)?,
+            mean_c: constant(pixels.mean)?,
+            std_c: constant(pixels.std)?,
             parameters,
             device,
             format,

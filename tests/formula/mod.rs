@@ -24,9 +24,11 @@ pub fn set(parameter: &Parameter, values: &Tensor) {
 
 /// The scale of a norm, as the scripts set it: residual branches stay small, ReLU6 has something to cut off behind the
 /// stem and the head, and what SiLU shrinks is enlarged.
-fn level(name: &str) -> f64 {
+fn level(name: &str, backbone: Backbone) -> f64 {
+    let is_tf = matches!(backbone, Backbone::TfEfficientnetB4 | Backbone::DeepfakebenchEfficientnetB4);
     match name {
         _ if name.ends_with("layer_scale") || name.contains("._bn2.") => 0.5,
+        _ if is_tf && name.starts_with("backbone._blocks") => 1.5,
         _ if name.contains(".block.2.1.") || name.contains(".block.3.1.") => 0.3,
         _ if name.starts_with("backbone.features.") && name.ends_with(".1.weight") => 2.0,
         _ if name.starts_with("backbone._bn") => 2.5,
@@ -36,7 +38,7 @@ fn level(name: &str) -> f64 {
 }
 
 /// The weights of the other scripts, whose salts follow the order of the layers.
-fn fill_in_order(detector: &Detector) {
+fn fill_in_order(detector: &Detector, of: Backbone) {
     let _no_grad = tch::no_grad_guard();
     let backbone = || detector.parameters().iter().filter(|p| p.name.starts_with("backbone."));
     for (salt, parameter) in backbone().filter(|p| p.role == Role::Trained).enumerate() {
@@ -50,7 +52,7 @@ fn fill_in_order(detector: &Detector) {
                 parameter,
                 &(values * 0.2
                     + if parameter.name.ends_with("weight") || parameter.name.ends_with("layer_scale") {
-                        level(&parameter.name)
+                        level(&parameter.name, of)
                     } else {
                         0.0
                     }),
@@ -68,7 +70,7 @@ pub fn fill(detector: &Detector, backbone: Backbone) {
     match backbone {
         Backbone::Xception => fill_xception(detector),
         _ if backbone.description().pooling == Pooling::ClassToken => fill_transformer(detector),
-        _ => fill_in_order(detector),
+        _ => fill_in_order(detector, backbone),
     }
 }
 

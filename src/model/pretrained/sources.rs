@@ -28,8 +28,8 @@ pub struct Sources {
     pub hub_endpoint: String,
     /// Address of torchvision's files.
     pub torchvision_endpoint: String,
-    /// Address of timm's releases.
-    pub timm_endpoint: String,
+    /// Address of GitHub.
+    pub github_endpoint: String,
     /// Whether the network must not be used: `HF_HUB_OFFLINE`.
     pub offline: bool,
 }
@@ -49,7 +49,7 @@ impl Sources {
             torch_cache: torch_home.join("hub/checkpoints"),
             hub_endpoint: endpoint.unwrap_or_else(|| "https://huggingface.co".into()).trim_end_matches('/').to_owned(),
             torchvision_endpoint: "https://download.pytorch.org/models".into(),
-            timm_endpoint: "https://github.com/huggingface/pytorch-image-models/releases/download".into(),
+            github_endpoint: "https://github.com".into(),
             offline: env::var("HF_HUB_OFFLINE").is_ok_and(|value| !matches!(value.as_str(), "" | "0")),
         }
     }
@@ -82,8 +82,8 @@ impl Sources {
                 let url = format!("{}/{}", self.torchvision_endpoint, published.file);
                 self.download_published(backbone, &url, &published, &place, stop)?;
             }
-            Origin::Timm(release) => {
-                let url = format!("{}/{release}/{}", self.timm_endpoint, published.file);
+            Origin::GithubRelease(release) => {
+                let url = format!("{}/{release}/{}", self.github_endpoint, published.file);
                 self.download_published(backbone, &url, &published, &place, stop)?;
             }
             Origin::PythonPackage(package) => {
