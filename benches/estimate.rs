@@ -5,7 +5,7 @@
 //! resident memory without code beside the prediction, without and with what glibc's heap loses to holes. `fit` runs
 //! the settings to which the margin for these holes in `memory::predict` was fitted; without it come others, so that
 //! the margin is judged by what it was not made from. `lite` runs EfficientNet-Lites; their share of holes was fitted
-//! to some of these very settings; `efficient` runs EfficientNet-B0, B4 and ConvNeXt-T, `transformers` Vision
+//! to some of these very settings; `efficient` runs EfficientNet-B0, B4, ConvNeXt-T and Xception, `transformers` Vision
 //! Transformers. `cuda` runs ten settings of the sizes that people train on a GPU, with fp16 for bf16: the tensors' own
 //! peak there has no column, what is measured is what libtorch reserved, with the context as predicted. `trial` runs
 //! one tiny setting, to see that the bench runs. `f32` leaves the settings in half precision out, which take minutes
@@ -16,18 +16,18 @@ use std::io::Write;
 use std::process::{Command, Stdio};
 
 use dfdetect::backbone::Backbone;
-use dfdetect::config::{Config, DeviceChoice, Freeze, Precision, Temporal};
+use dfdetect::config::{Config, DeviceChoice, Freeze, OptimizerChoice, Precision, Temporal};
 use dfdetect::memory::{DeviceKind, evaluation_step, training_step};
 use dfdetect::torch::{AMPERE, Format};
 use dfdetect::train::{Phase, Trial, TrialOutcome};
 
-use Backbone::{ConvnextTiny, EfficientnetB0 as B0, EfficientnetB4 as B4};
+use Backbone::{ConvnextTiny, EfficientnetB0 as B0, EfficientnetB4 as B4, TfEfficientnetB4 as TfB4, Xception};
 use Backbone::{Dinov2Vitb14, Dinov2Vitl14, Dinov2Vits14, VitB16Clip, VitL14Clip};
 use Backbone::{EfficientnetLite0 as Lite0, EfficientnetLite1 as Lite1, EfficientnetLite2 as Lite2};
 use Backbone::{Resnet18, Resnet34, Resnet50, Resnet101};
 use Precision::{Bf16, Fp16, Off};
 use Temporal::{LstmAttention, Mean};
-use Work::{Evaluate, NormsOnly, Recomputing, Train};
+use Work::{Climbing, Evaluate, NormsOnly, Recomputing, Train};
 
 /// What is measured.
 #[derive(Debug, Clone, Copy, PartialEq)]
@@ -37,6 +37,8 @@ enum Work {
     Recomputing,
     /// Training of the backbone's norms and the head.
     NormsOnly,
+    /// Training with sharpness-aware minimisation.
+    Climbing,
     Evaluate,
 }
 
@@ -107,6 +109,11 @@ const EFFICIENT: &[Setting] = &[
     (Evaluate, ConvnextTiny, 4, 8, 224, Off, Mean),
     (Evaluate, B0, 4, 8, 224, Off, Mean),
     (Evaluate, B4, 2, 4, 224, Off, LstmAttention),
+    (Train, TfB4, 1, 2, 380, Off, Mean),
+    (Climbing, TfB4, 1, 3, 256, Off, Mean),
+    (Train, Xception, 1, 4, 256, Off, Mean),
+    (Recomputing, Xception, 2, 4, 192, Off, LstmAttention),
+    (Evaluate, Xception, 2, 4, 256, Off, Mean),
 ];
 
 const TRANSFORMERS: &[Setting] = &[
@@ -218,7 +225,10 @@ fn config((work, backbone, clips, frames, side, precision, temporal): Setting, c
     (config.model.backbone, config.model.temporal) = (backbone, temporal);
     config.model.activation_checkpointing = work == Recomputing;
     if work == NormsOnly {
-        config.model.freeze = Freeze::Names(vec!["all_but_norms".into()]);
+        config.model.freeze = Freeze::all_but_norms();
+    }
+    if work == Climbing {
+        config.training.optimizer = OptimizerChoice::Sam;
     }
     (config.data.max_frames, config.data.frame_size) = (frames, [side, side]);
     config.training.batch_size = dfdetect::config::BatchSize::Clips(clips);

@@ -3,7 +3,7 @@
 use std::path::{Path, PathBuf};
 
 use dfdetect::backbone::Backbone;
-use dfdetect::config::{AutoBytes, Config, SamplerChoice, load};
+use dfdetect::config::{AutoBytes, Config, OptimizerChoice, SamplerChoice, load};
 
 fn configs() -> PathBuf {
     Path::new(env!("CARGO_MANIFEST_DIR")).join("configs")
@@ -44,6 +44,8 @@ fn the_presets_are_what_the_guide_says() {
     assert_eq!((crops.data.sampler, crops.data.frames_per_epoch), (SamplerChoice::Paired, Some(1)));
     let gend = preset("gend_vit_l14.yaml");
     assert_eq!((gend.model.backbone, gend.data.max_frames, gend.data.clips_per_video), (Backbone::VitL14Clip, 1, 32));
+    let sbi = preset("sbi_b4.yaml");
+    assert_eq!((sbi.model.backbone, sbi.training.optimizer), (Backbone::TfEfficientnetB4, OptimizerChoice::Sam));
     let saving = preset("memory_optimized.yaml");
     assert_eq!((saving.cache.memory_bytes, saving.dataloader.prefetch_factor), (AutoBytes::Bytes(0), 1));
     assert_eq!(preset("medium.yaml").cache.memory_bytes, AutoBytes::Auto);
@@ -51,7 +53,8 @@ fn the_presets_are_what_the_guide_says() {
 
 #[test]
 fn each_preset_points_editors_to_the_schema() {
-    for name in ["quick_demo", "memory_optimized", "medium", "default", "face_crops", "gend_vit_l14"] {
+    let names = ["quick_demo", "memory_optimized", "medium", "default", "face_crops", "gend_vit_l14", "sbi_b4"];
+    for name in names {
         let text = std::fs::read_to_string(configs().join(format!("{name}.yaml"))).unwrap();
         assert!(text.starts_with("# yaml-language-server: $schema=schema.json\n"), "{name}");
         assert_eq!(preset(&format!("{name}.yaml")).experiment.name, name);

@@ -13,6 +13,7 @@ mod evaluate;
 mod exit;
 mod export;
 mod extract;
+mod import;
 mod meminfo;
 mod predict;
 mod report;
@@ -67,6 +68,8 @@ enum Command {
     Predict(predict::PredictArgs),
     /// Write a trained detector as one file for other programs: safetensors, TorchScript or ONNX
     Export(export::ExportArgs),
+    /// Turn weights of a published detector into one of this program
+    Import(import::ImportArgs),
     /// Line up what came of runs, and draw it on a page
     Report(report::ReportArgs),
     /// Show the memory of this machine, this process and every GPU
@@ -105,6 +108,7 @@ impl Cli {
             Command::Evaluate(args) => evaluate::run(&args),
             Command::Predict(args) => predict::run(&args),
             Command::Export(args) => export::run(&args),
+            Command::Import(args) => import::run(&args),
             Command::Report(args) => report::run(&args),
             Command::Meminfo(args) => meminfo::run(&args),
             Command::Suggest(args) => suggest::run(&args),

@@ -24,5 +24,7 @@ pub use logits::Logits;
 pub use mode::Mode;
 pub use parameters::{Parameter, Parameters, Role};
 pub use placement::{Placement, first_usable};
-pub use pretrained::{LoadedWeights, PretrainedError, Sources, WeightsSource, load_pretrained};
+pub use pretrained::{
+    LoadedWeights, PretrainedError, PublishedDetector, PublishedWeights, Sources, WeightsSource, load_pretrained,
+};
 pub use tokens::positions_tc;

@@ -4,7 +4,7 @@
 use std::error::Error;
 use std::io;
 use std::iter;
-use std::path::Path;
+use std::path::{Path, PathBuf};
 
 use tch::TchError;
 
@@ -72,6 +72,9 @@ pub enum RunError {
     /// The frames of a video that was read before cannot be read again.
     #[error("{0}")]
     Frames(String),
+    /// The folder that is to be written exists, and may be worth keeping.
+    #[error("{}: this is there already{HINT}name another folder with --output", .0.display())]
+    OutputExists(PathBuf),
     /// The system refused a file, a folder or a process.
     #[error("{what}")]
     Io {
@@ -132,7 +135,7 @@ impl RunError {
     #[must_use]
     pub fn is_usage(&self) -> bool {
         match self {
-            Self::Config(_) | Self::Clips { .. } => true,
+            Self::Config(_) | Self::Clips { .. } | Self::OutputExists(_) => true,
             Self::Data(error) => error.is_usage(),
             Self::Checkpoint(error) => error.is_usage(),
             Self::Pretrained(error) => error.is_usage(),

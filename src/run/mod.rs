@@ -20,6 +20,7 @@ mod extraction;
 mod face_decision;
 mod face_reader;
 mod gpu_support;
+mod import;
 mod learner;
 mod memory_hooks;
 mod network;
@@ -50,6 +51,7 @@ pub use evaluation::{ComparedEvaluation, DetectorComparison, EvaluationOptions, 
 pub use export::ExportedDetector;
 pub use extraction::{Extracted, Extraction, Shard};
 pub use gpu_support::unusable_gpus;
+pub use import::{ImportedDetector, Publisher, import};
 pub(crate) use output_files::write_csv;
 pub use prediction::{FaceVerdict, Prediction, PredictionOptions, PredictionVideos, Segment, Verdict};
 pub use prepare::{EpochPlan, PreparedRun, ResumedRun, prepare};

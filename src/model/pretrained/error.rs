@@ -40,6 +40,16 @@ pub enum PretrainedError {
         /// The mismatch.
         problem: String,
     },
+    /// The file has not the weights of such a published detector.
+    #[error(
+        "{weights}: these are not weights of such a detector: {problem}\n  hint: docs/published-detectors.md says which files can be imported"
+    )]
+    NotPublished {
+        /// The file.
+        weights: WeightsSource,
+        /// The mismatch.
+        problem: String,
+    },
     /// The published weights are in no cache and could not be fetched.
     #[error("the published weights of {backbone} are not here: {problem}\n  hint: {how_to_get} and put it at {}; or set model.pretrained to the path of such a file, or to none", .place.display())]
     NoPublished {
@@ -88,7 +98,7 @@ impl PretrainedError {
     pub fn is_usage(&self) -> bool {
         match self {
             Self::Io { source, .. } => source.kind() == io::ErrorKind::NotFound,
-            Self::Unfit { .. } | Self::Invalid { .. } | Self::OtherFile { .. } => true,
+            Self::Unfit { .. } | Self::NotPublished { .. } | Self::Invalid { .. } | Self::OtherFile { .. } => true,
             Self::NoPublished { .. } | Self::NoHubFile { .. } | Self::Interrupted | Self::Torch(_) => false,
         }
     }

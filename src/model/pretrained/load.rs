@@ -3,6 +3,8 @@
 
 use std::collections::HashMap;
 
+use tch::Tensor;
+
 use super::error::PretrainedError;
 use super::weights_file::{StoredTensor, WeightsFile};
 use super::weights_source::WeightsSource;
@@ -17,10 +19,20 @@ const MAX_LISTED: usize = 6;
 /// The result of loading: which tensors of a file were used.
 #[derive(Debug, PartialEq, Eq)]
 pub struct LoadedWeights {
-    /// Tensors of the backbone that were filled: all of them.
+    /// Tensors of the backbone, or of the whole network, that were filled: all of them.
     pub filled: usize,
-    /// Names in the file that the backbone has no tensor for: a classifier, or other parts.
+    /// Names in the file that it has no tensor for: a classifier, or other parts.
     pub left_out: Vec<String>,
+}
+
+impl LoadedWeights {
+    pub(super) fn new<'a>(filled: usize, left_out: impl IntoIterator<Item = &'a StoredTensor>) -> Self {
+        // Counters of PyTorch's batch norm, which only a batch norm without momentum uses.
+        let left_out = left_out.into_iter().filter(|stored| !stored.name.ends_with("num_batches_tracked"));
+        let mut left_out: Vec<_> = left_out.map(|stored| stored.name.clone()).collect();
+        left_out.sort();
+        Self { filled, left_out }
+    }
 }
 
 impl std::fmt::Display for LoadedWeights {
@@ -28,7 +40,7 @@ impl std::fmt::Display for LoadedWeights {
         write!(f, "{} tensors", self.filled)?;
         match self.left_out.as_slice() {
             [] => Ok(()),
-            names => write!(f, "; left out, as the backbone has no place for them: {}", listed(names)),
+            names => write!(f, "; left out, as the network has no place for them: {}", listed(names)),
         }
     }
 }
@@ -43,21 +55,30 @@ pub fn load_pretrained(source: &WeightsSource, parameters: &Parameters) -> Resul
     let (matches, left_out) = match_names(source, &file, parameters)?;
     let mut values = Vec::with_capacity(matches.len());
     for (parameter, stored) in &matches {
-        let tensor = file.read(stored)?.f_to_kind(parameter.tensor.kind())?;
-        if tensor.f_isfinite()?.f_all()?.f_int64_value(&[])? == 0 {
-            return Err(PretrainedError::invalid(source, format!("`{}` has numbers that are not finite", stored.name)));
-        }
-        values.push(tensor);
+        values.push(finite(source, &file, stored)?.f_to_kind(parameter.tensor.kind())?);
     }
     let _no_grad = tch::no_grad_guard();
     for ((parameter, _), values) in matches.iter().zip(&values) {
         parameter.tensor.shallow_clone().f_copy_(values)?;
     }
-    Ok(LoadedWeights { filled: matches.len(), left_out })
+    Ok(LoadedWeights::new(matches.len(), left_out))
 }
 
-/// Each tensor of the backbone with its tensor in the file, and the names in the file that match none.
-type Matches<'a> = (Vec<(&'a Parameter, &'a StoredTensor)>, Vec<String>);
+/// Reads a tensor, all of whose numbers are finite.
+pub(super) fn finite(
+    source: &WeightsSource,
+    file: &WeightsFile,
+    stored: &StoredTensor,
+) -> Result<Tensor, PretrainedError> {
+    let tensor = file.read(stored)?;
+    if tensor.f_isfinite()?.f_all()?.f_int64_value(&[])? == 0 {
+        return Err(PretrainedError::invalid(source, format!("`{}` has numbers that are not finite", stored.name)));
+    }
+    Ok(tensor)
+}
+
+/// Each tensor of the backbone with its tensor in the file, and those in the file that match none.
+type Matches<'a> = (Vec<(&'a Parameter, &'a StoredTensor)>, Vec<&'a StoredTensor>);
 
 fn match_names<'a>(
     source: &WeightsSource,
@@ -87,12 +108,7 @@ fn match_names<'a>(
     if !missing.is_empty() {
         return Err(PretrainedError::unfit(source, format!("it does not have {}", listed(&missing))));
     }
-    // Counters of PyTorch's batch norm, which only a batch norm without momentum uses.
-    let is_counter = |stored: &&StoredTensor| stored.name.ends_with("num_batches_tracked");
-    let mut left_out: Vec<_> =
-        by_name.into_values().filter(|stored| !is_counter(stored)).map(|stored| stored.name.clone()).collect();
-    left_out.sort();
-    Ok((matches, left_out))
+    Ok((matches, by_name.into_values().collect()))
 }
 
 pub(super) fn published_name(mut name: &str) -> &str {

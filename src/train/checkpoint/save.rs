@@ -4,8 +4,9 @@
 //! before it `best`, is moved to it in one rename. So a checkpoint is there whole or not at all. Folders that neither a
 //! link nor `retention.rs` keeps are deleted. This file knows nothing of when a run saves.
 
-use std::fs::{self, File};
+use std::fs::{self, File, Permissions};
 use std::io::Write;
+use std::os::unix::fs::PermissionsExt;
 use std::path::{Path, PathBuf};
 
 use tempfile::TempDir;
@@ -67,9 +68,28 @@ impl Checkpoints {
         best.take(config.training.average_best).map(|(name, _)| Checkpoint::open(&self.path(name))).collect()
     }
 
-    /// Saves the averaged network as the checkpoint `average`. It has no optimizer: nothing is trained from it.
+    /// Saves the averaged network as the checkpoint `average`.
     pub(in crate::train) fn save_average(
         &self,
+        parameters: &Parameters,
+        state: &TrainState,
+        config: &Config,
+    ) -> Result<(), CheckpointError> {
+        let folder = self.path(AVERAGE);
+        if folder.exists() {
+            // If the run is killed now, the resumed run averages again.
+            fs::remove_dir_all(&folder).map_err(io_error("written", &folder))?;
+        }
+        self.save_network(AVERAGE, parameters, state, config)
+    }
+
+    /// Saves a network as the checkpoint `name`, which is not there yet. It has no optimizer: no run goes on from it.
+    ///
+    /// # Errors
+    /// A file cannot be written; then there is no such checkpoint.
+    pub fn save_network(
+        &self,
+        name: &str,
         parameters: &Parameters,
         state: &TrainState,
         config: &Config,
@@ -78,12 +98,7 @@ impl Checkpoints {
         write_model(partial.path(), &shared(parameters), config)?;
         write_state(partial.path(), state)?;
         sync_folder(partial.path())?;
-        let folder = self.path(AVERAGE);
-        if folder.exists() {
-            // If the run is killed now, the resumed run averages again.
-            fs::remove_dir_all(&folder).map_err(io_error("written", &folder))?;
-        }
-        self.rename(partial, &folder)
+        self.rename(partial, &self.path(name))
     }
 
     /// Saves a checkpoint and moves the link `last` to it, and `best` if it is the best.
@@ -115,7 +130,9 @@ impl Checkpoints {
     /// A folder for a checkpoint that is being written.
     fn partial(&self) -> Result<TempDir, CheckpointError> {
         fs::create_dir_all(&self.folder).map_err(io_error("written", &self.folder))?;
-        let partial = tempfile::Builder::new().prefix(PARTIAL).tempdir_in(&self.folder);
+        // Temporary folders are private by default; the umask decides who may read this one.
+        let mode = Permissions::from_mode(0o777);
+        let partial = tempfile::Builder::new().prefix(PARTIAL).permissions(mode).tempdir_in(&self.folder);
         partial.map_err(io_error("written", &self.folder))
     }
 
