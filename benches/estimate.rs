@@ -9,7 +9,7 @@
 //! Transformers. `cuda` runs ten settings of the sizes that people train on a GPU, with fp16 for bf16: the tensors' own
 //! peak there has no column, what is measured is what libtorch reserved, with the context as predicted. `trial` runs
 //! one tiny setting, to see that the bench runs. `f32` leaves the settings in half precision out, which take minutes
-//! each on a CPU without bf16.
+//! each on a CPU without bf16. Names of backbones, such as `xception`, leave the others out.
 #![expect(clippy::unwrap_used, reason = "a benchmark fails by panicking")]
 
 use std::io::Write;
@@ -182,7 +182,11 @@ fn main() {
     );
     println!("| --- | --- | --- | --- | --- | --- | --- |");
     let (mut of_use, mut of_resident) = (Vec::new(), Vec::new());
-    for setting in settings.iter().filter(|(.., precision, _)| !f32_only || *precision == Off) {
+    let all_backbones = !Backbone::ALL.iter().any(|backbone| asked(backbone.name()));
+    let wanted = |(_, backbone, .., precision, _): &&Setting| {
+        (all_backbones || asked(backbone.name())) && (!f32_only || *precision == Off)
+    };
+    for setting in settings.iter().filter(wanted) {
         let (work, backbone, clips, frames, side, _, temporal) = *setting;
         let config = config(*setting, cuda);
         let format = Format::resolve(config.gpu.mixed_precision, cuda.then_some(AMPERE));

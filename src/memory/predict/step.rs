@@ -8,7 +8,7 @@ use std::ops::Range;
 
 use super::estimate::{Breakdown, DeviceKind, Estimate};
 use super::layers::{BackboneSizes, Head, LayerSizes, learning_parameter_count, network, parameter_count};
-use crate::backbone::Backbone;
+use crate::backbone::{Backbone, Pooling};
 use crate::config::{Config, ModelConfig, OptimizerChoice};
 use crate::torch::Format;
 
@@ -34,13 +34,15 @@ const ONEDNN_TRAINING_BYTES: u64 = 40 * MIB;
 const ONEDNN_FORWARD_BYTES: u64 = 30 * MIB;
 /// glibc keeps blocks below 32 MiB in a heap with holes. The holes take a percentage of the activations, up to a limit:
 /// blocks grow with the activations, and large blocks go back to the system. Activation checkpointing leaves the same
-/// holes, or larger ones. The percentage hangs on the order of sizes, and so on the family: of ResNets, of
-/// EfficientNet-Lites (and the others without checkpointing), and of EfficientNets and ConvNeXt with it.
+/// holes, or larger ones. The percentage hangs on the order of sizes, and so on the family: of ResNets, of Vision
+/// Transformers, of EfficientNet-Lites (and the others without checkpointing), and of EfficientNets and ConvNeXt with it.
 const HEAP_HOLES_RESNET_PERCENT: u64 = 55;
+const HEAP_HOLES_TRANSFORMER_PERCENT: u64 = 40;
 const HEAP_HOLES_LITE_PERCENT: u64 = 15;
 const HEAP_HOLES_OTHERS_RECOMPUTING_PERCENT: u64 = 34;
 const HEAP_HOLES_MOST_BYTES: u64 = 512 * MIB;
 const HEAP_HOLES_FORWARD_PERCENT: u64 = 15;
+const HEAP_HOLES_TRANSFORMER_FORWARD_PERCENT: u64 = 70;
 
 /// Peak of forward, backward and the optimizer's update on `micro_batch` clips.
 #[must_use]
@@ -113,8 +115,13 @@ fn heap_holes_percent(model: &ModelConfig) -> u64 {
         {
             HEAP_HOLES_OTHERS_RECOMPUTING_PERCENT
         }
+        _ if is_transformer(model) => HEAP_HOLES_TRANSFORMER_PERCENT,
         _ => HEAP_HOLES_LITE_PERCENT,
     }
+}
+
+fn is_transformer(model: &ModelConfig) -> bool {
+    model.backbone.description().pooling == Pooling::ClassToken
 }
 
 /// A network, and the clips that one forward pass works on.
@@ -266,7 +273,11 @@ impl Step {
                 (scratch, CUDA_CONTEXT_BYTES, margin)
             }
             DeviceKind::Cpu => {
-                let forward_holes = transient * HEAP_HOLES_FORWARD_PERCENT / 100;
+                let percent = match is_transformer(&config.model) {
+                    true => HEAP_HOLES_TRANSFORMER_FORWARD_PERCENT,
+                    false => HEAP_HOLES_FORWARD_PERCENT,
+                };
+                let forward_holes = transient * percent / 100;
                 // Backward through an LSTM collects the gradients of its weights in scratch of oneDNN, which is not
                 // freed.
                 let lstm_bytes = self.head.lstm_parameters * F32_BYTES;
