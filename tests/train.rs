@@ -855,7 +855,7 @@ fn a_run_starts_from_given_weights_leaves_frozen_parts_alone_and_can_be_drawn() 
     ];
     let said = String::from_utf8(succeed(&mut train(data.path(), output.path(), &sets)).stderr).unwrap();
     assert!(
-        said.contains("100 tensors; left out, as the backbone has no place for them: `fc.bias`, `fc.weight`"),
+        said.contains("100 tensors; left out, as the network has no place for them: `fc.bias`, `fc.weight`"),
         "{said}"
     );
     let run = only_run(output.path());
