@@ -97,7 +97,7 @@ fn optimizer_bytes(config: &Config) -> u64 {
     moments * learning_parameter_count(&config.model) * F32_BYTES
 }
 
-/// Bytes of the weights that SAM's return to.
+/// Bytes of SAM's copy of the weights, to which they return after the climb.
 fn sam_bytes(config: &Config) -> u64 {
     let climbs = config.training.optimizer == OptimizerChoice::Sam;
     if climbs { learning_parameter_count(&config.model) * F32_BYTES } else { 0 }
