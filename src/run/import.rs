@@ -119,26 +119,24 @@ fn config_of(detector: PublishedDetector) -> Config {
     // GenD and DeepfakeBench place eyes, nose and mouth by ArcFace's template, reduced by a margin of 1.3.
     (data.faces.margin, data.faces.align) = (1.3, true);
     (training.learning_rate, training.warmup_epochs) = (5e-5, 1.0);
-    let (name, side) = match detector {
+    let deepfakebench_pixels = Some(([0.5; 3], [0.5; 3]));
+    let (name, side, pixels) = match detector {
         PublishedDetector::Gend => {
             (model.normalize_features, model.freeze) = (true, Freeze::all_but_norms());
             training.learning_rate = 3e-4;
-            ("gend", 224)
+            ("gend", 224, None)
         }
         PublishedDetector::SelfBlendedImages => {
-            // An eighth of the face's box on each side, and pixels in 0 to 1.
+            // An eighth of the face's box on each side.
             (data.faces.margin, data.faces.align) = (1.25, false);
-            (model.pixel_mean, model.pixel_std) = (Some([0.0; 3]), Some([1.0; 3]));
-            ("sbi", 380)
+            ("sbi", 380, Some(([0.0; 3], [1.0; 3])))
         }
-        PublishedDetector::DeepfakebenchXception => ("deepfakebench_xception", 256),
-        PublishedDetector::DeepfakebenchEfficientnetB4 => ("deepfakebench_efficientnet_b4", 256),
-        PublishedDetector::DeepfakebenchResnet34 => ("deepfakebench_resnet34", 256),
-        PublishedDetector::DeepfakebenchClip => ("deepfakebench_clip", 224),
+        PublishedDetector::DeepfakebenchXception => ("deepfakebench_xception", 256, deepfakebench_pixels),
+        PublishedDetector::DeepfakebenchEfficientnetB4 => ("deepfakebench_efficientnet_b4", 256, deepfakebench_pixels),
+        PublishedDetector::DeepfakebenchResnet34 => ("deepfakebench_resnet34", 256, deepfakebench_pixels),
+        PublishedDetector::DeepfakebenchClip => ("deepfakebench_clip", 224, deepfakebench_pixels),
     };
-    if name.starts_with("deepfakebench") {
-        (model.pixel_mean, model.pixel_std) = (Some([0.5; 3]), Some([0.5; 3]));
-    }
+    (model.pixel_mean, model.pixel_std) = pixels.unzip();
     experiment.name = name.into();
     data.frame_size = [side; 2];
     config

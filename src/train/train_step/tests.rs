@@ -10,6 +10,7 @@ use crate::torch::{OneThread, generator_lock};
 use crate::train::fault::FAULTS;
 
 mod frozen;
+mod half_precision;
 mod operations;
 mod recovery;
 mod sam;
