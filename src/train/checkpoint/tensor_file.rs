@@ -152,3 +152,69 @@ impl TensorFile {
         CheckpointError::Architecture { path: self.path.clone(), difference }
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    /// A file with `a`, 2 x 3 numbers from 0, and `b`, 4 from 10.
+    fn file_in(folder: &Path) -> PathBuf {
+        let path = folder.join("tensors.safetensors");
+        let range = |start: i64, count: i64| Tensor::arange_start(start, start + count, (Kind::Float, Device::Cpu));
+        let tensors = [("a".to_owned(), range(0, 6).view([2, 3])), ("b".to_owned(), range(10, 4))];
+        write_tensors(&path, &tensors, Some(("key", "a text".to_owned()))).unwrap();
+        path
+    }
+
+    fn load(
+        file: &TensorFile,
+        names: &[&str],
+        shapes: &[&[i64]],
+    ) -> Result<Vec<Tensor>, (CheckpointError, Vec<Tensor>)> {
+        let targets: Vec<_> = shapes.iter().map(|shape| Tensor::ones(*shape, (Kind::Float, Device::Cpu))).collect();
+        let named: Vec<_> = names.iter().map(|name| (*name).to_owned()).zip(&targets).collect();
+        match file.load(&named) {
+            Ok(()) => Ok(targets),
+            Err(error) => Err((error, targets)),
+        }
+    }
+
+    #[test]
+    fn numbers_and_texts_come_back() {
+        let folder = tempfile::tempdir().unwrap();
+        let file = TensorFile::open(&file_in(folder.path())).unwrap();
+        assert_eq!((file.text("key"), file.text("other")), (Some("a text"), None));
+        let loaded = load(&file, &["b", "a"], &[&[4], &[2, 3]]).unwrap();
+        assert_eq!(loaded[0], Tensor::from_slice(&[10.0_f32, 11.0, 12.0, 13.0]));
+        assert_eq!(loaded[1], Tensor::from_slice(&[0.0_f32, 1.0, 2.0, 3.0, 4.0, 5.0]).view([2, 3]));
+    }
+
+    #[test]
+    fn tensors_of_another_network_are_refused_before_any_is_loaded() {
+        let folder = tempfile::tempdir().unwrap();
+        let file = TensorFile::open(&file_in(folder.path())).unwrap();
+        let cases: [(&[&str], &[&[i64]], &str); 3] = [
+            (&["a", "b"], &[&[2, 3], &[5]], "`b` is F32 [4], not F32 [5]"),
+            (&["a", "c"], &[&[2, 3], &[4]], "`c` is missing"),
+            (&["a"], &[&[2, 3]], "`b` is not in this network"),
+        ];
+        for (names, shapes, difference) in cases {
+            let (error, targets) = load(&file, names, shapes).unwrap_err();
+            assert!(error.to_string().contains(difference), "{error}");
+            let untouched = |target: &Tensor| target.eq_tensor(&target.ones_like()).all().int64_value(&[]) == 1;
+            assert!(targets.iter().all(untouched), "{difference}: {targets:?}");
+        }
+    }
+
+    #[test]
+    fn files_that_are_not_whole_are_refused() {
+        let folder = tempfile::tempdir().unwrap();
+        let path = file_in(folder.path());
+        let whole = std::fs::read(&path).unwrap();
+        for len in [0, 7, 20, whole.len() - 1] {
+            std::fs::write(&path, &whole[..len]).unwrap();
+            let error = TensorFile::open(&path).map(|_| ()).unwrap_err();
+            assert!(error.to_string().contains("this is not a whole safetensors file"), "{len}: {error}");
+        }
+    }
+}

@@ -167,6 +167,17 @@ fn the_parts_add_up_and_follow_their_meaning() {
 }
 
 #[test]
+fn optimizers_take_their_moments_and_sam_a_copy_of_the_weights() {
+    use OptimizerChoice::{Adam, Adamw, Sam, Sgd};
+    for (optimizer, bytes) in [(Adamw, 8), (Adam, 8), (Sgd, 4), (Sam, 4 + 4)] {
+        let mut config = Config::default();
+        config.training.optimizer = optimizer;
+        let estimate = training_step(&config, 2, DeviceKind::Cpu, Format::F32);
+        assert_eq!(estimate.breakdown.optimizer, bytes * parameter_count(&config.model), "{optimizer:?}");
+    }
+}
+
+#[test]
 fn evaluation_needs_far_less_than_training() {
     let config = Config::default();
     for device in [DeviceKind::Cpu, DeviceKind::Cuda] {

@@ -15,7 +15,8 @@ const CALLS_A_PASS: usize = 3;
 #[test]
 fn a_step_takes_its_gradient_uphill_and_its_statistics_and_loss_before() {
     let _alone = generator_lock();
-    let config = sam(config(Temporal::Mean, 0.0));
+    // Both passes draw the same dropout.
+    let config = sam(config(Temporal::LstmAttention, 0.3));
     let (batches, size, mode) = ([batch(&config, 0, 4)], MicroBatchSize::whole(4), Mode::Train(Draws::new(7)));
     let mut stepped = stepper(&config);
     let report = stepped.step(&batches, None, 0.1, 7).unwrap();
@@ -100,6 +101,8 @@ fn where_no_gradient_is_finite_nothing_climbs() {
         let _ = bias.tensor.shallow_clone().fill_(f64::INFINITY);
     }
     let before = weights(&stepper);
+    FAULTS.set(vec![(CALLS_A_PASS, OOM)]);
     assert!(!stepper.step(&[batch(&config, 0, 4)], None, 1e-3, 0).unwrap().updated);
+    assert_eq!(FAULTS.take().len(), 1, "there was a second pass");
     assert_same(&weights(&stepper), &before);
 }
