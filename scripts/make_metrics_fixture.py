@@ -1,6 +1,7 @@
 #!/usr/bin/env python3
 """Writes tests/fixtures/metrics.json: what scikit-learn says of some scores, ties and one-sided cases among them; what
-DeLong's formulas, written out pair by pair, say of two rows of scores; and the temperature that scipy finds.
+DeLong's formulas, written out pair by pair, say of two rows of scores, and Obuchowski's where videos share people; and the
+temperature that scipy finds.
 
 usage: make_metrics_fixture.py > tests/fixtures/metrics.json
 Needs: numpy, scipy, scikit-learn==1.7.2 (only to make the fixture again; the tests need none of them).
@@ -106,6 +107,34 @@ def delong(labels, a, b):
     }
 
 
+def obuchowski(labels, a, b, people):
+    """Obuchowski, 1997, for clusters of videos: components of pairs, summed over each cluster, one person a video."""
+    won = [np.where(s[labels][:, None] > s[~labels][None], 1.0, np.where(s[labels][:, None] == s[~labels][None], 0.5, 0.0)) for s in (a, b)]
+    auc = [w.mean() for w in won]
+    difference = won[0] - won[1]
+    theta, m, n = difference.mean(), int(labels.sum()), int((~labels).sum())
+    clusters = sorted(set(people))
+    of_fakes, of_reals = people[labels], people[~labels]
+    fakes = np.array([(difference.mean(1)[of_fakes == c] - theta).sum() for c in clusters])
+    reals = np.array([(difference.mean(0)[of_reals == c] - theta).sum() for c in clusters])
+    with_fakes, with_reals, all_of_them = len(set(of_fakes)), len(set(of_reals)), len(clusters)
+    s10 = with_fakes / ((with_fakes - 1) * m) * (fakes**2).sum()
+    s01 = with_reals / ((with_reals - 1) * n) * (reals**2).sum()
+    s11 = all_of_them / (all_of_them - 1) * (fakes * reals).sum()
+    deviation = np.sqrt(s10 / m + s01 / n + 2 * s11 / (m * n))
+    half = norm.ppf(0.975) * deviation
+    return {
+        "is_fake": labels.tolist(),
+        "scores": a.tolist(),
+        "other": b.tolist(),
+        "people": people.tolist(),
+        "auc": auc[0],
+        "other_auc": auc[1],
+        "interval": [theta - half, theta + half],
+        "p_value": float(2 * norm.sf(abs(theta) / deviation)),
+    }
+
+
 rng = np.random.default_rng(0)
 cases = [case([0, 1], [0.2, 0.9]), case([1, 0], [0.2, 0.9]), case([0, 1, 0, 1], [0.5, 0.5, 0.5, 0.5])]
 for n, digits, shift in ((20, 1, 0.2), (101, 2, 0.1), (400, 6, 0.05), (37, 1, -0.3)):
@@ -118,4 +147,12 @@ for n, digits in ((40, 1), (300, 5)):
     labels = rng.random(n) < 0.5
     a = np.clip(rng.random(n) + 0.4 * labels, 0, 1).round(digits)
     pairs.append(delong(labels, a, np.clip(0.6 * a + 0.4 * rng.random(n), 0, 1).round(digits)))
-print(json.dumps({"cases": cases, "pairs": pairs}))
+clustered = []
+for n, of_each, digits in ((40, 2, 1), (300, 5, 5)):
+    people = np.arange(n) // of_each
+    labels = rng.random(n) < 0.6
+    own = rng.random(n // of_each)[people]
+    a = np.clip(0.5 * rng.random(n) + 0.5 * own + 0.3 * labels, 0, 1).round(digits)
+    b = np.clip(0.5 * rng.random(n) + 0.5 * own + 0.2 * labels, 0, 1).round(digits)
+    clustered.append(obuchowski(labels, a, b, people))
+print(json.dumps({"cases": cases, "pairs": pairs, "clustered": clustered}))

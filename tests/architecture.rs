@@ -40,8 +40,9 @@ const FLOORS: &[(&str, u8)] = &[
 const CLIP_PATH: &[&str] = &["dataset", "video", "face", "clip", "loader"];
 
 /// Rooms of the same floor that may see each other: log lines take their level, and libtorch its number format, from
-/// the configuration, which knows the names of backbones and of their parts.
-const NEIGHBOURS: &[(&str, &str)] = &[("config", "backbone"), ("progress", "config"), ("torch", "config")];
+/// the configuration, which knows the names of backbones and of their parts; metrics draw samples on all cores.
+const NEIGHBOURS: &[(&str, &str)] =
+    &[("config", "backbone"), ("metrics", "parallel"), ("progress", "config"), ("torch", "config")];
 
 /// Lines of a room without unit tests, and of a file with those in it, at most.
 const ROOM_LINES: usize = 5_000;

@@ -1,13 +1,14 @@
 //! Metrics equal scikit-learn's. The fixture is made by `scripts/make_metrics_fixture.py`.
 #![expect(clippy::unwrap_used, reason = "helpers of tests may panic too")]
 
-use dfdetect::metrics::{ScoredVideos, auc, curve, delong_test, fit_temperature, log_loss};
+use dfdetect::metrics::{People, ScoredVideos, auc, curve, delong_test, fit_temperature, log_loss};
 use serde::Deserialize;
 
 #[derive(Deserialize)]
 struct Fixture {
     cases: Vec<Case>,
     pairs: Vec<Pair>,
+    clustered: Vec<Pair>,
 }
 
 #[derive(Deserialize)]
@@ -45,6 +46,9 @@ struct Pair {
     is_fake: Vec<bool>,
     scores: Vec<f64>,
     other: Vec<f64>,
+    /// The person in each video, where some are in several.
+    #[serde(default)]
+    people: Option<Vec<usize>>,
     auc: f64,
     other_auc: f64,
     interval: [f64; 2],
@@ -130,10 +134,17 @@ fn the_temperature_is_the_one_that_scipy_finds() {
     assert!(fitted >= 2);
 }
 
+/// Also with people in several videos, by Obuchowski's formula for clusters.
 #[test]
 fn the_comparison_is_delongs() {
-    for (index, pair) in fixture().pairs.iter().enumerate() {
-        let found = delong_test(&pair.scores, &pair.other, &pair.is_fake).unwrap();
+    let Fixture { pairs, clustered, .. } = fixture();
+    assert_eq!((pairs.len(), clustered.len()), (2, 2));
+    for (index, pair) in pairs.iter().chain(&clustered).enumerate() {
+        let people = match &pair.people {
+            Some(people) => People::new(people.iter().map(|person| vec![*person])),
+            None => People::of_their_own(pair.is_fake.len()),
+        };
+        let found = delong_test(&pair.scores, &pair.other, &pair.is_fake, &people).unwrap();
         for (name, found, expected) in [
             ("AUC", found.auc, pair.auc),
             ("other AUC", found.other_auc, pair.other_auc),
@@ -143,10 +154,11 @@ fn the_comparison_is_delongs() {
         ] {
             assert!((found - expected).abs() < 1e-9, "pair {index}: {name} is {found}, not {expected}");
         }
-        let with_itself = delong_test(&pair.scores, &pair.scores, &pair.is_fake).unwrap();
+        let with_itself = delong_test(&pair.scores, &pair.scores, &pair.is_fake, &people).unwrap();
         assert_eq!((with_itself.difference, with_itself.p_value), (0.0, 1.0));
     }
-    assert_eq!(delong_test(&[0.1, 0.2, 0.3], &[0.1, 0.2, 0.3], &[true, false, false]), None);
+    let scores = [0.1, 0.2, 0.3];
+    assert_eq!(delong_test(&scores, &scores, &[true, false, false], &People::of_their_own(3)), None);
 }
 
 #[test]

@@ -1,6 +1,8 @@
 //! The people in a video, as its file name tells them, and the data sets in which a name means the same person. Opens
 //! no video.
 
+use std::collections::HashMap;
+
 use super::manifest::Manifest;
 use super::record::VideoRecord;
 use crate::config::LayoutChoice;
@@ -30,6 +32,25 @@ impl Namespace {
             _ => Self::Set(video.set),
         }
     }
+}
+
+/// The people in each of some videos of a manifest, by numbers. A video of which nobody is known has a person of its own.
+#[must_use]
+pub fn people_numbers(manifest: &Manifest, videos: &[usize]) -> Vec<Vec<usize>> {
+    let mut numbers = HashMap::new();
+    let mut number = |name: (Namespace, &str), video: Option<usize>| {
+        let next = numbers.len();
+        *numbers.entry((name.0, name.1.to_owned(), video)).or_insert(next)
+    };
+    let mut people_of = |video: &usize| {
+        let record = &manifest.videos[*video];
+        let namespace = Namespace::of(manifest, record);
+        match record.source_ids.as_slice() {
+            [] => vec![number((namespace, ""), Some(*video))],
+            people => people.iter().map(|person| number((namespace, person), None)).collect(),
+        }
+    };
+    videos.iter().map(&mut people_of).collect()
 }
 
 /// Whether FaceForensics++ calls a person so: `033`.

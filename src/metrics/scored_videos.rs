@@ -1,15 +1,19 @@
-//! The scores of a set of videos: their metrics, with bootstrap confidence intervals. The formulas of rank statistics,
-//! log-loss and calibration are in files of their own.
+//! The scores of a set of videos: their metrics, with confidence intervals. The formulas of rank statistics, log-loss and
+//! calibration are in files of their own.
 
-use std::collections::{BTreeMap, BTreeSet};
+use std::sync::atomic::AtomicBool;
+use std::thread;
 
-use rand::{Rng, SeedableRng};
+use rand::SeedableRng;
 use rand_chacha::ChaCha8Rng;
 
+use super::auc_variance::auc_interval;
 use super::calibration_bins::Bins;
 use super::log_loss::{nll, weighted_mean};
+use super::people::People;
 use super::ranking::{Ranking, average_precision, equal_error_rate, roc_auc};
 use super::video_metrics::{Interval, Metrics};
+use crate::parallel::in_parallel;
 
 const BOOTSTRAP_SAMPLES: usize = 2000;
 /// Fixed, so that equal scores have equal intervals.
@@ -43,33 +47,37 @@ impl ScoredVideos {
         self.ranked().metrics(|_| 1.0)
     }
 
-    /// All metrics with their 95% intervals: the 2.5th and 97.5th percentile over 2000 samples of as many groups, drawn
-    /// with replacement (Efron's percentile bootstrap). `group_of` names the group of each video.
+    /// All metrics with their 95% intervals, where there are enough people for any. Those of AUCs come from their variance
+    /// (`auc_variance.rs`). Of the others, they are the 2.5th and 97.5th percentile over 2000 samples of as many people,
+    /// drawn with replacement with all their videos (Efron's percentile bootstrap). A video of two people is drawn as often
+    /// as both (the pigeonhole bootstrap, Owen 2007), which makes intervals too wide rather than too narrow.
     #[must_use]
-    pub fn metrics_with_intervals(&self, group_of: &[usize]) -> Metrics {
-        assert_eq!(group_of.len(), self.scores.len(), "one group a video");
+    pub fn metrics_with_intervals(&self, people: &People) -> Metrics {
+        assert_eq!(people.videos(), self.scores.len(), "people of each video");
         let ranked = self.ranked();
-        // A subset of the videos may lack some groups: groups are renumbered without gaps.
-        let present: BTreeSet<usize> = group_of.iter().copied().collect();
-        let groups = present.len();
-        let place: BTreeMap<usize, usize> = present.into_iter().zip(0..).collect();
-        let group_of: Vec<usize> = group_of.iter().map(|group| place[group]).collect();
-        let mut random = ChaCha8Rng::seed_from_u64(SEED);
-        let mut drawn = Vec::with_capacity(BOOTSTRAP_SAMPLES);
-        for _ in 0..BOOTSTRAP_SAMPLES {
-            let mut times = vec![0.0; groups];
-            (0..groups).for_each(|_| times[random.random_range(0..groups)] += 1.0);
-            drawn.push(ranked.metrics(|video| times[group_of[video]]));
+        let metrics = ranked.metrics(|_| 1.0);
+        if !people.suffice(&self.is_fake) {
+            return metrics;
         }
+        let sample = |number: &u64| {
+            let mut random = ChaCha8Rng::seed_from_u64(SEED);
+            random.set_stream(*number);
+            let times = people.draw(&mut random);
+            ranked.metrics(|video| times[video])
+        };
+        let threads = thread::available_parallelism().map_or(1, usize::from);
+        let numbers: Vec<u64> = (0..BOOTSTRAP_SAMPLES as u64).collect();
+        let drawn = in_parallel(&numbers, threads, &AtomicBool::new(false), sample);
         let interval = |pick: fn(&Metrics) -> Option<f64>| interval(drawn.iter().filter_map(pick).collect());
+        let videos: Vec<usize> = (0..self.scores.len()).collect();
         Metrics {
-            frame_auc_ci95: interval(|metrics| metrics.frame_auc),
-            video_auc_ci95: interval(|metrics| metrics.video_auc),
+            frame_auc_ci95: auc_interval(&self.frame_scores, &self.video_of_frame, &self.is_fake, people),
+            video_auc_ci95: auc_interval(&self.scores, &videos, &self.is_fake, people),
             eer_ci95: interval(|metrics| metrics.eer),
             ap_ci95: interval(|metrics| metrics.ap),
             acc_ci95: interval(|metrics| metrics.acc),
             log_loss_ci95: interval(|metrics| metrics.log_loss),
-            ..ranked.metrics(|_| 1.0)
+            ..metrics
         }
     }
 
@@ -149,66 +157,4 @@ fn interval(mut values: Vec<f64>) -> Option<Interval> {
 }
 
 #[cfg(test)]
-mod tests {
-    use super::*;
-
-    /// Of `n` videos, half of them fake, with overlapping scores.
-    fn samples(n: usize) -> ScoredVideos {
-        let mut random = ChaCha8Rng::seed_from_u64(7);
-        let mut samples = ScoredVideos::default();
-        for i in 0..n {
-            let score = 0.7 * random.random::<f64>() + if i % 2 == 0 { 0.3 } else { 0.0 };
-            samples.push(score, i % 2 == 0, &[score, (score + 0.1).min(1.0)], 1);
-        }
-        samples
-    }
-
-    #[test]
-    fn intervals_hold_the_value_and_narrow_with_more_videos() {
-        let width = |n: usize| {
-            let metrics = samples(n).metrics_with_intervals(&(0..n).collect::<Vec<_>>());
-            let [low, high] = metrics.video_auc_ci95.unwrap();
-            let auc = metrics.video_auc.unwrap();
-            assert!(low < auc && auc < high, "{low} {auc} {high}");
-            high - low
-        };
-        let (few, many) = (width(50), width(800));
-        // As the root of their number: 4 times.
-        assert!((3.0..5.5).contains(&(few / many)), "{few} {many}");
-    }
-
-    /// A group of four copies is one observation, not four.
-    #[test]
-    fn what_is_grouped_counts_once() {
-        let single = samples(60);
-        let mut copies = ScoredVideos::default();
-        let mut group_of = Vec::new();
-        for i in 0..60 {
-            for _ in 0..4 {
-                copies.push(single.scores[i], single.is_fake[i], &[], 1);
-                group_of.push(i);
-            }
-        }
-        let alone = single.metrics_with_intervals(&(0..60).collect::<Vec<_>>());
-        let grouped = copies.metrics_with_intervals(&group_of);
-        assert_eq!(grouped.video_auc_ci95, alone.video_auc_ci95);
-        let with_gaps: Vec<usize> = group_of.iter().map(|group| 3 * group + 1).collect();
-        assert_eq!(copies.metrics_with_intervals(&with_gaps), grouped, "names of groups mean nothing");
-        let ungrouped = copies.metrics_with_intervals(&(0..240).collect::<Vec<_>>()).video_auc_ci95.unwrap();
-        let width = |[low, high]: Interval| high - low;
-        assert!(width(ungrouped) < 0.7 * width(alone.video_auc_ci95.unwrap()));
-    }
-
-    #[test]
-    fn one_group_or_one_class_says_nothing_of_chance() {
-        let one_class = {
-            let mut samples = ScoredVideos::default();
-            [0.2, 0.7, 0.9].iter().for_each(|score| samples.push(*score, true, &[*score], 1));
-            samples
-        };
-        let metrics = one_class.metrics_with_intervals(&[0, 1, 2]);
-        assert_eq!((metrics.video_auc_ci95, metrics.eer_ci95), (None, None));
-        assert!(metrics.acc_ci95.is_some());
-        assert_eq!(ScoredVideos::default().metrics_with_intervals(&[]).acc_ci95, None);
-    }
-}
+mod tests;

@@ -32,7 +32,7 @@ pub struct DatasetReport {
     pub name: String,
     /// Metrics of all videos.
     pub overall: Metrics,
-    /// What the bootstrap resampled for the intervals.
+    /// Over what the intervals are drawn.
     #[serde(default)]
     pub drawn_over: BootstrapGroups,
     /// Metrics of each method's fakes against all reals.
@@ -56,24 +56,26 @@ pub struct DatasetReport {
     pub unreadable: Vec<SkippedVideo>,
 }
 
-/// The groups that the bootstrap draws with replacement.
+/// What the videos count by in intervals: another draw of these would give another figure.
 #[derive(Debug, Clone, Copy, Default, PartialEq, Eq, Serialize, Deserialize)]
 pub struct BootstrapGroups {
-    /// What makes a group.
+    /// What is drawn.
     pub unit: BootstrapUnit,
-    /// Number of groups.
+    /// How many there are.
     pub groups: usize,
 }
 
-/// What makes a group of the bootstrap.
+/// What is drawn for intervals.
 #[derive(Debug, Clone, Copy, Default, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "snake_case")]
 pub enum BootstrapUnit {
-    /// All videos that share a person.
+    /// People, each with all their videos.
     Identities,
-    /// A single video.
+    /// Single videos, which share nobody.
     #[default]
     Videos,
+    /// Nothing: a class has too few people, or a few are in most of its videos.
+    TooFew,
 }
 
 /// A video that is misclassified at 0.5.

@@ -71,12 +71,12 @@ fn intervals(DatasetReport { overall, drawn_over, .. }: &DatasetReport) -> Strin
     };
     let listed: Vec<_> = named.into_iter().filter_map(interval).collect();
     let unit = match drawn_over.unit {
-        BootstrapUnit::Identities => "groups of people",
-        BootstrapUnit::Videos => "videos",
+        BootstrapUnit::Identities => "people",
+        BootstrapUnit::Videos | BootstrapUnit::TooFew => "videos",
     };
     match listed.is_empty() {
-        true => "no 95% intervals: too few videos".into(),
-        false => format!("95% intervals (bootstrap over {} {unit}): {}", drawn_over.groups, listed.join(", ")),
+        true => "no 95% intervals: a class has fewer than 8 people, or a few people are in most of its videos".into(),
+        false => format!("95% intervals (over {} {unit}): {}", drawn_over.groups, listed.join(", ")),
     }
 }
 

@@ -13,9 +13,9 @@ use super::scored_set::{ScoredSet, evaluation_report, write_evaluation};
 use super::test_sets::{VideoSet, test_sets};
 use super::trained_detector::{StoredCheckpoint, TrainedDetector};
 use crate::config::{ColumnNames, DataConfig, LayoutChoice, Methods, Roots};
-use crate::dataset::{DataError, Label, Manifest, Split, scan_to_measure};
+use crate::dataset::{DataError, Label, Manifest, Split, people_numbers, scan_to_measure};
 use crate::evaluate::Evaluation;
-use crate::metrics::{AucComparison, delong_test};
+use crate::metrics::{AucComparison, People, delong_test};
 use crate::report::{EvaluationReport, RunFolder};
 
 /// What is done with the scores besides the report.
@@ -157,23 +157,25 @@ impl TrainedDetector {
         let mut manifest = videos.manifest.clone();
         decide_faces(&other.config, &mut manifest, stop)?;
         let others = other.score(&other.clips(&manifest, &videos.sets, stop)?, &videos.sets, stop)?;
-        let sets = evaluations.iter().zip(&others).map(|(evaluation, other)| compared(evaluation, other)).collect();
+        let sets =
+            evaluations.iter().zip(&others).map(|(evaluation, other)| compared(&manifest, evaluation, other)).collect();
         Ok(DetectorComparison { checkpoint: other.folder.display().to_string(), sets })
     }
 }
 
 /// On the videos that both could score.
-fn compared(evaluation: &Evaluation, other: &Evaluation) -> Option<AucComparison> {
+fn compared(manifest: &Manifest, evaluation: &Evaluation, other: &Evaluation) -> Option<AucComparison> {
     let others: HashMap<usize, f64> = other.videos.iter().map(|score| (score.video, score.score)).collect();
-    let (mut scores, mut other_scores, mut is_fake) = (Vec::new(), Vec::new(), Vec::new());
+    let (mut videos, mut scores, mut other_scores, mut is_fake) = (Vec::new(), Vec::new(), Vec::new(), Vec::new());
     for score in &evaluation.videos {
         if let Some(other) = others.get(&score.video) {
+            videos.push(score.video);
             scores.push(score.score);
             other_scores.push(*other);
             is_fake.push(score.label == Label::Fake);
         }
     }
-    delong_test(&scores, &other_scores, &is_fake)
+    delong_test(&scores, &other_scores, &is_fake, &People::new(people_numbers(manifest, &videos)))
 }
 
 fn none_readable(manifest: &Manifest, evaluations: &[Evaluation]) -> DataError {

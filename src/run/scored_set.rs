@@ -11,15 +11,13 @@ use super::error::{RunError, cannot_write};
 use super::output_files::write_csv;
 use super::test_sets::VideoSet;
 use crate::clip::ClipSource;
-use crate::dataset::{Label, Manifest, SkippedVideo, VideoRecord, people_groups};
+use crate::dataset::{Label, Manifest, SkippedVideo, VideoRecord, people_numbers};
 use crate::drawing;
 use crate::evaluate::{Evaluation, VideoScore, scored_videos};
 use crate::files;
-use crate::metrics::{Calibration, Metrics, calibrated, curve, operating_points};
+use crate::metrics::{Calibration, Metrics, People, calibrated, curve, operating_points};
 use crate::report::{BootstrapGroups, BootstrapUnit, DatasetReport, EvaluationReport, Mistake, RunFolder};
 
-/// With fewer groups than these, a bootstrap over groups says little.
-const LEAST_GROUPS: usize = 10;
 const MISTAKES: usize = 12;
 const PICTURES: &str = "mistakes";
 /// The file with the list of clips.
@@ -38,7 +36,7 @@ impl ScoredSet<'_> {
     fn dataset_report(&self) -> DatasetReport {
         let videos = &self.evaluation.videos;
         let samples = scored_videos(videos);
-        let (group_of, drawn_over) = self.groups();
+        let people = self.people();
         let (scores, is_fake) = (&samples.scores, &samples.is_fake);
         let unreadable = self.evaluation.unscored().map(|(video, reason)| {
             let record @ VideoRecord { set, path, .. } = self.record(video);
@@ -52,10 +50,10 @@ impl ScoredSet<'_> {
         let unreadable = unreadable.chain(self.set.unusable.iter().cloned());
         DatasetReport {
             name: self.set.name.clone(),
-            overall: samples.metrics_with_intervals(&group_of),
-            drawn_over,
-            methods: self.by(&group_of, |record| record.method.as_deref(), |record| record.label == Label::Real),
-            compressions: self.by(&group_of, |record| record.compression.as_deref(), |_| false),
+            overall: samples.metrics_with_intervals(&people),
+            drawn_over: drawn_over(&people, is_fake),
+            methods: self.by(&people, |record| record.method.as_deref(), |record| record.label == Label::Real),
+            compressions: self.by(&people, |record| record.compression.as_deref(), |_| false),
             curve: curve(scores, is_fake),
             operating_points: operating_points(scores, is_fake),
             calibration: Calibration::of(scores, is_fake, self.temperature),
@@ -67,7 +65,7 @@ impl ScoredSet<'_> {
     /// Metrics for each value of `key`; videos for which `always` holds count in all of them.
     fn by(
         &self,
-        group_of: &[usize],
+        people: &People,
         key: impl Fn(&VideoRecord) -> Option<&str>,
         always: impl Fn(&VideoRecord) -> bool,
     ) -> BTreeMap<String, Metrics> {
@@ -78,30 +76,16 @@ impl ScoredSet<'_> {
                 let record = self.record(score.video);
                 always(record) || key(record) == Some(value)
             };
-            let (counted, groups): (Vec<_>, Vec<_>) =
-                videos.iter().zip(group_of).filter(|(score, _)| counts(score)).unzip();
-            scored_videos(counted).metrics_with_intervals(&groups)
+            let counted: Vec<usize> = (0..videos.len()).filter(|place| counts(&videos[*place])).collect();
+            scored_videos(counted.iter().map(|place| &videos[*place])).metrics_with_intervals(&people.of(&counted))
         };
         values.iter().map(|value| ((*value).to_owned(), metrics(value))).collect()
     }
 
-    /// The group of each scored video: those that share a person, where that leaves enough of them.
-    fn groups(&self) -> (Vec<usize>, BootstrapGroups) {
+    /// The people in each scored video.
+    fn people(&self) -> People {
         let videos: Vec<usize> = self.evaluation.videos.iter().map(|score| score.video).collect();
-        let by_people = people_groups(self.manifest, &videos);
-        if by_people.len() < LEAST_GROUPS.min(videos.len()) {
-            return (
-                (0..videos.len()).collect(),
-                BootstrapGroups { unit: BootstrapUnit::Videos, groups: videos.len() },
-            );
-        }
-        let group_of: BTreeMap<usize, usize> = by_people
-            .iter()
-            .enumerate()
-            .flat_map(|(group, members)| members.iter().map(move |video| (*video, group)))
-            .collect();
-        let unit = if by_people.len() == videos.len() { BootstrapUnit::Videos } else { BootstrapUnit::Identities };
-        (videos.iter().map(|video| group_of[video]).collect(), BootstrapGroups { unit, groups: by_people.len() })
+        People::new(people_numbers(self.manifest, &videos))
     }
 
     fn mistakes(&self) -> Vec<Mistake> {
@@ -179,6 +163,16 @@ impl ScoredSet<'_> {
     fn record(&self, video: usize) -> &VideoRecord {
         &self.manifest.videos[video]
     }
+}
+
+/// What the intervals of all videos are drawn over.
+fn drawn_over(people: &People, is_fake: &[bool]) -> BootstrapGroups {
+    let unit = match (people.suffice(is_fake), people.are_shared()) {
+        (false, _) => BootstrapUnit::TooFew,
+        (true, true) => BootstrapUnit::Identities,
+        (true, false) => BootstrapUnit::Videos,
+    };
+    BootstrapGroups { unit, groups: people.count() }
 }
 
 /// The report on the scores of some sets; if a folder is given, `predictions.csv` and pictures are written to it.

@@ -56,13 +56,6 @@ fn root_of(parents: &mut [usize], mut video: usize) -> usize {
     video
 }
 
-/// Groups of `members` that share a person. In data sets of different families, the same name means different people.
-#[must_use]
-pub fn people_groups(manifest: &Manifest, members: &[usize]) -> Vec<Vec<usize>> {
-    let by_namespace = by_namespace(manifest, members);
-    by_namespace.values().flat_map(|members| groups(&manifest.videos, members, Grouping::Person)).collect()
-}
-
 pub(super) fn by_namespace(manifest: &Manifest, members: &[usize]) -> BTreeMap<Namespace, Vec<usize>> {
     let mut by_namespace: BTreeMap<Namespace, Vec<usize>> = BTreeMap::new();
     for index in members {

@@ -6,4 +6,3 @@ mod balance;
 mod groups;
 
 pub use assign::{assign_splits, mend_splits};
-pub use groups::people_groups;

@@ -138,9 +138,8 @@ fn certainty(run: &Run) -> Answer {
     };
     let own = run.test_report();
     let people = own.filter(|set| set.drawn_over.unit == BootstrapUnit::Identities).map(|set| set.drawn_over.groups);
-    let groups =
-        people.map_or(String::new(), |groups| format!(", of {} that share no person", plural(groups, "group")));
-    let mut reasons = vec![format!("{} were scored{groups}.", plural(test.videos, "test video"))];
+    let of_people = people.map_or(String::new(), |people| format!(", of {people} people"));
+    let mut reasons = vec![format!("{} were scored{of_people}.", plural(test.videos, "test video"))];
     let (tone, short) = match test.video_auc_ci95 {
         Some([lower, upper]) => {
             let tone = if upper - lower > 0.2 { Tone::Warn } else { Tone::Good };
