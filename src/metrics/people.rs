@@ -6,7 +6,7 @@ use std::collections::HashMap;
 use rand::Rng;
 
 /// With fewer people than this in a class, there is no interval. In simulations of Celeb-DF, where everybody is swapped
-/// with everybody, 95% intervals held the AUC in only 88% of the sets with six people (docs/benchmarks.md).
+/// with everybody, 95% intervals held the AUC in only 88% of the sets with six people (docs/decisions/0078-intervals-count-people.md).
 const LEAST: f64 = 8.0;
 
 /// The people in each video of a set. Videos that share one may score alike; others do not depend on each other.

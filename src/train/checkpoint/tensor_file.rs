@@ -193,12 +193,11 @@ mod tests {
     fn tensors_of_another_network_are_refused_before_any_is_loaded() {
         let folder = tempfile::tempdir().unwrap();
         let file = TensorFile::open(&file_in(folder.path())).unwrap();
-        let cases: [(&[&str], &[&[i64]], &str); 3] = [
-            (&["a", "b"], &[&[2, 3], &[5]], "`b` is F32 [4], not F32 [5]"),
+        for (names, shapes, difference) in [
+            (&["a", "b"][..], &[&[2, 3][..], &[5]][..], "`b` is F32 [4], not F32 [5]"),
             (&["a", "c"], &[&[2, 3], &[4]], "`c` is missing"),
             (&["a"], &[&[2, 3]], "`b` is not in this network"),
-        ];
-        for (names, shapes, difference) in cases {
+        ] {
             let (error, targets) = load(&file, names, shapes).unwrap_err();
             assert!(error.to_string().contains(difference), "{error}");
             let untouched = |target: &Tensor| target.eq_tensor(&target.ones_like()).all().int64_value(&[]) == 1;
