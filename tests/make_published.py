@@ -91,6 +91,14 @@ class ResNet34(nn.Module):
         return self.backbone.fc(self.backbone.resnet(x).mean((2, 3)))
 
 
+class ResNet34WithMore(ResNet34):
+    """Another detector on the same network, such as one with attention, whose scores would be others."""
+
+    def __init__(self):
+        super().__init__()
+        self.backbone.attention = nn.Linear(2, 3)
+
+
 class Clip(nn.Module):
     def __init__(self):
         super().__init__()
@@ -109,6 +117,7 @@ DETECTORS = {
     "xception_with_dropout": (lambda: Xception(True), 256, HALF),
     "efficientnetb4": (EfficientNetB4, 256, HALF),
     "resnet34": (ResNet34, 256, HALF),
+    "resnet34_with_more": (ResNet34WithMore, 256, HALF),
     "clip": (Clip, 224, HALF),
 }
 
@@ -123,7 +132,7 @@ def save(name, net, folder):
         ones = {i: {"e_w": torch.ones(2), "momentum_buffer": torch.ones(2)} for i in range(2)}
         groups = [{"rho": 0.05, "lr": 0.001, "momentum": 0.9, "nesterov": False, "foreach": None, "params": [0, 1]}]
         state = {"model": state, "optimizer": {"state": ones, "param_groups": groups}, "epoch": 3}
-    if name == "resnet34":
+    if name.startswith("resnet34"):
         # Trained by several processes.
         state = {f"module.{key}": value for key, value in state.items()}
     torch.save(state, f"{folder}/{name}.pth")

@@ -20,14 +20,15 @@ impl Sam {
     /// No memory for a copy of the weights.
     pub fn new(weights: Vec<Tensor>, rho: f64) -> Result<Self> {
         let _no_grad = tch::no_grad_guard();
-        let before = weights.iter().map(Tensor::f_detach_copy).collect::<Result<_>>()?;
+        // As they lie in memory, which makes copies fast. Each climb fills them.
+        let before = weights.iter().map(Tensor::f_zeros_like).collect::<Result<_>>()?;
         Ok(Self { weights, before, rho })
     }
 
     /// Adds to the weights their gradients, of global L2 norm `norm`, scaled to length rho. The gradients are scaled, too.
     ///
     /// # Errors
-    /// No memory for lists of pointers; then nothing has changed.
+    /// No memory for lists of pointers; then the weights are as before.
     pub fn climb(&self, norm: f64) -> Result<()> {
         let _no_grad = tch::no_grad_guard();
         foreach::copy(&self.before.iter().collect::<Vec<_>>(), &self.weights.iter().collect::<Vec<_>>())?;

@@ -9,7 +9,7 @@ use tempfile::TempDir;
 
 use super::*;
 use crate::backbone::Backbone;
-use crate::config::parse;
+use crate::config::{Config, OptimizerChoice, parse};
 use crate::demo::{VideoSettings, VideoWriter};
 use crate::export::Format;
 use crate::report::RunFolder;
@@ -36,26 +36,22 @@ fn large_backbones_train_through_failures_resume_export_and_predict() {
     go_the_whole_way(LARGE.into_iter());
 }
 
+/// A step of SAM has two passes, and an end between them is an end before the step.
+#[test]
+fn a_run_of_sam_resumes_as_if_it_had_not_ended() {
+    let _alone = generator_lock();
+    let (data, output) = (videos(), tempfile::tempdir().unwrap());
+    let mut config = config(data.path(), output.path(), Backbone::Resnet18);
+    (config.training.optimizer, config.training.sam_rho) = (OptimizerChoice::Sam, 0.5);
+    train_and_resume(&config, 2 * CALLS_AN_EPOCH);
+}
+
 fn go_the_whole_way(backbones: impl Iterator<Item = Backbone>) {
     let _alone = generator_lock();
     let data = videos();
     for backbone in backbones {
         let output = tempfile::tempdir().unwrap();
-        let run = |name: &str| prepare(config(data.path(), &output.path().join(name), backbone)).unwrap();
-
-        // Once without an end in between.
-        FAULTS.set(vec![(1, OOM)]);
-        let whole = train(run("whole"), &GO_ON).unwrap();
-        assert_eq!(whole.report.memory.oom_events, 1, "{backbone:?}");
-
-        // The same, but in the second epoch the process ends without saving.
-        FAULTS.set(vec![(CALLS_AN_EPOCH, BROKEN), (1, OOM)]);
-        let error = train(run("killed"), &GO_ON).unwrap_err().to_string();
-        assert!(error.contains(BROKEN) && FAULTS.take().is_empty(), "{backbone:?}: {error}");
-        let folder = RunFolder::open(latest_run(&output.path().join("killed")).unwrap().path());
-        let resumed = train(resume(folder, &[]).unwrap(), &GO_ON).unwrap();
-        assert!(matches!(resumed.outcome, FitEnd::Completed), "{backbone:?}: {:?}", resumed.outcome);
-        assert!(weights(&whole) == weights(&resumed), "{backbone:?}: resumed otherwise than undisturbed");
+        let resumed = train_and_resume(&config(data.path(), output.path(), backbone), CALLS_AN_EPOCH);
 
         let stored = StoredCheckpoint::of_run(resumed.folder.path()).unwrap();
         for format in Format::value_variants() {
@@ -63,6 +59,37 @@ fn go_the_whole_way(backbones: impl Iterator<Item = Backbone>) {
         }
         predicts(stored, &data.path().join("fake/0.mp4"), output.path());
     }
+}
+
+/// Trains through running out of memory, and once more, with an end after `calls_before_end` calls of the place for failures:
+/// both have the same weights. Returns the resumed run.
+fn train_and_resume(config: &Config, calls_before_end: usize) -> FinishedRun {
+    let (backbone, folder) = (config.model.backbone, config.output.directory.clone());
+    let run = |name: &str| {
+        let mut config = config.clone();
+        config.output.directory = folder.join(name);
+        prepare(config).unwrap()
+    };
+    // Once without an end in between.
+    FAULTS.set(vec![(1, OOM)]);
+    let whole = train(run("whole"), &GO_ON).unwrap();
+    assert_eq!(whole.report.memory.oom_events, 1, "{backbone:?}");
+
+    // The same, but in the second epoch the process ends without saving.
+    FAULTS.set(vec![(calls_before_end, BROKEN), (1, OOM)]);
+    let error = train(run("killed"), &GO_ON).unwrap_err().to_string();
+    assert!(error.contains(BROKEN) && FAULTS.take().is_empty(), "{backbone:?}: {error}");
+    let killed = RunFolder::open(latest_run(&folder.join("killed")).unwrap().path());
+    let resumed = resume(killed, &[]).unwrap();
+    assert_eq!(
+        resumed.resumed.as_ref().unwrap().checkpoint.state().unwrap().epoch,
+        1,
+        "{backbone:?}: in the second epoch"
+    );
+    let resumed = train(resumed, &GO_ON).unwrap();
+    assert!(matches!(resumed.outcome, FitEnd::Completed), "{backbone:?}: {:?}", resumed.outcome);
+    assert!(weights(&whole) == weights(&resumed), "{backbone:?}: resumed otherwise than undisturbed");
+    resumed
 }
 
 /// The numbers of the last checkpoint. The configuration in the header names the output folder.
@@ -84,7 +111,7 @@ fn predicts(stored: StoredCheckpoint, video: &Path, folder: &Path) {
     assert!(std::fs::read_dir(folder.join("looks")).unwrap().count() > 0);
 }
 
-fn config(data: &Path, output: &Path, backbone: Backbone) -> crate::config::Config {
+fn config(data: &Path, output: &Path, backbone: Backbone) -> Config {
     let quoted = |path: &Path| format!("{:?}", path.display().to_string());
     let settings = [
         format!("data.root={}", quoted(data)),

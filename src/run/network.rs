@@ -39,8 +39,27 @@ fn load_all_weights(run: &Path, model: &ModelConfig, network: &Detector) -> Resu
             hint: Some(format!("set model.backbone to {theirs}, or name another run")),
         }));
     }
+    warn_of_other_input(&checkpoint.config.model, model);
     checkpoint.load_eval_model(network.parameters())?;
     Ok(format!("all of {}", folder.display()))
+}
+
+/// Says what those weights were trained with, where it is otherwise here.
+fn warn_of_other_input(theirs: &ModelConfig, ours: &ModelConfig) {
+    let (pixels, here) = (theirs.pixels(), ours.pixels());
+    if pixels != here {
+        tracing::warn!(
+            "model.init_from: its weights expect pixels of mean {:?} and deviation {:?}, here they are {:?} and {:?}: set model.pixel_mean and model.pixel_std",
+            pixels.mean,
+            pixels.std,
+            here.mean,
+            here.std
+        );
+    }
+    if theirs.normalize_features != ours.normalize_features {
+        let theirs = theirs.normalize_features;
+        tracing::warn!("model.init_from: its model.normalize_features is {theirs}, here it is {}", !theirs);
+    }
 }
 
 /// Fills the backbone.

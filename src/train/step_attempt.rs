@@ -37,6 +37,8 @@ pub(super) struct StepAttempt<'a> {
     pub loss: &'a Loss,
     pub scaler: &'a LossScaler,
     pub saved_buffers: &'a [Tensor],
+    /// Other tensors of the step, which move to another device with the network.
+    pub kept_buffers: &'a [Tensor],
     pub uploads: &'a mut Uploads,
     pub clean_up: &'a mut dyn FnMut(),
     /// The device that training started on, and the number format there.
@@ -142,7 +144,7 @@ impl<'a> StepAttempt<'a> {
             tracing::warn!("training goes on on the CPU, which is much slower");
         }
         self.learner.move_to(device, format)?;
-        self.saved_buffers.iter().try_for_each(|buffer| torch::move_to(buffer, device))
+        self.saved_buffers.iter().chain(self.kept_buffers).try_for_each(|buffer| torch::move_to(buffer, device))
     }
 }
 

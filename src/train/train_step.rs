@@ -261,6 +261,7 @@ impl<'a> Stepper<'a> {
             loss: &self.loss,
             scaler: &self.scaler,
             saved_buffers: &self.saved_buffers,
+            kept_buffers: &self.first_pass_buffers,
             uploads: &mut self.uploads,
             clean_up: &mut *self.clean_up,
             home: self.home,

@@ -42,7 +42,7 @@ pub enum PretrainedError {
     },
     /// The file has not the weights of such a published detector.
     #[error(
-        "{weights}: these are not weights of such a detector: {problem}\n  hint: docs/published-detectors.md says which files can be imported"
+        "{weights}: these are not weights of such a detector: {problem}\n  hint: docs/published-detectors.md says which files can be imported; take the file as its authors publish it"
     )]
     NotPublished {
         /// The file.
@@ -111,6 +111,17 @@ impl PretrainedError {
 
     pub(super) fn cannot_read(weights: &WeightsSource, source: io::Error) -> Self {
         Self::Io { weights: weights.clone(), source }
+    }
+
+    /// The same error, for a file that is to be imported: its hint is about published detectors.
+    pub(super) fn of_import(self) -> Self {
+        match self {
+            Self::Io { weights, source } => {
+                Self::NotPublished { weights, problem: format!("the file cannot be read: {source}") }
+            }
+            Self::Invalid { weights, problem } => Self::NotPublished { weights, problem },
+            other => other,
+        }
     }
 
     pub(super) fn invalid(weights: &WeightsSource, problem: String) -> Self {

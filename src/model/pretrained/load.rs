@@ -55,7 +55,9 @@ pub fn load_pretrained(source: &WeightsSource, parameters: &Parameters) -> Resul
     let (matches, left_out) = match_names(source, &file, parameters)?;
     let mut values = Vec::with_capacity(matches.len());
     for (parameter, stored) in &matches {
-        values.push(finite(source, &file, stored)?.f_to_kind(parameter.tensor.kind())?);
+        let tensor = file.read(stored)?.f_to_kind(parameter.tensor.kind())?;
+        require_finite(source, &stored.name, &tensor)?;
+        values.push(tensor);
     }
     let _no_grad = tch::no_grad_guard();
     for ((parameter, _), values) in matches.iter().zip(&values) {
@@ -64,17 +66,13 @@ pub fn load_pretrained(source: &WeightsSource, parameters: &Parameters) -> Resul
     Ok(LoadedWeights::new(matches.len(), left_out))
 }
 
-/// Reads a tensor, all of whose numbers are finite.
-pub(super) fn finite(
-    source: &WeightsSource,
-    file: &WeightsFile,
-    stored: &StoredTensor,
-) -> Result<Tensor, PretrainedError> {
-    let tensor = file.read(stored)?;
+/// Refuses a tensor with numbers that are not finite. Give it as the network takes it: numbers of float64 may be beyond
+/// float32.
+pub(super) fn require_finite(source: &WeightsSource, name: &str, tensor: &Tensor) -> Result<(), PretrainedError> {
     if tensor.f_isfinite()?.f_all()?.f_int64_value(&[])? == 0 {
-        return Err(PretrainedError::invalid(source, format!("`{}` has numbers that are not finite", stored.name)));
+        return Err(PretrainedError::invalid(source, format!("`{name}` has numbers that are not finite")));
     }
-    Ok(tensor)
+    Ok(())
 }
 
 /// Each tensor of the backbone with its tensor in the file, and those in the file that match none.

@@ -7,7 +7,7 @@ use std::fmt::{self, Display, Formatter};
 use tch::{Kind, Tensor};
 
 use super::error::PretrainedError;
-use super::load::{LoadedWeights, finite};
+use super::load::{LoadedWeights, require_finite};
 use super::weights_file::{StoredTensor, WeightsFile};
 use super::weights_source::WeightsSource;
 use crate::backbone::Backbone;
@@ -51,6 +51,8 @@ struct Layout {
     first: &'static str,
     /// The linear layer with two outputs, real and fake. Of several names, the first that is there.
     heads: &'static [&'static str],
+    /// The beginning of names that are there as well, and that a score does not need.
+    unused: Option<&'static str>,
 }
 
 impl PublishedDetector {
@@ -68,17 +70,22 @@ impl PublishedDetector {
     }
 
     fn layout(self) -> Layout {
-        let layout = |backbone_prefix, first, heads| Layout { backbone_prefix, first, heads };
+        let layout = |backbone_prefix, first, heads| Layout { backbone_prefix, first, heads, unused: None };
+        // For other detectors that are made of the same network.
+        let adjusts = |layout: Layout| Layout { unused: Some("backbone.adjust_channel."), ..layout };
         match self {
-            Self::Gend => layout("feature_extractor.vision_model.", "embeddings.class_embedding", &["model.linear"]),
+            Self::Gend => Layout {
+                unused: Some("feature_extractor.visual_projection."),
+                ..layout("feature_extractor.vision_model.", "embeddings.class_embedding", &["model.linear"])
+            },
             Self::SelfBlendedImages => layout("net.", "_conv_stem.weight", &["net._fc"]),
             Self::DeepfakebenchXception => {
-                layout("backbone.", "conv1.weight", &["backbone.last_linear", "backbone.last_linear.1"])
+                adjusts(layout("backbone.", "conv1.weight", &["backbone.last_linear", "backbone.last_linear.1"]))
             }
             Self::DeepfakebenchEfficientnetB4 => {
-                layout("backbone.efficientnet.", "_conv_stem.weight", &["backbone.last_layer"])
+                adjusts(layout("backbone.efficientnet.", "_conv_stem.weight", &["backbone.last_layer"]))
             }
-            Self::DeepfakebenchResnet34 => layout("backbone.resnet.", "conv1.weight", &["backbone.fc"]),
+            Self::DeepfakebenchResnet34 => adjusts(layout("backbone.resnet.", "conv1.weight", &["backbone.fc"])),
             Self::DeepfakebenchClip => layout("backbone.", "embeddings.class_embedding", &["head"]),
         }
     }
@@ -114,7 +121,7 @@ impl PublishedWeights {
     /// # Errors
     /// The file cannot be read, is damaged, or has the weights of none of them.
     pub fn open(source: WeightsSource, candidates: &[PublishedDetector]) -> Result<Self, PretrainedError> {
-        let file = WeightsFile::open(&source)?;
+        let file = WeightsFile::open(&source).map_err(PretrainedError::of_import)?;
         let wrapper_of = |detector: PublishedDetector| {
             let first = detector.published_name(detector.layout().first);
             file.tensors.iter().find_map(|tensor| tensor.name.strip_suffix(&first).map(str::to_owned))
@@ -139,7 +146,8 @@ impl PublishedWeights {
     /// published two, so that its sigmoid is their softmax.
     ///
     /// # Errors
-    /// A tensor is missing, has another shape, or numbers that are not finite; then nothing is changed.
+    /// A tensor is missing, has another shape, or numbers that are not finite, or the file has a part that this detector does
+    /// not have: others are made of the same backbones. Then nothing is changed.
     pub fn load(&self, parameters: &Parameters) -> Result<LoadedWeights, PretrainedError> {
         let mut left: HashMap<&str, &StoredTensor> =
             self.file.tensors.iter().map(|tensor| (tensor.name.as_str(), tensor)).collect();
@@ -149,7 +157,7 @@ impl PublishedWeights {
             if stored.size != size {
                 return Err(self.unfit(format!("`{name}` is {:?}, not {size:?}", stored.size)));
             }
-            finite(&self.source, &self.file, stored)
+            self.file.read(stored)
         };
         let head = self.head();
         let values = |parameter: &Parameter| {
@@ -160,14 +168,30 @@ impl PublishedWeights {
                 (None, "head.fc.bias") => fake_less_real(&take(&format!("{head}.bias"), &[2])?)?,
                 (None, other) => return Err(self.unfit(format!("the network has `{other}` besides"))),
             };
-            Ok(values.f_to_kind(parameter.tensor.kind())?)
+            let values = values.f_to_kind(parameter.tensor.kind())?;
+            require_finite(&self.source, &parameter.name, &values)?;
+            Ok(values)
         };
-        let values = parameters.iter().map(values).collect::<Result<Vec<_>, _>>()?;
+        let values =
+            parameters.iter().map(values).collect::<Result<Vec<_>, _>>().map_err(PretrainedError::of_import)?;
+        if let Some(part) = left.keys().filter(|name| self.is_of_another_detector(name)).min() {
+            let problem = format!("it has `{part}` besides, which {} does not have", self.detector);
+            return Err(self.unfit(problem));
+        }
         let _no_grad = tch::no_grad_guard();
         for (parameter, values) in parameters.iter().zip(&values) {
             parameter.tensor.shallow_clone().f_copy_(values)?;
         }
         Ok(LoadedWeights::new(values.len(), left.into_values()))
+    }
+
+    /// Whether the detector has no place for a tensor of that name, and a score may depend on it.
+    fn is_of_another_detector(&self, name: &str) -> bool {
+        // What is beside the network in the file belongs to its training.
+        let Some(name) = name.strip_prefix(&self.wrapper) else { return false };
+        let is_unused = self.detector.layout().unused.is_some_and(|unused| name.starts_with(unused));
+        // Counters and positions that follow from the layers.
+        !is_unused && !name.ends_with("num_batches_tracked") && !name.ends_with("position_ids")
     }
 
     /// The name of the linear layer.

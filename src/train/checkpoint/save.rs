@@ -75,12 +75,13 @@ impl Checkpoints {
         state: &TrainState,
         config: &Config,
     ) -> Result<(), CheckpointError> {
+        let partial = self.write_network(parameters, state, config)?;
         let folder = self.path(AVERAGE);
         if folder.exists() {
             // If the run is killed now, the resumed run averages again.
             fs::remove_dir_all(&folder).map_err(io_error("written", &folder))?;
         }
-        self.save_network(AVERAGE, parameters, state, config)
+        self.rename(partial, &folder)
     }
 
     /// Saves a network as the checkpoint `name`, which is not there yet. It has no optimizer: no run goes on from it.
@@ -94,11 +95,22 @@ impl Checkpoints {
         state: &TrainState,
         config: &Config,
     ) -> Result<(), CheckpointError> {
+        let partial = self.write_network(parameters, state, config)?;
+        self.rename(partial, &self.path(name))
+    }
+
+    /// Writes a checkpoint without an optimizer, which has no name yet.
+    fn write_network(
+        &self,
+        parameters: &Parameters,
+        state: &TrainState,
+        config: &Config,
+    ) -> Result<TempDir, CheckpointError> {
         let partial = self.partial()?;
         write_model(partial.path(), &shared(parameters), config)?;
         write_state(partial.path(), state)?;
         sync_folder(partial.path())?;
-        self.rename(partial, &self.path(name))
+        Ok(partial)
     }
 
     /// Saves a checkpoint and moves the link `last` to it, and `best` if it is the best.
@@ -216,4 +228,34 @@ fn write_file(path: &Path, bytes: &[u8]) -> Result<(), CheckpointError> {
 
 fn sync_folder(path: &Path) -> Result<(), CheckpointError> {
     File::open(path).and_then(|folder| folder.sync_all()).map_err(io_error("written", path))
+}
+
+#[cfg(test)]
+mod tests {
+    use tch::{Device, Kind};
+
+    use super::*;
+    use crate::model::Detector;
+    use crate::optim::LossScaler;
+    use crate::torch::Format;
+
+    #[test]
+    fn an_average_stays_until_the_next_one_is_whole() {
+        let folder = tempfile::tempdir().unwrap();
+        let (checkpoints, config) = (Checkpoints::of_run(folder.path()), Config::default());
+        let network = Detector::new(&config.model, Device::Cpu, Format::F32, false).unwrap();
+        let state = |step| TrainState { step, ..TrainState::new(LossScaler::new(false), 1) };
+        let saved_step = || read_state(&checkpoints.path(AVERAGE)).unwrap().step;
+        checkpoints.save_average(network.parameters(), &state(1), &config).unwrap();
+        checkpoints.save_average(network.parameters(), &state(2), &config).unwrap();
+        assert_eq!(saved_step(), 2);
+
+        // Checkpoints are of float32: the last tensor cannot be written.
+        let last = network.parameters().iter().last().unwrap();
+        last.tensor.shallow_clone().set_data(&last.tensor.detach().to_kind(Kind::Double));
+        assert!(checkpoints.save_average(network.parameters(), &state(3), &config).is_err());
+        assert_eq!(saved_step(), 2);
+        assert!(Checkpoint::open(&checkpoints.path(AVERAGE)).is_ok());
+        assert_eq!(fs::read_dir(&checkpoints.folder).unwrap().count(), 1, "nothing half written is left");
+    }
 }

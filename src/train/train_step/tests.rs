@@ -140,6 +140,7 @@ fn forward_backward(
         loss: &Loss::new(&config.loss, [1, 1]),
         scaler: &stepper.scaler,
         saved_buffers: &saved_buffers,
+        kept_buffers: &[],
         uploads: &mut Uploads::default(),
         clean_up: &mut || {},
         home: (Device::Cpu, Format::F32),

@@ -52,6 +52,22 @@ fn a_step_takes_its_gradient_uphill_and_its_statistics_and_loss_before() {
     }
 }
 
+/// Each pass has the loss scaled, and its gradients unscaled.
+#[test]
+fn the_scale_of_the_loss_changes_only_rounding() {
+    let _alone = generator_lock();
+    let config = sam(config(Temporal::Mean, 0.0));
+    let step = |scaled: bool| {
+        let mut stepper = stepper(&config);
+        stepper.scaler = LossScaler::new(scaled);
+        let report = stepper.step(&[batch(&config, 0, 4)], None, 0.1, 7).unwrap();
+        (report.grad_norm, weights(&stepper))
+    };
+    let ((norm, plain), (scaled_norm, scaled)) = (step(false), step(true));
+    assert!((scaled_norm - norm).abs() < 1e-4 * norm, "{scaled_norm} {norm}");
+    assert_near(&scaled, &plain, 1e-5);
+}
+
 /// The guard runs each pass by itself. In the first, a failure leaves no trace; after one in the second, that pass goes on
 /// in smaller pieces, which without batch norm give the same numbers.
 #[test]
