@@ -1,6 +1,7 @@
 #!/usr/bin/env python3
 """Writes tests/fixtures/metrics.json: what scikit-learn says of some scores, ties and one-sided cases among them; what
-DeLong's formulas, written out pair by pair, say of two rows of scores, and Obuchowski's where videos share people; and the
+DeLong's formulas, written out pair by pair, say of two rows of scores, and Obuchowski's where videos share people, both with
+Student's distribution; and the
 temperature that scipy finds.
 
 usage: make_metrics_fixture.py > tests/fixtures/metrics.json
@@ -10,7 +11,7 @@ import json
 
 import numpy as np
 from scipy.optimize import minimize_scalar
-from scipy.stats import norm
+from scipy.stats import t as students_t
 from sklearn.calibration import calibration_curve
 from sklearn.metrics import (
     accuracy_score,
@@ -95,7 +96,8 @@ def delong(labels, a, b):
     covariance = np.cov(of_fakes) / of_fakes.shape[1] + np.cov(of_reals) / of_reals.shape[1]
     deviation = np.sqrt(covariance[0, 0] + covariance[1, 1] - 2 * covariance[0, 1])
     difference = auc[0] - auc[1]
-    half = norm.ppf(0.975) * deviation
+    t = students_t(min(labels.sum(), (~labels).sum()) - 1)
+    half = t.ppf(0.975) * deviation
     return {
         "is_fake": labels.tolist(),
         "scores": a.tolist(),
@@ -103,7 +105,7 @@ def delong(labels, a, b):
         "auc": auc[0],
         "other_auc": auc[1],
         "interval": [difference - half, difference + half],
-        "p_value": float(2 * norm.sf(abs(difference) / deviation)),
+        "p_value": float(2 * t.sf(abs(difference) / deviation)),
     }
 
 
@@ -122,7 +124,10 @@ def obuchowski(labels, a, b, people):
     s01 = with_reals / ((with_reals - 1) * n) * (reals**2).sum()
     s11 = all_of_them / (all_of_them - 1) * (fakes * reals).sum()
     deviation = np.sqrt(s10 / m + s01 / n + 2 * s11 / (m * n))
-    half = norm.ppf(0.975) * deviation
+    # Kish's effective number of people, of the class with fewer.
+    videos = [np.array([(of == c).sum() for c in clusters]) for of in (of_fakes, of_reals)]
+    t = students_t(min(n.sum() ** 2 / (n**2).sum() for n in videos) - 1)
+    half = t.ppf(0.975) * deviation
     return {
         "is_fake": labels.tolist(),
         "scores": a.tolist(),
@@ -131,7 +136,7 @@ def obuchowski(labels, a, b, people):
         "auc": auc[0],
         "other_auc": auc[1],
         "interval": [theta - half, theta + half],
-        "p_value": float(2 * norm.sf(abs(theta) / deviation)),
+        "p_value": float(2 * t.sf(abs(theta) / deviation)),
     }
 
 

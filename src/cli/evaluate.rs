@@ -124,7 +124,7 @@ fn print_tables(report: &ComparedEvaluation, clips: usize) -> Result<()> {
                  p = {p_value:.4} (DeLong)",
                 set.name, compared.checkpoint
             )?,
-            None => writeln!(out, "{}: nothing to compare: a class has fewer than two videos", set.name)?,
+            None => writeln!(out, "{}: nothing to compare: a class is missing, or has too few people", set.name)?,
         }
     }
     Ok(())

@@ -9,11 +9,11 @@
 
 use statrs::distribution::{ContinuousCDF, StudentsT};
 
-use super::people::{People, effective_number};
+use super::people::People;
 use super::video_metrics::Interval;
 
 /// The 97.5th percentile of the normal distribution.
-pub(super) const NORMAL_QUANTILE: f64 = 1.959_963_984_540_054;
+const NORMAL_QUANTILE: f64 = 1.959_963_984_540_054;
 
 /// An AUC, and how much each score moves it: the score's placement less the mean, over the number of its class.
 pub(super) struct AucInfluence {
@@ -54,24 +54,22 @@ pub(super) fn variance(of_video: &[f64], is_fake: &[bool], people: &People) -> O
             of_video.iter().zip(is_fake).map(|(influence, fake)| if *fake == class { *influence } else { 0.0 });
         of_class.collect::<Vec<_>>()
     });
-    let correction = |count: usize| (count > 1).then(|| count as f64 / (count - 1) as f64);
-    let reals = correction(people.count_in(is_fake, false))? * people.shared_products(&of_reals, &of_reals);
-    let fakes = correction(people.count_in(is_fake, true))? * people.shared_products(&of_fakes, &of_fakes);
-    let both = correction(people.count())? * people.shared_products(&of_reals, &of_fakes);
+    let reals = people.correction(|video| !is_fake[video])? * people.shared_products(&of_reals, &of_reals);
+    let fakes = people.correction(|video| is_fake[video])? * people.shared_products(&of_fakes, &of_fakes);
+    let both = people.correction(|_| true)? * people.shared_products(&of_reals, &of_fakes);
     // With few people, the sum over pairs may come out too small, or even negative. The squares of people's sums count a pair
-    // that shares both its people twice, so half of them is the least.
-    let least = 0.5 * people.sums(of_video).iter().map(|sum| sum * sum).sum::<f64>();
+    // as often as it shares people, which is the most that they can be too large by.
+    let times = people.most_in_a_video().max(2) as f64;
+    let least = people.sums(of_video).iter().map(|sum| sum * sum).sum::<f64>() / times;
     Some((reals + fakes + 2.0 * both).max(least))
 }
 
-/// Half the width of a 95% interval in standard deviations: the normal quantile, and where people are shared, Student's with
-/// as many degrees of freedom as people effectively make the variance, less one.
-pub(super) fn quantile(of_video: &[f64], people: &People) -> f64 {
-    if !people.are_shared() {
-        return NORMAL_QUANTILE;
-    }
-    let people = effective_number(people.sums(of_video).into_iter().map(|sum| sum * sum));
-    StudentsT::new(0.0, 1.0, (people - 1.0).max(1.0)).map_or(f64::INFINITY, |t| t.inverse_cdf(0.975))
+/// Student's distribution of an AUC or a difference in standard deviations, with as many degrees of freedom as the class with
+/// fewer independent people has, less one. They follow from who is in the videos, not from the scores: of a good detector,
+/// the few mistakes may be those of one person.
+pub(super) fn students_t(is_fake: &[bool], people: &People) -> Option<StudentsT> {
+    let independent = [false, true].map(|class| people.effective(is_fake, class));
+    StudentsT::new(0.0, 1.0, (independent[0].min(independent[1]) - 1.0).max(1.0)).ok()
 }
 
 /// The 95% interval of the AUC of scores, of which `video_of` names the video of each. It is symmetric on the logit scale, on
@@ -92,7 +90,7 @@ pub(super) fn auc_interval(scores: &[f64], video_of: &[usize], is_fake: &[bool],
     if auc <= 0.0 {
         return Some([0.0, 1.0 - lower_end_of_perfect(reals, fakes)]);
     }
-    let half_width = quantile(&of_video, people) * variance.sqrt() / (auc * (1.0 - auc));
+    let half_width = students_t(is_fake, people)?.inverse_cdf(0.975) * variance.sqrt() / (auc * (1.0 - auc));
     let logit = (auc / (1.0 - auc)).ln();
     Some([logit - half_width, logit + half_width].map(super::calibration::sigmoid))
 }

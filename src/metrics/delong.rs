@@ -3,7 +3,9 @@
 
 use serde::{Deserialize, Serialize};
 
-use super::auc_variance::{AucInfluence, NORMAL_QUANTILE, variance};
+use statrs::distribution::ContinuousCDF;
+
+use super::auc_variance::{AucInfluence, students_t, variance};
 use super::people::People;
 use super::video_metrics::Interval;
 
@@ -23,21 +25,25 @@ pub struct AucComparison {
 }
 
 /// Compares the AUCs of two detectors' scores of the same videos (DeLong, DeLong and Clarke-Pearson, 1988; where people
-/// are shared, Obuchowski, 1997). `None` with fewer than two videos or people of a class, or where a score is not a number.
+/// are shared, Obuchowski, 1997), with Student's distribution in the place of the normal one. `None` where a class is missing
+/// or has too few people, or where a score is not a number.
 #[must_use]
 pub fn delong_test(scores: &[f64], other: &[f64], is_fake: &[bool], people: &People) -> Option<AucComparison> {
     assert_eq!((scores.len(), other.len()), (is_fake.len(), is_fake.len()), "two scores a label");
     assert_eq!(people.videos(), is_fake.len(), "people of each video");
+    if !people.suffice(is_fake) {
+        return None;
+    }
     let (a, b) = (AucInfluence::of(scores, is_fake)?, AucInfluence::of(other, is_fake)?);
     let influence: Vec<f64> = a.of_score.iter().zip(&b.of_score).map(|(a, b)| a - b).collect();
     let deviation = variance(&influence, is_fake, people)?.sqrt();
-    let difference = a.auc - b.auc;
+    let (students_t, difference) = (students_t(is_fake, people)?, a.auc - b.auc);
     // Equal scores have variance 0 and difference 0.
     let p_value = match difference == 0.0 {
         true => 1.0,
-        false => libm::erfc(difference.abs() / deviation / std::f64::consts::SQRT_2),
+        false => 2.0 * students_t.cdf(-difference.abs() / deviation),
     };
-    let half_width = NORMAL_QUANTILE * deviation;
+    let half_width = students_t.inverse_cdf(0.975) * deviation;
     Some(AucComparison {
         auc: a.auc,
         other_auc: b.auc,

@@ -5,9 +5,8 @@ use std::collections::HashMap;
 
 use rand::Rng;
 
-/// With fewer people than this in a class, there is no interval. In simulations of Celeb-DF, where everybody is swapped
-/// with everybody, 95% intervals held the AUC in only 88% of the sets with six people (docs/decisions/0078-intervals-count-people.md).
-const LEAST: f64 = 8.0;
+/// With fewer independent people than this in a class, there is no interval: from fewer, chance cannot be told.
+const LEAST: f64 = 6.0;
 
 /// The people in each video of a set. Videos that share one may score alike; others do not depend on each other.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -78,20 +77,36 @@ impl People {
         })
     }
 
-    /// The number of people in the videos of a class, less where a few are in most of them: Kish's effective sample size
-    /// (1965) of their numbers of videos.
+    /// The number of independent people in the videos of a class: Kish's effective sample size (1965) of their numbers of
+    /// videos, which is less where a few are in most of them. Two people who are swapped with each other count as one.
     pub(super) fn effective(&self, is_fake: &[bool], class: bool) -> f64 {
-        effective_number(self.in_class(is_fake, class).map(|videos| videos as f64))
+        let (sum, squares) = self.in_class(is_fake, class).fold((0.0, 0.0), |(sum, squares), videos| {
+            let videos = videos as f64;
+            (sum + videos, squares + videos * videos)
+        });
+        let videos = is_fake.iter().filter(|fake| **fake == class).count();
+        // The sum over people counts a video of two people twice.
+        if squares > 0.0 { sum * videos as f64 / squares } else { 0.0 }
     }
 
-    /// Number of people in videos of a class.
-    pub(super) fn count_in(&self, is_fake: &[bool], class: bool) -> usize {
-        self.in_class(is_fake, class).filter(|videos| *videos > 0).count()
+    /// `n / (n - 1)` for n independent people in the videos for which `counts` holds; `None` for one.
+    pub(super) fn correction(&self, counts: impl Fn(usize) -> bool) -> Option<f64> {
+        let videos = (0..self.videos()).filter(|video| counts(*video));
+        let (count, mentions) =
+            videos.fold((0, 0), |(count, mentions), video| (count + 1, mentions + self.of_video[video].len()));
+        let people = self.videos_of.iter().filter(|videos| videos.iter().any(|video| counts(*video))).count();
+        let independent = (people * count) as f64 / mentions as f64;
+        (independent > 1.0).then(|| independent / (independent - 1.0))
     }
 
     /// For each person, the number of videos of a class.
     fn in_class(&self, is_fake: &[bool], class: bool) -> impl Iterator<Item = usize> {
         self.videos_of.iter().map(move |videos| videos.iter().filter(|video| is_fake[**video] == class).count())
+    }
+
+    /// The most people that a video shows.
+    pub(super) fn most_in_a_video(&self) -> usize {
+        self.of_video.iter().map(Vec::len).max().unwrap_or(0)
     }
 
     /// The sum of `a[i] * b[j]` over all pairs of videos that share a person, of which each video with itself is one.
@@ -121,10 +136,4 @@ impl People {
         (0..times.len()).for_each(|_| times[random.random_range(0..self.count())] += 1.0);
         self.of_video.iter().map(|people| people.iter().map(|person| times[*person]).product()).collect()
     }
-}
-
-/// Kish's effective sample size: how many equal weights are worth as much.
-pub(super) fn effective_number(weights: impl Iterator<Item = f64>) -> f64 {
-    let (sum, squares) = weights.fold((0.0, 0.0), |(sum, squares), weight| (sum + weight, squares + weight * weight));
-    if squares > 0.0 { sum * sum / squares } else { 0.0 }
 }

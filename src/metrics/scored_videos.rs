@@ -50,7 +50,8 @@ impl ScoredVideos {
     /// All metrics with their 95% intervals, where there are enough people for any. Those of AUCs come from their variance
     /// (`auc_variance.rs`). Of the others, they are the 2.5th and 97.5th percentile over 2000 samples of as many people,
     /// drawn with replacement with all their videos (Efron's percentile bootstrap). A video of two people is drawn as often
-    /// as both (the pigeonhole bootstrap, Owen 2007), which makes intervals too wide rather than too narrow.
+    /// as both (the pigeonhole bootstrap, Owen 2007), which makes intervals rather too wide. A figure at
+    /// its limit, such as an EER of 0, gets one without width.
     #[must_use]
     pub fn metrics_with_intervals(&self, people: &People) -> Metrics {
         assert_eq!(people.videos(), self.scores.len(), "people of each video");
@@ -59,6 +60,8 @@ impl ScoredVideos {
         if !people.suffice(&self.is_fake) {
             return metrics;
         }
+        // Frames are needed for their AUC alone.
+        let ranked = RankedVideos { frames: None, ..ranked };
         let sample = |number: &u64| {
             let mut random = ChaCha8Rng::seed_from_u64(SEED);
             random.set_stream(*number);

@@ -65,6 +65,10 @@ pub struct BootstrapGroups {
     pub groups: usize,
 }
 
+/// Why there are no intervals.
+pub(super) const TOO_FEW_PEOPLE: &str =
+    "A class has fewer than 6 independent people; two who are swapped with each other count as one";
+
 /// What is drawn for intervals.
 #[derive(Debug, Clone, Copy, Default, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "snake_case")]

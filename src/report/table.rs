@@ -3,7 +3,7 @@
 
 use comfy_table::{CellAlignment, ContentArrangement, Table, presets};
 
-use super::evaluation_report::{BootstrapUnit, DatasetReport, Mistake};
+use super::evaluation_report::{BootstrapUnit, DatasetReport, Mistake, TOO_FEW_PEOPLE};
 use crate::metrics::{Interval, Metrics, OperatingPoint};
 
 /// One row for each named set; an undefined metric is a dash.
@@ -75,7 +75,7 @@ fn intervals(DatasetReport { overall, drawn_over, .. }: &DatasetReport) -> Strin
         BootstrapUnit::Videos | BootstrapUnit::TooFew => "videos",
     };
     match listed.is_empty() {
-        true => "no 95% intervals: a class has fewer than 8 people, or a few people are in most of its videos".into(),
+        true => format!("no 95% intervals. {TOO_FEW_PEOPLE}"),
         false => format!("95% intervals (over {} {unit}): {}", drawn_over.groups, listed.join(", ")),
     }
 }

@@ -45,7 +45,7 @@ pub struct ComparedEvaluation {
 pub struct DetectorComparison {
     /// The folder of its checkpoint.
     pub checkpoint: String,
-    /// One for each set of videos; absent where a class is missing.
+    /// One for each set of videos; absent where a class is missing, or has too few people.
     pub sets: Vec<Option<AucComparison>>,
 }
 

@@ -179,7 +179,8 @@ impl<'a> Table<'a> {
         };
         let mut video = record(&Item { path, media }, label);
         if let Some(group) = cell(&names.group) {
-            video.source_ids = group.split(';').map(|person| person.trim().to_owned()).collect();
+            let people = group.split(';').map(str::trim).filter(|person| !person.is_empty());
+            video.source_ids = people.map(str::to_owned).collect();
         }
         video.method = cell(&names.method).filter(|_| label == Label::Fake).map(str::to_owned);
         if let Some(side) = side {

@@ -4,7 +4,7 @@ use maud::{Markup, html};
 
 use super::run::Run;
 use crate::metrics::Confusion;
-use crate::report::evaluation_report::{BootstrapUnit, DatasetReport, TEST_SET};
+use crate::report::evaluation_report::{BootstrapUnit, DatasetReport, TEST_SET, TOO_FEW_PEOPLE};
 use crate::report::log_reader::EventKind;
 use crate::report::number_format::{bytes, interval, number, percent, plural};
 use crate::report::run_report::{Report, Status};
@@ -105,6 +105,9 @@ fn learned(run: &Run) -> Answer {
             (Tone::Bad, format!("The wrong way round: {what} video AUC {auc:.3}"))
         }
         Some((auc, Some(_))) => (Tone::Warn, format!("Not shown: {what} video AUC {auc:.3}, and chance is 0.5")),
+        Some((auc, None)) if what == "test" => {
+            (Tone::Open, format!("Too few people to say: test video AUC {auc:.3}, and chance is 0.5"))
+        }
         Some((auc, None)) if auc >= 0.6 => (Tone::Good, format!("It looks so: {what} video AUC {auc:.3}")),
         Some((auc, None)) => (Tone::Warn, format!("Hardly: {what} video AUC {auc:.3}, and chance is 0.5")),
     };
@@ -144,7 +147,7 @@ fn certainty(run: &Run) -> Answer {
         Some([lower, upper]) => {
             let tone = if upper - lower > 0.2 { Tone::Warn } else { Tone::Good };
             if tone == Tone::Warn {
-                reasons.push("That is a wide interval: more test videos would narrow it.".into());
+                reasons.push("That is a wide interval: test videos of more people would narrow it.".into());
             }
             if lower >= 1.0 {
                 let why = "All are in the right order, so drawing them anew shows no doubt";
@@ -152,7 +155,12 @@ fn certainty(run: &Run) -> Answer {
             }
             (tone, format!("95 % interval {}", interval(Some([lower, upper]))))
         }
-        None => (Tone::Open, "No interval is known".to_owned()),
+        None => {
+            if own.is_some_and(|set| set.drawn_over.unit == BootstrapUnit::TooFew) {
+                reasons.push(format!("{TOO_FEW_PEOPLE}."));
+            }
+            (Tone::Open, "No interval is known".to_owned())
+        }
     };
     let calibration = own.and_then(|set| set.calibration.as_ref());
     reasons.extend(calibration.map(|calibration| {
