@@ -88,15 +88,15 @@ def case(labels, scores):
     }
 
 
-def delong(labels, a, b):
-    """DeLong, DeLong and Clarke-Pearson, 1988, by all pairs of a fake and a real."""
-    won = [np.where(s[labels][:, None] > s[~labels][None], 1.0, np.where(s[labels][:, None] == s[~labels][None], 0.5, 0.0)) for s in (a, b)]
-    auc = [w.mean() for w in won]
-    of_fakes, of_reals = np.stack([w.mean(1) for w in won]), np.stack([w.mean(0) for w in won])
-    covariance = np.cov(of_fakes) / of_fakes.shape[1] + np.cov(of_reals) / of_reals.shape[1]
-    deviation = np.sqrt(covariance[0, 0] + covariance[1, 1] - 2 * covariance[0, 1])
-    difference = auc[0] - auc[1]
-    t = students_t(min(labels.sum(), (~labels).sum()) - 1)
+def won_pairs(labels, scores):
+    """For each pair of a fake and a real, whether the fake scores higher; ties count half."""
+    fakes, reals = scores[labels][:, None], scores[~labels][None]
+    return np.where(fakes > reals, 1.0, np.where(fakes == reals, 0.5, 0.0))
+
+
+def comparison(labels, a, b, auc, deviation, degrees_of_freedom):
+    """Of two AUCs, whose difference has that standard deviation."""
+    t, difference = students_t(degrees_of_freedom), auc[0] - auc[1]
     half = t.ppf(0.975) * deviation
     return {
         "is_fake": labels.tolist(),
@@ -109,10 +109,18 @@ def delong(labels, a, b):
     }
 
 
+def delong(labels, a, b):
+    """DeLong, DeLong and Clarke-Pearson, 1988, by all pairs of a fake and a real."""
+    won = [won_pairs(labels, scores) for scores in (a, b)]
+    of_fakes, of_reals = np.stack([w.mean(1) for w in won]), np.stack([w.mean(0) for w in won])
+    covariance = np.cov(of_fakes) / of_fakes.shape[1] + np.cov(of_reals) / of_reals.shape[1]
+    deviation = np.sqrt(covariance[0, 0] + covariance[1, 1] - 2 * covariance[0, 1])
+    return comparison(labels, a, b, [w.mean() for w in won], deviation, min(labels.sum(), (~labels).sum()) - 1)
+
+
 def obuchowski(labels, a, b, people):
     """Obuchowski, 1997, for clusters of videos: components of pairs, summed over each cluster, one person a video."""
-    won = [np.where(s[labels][:, None] > s[~labels][None], 1.0, np.where(s[labels][:, None] == s[~labels][None], 0.5, 0.0)) for s in (a, b)]
-    auc = [w.mean() for w in won]
+    won = [won_pairs(labels, scores) for scores in (a, b)]
     difference = won[0] - won[1]
     theta, m, n = difference.mean(), int(labels.sum()), int((~labels).sum())
     clusters = sorted(set(people))
@@ -126,18 +134,9 @@ def obuchowski(labels, a, b, people):
     deviation = np.sqrt(s10 / m + s01 / n + 2 * s11 / (m * n))
     # Kish's effective number of people, of the class with fewer.
     videos = [np.array([(of == c).sum() for c in clusters]) for of in (of_fakes, of_reals)]
-    t = students_t(min(n.sum() ** 2 / (n**2).sum() for n in videos) - 1)
-    half = t.ppf(0.975) * deviation
-    return {
-        "is_fake": labels.tolist(),
-        "scores": a.tolist(),
-        "other": b.tolist(),
-        "people": people.tolist(),
-        "auc": auc[0],
-        "other_auc": auc[1],
-        "interval": [theta - half, theta + half],
-        "p_value": float(2 * t.sf(abs(theta) / deviation)),
-    }
+    degrees_of_freedom = min(n.sum() ** 2 / (n**2).sum() for n in videos) - 1
+    found = comparison(labels, a, b, [w.mean() for w in won], deviation, degrees_of_freedom)
+    return {**found, "people": people.tolist()}
 
 
 rng = np.random.default_rng(0)
