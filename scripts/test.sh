@@ -2,6 +2,8 @@
 # Everything that must hold before a change lands: set-up, formatting, lints, documentation, all tests.
 set -euo pipefail
 cd "$(dirname "$0")/.."
+# Nothing is built twice here.
+export CARGO_INCREMENTAL=0
 
 scripts/setup.sh --tests
 for tool in fmt clippy; do
