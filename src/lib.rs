@@ -1,8 +1,8 @@
 //! Deepfake-detection training that does not run out of memory.
 //!
 //! This page is the map of the house; it declares the rooms (top-level modules) and has no code of its own. A room
-//! imports only rooms of lower floors (`progress` and `torch` also read `config`, `config` reads `backbone`, and `metrics` draws on all cores by `parallel`), and
-//! no two files import each other, not even through other files; unit tests may import anything.
+//! imports only rooms of lower floors (`progress` and `torch` also read `config`, `config` reads `backbone`, and `metrics`
+//! draws on all cores by `parallel`), and no two files import each other, not even through other files; unit tests may import anything.
 //! `tests/architecture.rs` fails where that does not hold.
 //!
 //! | floor | room | what it is for | what it must not know |

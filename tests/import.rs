@@ -140,7 +140,7 @@ const HINT: &str = "hint: docs/published-detectors.md says which files can be im
 #[test]
 fn what_is_no_such_detector_is_refused_and_leaves_nothing() {
     let folder = tempfile::tempdir().unwrap();
-    published(folder.path(), &["resnet34", "resnet34_with_more"]);
+    published(folder.path(), &["resnet34", "resnet34_with_more", "resnet34_with_nan"]);
     let output = folder.path().join("detectors/a");
     let mut truncated = fs::read(folder.path().join("resnet34.pth")).unwrap();
     truncated.truncate(truncated.len() / 2);
@@ -149,6 +149,7 @@ fn what_is_no_such_detector_is_refused_and_leaves_nothing() {
         ("sbi", "resnet34.pth", "none ends with `net._conv_stem.weight`"),
         ("gend", "resnet34.pth", "these are not weights of such a detector"),
         ("deepfakebench", "resnet34_with_more.pth", "it has `module.backbone.attention.bias` besides"),
+        ("deepfakebench", "resnet34_with_nan.pth", "not finite"),
         ("deepfakebench", "half.pth", "these are not weights of such a detector"),
         ("deepfakebench", "missing.pth", "cannot be read"),
     ] {

@@ -118,6 +118,7 @@ DETECTORS = {
     "efficientnetb4": (EfficientNetB4, 256, HALF),
     "resnet34": (ResNet34, 256, HALF),
     "resnet34_with_more": (ResNet34WithMore, 256, HALF),
+    "resnet34_with_nan": (ResNet34, 256, HALF),
     "clip": (Clip, 224, HALF),
 }
 
@@ -132,6 +133,8 @@ def save(name, net, folder):
         ones = {i: {"e_w": torch.ones(2), "momentum_buffer": torch.ones(2)} for i in range(2)}
         groups = [{"rho": 0.05, "lr": 0.001, "momentum": 0.9, "nesterov": False, "foreach": None, "params": [0, 1]}]
         state = {"model": state, "optimizer": {"state": ones, "param_groups": groups}, "epoch": 3}
+    if name == "resnet34_with_nan":
+        state["backbone.fc.bias"][1] = float("nan")
     if name.startswith("resnet34"):
         # Trained by several processes.
         state = {f"module.{key}": value for key, value in state.items()}

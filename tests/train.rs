@@ -1009,8 +1009,12 @@ fn a_run_starts_from_all_weights_of_another() {
     let other = only_run(first.path());
     // With a learning rate of 0 all weights stay what they are before the first step.
     let still = ["training.learning_rate=0", "training.min_lr=0", "training.epochs=1"];
-    let mut command = train(data.path(), second.path(), &still);
-    succeed(command.arg("--init-from").arg(&other));
+    let other_input = ["model.pixel_mean=[0.4,0.4,0.4]", "model.normalize_features=true"];
+    let mut command = train(data.path(), second.path(), &[&still[..], &other_input].concat());
+    let said = succeed(command.arg("--init-from").arg(&other)).stderr;
+    let said = String::from_utf8_lossy(&said);
+    assert!(said.contains("its weights expect pixels of mean [0.498"), "{said}");
+    assert!(said.contains("its model.normalize_features is false, here it is true"), "{said}");
     let run = only_run(second.path());
     let learned = |path: PathBuf| {
         let all = weights(&path).into_iter();

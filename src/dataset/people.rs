@@ -110,7 +110,8 @@ pub(super) fn is_number(text: &str) -> bool {
 
 #[cfg(test)]
 mod tests {
-    use super::{original_of, people_of};
+    use super::*;
+    use crate::dataset::record::{DataSet, Label};
 
     #[test]
     fn names_tell_people() {
@@ -134,6 +135,31 @@ mod tests {
         ] {
             assert_eq!(people_of(stem), people, "{stem}");
         }
+    }
+
+    #[test]
+    fn a_name_is_a_person_within_its_data_set_and_who_is_not_known_is_somebody_else() {
+        let sets = [LayoutChoice::Ffpp, LayoutChoice::Deeperforensics, LayoutChoice::Celebdf, LayoutChoice::Folders];
+        let sets = sets.map(|layout| DataSet::new("set", layout)).to_vec();
+        let video = |(set, people): (usize, &[&str])| {
+            let people = people.iter().map(ToString::to_string).collect();
+            VideoRecord { set, ..VideoRecord::new("video.mp4", Label::Real, people) }
+        };
+        let videos = [
+            (0, &["033"][..]),
+            // The same person.
+            (1, &["033"]),
+            (2, &["033"]),
+            (0, &["033", "097"]),
+            (3, &[]),
+            (3, &[]),
+            (3, &[""]),
+            (3, &["033"]),
+        ];
+        let manifest = Manifest { sets, videos: videos.map(video).to_vec(), skipped: Vec::new() };
+        let people = people_numbers(&manifest, &[0, 1, 2, 3, 4, 5, 6, 7]);
+        assert_eq!(people, [vec![0], vec![0], vec![1], vec![0, 2], vec![3], vec![4], vec![5], vec![6]]);
+        assert_eq!(people_numbers(&manifest, &[5, 3]), [vec![0], vec![1, 2]]);
     }
 
     #[test]

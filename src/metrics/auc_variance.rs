@@ -124,3 +124,19 @@ fn midranks(values: &[f64]) -> Vec<f64> {
     }
     ranks
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    /// Fakes swap four people in a ring; of two neighbours, who share one, one scores too high and one too low. The sum over
+    /// pairs is negative.
+    #[test]
+    fn a_variance_is_never_negative() {
+        let people = People::new([vec![4], vec![5], vec![0, 1], vec![1, 2], vec![2, 3], vec![3, 0]]);
+        let is_fake = [false, false, true, true, true, true];
+        let found = variance(&[0.1, -0.1, 1.0, -1.0, 1.0, -1.0], &is_fake, &people).unwrap();
+        // Half of what the two reals have.
+        assert!((found - 0.01).abs() < 1e-12, "{found}");
+    }
+}

@@ -52,3 +52,20 @@ pub fn delong_test(scores: &[f64], other: &[f64], is_fake: &[bool], people: &Peo
         p_value,
     })
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn few_people_say_nothing_of_a_difference() {
+        let compared = |of_each: usize| {
+            let is_fake: Vec<bool> = (0..2 * of_each).map(|i| i % 2 == 0).collect();
+            let scores: Vec<f64> = (0..2 * of_each).map(|i| (i * 7 % 11) as f64).collect();
+            let other: Vec<f64> = scores.iter().map(|score| score * 5.0 % 9.0).collect();
+            delong_test(&scores, &other, &is_fake, &People::of_their_own(2 * of_each))
+        };
+        assert_eq!(compared(5), None);
+        assert!(compared(6).is_some());
+    }
+}

@@ -137,3 +137,40 @@ impl People {
         self.of_video.iter().map(|people| people.iter().map(|person| times[*person]).product()).collect()
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use rand::SeedableRng;
+    use rand_chacha::ChaCha8Rng;
+
+    use super::*;
+
+    /// Ten pairs of people, who are swapped both ways.
+    fn swaps() -> People {
+        People::new((0..10).flat_map(|pair| [vec![2 * pair, 2 * pair + 1], vec![2 * pair + 1, 2 * pair]]))
+    }
+
+    #[test]
+    fn two_who_are_swapped_with_each_other_count_as_one() {
+        let swaps = swaps();
+        assert_eq!((swaps.videos(), swaps.count(), swaps.most_in_a_video()), (20, 20, 2));
+        assert_eq!((swaps.effective(&[true; 20], true), swaps.effective(&[true; 20], false)), (10.0, 0.0));
+        assert_eq!(swaps.correction(|_| true), Some(10.0 / 9.0));
+        assert_eq!(swaps.correction(|video| video < 2), None, "one pair");
+    }
+
+    #[test]
+    fn somebody_who_is_named_twice_in_a_video_is_one_person() {
+        let people = People::new([vec![7, 7], vec![7]]);
+        assert_eq!(people, People::new([vec![0], vec![0]]));
+        assert_eq!(people.shared_products(&[1.0, 10.0], &[1.0, 10.0]), 121.0);
+    }
+
+    #[test]
+    fn a_video_of_two_people_is_drawn_as_often_as_both_together() {
+        let people = People::new([vec![0], vec![1], vec![0, 1]]);
+        let draws: Vec<_> = (0..20).map(|seed| people.draw(&mut ChaCha8Rng::seed_from_u64(seed))).collect();
+        assert!(draws.iter().all(|times| times[0] + times[1] == 2.0 && times[2] == times[0] * times[1]), "{draws:?}");
+        assert!(draws.iter().any(|times| times[0] == 1.0) && draws.iter().any(|times| times[0] == 2.0));
+    }
+}

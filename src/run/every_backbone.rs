@@ -9,7 +9,7 @@ use tempfile::TempDir;
 
 use super::*;
 use crate::backbone::Backbone;
-use crate::config::{Config, OptimizerChoice, parse};
+use crate::config::{Config, OptimizerChoice, Temporal, parse};
 use crate::demo::{VideoSettings, VideoWriter};
 use crate::export::Format;
 use crate::report::RunFolder;
@@ -43,6 +43,8 @@ fn a_run_of_sam_resumes_as_if_it_had_not_ended() {
     let (data, output) = (videos(), tempfile::tempdir().unwrap());
     let mut config = config(data.path(), output.path(), Backbone::Resnet18);
     (config.training.optimizer, config.training.sam_rho) = (OptimizerChoice::Sam, 0.5);
+    // Its dropout draws anew in each step, and the same in both passes.
+    (config.model.temporal, config.model.hidden_dim) = (Temporal::LstmAttention, 16);
     train_and_resume(&config, 2 * CALLS_AN_EPOCH);
 }
 

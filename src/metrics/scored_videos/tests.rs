@@ -83,19 +83,12 @@ fn one_class_says_nothing_of_ranks_and_few_people_say_nothing_of_chance() {
 fn one_mistake_does_not_undo_an_interval() {
     let (mut samples, videos) = (ScoredVideos::default(), pairs());
     for (place, (_, is_fake)) in videos.iter().enumerate() {
-        let real = 0.1 + 0.3 * place as f64 / videos.len() as f64;
-        samples.push(
-            if place == 2 {
-                0.2
-            } else if *is_fake {
-                0.9
-            } else {
-                real
-            },
-            *is_fake,
-            &[],
-            1,
-        );
+        let score = match (place, is_fake) {
+            (2, _) => 0.2,
+            (_, true) => 0.9,
+            (_, false) => 0.1 + 0.3 * place as f64 / videos.len() as f64,
+        };
+        samples.push(score, *is_fake, &[], 1);
     }
     let people = People::new(videos.into_iter().map(|(people, _)| people));
     let metrics = samples.metrics_with_intervals(&people);
