@@ -34,7 +34,7 @@ impl Trained {
     }
 }
 
-/// Reals, and fakes of two methods, one video each of 28 people.
+/// Reals, and fakes of two methods, one video each of 28 people. Only one of the methods is trained on.
 fn trained() -> &'static Trained {
     static TRAINED: OnceLock<Trained> = OnceLock::new();
     TRAINED.get_or_init(|| {
@@ -55,6 +55,7 @@ fn trained() -> &'static Trained {
             "data.min_frames=4",
             "data.frame_size=[32,32]",
             "data.test_split=0.4",
+            "data.holdout_methods=[reenact]",
             "training.epochs=2",
             "cache.disk_bytes=0",
         ] {
@@ -116,8 +117,7 @@ fn training_leaves_what_its_test_says_and_evaluate_says_the_same() {
 
     let list = rows(&run.join("predictions.csv"));
     assert_eq!(list.len() as u64, overall["videos"].as_u64().unwrap());
-    let wrong =
-        list.iter().filter(|row| (row["video_score"].parse::<f64>().unwrap() >= 0.5) != (row["label"] == "fake"));
+    let wrong = list.iter().filter(|row| (row["score"].parse::<f64>().unwrap() >= 0.5) != (row["label"] == "fake"));
     let mistakes = set["mistakes"].as_array().unwrap();
     assert_eq!(mistakes.len(), wrong.count().min(12));
     assert!(!mistakes.is_empty(), "two epochs do not make a perfect detector");
@@ -133,10 +133,127 @@ fn training_leaves_what_its_test_says_and_evaluate_says_the_same() {
     }
 
     let again = json(dfdetect(&["evaluate", "--run"]).arg(&run));
-    for key in ["overall", "methods", "operating_points", "calibration"] {
+    for key in ["overall", "methods", "seen_and_unseen", "operating_points", "calibration"] {
         assert_eq!(again["sets"][0][key], set[key], "{key}");
     }
     assert_eq!(again["temperature"], left["temperature"]);
+}
+
+#[test]
+fn a_held_out_method_is_only_tested_on_and_reported_apart() {
+    let run = trained().run();
+    let read = |name: &str| -> Value { serde_json::from_slice(&fs::read(run.join(name)).unwrap()).unwrap() };
+    let manifest = read("manifest.json");
+    let counts = ["train", "val", "test"].map(|side| {
+        let videos = manifest["videos"].as_array().unwrap();
+        ["swap", "reenact"]
+            .map(|method| videos.iter().filter(|video| video["split"] == side && video["method"] == method).count())
+    });
+    let [[train, 0], [val, 0], [swaps, reenacted]] = counts else { panic!("{counts:?}") };
+    assert!(train + val + swaps == 28 && train > val && swaps > 0 && reenacted > 0, "{counts:?}");
+
+    let set = &read("evaluation.json")["sets"][0];
+    let parts = &set["seen_and_unseen"];
+    assert_eq!(
+        (&parts["seen methods"], &parts["unseen methods"]),
+        (&set["methods"]["swap"], &set["methods"]["reenact"])
+    );
+    assert_eq!(&read("report.json")["seen_and_unseen"], parts);
+    let said = String::from_utf8(succeed(dfdetect(&["evaluate", "--run"]).arg(&run)).stdout).unwrap();
+    assert!(said.contains("│ seen methods ") && said.contains("│ unseen methods "), "{said}");
+    let page = fs::read_to_string(run.join("report.html")).unwrap();
+    assert!(page.contains("Of fakes by methods that were not trained on"));
+    // The other folder has nothing to compare with.
+    let cross = tempfile::tempdir().unwrap();
+    write_video(&cross.path().join("real/a.mp4"), &SETTINGS, 16, 1);
+    write_video(&cross.path().join("fake/reenact/b.mp4"), &SETTINGS, 16, 2);
+    assert!(evaluate(&["--data", cross.path().to_str().unwrap()])["sets"][0].get("seen_and_unseen").is_none());
+}
+
+#[test]
+fn each_method_is_left_out_once_and_a_study_goes_on_where_it_ended() {
+    let output = tempfile::tempdir().unwrap();
+    let settings = |command: &mut Command| {
+        let small = ["model.hidden_dim=16", "data.max_frames=4", "data.min_frames=4", "data.frame_size=[32,32]"];
+        let short = ["gpu.device=cpu", "data.test_split=0.4", "training.epochs=1", "training.limit_batches=2"];
+        for set in small.iter().chain(&short) {
+            command.args(["--set", set]);
+        }
+        succeed(command)
+    };
+    let others = ["one", "two"].map(|name| output.path().join(name));
+    for (other, seed) in others.iter().zip([300, 310]) {
+        write_video(&other.join("real/a.mp4"), &SETTINGS, 16, seed);
+        write_video(&other.join("fake/b.mp4"), &SETTINGS, 16, seed + 1);
+    }
+    let runs = output.path().join("runs");
+    let mut begin = dfdetect(&["train", "--leave-one-out", "--config"]);
+    begin.arg(Path::new(env!("CARGO_MANIFEST_DIR")).join("configs/quick_demo.yaml"));
+    let said = settings(
+        begin
+            .arg("--data")
+            .arg(trained().data())
+            .arg("--output")
+            .arg(&runs)
+            .arg("--set")
+            .arg(format!("data.test_roots={others:?}")),
+    );
+    let study = fs::read_dir(&runs).unwrap().next().unwrap().unwrap().path();
+    let read = || -> Value { serde_json::from_slice(&fs::read(study.join("leave_one_out.json")).unwrap()).unwrap() };
+    let whole = read();
+    let rounds = whole["rounds"].as_array().unwrap();
+    let methods: Vec<_> = rounds.iter().map(|round| round["method"].as_str().unwrap()).collect();
+    assert_eq!(methods, ["reenact", "swap"]);
+    let table = String::from_utf8(said.stdout).unwrap();
+    let mut sum = 0.0;
+    for (number, round) in rounds.iter().enumerate() {
+        let run = study.join(round["run"].as_str().unwrap());
+        let evaluation: Value = serde_json::from_slice(&fs::read(run.join("evaluation.json")).unwrap()).unwrap();
+        let of_methods = &evaluation["sets"][0]["methods"];
+        assert_eq!(
+            (&round["unseen"], &round["seen"]),
+            (&of_methods[methods[number]], &of_methods[methods[1 - number]])
+        );
+        // The other data sets are taken together without the run's own test.
+        let sets = evaluation["sets"].as_array().unwrap();
+        let aucs: Vec<_> = sets.iter().map(|set| set["overall"]["video_auc"].as_f64().unwrap()).collect();
+        let all = &evaluation["all_sets"];
+        assert_eq!((aucs.len(), &all["sets"], &all["pooled"]["videos"]), (3, &2.into(), &4.into()));
+        assert_eq!(all["mean_video_auc"].as_f64(), Some((aucs[1] + aucs[2]) / 2.0));
+        let auc = round["unseen"]["video_auc"].as_f64().unwrap();
+        sum += auc;
+        assert!(
+            table.lines().any(|row| row.contains(methods[number]) && row.contains(&format!("{auc:.3}"))),
+            "{table}"
+        );
+    }
+    assert!(table.lines().any(|row| row.contains("mean") && row.contains(&format!("{:.3}", sum / 2.0))), "{table}");
+
+    // As if it had ended when the first round was tested and the second not begun.
+    let mut early = whole.clone();
+    for round in early["rounds"].as_array_mut().unwrap() {
+        *round = serde_json::json!({ "method": round["method"] });
+    }
+    fs::write(study.join("leave_one_out.json"), early.to_string()).unwrap();
+    fs::remove_dir_all(study.join("02-swap")).unwrap();
+    succeed(dfdetect(&["train", "--resume"]).arg(&study));
+    let mut again = read();
+    assert_eq!(again["rounds"][0], whole["rounds"][0], "its run was finished, not made anew");
+    assert!(again["rounds"][1]["run"].as_str().unwrap().starts_with("02-swap/"), "{again}");
+    again["rounds"][1]["run"] = whole["rounds"][1]["run"].clone();
+    assert_eq!(again, whole);
+
+    // The data set here has one method only.
+    let one = tempfile::tempdir().unwrap();
+    for person in 0..8 {
+        write_video(&one.path().join(format!("real/id{person}.mp4")), &SETTINGS, 8, person);
+        write_video(&one.path().join(format!("fake/swap/id{person}.mp4")), &SETTINGS, 8, person + 100);
+    }
+    let mut refused = dfdetect(&["train", "--leave-one-out", "--config"]);
+    refused.arg(Path::new(env!("CARGO_MANIFEST_DIR")).join("configs/quick_demo.yaml"));
+    let refused = refused.arg("--data").arg(one.path()).arg("--output").arg(&runs).output().unwrap();
+    let said = String::from_utf8_lossy(&refused.stderr).into_owned();
+    assert!(refused.status.code() == Some(2) && said.contains("found only swap"), "{said}");
 }
 
 /// Fitted here, on what `evaluate` says of the validation videos.
@@ -144,7 +261,7 @@ fn temperature_of_validation(run: &Path) -> Option<f64> {
     let output = tempfile::tempdir().unwrap();
     succeed(dfdetect(&["evaluate", "--split", "val", "--run"]).arg(run).arg("--output").arg(output.path()));
     let list = rows(&output.path().join("predictions.csv"));
-    let scores: Vec<f64> = list.iter().map(|row| row["video_score"].parse().unwrap()).collect();
+    let scores: Vec<f64> = list.iter().map(|row| row["score"].parse().unwrap()).collect();
     let is_fake: Vec<bool> = list.iter().map(|row| row["label"] == "fake").collect();
     fit_temperature(&scores, &is_fake)
 }
@@ -181,12 +298,29 @@ fn several_sets_are_measured_in_one_call_and_written_where_asked() {
     assert_eq!(small["unreadable"][0]["path"], "fake/broken.mp4");
     let list = rows(&output.join("predictions.csv"));
     assert_eq!(list.len(), 2 * (84 + 7));
-    let of_name = |name: &str| list.iter().filter(|row| row["video"].ends_with(name) && row["set"] == other).count();
+    let of_name = |name: &str| list.iter().filter(|row| row["path"].ends_with(name) && row["set"] == other).count();
     assert_eq!(of_name("/0.mp4"), 3 * 2, "real, fake, and fake by another method");
     let first: Vec<f64> = list[..2].iter().map(|row| row["clip_score"].parse().unwrap()).collect();
-    let pooled: f64 = list[0]["video_score"].parse().unwrap();
+    let pooled: f64 = list[0]["score"].parse().unwrap();
     assert!((pooled - (first[0] + first[1]) / 2.0).abs() < 1e-12 && first[0] != first[1], "{first:?} {pooled}");
-    assert!(output.join("evaluation.json").exists());
+    let written: Value = serde_json::from_slice(&fs::read(output.join("evaluation.json")).unwrap()).unwrap();
+    assert_eq!(written, result);
+
+    // Together, and once more from the list of scores.
+    let all = &result["all_sets"];
+    let auc = |set: usize| result["sets"][set]["overall"]["video_auc"].as_f64().unwrap();
+    let mean = all["mean_video_auc"].as_f64().unwrap();
+    assert!((mean - (auc(0) + auc(1)) / 2.0).abs() < 1e-12 && all["sets"] == 2, "{all}");
+    let videos = list.iter().step_by(2).map(|row| (row["score"].parse::<f64>().unwrap(), row["label"] == "fake"));
+    let (scores, is_fake): (Vec<f64>, Vec<bool>) = videos.unzip();
+    assert_eq!(all["pooled"]["video_auc"].as_f64(), dfdetect::metrics::auc(&scores, &is_fake));
+    let again = json(dfdetect(&["evaluate", "--scores"]).arg(output.join("predictions.csv")));
+    assert_eq!(
+        (&again["all_sets"]["pooled"]["video_auc"], &again["sets"][1]["name"]),
+        (&all["pooled"]["video_auc"], &small["name"])
+    );
+    let said = succeed(dfdetect(&["evaluate", "--scores"]).arg(output.join("predictions.csv"))).stdout;
+    assert!(String::from_utf8(said).unwrap().contains(&format!("mean video AUC of the 2 sets: {mean:.3}")));
 }
 
 #[test]
@@ -202,6 +336,72 @@ fn a_detector_compared_with_itself_is_no_better() {
     assert!(String::from_utf8_lossy(&text.stdout).contains("(DeLong)"));
 }
 
+/// Our own scores, read as those of another program.
+#[test]
+fn scores_of_another_program_get_the_numbers_that_a_detector_gets() {
+    let folder = tempfile::tempdir().unwrap();
+    let (run, data) = (trained().run(), trained().data());
+    let given = |args: &[&str], file: &Path| json(dfdetect(&["evaluate", "--scores"]).arg(file).args(args));
+    let alike = |found: &Value, expected: &Value| {
+        let [mut found, expected] = [found, expected].map(Clone::clone);
+        // There are no scores of frames.
+        for key in ["frame_auc", "frame_auc_ci95"] {
+            found["overall"][key] = expected["overall"][key].clone();
+        }
+        for key in ["overall", "drawn_over", "curve", "operating_points"] {
+            assert_eq!(found[key], expected[key], "{key}");
+        }
+        for method in ["swap", "reenact"] {
+            assert_eq!(found["methods"][method]["video_auc_ci95"], expected["methods"][method]["video_auc_ci95"]);
+        }
+    };
+    let left: Value = serde_json::from_slice(&fs::read(run.join("evaluation.json")).unwrap()).unwrap();
+    let expected = &left["sets"][0];
+    alike(&given(&[], &run.join("predictions.csv"))["sets"][0], expected);
+
+    // Labels, people and methods of a data set, and a list that names its columns in another way.
+    let list = folder.path().join("theirs.csv");
+    let mut text = "file,p\n/nowhere/else.mp4,0.5\n".to_owned();
+    for row in rows(&run.join("predictions.csv")) {
+        text += &format!("{},{}\n", data.join(&row["path"]).display(), row["score"]);
+    }
+    fs::write(&list, &text).unwrap();
+    let args = ["--columns", "path=file,score=p", "--data", data.to_str().unwrap()];
+    let found = given(&args, &list)["sets"][0].clone();
+    alike(&found, expected);
+    let without = found["unreadable"].as_array().unwrap();
+    assert_eq!(without.len() as u64 + expected["overall"]["videos"].as_u64().unwrap(), 3 * 28);
+    assert_eq!(without[0]["reason"], "no row names it");
+
+    // The same scores in another order are as good.
+    let [header, rest @ ..] = &text.lines().collect::<Vec<_>>()[..] else { panic!("{text}") };
+    let other = folder.path().join("other.csv");
+    fs::write(&other, [&[*header], &rest.iter().rev().copied().collect::<Vec<_>>()[..]].concat().join("\n")).unwrap();
+    let output = folder.path().join("output");
+    let mut command = dfdetect(&["evaluate", "--scores"]);
+    command.arg(&list).args(args).arg("--compare").arg(&other).arg("--output").arg(&output);
+    let said = succeed(&mut command);
+    let (text, log) = (String::from_utf8(said.stdout).unwrap(), String::from_utf8(said.stderr).unwrap());
+    assert!(text.contains(": +0.000 (+0.000 to +0.000), p = 1.0000 (DeLong)") && text.contains("│ swap"), "{text}");
+    assert!(log.contains("1 of its rows name no video that is measured") && log.contains("row 2: `/nowhere"), "{log}");
+    assert_eq!(rows(&output.join("predictions.csv")).len() as u64, expected["overall"]["videos"].as_u64().unwrap());
+
+    // A file cannot be asked what a detector can be asked; no row may fit.
+    for (args, part) in [
+        (&["--clips", "2"][..], "cannot be used with"),
+        (&["--data", folder.path().to_str().unwrap()], "hint: "),
+        (&["--data", data.to_str().unwrap()], "lacks the column path"),
+    ] {
+        let output = dfdetect(&["evaluate", "--scores"]).arg(&list).args(args).output().unwrap();
+        let said = String::from_utf8_lossy(&output.stderr).into_owned();
+        assert!(output.status.code() == Some(2) && said.contains(part), "{said}");
+    }
+    fs::write(&list, "path,score\nfar/away.mp4,0.5\n").unwrap();
+    let refused = dfdetect(&["evaluate", "--data"]).arg(&data).arg("--scores").arg(&list).output().unwrap();
+    let said = String::from_utf8_lossy(&refused.stderr).into_owned();
+    assert!(refused.status.code() == Some(2) && said.contains("row 2: `far/away.mp4`\n  hint: paths"), "{said}");
+}
+
 #[test]
 fn a_video_that_is_listed_twice_counts_once_and_of_one_class_there_is_no_auc() {
     let folder = tempfile::tempdir().unwrap();
@@ -212,6 +412,7 @@ fn a_video_that_is_listed_twice_counts_once_and_of_one_class_there_is_no_auc() {
     fs::write(&list, "path,label\na.mp4,real\nb.mp4,fake\nb.mp4,fake\n").unwrap();
     let result = evaluate(&["--data", list.to_str().unwrap()]);
     assert_eq!(result["sets"][0]["overall"]["videos"], 2);
+    assert_eq!(result["sets"][0]["drawn_over"]["unit"], "too_few");
 
     fs::write(&list, "path,label\na.mp4,real\nb.mp4,real\n").unwrap();
     let overall = evaluate(&["--data", list.to_str().unwrap()])["sets"][0]["overall"].clone();
@@ -264,8 +465,8 @@ fn a_prediction_is_the_score_that_evaluate_gives() {
     let predictions = json(with("predict").arg(&data)).as_array().unwrap().clone();
     assert_eq!(predictions.len(), list.len());
     for (prediction, row) in predictions.iter().zip(&list) {
-        assert!(prediction["path"].as_str().unwrap().ends_with(&row["video"]), "{prediction} {row:?}");
-        let (score, expected) = (prediction["score"].as_f64().unwrap(), row["video_score"].parse::<f64>().unwrap());
+        assert!(prediction["path"].as_str().unwrap().ends_with(&row["path"]), "{prediction} {row:?}");
+        let (score, expected) = (prediction["score"].as_f64().unwrap(), row["score"].parse::<f64>().unwrap());
         assert!((score - expected).abs() < 1e-6, "{prediction}: {expected}");
         let calibrated = prediction["calibrated"].as_f64().unwrap();
         assert!((calibrated - row["calibrated"].parse::<f64>().unwrap()).abs() < 1e-6);

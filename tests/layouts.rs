@@ -75,6 +75,15 @@ fn ffpp_keeps_videos_of_one_name_apart_and_takes_the_official_pairs() {
     );
     let two = dataset::scan(&DataConfig { methods: only(&["Deepfakes", "faceswap"]), ..config(root.path()) }).unwrap();
     assert_eq!(two.videos.iter().filter(|video| video.label == Label::Fake).count(), 8);
+    let held_out = |names: &[&str]| names.iter().map(ToString::to_string).collect();
+    for (methods, held, problem) in [
+        (Methods::All, "Deepfake", "data.holdout_methods: there are no fakes of the method `Deepfake`"),
+        (only(&["FaceSwap"]), "Deepfakes", "the methods are FaceSwap"),
+    ] {
+        let data = DataConfig { methods, holdout_methods: held_out(&[held]), ..config(root.path()) };
+        refused(dataset::scan(&data), &[problem]);
+    }
+    assert!(dataset::scan(&DataConfig { holdout_methods: held_out(&["faceswap"]), ..config(root.path()) }).is_ok());
     let unknown = dataset::scan(&DataConfig { methods: only(&["Deepfake"]), ..config(root.path()) });
     refused(unknown, &["`Deepfake`", "DeepFakeDetection, Deepfakes, Face2Face"]);
 }
@@ -366,7 +375,7 @@ fn fakeavceleb_knows_its_people_methods_and_originals_and_leaves_forged_sound_ou
 #[test]
 fn csv_has_optional_columns_and_stays_below_its_folder() {
     let root = tree(["v/a.mp4", "v/b.mp4", "v/c.png", "v/d/1.jpg"]);
-    let text = "\u{feff}Path,LABEL,split,group,method\nv/a.mp4,real,train,anna;bob,\n./v/b.mp4,1,,,x\nv/c.png,FAKE,Test,,\n\
+    let text = "\u{feff}Path,LABEL,split,group,method\nv/a.mp4,real,train,anna; ;bob;,\n./v/b.mp4,1,,,x\nv/c.png,FAKE,Test,,\n\
                 v/d,0,val,,\nv/gone.mp4,0,,,\nv/a.mp4,0,,,\n";
     put(&root, "list.csv", text);
     for path in [root.path().to_owned(), root.path().join("list.csv")] {

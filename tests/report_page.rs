@@ -143,19 +143,24 @@ fn a_finished_run_that_is_gone_on_with() {
 }
 
 #[test]
-fn an_interval_without_width_is_no_certainty() {
+fn an_interval_without_width_is_no_certainty_and_a_missing_one_is_explained() {
     let folder = tempfile::tempdir().unwrap();
     let run = folder.path().join("faces");
     begin(&run, &config(0.001), 8);
     assess(&run);
     end(&run, Status::Completed);
-    let says_so = |page: PathBuf| fs::read_to_string(page).unwrap().contains("mistakes rarer than one in");
-    assert!(!says_so(page(&run)));
+    let says = |part: &str| fs::read_to_string(page(&run)).unwrap().contains(part);
+    let [rarer, few, why] = ["mistakes rarer than one in", "Too few people to say", "fewer than 6 independent people"];
+    assert!(!says(rarer) && !says(few) && !says(why));
     let path = RunFolder::open(&run).evaluation();
     let mut evaluation: Value = serde_json::from_slice(&fs::read(&path).unwrap()).unwrap();
     evaluation["sets"][0]["overall"]["video_auc_ci95"] = json!([1.0, 1.0]);
     fs::write(&path, evaluation.to_string()).unwrap();
-    assert!(says_so(page(&run)));
+    assert!(says(rarer));
+    evaluation["sets"][0]["overall"]["video_auc_ci95"] = Value::Null;
+    evaluation["sets"][0]["drawn_over"]["unit"] = json!("too_few");
+    fs::write(&path, evaluation.to_string()).unwrap();
+    assert!(says(few) && says(why) && !says(rarer));
 }
 
 /// No report, no evaluation, and the last line of the log is being written.

@@ -13,12 +13,13 @@ use crate::config::{self, BatchSize, Config};
 use crate::dataset::{Label, Split};
 use crate::progress;
 use crate::report::{Log, RunFolder, loss_line};
-use crate::run::{self, BatchSizeCheck, PreparedRun, RunError};
+use crate::run::{self, BatchSizeCheck, LeaveOneOut, PreparedRun, RunError};
 use crate::train::FitEnd;
 
 const EXAMPLES: &str = "Examples:
   dfdetect train --config configs/memory_optimized.yaml --data /data/faces
-  dfdetect train --resume runs/memory_optimized-20260101-120000";
+  dfdetect train --resume runs/memory_optimized-20260101-120000
+  dfdetect train --config configs/memory_optimized.yaml --data /data/ffpp --leave-one-out";
 
 /// Arguments of `dfdetect train`.
 #[derive(Debug, Args)]
@@ -54,6 +55,9 @@ pub struct TrainArgs {
     /// auto, cpu, cuda or cuda:N (gpu.device)
     #[arg(long, value_name = "D")]
     device: Option<String>,
+    /// Train once for each forgery method, which is only tested on in that run, and print one table; goes on with --resume
+    #[arg(long, conflicts_with_all = ["resume", "dry_run"])]
+    leave_one_out: bool,
     /// Check everything, say what would be done, write nothing
     #[arg(long)]
     dry_run: bool,
@@ -72,6 +76,9 @@ pub(super) fn run(args: &TrainArgs) -> Result<()> {
             ("gpu.device", args.device.clone()),
         ],
     );
+    if let Some(study) = study(args, &overrides)? {
+        return train_rounds(study);
+    }
     let mut prepared = match &args.resume {
         Some(run) => resume(run.as_deref(), &overrides)?,
         None => {
@@ -96,6 +103,42 @@ fn resume(run: Option<&Path>, overrides: &[String]) -> Result<PreparedRun> {
     Ok(run::resume(folder, overrides)?)
 }
 
+/// The study that is to be begun or gone on with.
+fn study(args: &TrainArgs, overrides: &[String]) -> Result<Option<LeaveOneOut>> {
+    match (&args.resume, args.leave_one_out) {
+        (Some(Some(folder)), _) if LeaveOneOut::is_in(folder) => Ok(Some(LeaveOneOut::open(folder, overrides)?)),
+        (_, true) => {
+            let file = args.config.as_deref().context("--config is missing")?;
+            Ok(Some(LeaveOneOut::begin(load_config(file, overrides)?)?))
+        }
+        _ => Ok(None),
+    }
+}
+
+/// Trains the rounds of a study that are not finished, and prints its table.
+fn train_rounds(mut study: LeaveOneOut) -> Result<()> {
+    let stop = stop_flag()?;
+    tracing::info!("{0}: if this ends early, it goes on with: dfdetect train --resume {0}", study.folder().display());
+    while let Some(number) = study.next_round() {
+        let mut prepared = study.prepare(number)?;
+        progress::set_level(prepared.config.logging.level);
+        let rounds = study.report.rounds.len();
+        tracing::info!("round {} of {rounds}: without {}", number + 1, study.report.rounds[number].method);
+        prepared.choose_batch_size(BatchSizeCheck::TrialSteps)?;
+        let finished = run::train(prepared, &stop)?;
+        if finished.outcome == FitEnd::Interrupted {
+            return Err(interrupted(&study.folder().display().to_string()));
+        }
+        study.finish(number, &finished.folder, &finished.report)?;
+    }
+    Ok(writeln!(io::stdout(), "{}\nresults: {}", study.report, study.folder().display())?)
+}
+
+fn interrupted(run: &str) -> anyhow::Error {
+    let hint = format!("a checkpoint is written; go on with: dfdetect train --resume {run}");
+    RunError::Interrupted { hint: Some(hint) }.into()
+}
+
 fn train(prepared: PreparedRun) -> Result<()> {
     let stop = stop_flag()?;
     let finished = run::train(prepared, &stop)?;
@@ -105,8 +148,7 @@ fn train(prepared: PreparedRun) -> Result<()> {
     let losses = losses.map_or(String::new(), |line| line + "\n");
     let printed = writeln!(io::stdout(), "{losses}{report}");
     if finished.outcome == FitEnd::Interrupted {
-        let hint = format!("a checkpoint is written; go on with: dfdetect train --resume {}", report.run);
-        return Err(RunError::Interrupted { hint: Some(hint) }.into());
+        return Err(interrupted(&report.run));
     }
     Ok(printed?)
 }

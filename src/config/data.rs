@@ -23,6 +23,8 @@ pub struct DataConfig {
     pub columns: ColumnNames,
     /// Forgery methods to use: `all`, or a list such as `[Deepfakes, FaceSwap]`.
     pub methods: Methods,
+    /// Forgery methods that are only tested on: their fakes are left out of training and validation.
+    pub holdout_methods: Vec<String>,
     /// Which of several compressions to use, where the layout has them: `raw`, `c23`, `c40`, or `all`.
     pub compression: String,
     /// Only this many reals and this many fakes of each root, evenly over the methods.
@@ -84,6 +86,7 @@ impl Default for DataConfig {
             layout: LayoutChoice::Auto,
             columns: ColumnNames::default(),
             methods: Methods::All,
+            holdout_methods: Vec::new(),
             compression: "c23".into(),
             max_videos_per_class: None,
             max_frames: 32,

@@ -1,7 +1,7 @@
 //! The manifest: the index of the videos of all data sets, and its JSON file. Opens no video. `layouts` finds the
 //! videos, and `split` divides them.
 
-use std::collections::{HashMap, HashSet};
+use std::collections::{BTreeSet, HashMap, HashSet};
 use std::fs;
 use std::io;
 use std::path::{Path, PathBuf};
@@ -112,6 +112,13 @@ impl Manifest {
     #[must_use]
     pub fn count(&self, split: Split, label: Label) -> usize {
         self.indices(split).into_iter().filter(|index| self.videos[*index].label == label).count()
+    }
+
+    /// The methods of the usable fakes on one side of the split, sorted, each once.
+    #[must_use]
+    pub fn methods(&self, split: Split) -> Vec<String> {
+        let methods = self.indices(split).into_iter().filter_map(|video| self.videos[video].method.clone());
+        methods.collect::<BTreeSet<_>>().into_iter().collect()
     }
 
     /// What is known of videos that cannot be used.

@@ -6,6 +6,7 @@
 mod batches;
 mod error;
 mod layouts;
+mod learned_fakes;
 mod manifest;
 mod overlap;
 mod people;
@@ -17,11 +18,12 @@ mod split;
 
 pub use batches::{sequential_plan, shard};
 pub use error::DataError;
-pub use layouts::{named_videos, scan, scan_for, scan_to_measure};
+pub use layouts::{ScoreRow, named_videos, read_scores, scan, scan_for, scan_to_measure};
+pub use learned_fakes::place_fakes;
 pub use manifest::{Manifest, Skips};
 pub use people::{people_numbers, people_of};
 pub use record::{DataSet, Footage, Label, Media, SkippedVideo, Split, VideoRecord};
 pub use sample::sample;
 pub use sampler::Sampler;
-pub use self_blends::{place_self_blends, shown_videos};
+pub use self_blends::shown_videos;
 pub use split::{assign_splits, mend_splits};

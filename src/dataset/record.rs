@@ -167,6 +167,12 @@ impl VideoRecord {
         }
     }
 
+    /// Whether its method has one of these names.
+    #[must_use]
+    pub fn is_of(&self, methods: &[String]) -> bool {
+        self.method.as_ref().is_some_and(|method| methods.iter().any(|name| name.eq_ignore_ascii_case(method)))
+    }
+
     /// Whether this is a self-blended fake, which is made from a real during training.
     #[must_use]
     pub fn is_self_blend(&self) -> bool {

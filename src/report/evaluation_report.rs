@@ -13,17 +13,38 @@ use crate::metrics::{Calibration, CurvePoint, Metrics, OperatingPoint};
 /// The evaluation of a detector on some data sets.
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
 pub struct EvaluationReport {
-    /// The checkpoint's folder.
+    /// The checkpoint's folder, or the file with the scores of another program.
     pub checkpoint: String,
     /// Temperature for calibrated probabilities, fitted on the validation videos.
     #[serde(skip_serializing_if = "Option::is_none", default)]
     pub temperature: Option<f64>,
     /// One report per data set, in the order of the request.
     pub sets: Vec<DatasetReport>,
+    /// Several data sets together; a run's own test videos are not among them.
+    #[serde(skip_serializing_if = "Option::is_none", default)]
+    pub all_sets: Option<AllSets>,
+}
+
+/// Several data sets together.
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+pub struct AllSets {
+    /// Their number.
+    pub sets: usize,
+    /// Mean of their video AUCs; absent where one has none.
+    #[serde(skip_serializing_if = "Option::is_none", default)]
+    pub mean_video_auc: Option<f64>,
+    /// Metrics of all of their videos as one set, so that one threshold serves all of them. A detector whose scores shift from
+    /// set to set has a lower AUC here than on average.
+    pub pooled: Metrics,
 }
 
 /// The name of a run's own test set.
 pub const TEST_SET: &str = "test";
+
+/// Fakes of methods that were trained on.
+pub const SEEN: &str = "seen methods";
+/// Fakes of methods that were not.
+pub const UNSEEN: &str = "unseen methods";
 
 /// The evaluation on one data set. Keys may be added, not renamed.
 #[derive(Debug, Clone, Default, PartialEq, Serialize, Deserialize)]
@@ -37,6 +58,10 @@ pub struct DatasetReport {
     pub drawn_over: BootstrapGroups,
     /// Metrics of each method's fakes against all reals.
     pub methods: BTreeMap<String, Metrics>,
+    /// Metrics of the fakes of methods that were trained on, and of those of other methods, each against all reals;
+    /// absent unless there are both.
+    #[serde(skip_serializing_if = "BTreeMap::is_empty", default)]
+    pub seen_and_unseen: BTreeMap<String, Metrics>,
     /// Metrics of the videos of each compression, where there are several.
     #[serde(default)]
     pub compressions: BTreeMap<String, Metrics>,

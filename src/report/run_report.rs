@@ -61,6 +61,9 @@ pub struct Report {
     /// Test metrics; absent where there is no test split or it was not reached.
     #[serde(skip_serializing_if = "Option::is_none", default)]
     pub test: Option<Metrics>,
+    /// Those of the fakes of methods that were trained on, and of other methods (`data.holdout_methods`).
+    #[serde(skip_serializing_if = "BTreeMap::is_empty", default)]
+    pub seen_and_unseen: BTreeMap<String, Metrics>,
     /// Metrics on other data sets (`data.test_roots`).
     #[serde(skip_serializing_if = "Vec::is_empty", default)]
     pub cross_tests: Vec<CrossTest>,
@@ -236,6 +239,7 @@ impl fmt::Display for Report {
             ("test", self.test.as_ref()),
         ];
         let mut rows: Vec<_> = own.into_iter().filter_map(|(name, metrics)| Some((name, metrics?))).collect();
+        rows.extend(self.seen_and_unseen.iter().map(|(name, metrics)| (name.as_str(), metrics)));
         rows.extend(self.cross_tests.iter().map(|set| (set.name.as_str(), &set.test)));
         if !rows.is_empty() {
             writeln!(f, "{}", metrics_table(&rows))?;

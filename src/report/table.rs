@@ -3,7 +3,7 @@
 
 use comfy_table::{CellAlignment, ContentArrangement, Table, presets};
 
-use super::evaluation_report::{BootstrapUnit, DatasetReport, Mistake, TOO_FEW_PEOPLE};
+use super::evaluation_report::{AllSets, BootstrapUnit, DatasetReport, Mistake, TOO_FEW_PEOPLE};
 use crate::metrics::{Interval, Metrics, OperatingPoint};
 
 /// One row for each named set; an undefined metric is a dash.
@@ -31,10 +31,10 @@ pub fn metrics_table(rows: &[(&str, &Metrics)]) -> Table {
 /// The report on a data set as text: metrics, intervals, thresholds, calibration, mistakes, videos without a score.
 #[must_use]
 pub fn dataset_report_tables(report: &DatasetReport) -> String {
-    let DatasetReport { name, overall, methods, compressions, .. } = report;
+    let DatasetReport { name, overall, methods, seen_and_unseen, compressions, .. } = report;
     let mut rows = vec![(name.as_str(), overall)];
     // The row of a single part would repeat the first row.
-    for parts in [methods, compressions].into_iter().filter(|parts| parts.len() > 1) {
+    for parts in [seen_and_unseen, methods, compressions].into_iter().filter(|parts| parts.len() > 1) {
         rows.extend(parts.iter().map(|(name, metrics)| (name.as_str(), metrics)));
     }
     let mut text = format!("{}\n", metrics_table(&rows));
@@ -56,6 +56,15 @@ pub fn dataset_report_tables(report: &DatasetReport) -> String {
     }
     text.truncate(text.trim_end().len());
     text
+}
+
+/// Several data sets together, as text; `others` says that there is a run's own test besides.
+#[must_use]
+pub fn all_sets_table(AllSets { sets, mean_video_auc, pooled }: &AllSets, others: bool) -> String {
+    let mean = mean_video_auc.map_or("not defined".to_owned(), |auc| format!("{auc:.3}"));
+    let which = if others { "other" } else { "all" };
+    let table = metrics_table(&[(&format!("{which} sets as one"), pooled)]);
+    format!("{table}\nmean video AUC of the {sets} sets: {mean}")
 }
 
 fn intervals(DatasetReport { overall, drawn_over, .. }: &DatasetReport) -> String {

@@ -6,7 +6,7 @@ use std::thread;
 
 use super::error::RunError;
 use crate::config::Config;
-use crate::dataset::{DataError, Manifest, assign_splits, mend_splits, place_self_blends, scan_for};
+use crate::dataset::{DataError, Manifest, assign_splits, mend_splits, place_fakes, scan_for};
 use crate::parallel::in_parallel;
 use crate::progress::Bar;
 use crate::video::{self, ClipSpec, VideoInfo};
@@ -31,11 +31,12 @@ impl DataScan {
         let self_blend = config.augmentation.self_blend;
         let mut manifest = scan_for(&config.data, self_blend)?;
         // The counts are useful even if there are too few videos for a split.
-        let split_problem = match assign_splits(&mut manifest, &config.data, config.seed) {
+        let split = assign_splits(&mut manifest, &config.data, config.seed)
+            .and_then(|()| place_fakes(&mut manifest, &config.data, self_blend));
+        let split_problem = match split {
             Err(DataError::Unusable { problem, .. }) => Some(problem),
             other => other.map(|()| None)?,
         };
-        place_self_blends(&mut manifest, self_blend);
         Ok(Self { manifest, infos: Vec::new(), split_problem })
     }
 

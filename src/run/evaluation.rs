@@ -12,7 +12,7 @@ use super::face_decision::decide_faces;
 use super::scored_set::{ScoredSet, evaluation_report, write_evaluation};
 use super::test_sets::{VideoSet, test_sets};
 use super::trained_detector::{StoredCheckpoint, TrainedDetector};
-use crate::config::{ColumnNames, DataConfig, LayoutChoice, Methods, Roots};
+use crate::config::{ColumnNames, DataConfig, Roots};
 use crate::dataset::{DataError, Label, Manifest, Split, people_numbers, scan_to_measure};
 use crate::evaluate::Evaluation;
 use crate::metrics::{AucComparison, People, delong_test};
@@ -52,8 +52,8 @@ pub struct DetectorComparison {
 /// Videos to measure a detector on.
 #[derive(Debug)]
 pub struct EvaluationVideos {
-    manifest: Manifest,
-    sets: Vec<VideoSet>,
+    pub(super) manifest: Manifest,
+    pub(super) sets: Vec<VideoSet>,
 }
 
 impl EvaluationVideos {
@@ -68,17 +68,20 @@ impl EvaluationVideos {
         columns: Option<&ColumnNames>,
         stop: &AtomicBool,
     ) -> Result<Self, RunError> {
-        let mut manifest = scan_to_measure(&DataConfig {
+        let columns = columns.unwrap_or(&detector.config.data.columns);
+        let mut videos = Self::all_of_folders(folders, columns)?;
+        decide_faces(&detector.config, &mut videos.manifest, stop)?;
+        Ok(videos)
+    }
+
+    /// All videos of folders, for scores that are known.
+    pub(super) fn all_of_folders(folders: &[PathBuf], columns: &ColumnNames) -> Result<Self, DataError> {
+        let manifest = scan_to_measure(&DataConfig {
             root: Roots(folders.to_vec()),
-            test_roots: Roots::default(),
-            layout: LayoutChoice::Auto,
-            columns: columns.unwrap_or(&detector.config.data.columns).clone(),
-            methods: Methods::All,
+            columns: columns.clone(),
             compression: "all".into(),
-            max_videos_per_class: None,
-            ..detector.config.data.clone()
+            ..DataConfig::default()
         })?;
-        decide_faces(&detector.config, &mut manifest, stop)?;
         let set = |(number, root): (usize, &PathBuf)| {
             let mut set = VideoSet::of(root.display().to_string(), &manifest, |video| video.set == number);
             // Some could not even be listed.
@@ -125,17 +128,18 @@ impl TrainedDetector {
         let EvaluationVideos { manifest, sets } = videos;
         let clips = self.clips(manifest, sets, stop)?;
         let evaluations = self.score(&clips, sets, stop)?;
-        let temperature = self.temperature;
+        let (temperature, trained_methods) = (self.temperature, self.trained_methods.as_slice());
         let each = sets.iter().zip(&evaluations);
-        let scored: Vec<_> =
-            each.map(|(set, evaluation)| ScoredSet { set, manifest, evaluation, temperature }).collect();
+        let scored: Vec<_> = each
+            .map(|(set, evaluation)| ScoredSet { set, manifest, evaluation, temperature, trained_methods })
+            .collect();
         if evaluations.iter().all(|evaluation| evaluation.videos.is_empty()) {
             return Err(none_readable(manifest, &evaluations).into());
         }
         // Its failure is reported after the files about this detector are written.
         let comparison = options.compare.as_deref().map(|other| self.compare(other, videos, &evaluations, stop));
         let compared = ComparedEvaluation {
-            report: evaluation_report(&self.folder, &scored, &clips.source, options.output.as_deref())?,
+            report: evaluation_report(&self.folder, &scored, Some(&clips.source), options.output.as_deref())?,
             pooling: self.options.pooling.to_string(),
             comparison: comparison.transpose()?,
         };
@@ -164,7 +168,7 @@ impl TrainedDetector {
 }
 
 /// On the videos that both could score.
-fn compared(manifest: &Manifest, evaluation: &Evaluation, other: &Evaluation) -> Option<AucComparison> {
+pub(super) fn compared(manifest: &Manifest, evaluation: &Evaluation, other: &Evaluation) -> Option<AucComparison> {
     let others: HashMap<usize, f64> = other.videos.iter().map(|score| (score.video, score.score)).collect();
     let (mut videos, mut scores, mut other_scores, mut is_fake) = (Vec::new(), Vec::new(), Vec::new(), Vec::new());
     for score in &evaluation.videos {

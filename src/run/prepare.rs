@@ -8,7 +8,7 @@ use super::error::RunError;
 use super::gpu_support::decide_placement;
 use super::network::{build_network, load_first_weights};
 use crate::config::{BatchSize, Config, DataConfig, Pretrained, SamplerChoice};
-use crate::dataset::{Manifest, Media, Sampler, Split, assign_splits, place_self_blends, scan_for};
+use crate::dataset::{Manifest, Media, Sampler, Split, assign_splits, place_fakes, scan_for};
 use crate::model::Placement;
 use crate::report::RunFolder;
 use crate::train::Checkpoint;
@@ -57,7 +57,7 @@ pub fn prepare(mut config: Config) -> Result<PreparedRun, RunError> {
     let mut manifest = scan_for(&config.data, config.augmentation.self_blend)?;
     take_pictures_as_they_are(&mut config, &manifest);
     assign_splits(&mut manifest, &config.data, config.seed)?;
-    place_self_blends(&mut manifest, config.augmentation.self_blend);
+    place_fakes(&mut manifest, &config.data, config.augmentation.self_blend)?;
     let placement = decide_placement(&config.gpu)?;
     Ok(PreparedRun { config, manifest, placement, resumed: None })
 }

@@ -90,12 +90,14 @@ fn unresumable(key: &str, problem: &str, hint: &str) -> ConfigError {
 fn check_same_split(before: &Config, now: &Config) -> Result<(), ConfigError> {
     let split = |config: &Config| {
         let data = &config.data;
-        (config.seed, data.val_split.to_bits(), data.test_split.to_bits(), data.group_by)
+        let shares = [data.val_split, data.test_split].map(f64::to_bits);
+        (config.seed, shares, data.group_by, data.holdout_methods.clone())
     };
     if split(before) == split(now) {
         return Ok(());
     }
-    let problem = "a run keeps its split and its seed: seed, val_split, test_split and group_by must stay";
+    let problem =
+        "a run keeps its split and its seed: seed, val_split, test_split, group_by and holdout_methods must stay";
     Err(unresumable("data", problem, "start a new run to change them"))
 }
 
@@ -107,4 +109,31 @@ fn check_same_first_weights(before: &Config, now: &Config) -> Result<(), ConfigE
     };
     let hint = "leave it as it was, or start a new run from other weights";
     Err(unresumable(key, "a resumed run has its weights already", hint))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::config::GroupBy;
+
+    #[test]
+    fn a_run_keeps_its_split() {
+        let changes: [fn(&mut Config); 5] = [
+            |config| config.seed += 1,
+            |config| config.data.val_split = 0.3,
+            |config| config.data.test_split = 0.0,
+            |config| config.data.group_by = GroupBy::Video,
+            |config| config.data.holdout_methods = vec!["FaceSwap".into()],
+        ];
+        let before = Config::default();
+        for change in changes {
+            let mut now = before.clone();
+            change(&mut now);
+            let error = check_same_split(&before, &now).unwrap_err().to_string();
+            assert!(error.contains("a run keeps its split and its seed"), "{error}");
+        }
+        let mut now = before.clone();
+        now.training.epochs += 1;
+        assert!(check_same_split(&before, &now).is_ok());
+    }
 }

@@ -50,6 +50,7 @@ impl EndedRun<'_> {
                 validation: average.validation.clone(),
             }),
             test: tested.iter().find(own).map(|set| set.overall.clone()),
+            seen_and_unseen: tested.iter().find(own).map(|set| set.seen_and_unseen.clone()).unwrap_or_default(),
             cross_tests: cross.map(|set| CrossTest { name: set.name.clone(), test: set.overall.clone() }).collect(),
             memory: self.memory_summary(),
             data: self.data_summary(),

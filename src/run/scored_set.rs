@@ -16,7 +16,10 @@ use crate::drawing;
 use crate::evaluate::{Evaluation, VideoScore, scored_videos};
 use crate::files;
 use crate::metrics::{Calibration, Metrics, People, calibrated, curve, operating_points};
-use crate::report::{BootstrapGroups, BootstrapUnit, DatasetReport, EvaluationReport, Mistake, RunFolder};
+use crate::report::{
+    AllSets, BootstrapGroups, BootstrapUnit, DatasetReport, EvaluationReport, Mistake, RunFolder, SEEN, TEST_SET,
+    UNSEEN,
+};
 
 const MISTAKES: usize = 12;
 const PICTURES: &str = "mistakes";
@@ -29,6 +32,8 @@ pub(super) struct ScoredSet<'a> {
     pub manifest: &'a Manifest,
     pub evaluation: &'a Evaluation,
     pub temperature: Option<f64>,
+    /// The methods of the fakes that the detector was trained on, where they are known.
+    pub trained_methods: &'a [String],
 }
 
 impl ScoredSet<'_> {
@@ -53,6 +58,7 @@ impl ScoredSet<'_> {
             overall: samples.metrics_with_intervals(&people),
             drawn_over: drawn_over(&people, is_fake),
             methods: self.by(&people, |record| record.method.as_deref(), |record| record.label == Label::Real),
+            seen_and_unseen: self.seen_and_unseen(&people),
             compressions: self.by(&people, |record| record.compression.as_deref(), |_| false),
             curve: curve(scores, is_fake),
             operating_points: operating_points(scores, is_fake),
@@ -63,10 +69,10 @@ impl ScoredSet<'_> {
     }
 
     /// Metrics for each value of `key`; videos for which `always` holds count in all of them.
-    fn by(
-        &self,
+    fn by<'r>(
+        &'r self,
         people: &People,
-        key: impl Fn(&VideoRecord) -> Option<&str>,
+        key: impl Fn(&'r VideoRecord) -> Option<&'r str>,
         always: impl Fn(&VideoRecord) -> bool,
     ) -> BTreeMap<String, Metrics> {
         let videos = &self.evaluation.videos;
@@ -80,6 +86,17 @@ impl ScoredSet<'_> {
             scored_videos(counted.iter().map(|place| &videos[*place])).metrics_with_intervals(&people.of(&counted))
         };
         values.iter().map(|value| ((*value).to_owned(), metrics(value))).collect()
+    }
+
+    /// Fakes of methods that were trained on, and those of others. A fake whose method has no name is in neither.
+    fn seen_and_unseen(&self, people: &People) -> BTreeMap<String, Metrics> {
+        let side = |record: &VideoRecord| match record.is_of(self.trained_methods) {
+            true => Some(SEEN),
+            false => record.method.as_ref().map(|_| UNSEEN),
+        };
+        let parts = self.by(people, side, |record| record.label == Label::Real);
+        // One part alone says nothing that the whole does not say.
+        if parts.len() == 2 { parts } else { BTreeMap::new() }
     }
 
     /// The people in each scored video.
@@ -147,14 +164,15 @@ impl ScoredSet<'_> {
             let (record, clips) = (self.record(*video), of_video.clips_a_face());
             clip_scores.iter().enumerate().map(move |(clip, clip_score)| Prediction {
                 set: &self.set.name,
-                video: self.manifest.video_name(*video),
+                path: self.manifest.video_name(*video),
                 label: *label,
+                group: record.source_ids.join(";"),
                 method: record.method.as_deref(),
                 compression: record.compression.as_deref(),
                 face: faces[clip / clips] + 1,
                 clip: clip % clips + 1,
                 clip_score: *clip_score,
-                video_score: *score,
+                score: *score,
                 calibrated: self.temperature.map(|temperature| calibrated(*score, temperature)),
             })
         })
@@ -175,11 +193,12 @@ fn drawn_over(people: &People, is_fake: &[bool]) -> BootstrapGroups {
     BootstrapGroups { unit, groups: people.count() }
 }
 
-/// The report on the scores of some sets; if a folder is given, `predictions.csv` and pictures are written to it.
+/// The report on the scores of some sets; if a folder is given, `predictions.csv` is written to it, and pictures where
+/// there is a source of them.
 pub(super) fn evaluation_report(
     checkpoint: &Path,
     scored: &[ScoredSet],
-    source: &ClipSource,
+    source: Option<&ClipSource>,
     folder: Option<&Path>,
 ) -> Result<EvaluationReport, RunError> {
     let mut sets: Vec<_> = scored.iter().map(ScoredSet::dataset_report).collect();
@@ -187,11 +206,26 @@ pub(super) fn evaluation_report(
     if let Some(folder) = folder {
         fs::create_dir_all(folder).map_err(cannot_write(folder))?;
         for (place, (set, report)) in (1..).zip(scored.iter().zip(&mut sets)) {
-            set.add_pictures(place, report, source, folder)?;
+            source.map_or(Ok(()), |source| set.add_pictures(place, report, source, folder))?;
         }
         write_csv(&folder.join(PREDICTIONS), scored.iter().flat_map(ScoredSet::predictions))?;
     }
-    Ok(EvaluationReport { checkpoint: checkpoint.display().to_string(), temperature, sets })
+    let all_sets = all_sets(scored, &sets);
+    Ok(EvaluationReport { checkpoint: checkpoint.display().to_string(), temperature, sets, all_sets })
+}
+
+/// The data sets together, if there are several besides a run's own test videos.
+fn all_sets(scored: &[ScoredSet], reports: &[DatasetReport]) -> Option<AllSets> {
+    let each = || scored.iter().zip(reports).filter(|(_, report)| report.name != TEST_SET);
+    let (first, _) = each().nth(1).and(each().next())?;
+    let aucs: Option<Vec<f64>> = each().map(|(_, report)| report.overall.video_auc).collect();
+    let videos = || each().flat_map(|(set, _)| &set.evaluation.videos);
+    let people = People::new(people_numbers(first.manifest, &videos().map(|score| score.video).collect::<Vec<_>>()));
+    Some(AllSets {
+        sets: each().count(),
+        mean_video_auc: aucs.map(|aucs| aucs.iter().sum::<f64>() / aucs.len() as f64),
+        pooled: scored_videos(videos()).metrics_with_intervals(&people),
+    })
 }
 
 /// Writes `evaluation.json`: the report, or the report with a comparison.
@@ -206,14 +240,17 @@ pub(super) fn write_evaluation(folder: &Path, evaluation: &impl Serialize) -> Re
 #[derive(Debug, Serialize)]
 struct Prediction<'a> {
     set: &'a str,
-    video: String,
+    path: String,
     label: Label,
+    /// The people in it.
+    group: String,
     method: Option<&'a str>,
     compression: Option<&'a str>,
     /// Which of the faces, and which of its clips; counted from 1.
     face: usize,
     clip: usize,
     clip_score: f64,
-    video_score: f64,
+    /// Of the video.
+    score: f64,
     calibrated: Option<f64>,
 }

@@ -79,6 +79,8 @@ pub struct TrainedDetector {
     pub network: Detector,
     /// The temperature by which logits are divided for calibrated probabilities, if it is known.
     pub temperature: Option<f64>,
+    /// The methods of the fakes that it was trained on, as far as they are known.
+    pub trained_methods: Vec<String>,
     /// How it scores.
     pub options: ScoringOptions,
     placement: Placement,
@@ -101,7 +103,10 @@ impl TrainedDetector {
         let state = checkpoint.state().inspect_err(|error| {
             tracing::warn!("scores are not calibrated: {error}");
         });
-        let (temperature, shows_faces) = state.map_or((None, None), |state| (state.temperature(), state.shows_faces));
+        let (temperature, shows_faces, trained_methods) = state.map_or_else(
+            |_| Default::default(),
+            |state| (state.temperature(), state.shows_faces, state.trained_methods),
+        );
         // A detector that was trained on videos without faces gets whole frames.
         if config.data.faces.mode == FaceMode::Auto && shows_faces == Some(false) {
             config.data.faces.mode = FaceMode::Off;
@@ -109,7 +114,7 @@ impl TrainedDetector {
         // It was fitted on the mean, and does not hold for the highest of several scores.
         let has_one = config.data.clips_per_video == 1 && config.data.faces.which == WhichFaces::Largest;
         let temperature = temperature.filter(|_| has_one || options.pooling != Pooling::Max);
-        Ok(Self { folder, config, network, temperature, options: options.clone(), placement })
+        Ok(Self { folder, config, network, temperature, trained_methods, options: options.clone(), placement })
     }
 
     /// The frames of one clip, and how they are read.

@@ -17,7 +17,7 @@ use super::run_report::{EndedRun, TrainingResult, provenance};
 use super::scored_set::{ScoredSet, evaluation_report, write_evaluation};
 use super::test_sets::{VideoSet, test_sets};
 use crate::clip::ClipSource;
-use crate::dataset::{Label, Sampler};
+use crate::dataset::{Label, Sampler, Split};
 use crate::evaluate::EvaluateError;
 use crate::loader::Loader;
 use crate::memory::{DeviceGauge, Guard, MemoryManager, MicroBatchSizes, Reason};
@@ -67,6 +67,7 @@ pub fn train(mut run: PreparedRun, stop: &AtomicBool) -> Result<FinishedRun, Run
     tracing::info!("run folder: {}", folder.path().display());
 
     trainer.model.state.shows_faces = run.manifest.shows_faces();
+    trainer.model.state.trained_methods = run.manifest.methods(Split::Train);
     let result = train_and_test(&mut trainer, &test_sets(&run.manifest), &clips.source);
     let (state, mut page) = into_state_and_page(trainer);
     run.manifest.mark_unusable(state.skipped.iter().cloned());
@@ -183,9 +184,11 @@ fn train_and_test(trainer: &mut Trainer, sets: &[VideoSet], source: &ClipSource)
     }
     let manifest = trainer.recorder.manifest;
     let each = sets.iter().zip(&evaluations);
-    let scored: Vec<_> = each.map(|(set, evaluation)| ScoredSet { set, manifest, evaluation, temperature }).collect();
+    let trained_methods = trainer.model.state.trained_methods.as_slice();
+    let scored: Vec<_> =
+        each.map(|(set, evaluation)| ScoredSet { set, manifest, evaluation, temperature, trained_methods }).collect();
     let folder = trainer.recorder.folder.path();
-    let report = evaluation_report(&tested, &scored, source, Some(folder))?;
+    let report = evaluation_report(&tested, &scored, Some(source), Some(folder))?;
     write_evaluation(folder, &report)?;
     Ok((FitEnd::Completed, Some(report)))
 }

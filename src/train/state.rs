@@ -85,6 +85,9 @@ pub struct TrainState {
     /// Whether the training videos show faces, cut out by this program or before; `None` if unknown.
     #[serde(default)]
     pub shows_faces: Option<bool>,
+    /// The methods of the fakes that are trained on, as far as they are named.
+    #[serde(default)]
+    pub trained_methods: Vec<String>,
     /// Where the weights before the first step came from; `None` if unknown.
     #[serde(default)]
     pub first_weights: Option<String>,
@@ -129,6 +132,7 @@ impl TrainState {
             event_bytes: 0,
             skipped: Vec::new(),
             shows_faces: None,
+            trained_methods: Vec::new(),
             first_weights: None,
             average: None,
         }

@@ -8,8 +8,8 @@ use dfdetect::config::{Config, LayoutChoice};
 use dfdetect::dataset::{DataSet, Label, Manifest, SkippedVideo, Split, VideoRecord};
 use dfdetect::metrics::{Calibration, CalibrationBin, Confusion, CurvePoint, Metrics, OperatingPoint};
 use dfdetect::report::{
-    BootstrapGroups, BootstrapUnit, DataSummary, DatasetReport, EvaluationReport, MemorySummary, Mistake, Provenance,
-    Report, RunFolder, Status, Throughput, Versions,
+    AllSets, BootstrapGroups, BootstrapUnit, DataSummary, DatasetReport, EvaluationReport, MemorySummary, Mistake,
+    Provenance, Report, RunFolder, Status, Throughput, Versions,
 };
 use serde_json::{Value, json};
 
@@ -185,6 +185,10 @@ pub fn assess(run: &Path) {
         drawn_over: BootstrapGroups { unit: BootstrapUnit::Identities, groups: 24 },
         overall: metrics(0.92, 0.05),
         methods: BTreeMap::from([(HOSTILE.to_owned(), metrics(0.81, 0.09)), ("Face2Face".into(), metrics(0.97, 0.02))]),
+        seen_and_unseen: BTreeMap::from([
+            ("seen methods".to_owned(), metrics(0.97, 0.02)),
+            ("unseen methods".to_owned(), metrics(0.81, 0.09)),
+        ]),
         compressions: BTreeMap::new(),
         curve: curve.collect(),
         operating_points: vec![point("0.5", 0.15, 0.8), point("equal error", 0.15, 0.85)],
@@ -209,7 +213,9 @@ pub fn assess(run: &Path) {
 
 pub fn save_assessment(run: &Path, sets: Vec<DatasetReport>) {
     let checkpoint = run.join("checkpoints/best").display().to_string();
-    let all = EvaluationReport { checkpoint, temperature: Some(1.3), sets };
+    let pooled = metrics(0.75, 0.04);
+    let all_sets = (sets.len() > 1).then_some(AllSets { sets: 2, mean_video_auc: Some(0.81), pooled });
+    let all = EvaluationReport { checkpoint, temperature: Some(1.3), sets, all_sets };
     fs::write(RunFolder::open(run).evaluation(), serde_json::to_vec(&all).unwrap()).unwrap();
 }
 
@@ -228,6 +234,7 @@ pub fn end(run: &Path, status: Status) {
         validation: Some(metrics(0.9, 0.05)),
         average: None,
         test: Some(metrics(0.92, 0.05)),
+        seen_and_unseen: BTreeMap::new(),
         cross_tests: vec![],
         memory: MemorySummary { micro_batch_final: 8, rss_peak_bytes: Some(GIB), ..MemorySummary::default() },
         data: DataSummary { videos: 160, skipped: 1, ..DataSummary::default() },

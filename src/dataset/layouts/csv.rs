@@ -95,8 +95,23 @@ fn header(root: &Root, list: &str) -> Vec<String> {
     first.split(',').map(|name| name.trim().trim_matches('"').to_owned()).collect()
 }
 
-fn column_name(name: &str) -> String {
+pub(super) fn column_name(name: &str) -> String {
     name.trim().trim_matches('"').to_ascii_lowercase()
+}
+
+/// The label that a word stands for, `None` for one that nobody knows. An error is a problem in words.
+pub(super) fn label_of(word: &str) -> Result<Option<Label>, String> {
+    match word.to_ascii_lowercase().as_str() {
+        word if REAL.contains(&word) => Ok(Some(Label::Real)),
+        word if FAKE.contains(&word) => Ok(Some(Label::Fake)),
+        UNKNOWN => Ok(None),
+        _ => Err(format!("found the label `{word}`, expected real, fake, 0 or 1")),
+    }
+}
+
+/// The people that a cell such as `anna;bob` names.
+pub(super) fn people_of_group(group: &str) -> Vec<String> {
+    group.split(';').map(str::trim).filter(|person| !person.is_empty()).map(str::to_owned).collect()
 }
 
 fn word_of(label: Option<Label>) -> String {
@@ -145,12 +160,7 @@ impl<'a> Table<'a> {
         let path = confined(name)
             .ok_or_else(|| refuse(format!("`{name}` is absolute or leads out of the folder, which is refused")))?;
         let path = Path::new(self.naming.folder).join(path);
-        let label = match cell(&names.label).unwrap_or_default().to_ascii_lowercase().as_str() {
-            word if REAL.contains(&word) => Some(Label::Real),
-            word if FAKE.contains(&word) => Some(Label::Fake),
-            UNKNOWN => None,
-            other => return Err(refuse(format!("found the label `{other}`, expected real, fake, 0 or 1"))),
-        };
+        let label = label_of(cell(&names.label).unwrap_or_default()).map_err(refuse)?;
         match self.seen.get(&path) {
             Some(before) if *before != label => {
                 return Err(refuse(format!("`{name}` is both {} and {}", word_of(*before), word_of(label))));
@@ -179,8 +189,7 @@ impl<'a> Table<'a> {
         };
         let mut video = record(&Item { path, media }, label);
         if let Some(group) = cell(&names.group) {
-            let people = group.split(';').map(str::trim).filter(|person| !person.is_empty());
-            video.source_ids = people.map(str::to_owned).collect();
+            video.source_ids = people_of_group(group);
         }
         video.method = cell(&names.method).filter(|_| label == Label::Fake).map(str::to_owned);
         if let Some(side) = side {

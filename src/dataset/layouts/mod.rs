@@ -19,9 +19,11 @@ mod named;
 mod official;
 mod originals;
 mod scan;
+mod score_list;
 mod select;
 mod tree;
 
 pub use named::named_videos;
 pub use scan::{scan, scan_for, scan_to_measure};
+pub use score_list::{ScoreRow, read_scores};
 pub(super) use tree::folder_and_list;

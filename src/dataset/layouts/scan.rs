@@ -103,6 +103,9 @@ fn scan_with(data: &DataConfig, self_blend: SelfBlend, one_class_will_do: bool) 
         });
     }
     methods.check(manifest.root())?;
+    if !one_class_will_do {
+        select::check_holdout(&data.holdout_methods, &manifest)?;
+    }
     if self_blend != SelfBlend::Off {
         add_self_blends(&mut manifest);
     }

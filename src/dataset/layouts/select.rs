@@ -1,55 +1,72 @@
-//! The selection of videos after a scan, by `data.methods` and `data.max_videos_per_class`. Knows nothing of files.
+//! The selection of videos after a scan, by `data.methods` and `data.max_videos_per_class`, and a check of the names in
+//! `data.holdout_methods`. Knows nothing of files.
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::path::Path;
 
 use crate::config::Methods;
 use crate::dataset::error::DataError;
-use crate::dataset::record::{Label, VideoRecord};
+use crate::dataset::manifest::Manifest;
+use crate::dataset::record::{Label, Split, VideoRecord};
 
 /// Keeps only the fakes of the selected methods.
 ///
 /// A data set that has none of these methods, such as one for cross-testing, is used whole. A name that no data set has
 /// is an error.
-pub(super) struct MethodFilter {
-    wanted: Option<Vec<String>>,
+pub(super) struct MethodFilter<'a> {
+    wanted: &'a Methods,
     known: BTreeSet<String>,
 }
 
-impl MethodFilter {
-    pub fn new(methods: &Methods) -> Self {
-        let wanted = match methods {
-            Methods::All => None,
-            Methods::Only(names) => Some(names.clone()),
-        };
+impl<'a> MethodFilter<'a> {
+    pub fn new(wanted: &'a Methods) -> Self {
         Self { wanted, known: BTreeSet::new() }
     }
 
     pub fn apply(&mut self, videos: &mut Vec<VideoRecord>, root: &Path) {
-        let Some(wanted) = &self.wanted else { return };
-        let is_wanted = |method: &String| wanted.iter().any(|name| name.eq_ignore_ascii_case(method));
-        let methods: BTreeSet<String> = videos.iter().filter_map(|video| video.method.clone()).collect();
-        if methods.iter().any(is_wanted) {
-            videos.retain(|video| video.label == Label::Real || video.method.as_ref().is_some_and(is_wanted));
+        let Methods::Only(wanted) = self.wanted else { return };
+        self.known.extend(methods_of(&*videos));
+        if videos.iter().any(|video| video.is_of(wanted)) {
+            videos.retain(|video| video.label == Label::Real || video.is_of(wanted));
         } else {
             tracing::info!("{}: has none of data.methods, so all of its fakes are used", root.display());
         }
-        self.known.extend(methods);
     }
 
     pub fn check(&self, root: &Path) -> Result<(), DataError> {
-        let is_known = |name: &&String| self.known.iter().any(|method| method.eq_ignore_ascii_case(name));
-        let Some(unknown) = self.wanted.iter().flatten().find(|name| !is_known(name)) else { return Ok(()) };
-        let known: Vec<_> = self.known.iter().map(String::as_str).collect();
-        Err(DataError::Unusable {
-            root: root.to_owned(),
-            problem: format!("data.methods: there are no fakes of the method `{unknown}`"),
-            hint: match known.as_slice() {
-                [] => "the fakes have no methods here; set data.methods: all".into(),
-                known => format!("the methods are {}", known.join(", ")),
-            },
-        })
+        let Methods::Only(wanted) = self.wanted else { return Ok(()) };
+        check_names("data.methods", wanted, &self.known, "set data.methods: all", root)
     }
+}
+
+/// An error for a name in `data.holdout_methods` that no fake has on the sides that the run splits.
+pub(super) fn check_holdout(names: &[String], manifest: &Manifest) -> Result<(), DataError> {
+    let own = manifest.videos.iter().filter(|video| video.split != Split::CrossTest && !video.is_self_blend());
+    check_names("data.holdout_methods", names, &methods_of(own), "leave data.holdout_methods out", manifest.root())
+}
+
+fn methods_of<'v>(videos: impl IntoIterator<Item = &'v VideoRecord>) -> BTreeSet<String> {
+    videos.into_iter().filter_map(|video| video.method.clone()).collect()
+}
+
+fn check_names(
+    key: &str,
+    names: &[String],
+    known: &BTreeSet<String>,
+    without_methods: &str,
+    root: &Path,
+) -> Result<(), DataError> {
+    let is_known = |name: &&String| known.iter().any(|method| method.eq_ignore_ascii_case(name));
+    let Some(unknown) = names.iter().find(|name| !is_known(name)) else { return Ok(()) };
+    let known: Vec<_> = known.iter().map(String::as_str).collect();
+    Err(DataError::Unusable {
+        root: root.to_owned(),
+        problem: format!("{key}: there are no fakes of the method `{unknown}`"),
+        hint: match known.as_slice() {
+            [] => format!("the fakes have no methods here; {without_methods}"),
+            known => format!("the methods are {}", known.join(", ")),
+        },
+    })
 }
 
 /// Keeps `limit` reals and `limit` fakes, evenly over the methods. Within a method, it keeps evenly spaced videos in

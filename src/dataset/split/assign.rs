@@ -12,10 +12,10 @@ use super::balance::{Counts, Shares, Side, count, fill};
 use super::groups::{self, Grouping, by_namespace};
 use crate::config::{DataConfig, GroupBy, SelfBlend};
 use crate::dataset::error::DataError;
+use crate::dataset::learned_fakes::set_aside;
 use crate::dataset::manifest::Manifest;
 use crate::dataset::overlap;
 use crate::dataset::record::Split;
-use crate::dataset::self_blends::set_aside;
 
 /// All sides except that of cross-tests.
 const OWN_SIDES: [Split; 3] = [Split::Train, Split::Val, Split::Test];
@@ -83,7 +83,7 @@ pub fn mend_splits(manifest: &mut Manifest, data: &DataConfig, self_blend: SelfB
     if !emptied.is_empty() && assign(manifest, data, seed, false).is_ok() {
         let found = "unusable videos had left a side of the split without real or without fake ones";
         tracing::warn!("{found} ({emptied}): those that can be used are divided anew");
-        set_aside(manifest, self_blend);
+        set_aside(manifest, data, self_blend);
     }
     let still = lacking(manifest);
     if !still.is_empty() {

@@ -12,7 +12,7 @@ use super::run::Run;
 use super::summary::confusion_at_half;
 use crate::dataset::Label;
 use crate::metrics::{Confusion, Metrics, OperatingPoint};
-use crate::report::evaluation_report::{DatasetReport, Mistake};
+use crate::report::evaluation_report::{AllSets, DatasetReport, Mistake};
 use crate::report::number_format::{UNKNOWN, interval, number, percent, plural};
 
 /// The plots of one set; `place` makes their ids unique.
@@ -73,10 +73,24 @@ pub fn section(run: &Run, set: &DatasetReport, charts: &[Chart]) -> Markup {
         } @else { h3 { "Curves" } div.plots.small { @for chart in charts { (chart.figure()) } } }
         @if let Some(confusion) = confusion_at_half(set) { h3 { "At 0.5" } (matrix(confusion)) }
         @if !set.operating_points.is_empty() { h3 { "Thresholds to work with" } (operating_points(&set.operating_points)) }
+        @if !set.seen_and_unseen.is_empty() {
+            h3 { "Seen and unseen methods" } (breakdown("fakes of", &set.seen_and_unseen))
+        }
         @if !set.methods.is_empty() { h3 { "By method" } (breakdown("method", &set.methods)) }
         @if !set.compressions.is_empty() { h3 { "By compression" } (breakdown("compression", &set.compressions)) }
         h3 { "Most confident mistakes" }
         (mistakes(run, &set.mistakes))
+    }
+}
+
+/// The section of several sets together.
+pub fn all_sets(AllSets { sets, mean_video_auc, pooled }: &AllSets) -> Markup {
+    html! {
+        p.soft {
+            (plural(pooled.videos, "video")) " of " (sets) " other data sets, with one threshold for all. The mean of their video AUCs is "
+            (number(*mean_video_auc)) "; where the AUC below is lower, scores shift from set to set."
+        }
+        (metrics(pooled))
     }
 }
 

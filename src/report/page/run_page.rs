@@ -23,6 +23,9 @@ pub fn run_page(run: &Run) -> String {
         sections.push(Section::new(&format!("results-{place}"), &title, results::section(run, set, &plots)));
         charts.extend(plots);
     }
+    if let Some(all) = run.evaluation.as_ref().and_then(|all| all.all_sets.as_ref()) {
+        sections.push(Section::new("results-all", "Results on the other sets as one", results::all_sets(all)));
+    }
     if run.evaluation.is_none() {
         sections.push(Section::new("results", "Results", untested(run)));
     }

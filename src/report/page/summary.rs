@@ -4,7 +4,7 @@ use maud::{Markup, html};
 
 use super::run::Run;
 use crate::metrics::Confusion;
-use crate::report::evaluation_report::{BootstrapUnit, DatasetReport, TEST_SET, TOO_FEW_PEOPLE};
+use crate::report::evaluation_report::{BootstrapUnit, DatasetReport, TEST_SET, TOO_FEW_PEOPLE, UNSEEN};
 use crate::report::log_reader::EventKind;
 use crate::report::number_format::{bytes, interval, number, percent, plural};
 use crate::report::run_report::{Report, Status};
@@ -87,6 +87,12 @@ fn learned(run: &Run) -> Answer {
             "Tested was the mean of the weights of epochs {}: its validation video AUC is {}.",
             average.epochs(),
             number(average.validation.video_auc)
+        ));
+    }
+    if let Some(unseen) = run.test_report().and_then(|set| set.seen_and_unseen.get(UNSEEN)) {
+        reasons.push(format!(
+            "Of fakes by methods that were not trained on, the test video AUC is {}.",
+            number(unseen.video_auc)
         ));
     }
     if run.report.as_ref().is_some_and(|report| report.taken_back) {

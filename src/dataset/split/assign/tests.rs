@@ -10,8 +10,9 @@ use rand_chacha::ChaCha8Rng;
 
 use super::*;
 use crate::config::LayoutChoice;
+use crate::dataset::learned_fakes::place_fakes;
 use crate::dataset::record::{DataSet, Label, VideoRecord};
-use crate::dataset::self_blends::{add_self_blends, place_self_blends};
+use crate::dataset::self_blends::add_self_blends;
 
 fn asked(val_split: f64, test_split: f64, group_by: GroupBy) -> DataConfig {
     DataConfig { val_split, test_split, group_by, ..DataConfig::default() }
@@ -197,7 +198,7 @@ fn self_blends_and_true_fakes_stay_apart_where_videos_are_divided_again() {
         let mut split = manifest_of_groups(&[[2, 1]; 10]);
         add_self_blends(&mut split);
         assign_splits(&mut split, &data, 1).unwrap();
-        place_self_blends(&mut split, self_blend);
+        place_fakes(&mut split, &data, self_blend).unwrap();
         // All reals of validation turn out to be broken.
         let reals = split.indices(Split::Val).into_iter().filter(|video| split.videos[*video].label == Label::Real);
         let reals: Vec<_> = reals.map(|video| (video, "broken".to_owned())).collect();
