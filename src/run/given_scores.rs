@@ -251,12 +251,12 @@ mod tests {
             let found = score_of(pooling, &text, false);
             assert!((found - expected).abs() < 1e-9, "{pooling}: {found}");
         }
-        // The mean of three times 0.1 is not 0.1, but clips may carry the score of their video.
+        // The mean of three times 0.7 is not 0.7, but clips may carry the score of their video.
         let loss = |rows: &str| {
             let text = format!("{HEADER}{rows}b.mp4,0.9,fake,,\n");
             measured(&folder, &text, &ScoreFormat::default()).unwrap()["sets"][0]["overall"]["log_loss"].clone()
         };
-        assert_eq!(loss(&"a.mp4,0.1,real,,\n".repeat(3)), loss("a.mp4,0.1,real,,\n"));
+        assert_eq!(loss(&"a.mp4,0.7,real,,\n".repeat(3)), loss("a.mp4,0.7,real,,\n"));
         let logits = format!(
             "{HEADER}a.mp4,{},real,,\na.mp4,0,0,,\nb.mp4,{},fake,,swap\nb.mp4,,fake,,swap\nc.mp4,nan,1,,\n",
             (0.1_f64 / 0.9).ln(),
