@@ -2,6 +2,7 @@
 //! The face is a photograph that moves over a wall, in H.264.
 #![expect(clippy::unwrap_used, reason = "helpers of tests may panic too")]
 
+use std::collections::HashMap;
 use std::fs;
 use std::path::{Path, PathBuf};
 use std::process::{Command, Output};
@@ -157,7 +158,11 @@ fn assert_predict_equals_evaluate(home: &Path, data: &Path) {
     };
     let (data, measured) = (data.to_str().unwrap(), home.join("measured"));
     shown(&["evaluate", "--output", measured.to_str().unwrap(), "--data", data]);
-    let csv = fs::read_to_string(measured.join("predictions.csv")).unwrap();
+    let evaluated: HashMap<String, f64> = csv::Reader::from_path(measured.join("predictions.csv"))
+        .unwrap()
+        .deserialize::<HashMap<String, String>>()
+        .map(|row| row.map(|mut row| (row.remove("path").unwrap(), row["score"].parse().unwrap())).unwrap())
+        .collect();
     let predictions = shown(&["predict", data]);
     let mut compared = 0;
     for prediction in predictions.as_array().unwrap() {
@@ -167,8 +172,7 @@ fn assert_predict_equals_evaluate(home: &Path, data: &Path) {
             continue;
         };
         assert_eq!(prediction["faces"], if path == "fake/swap/id4_swap.mp4" { 3 } else { 4 }, "{prediction}");
-        let row = csv.lines().find(|row| row.contains(path)).unwrap();
-        let evaluated: f64 = row.split(',').nth(7).unwrap().parse().unwrap();
+        let evaluated = evaluated[path];
         assert!((score - evaluated).abs() < 1e-6, "{path}: {score}, {evaluated}");
         compared += 1;
     }
