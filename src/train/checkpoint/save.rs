@@ -237,10 +237,12 @@ mod tests {
     use super::*;
     use crate::model::Detector;
     use crate::optim::LossScaler;
-    use crate::torch::Format;
+    use crate::torch::{Format, generator_lock};
 
     #[test]
     fn an_average_stays_until_the_next_one_is_whole() {
+        // The network draws its weights.
+        let _alone = generator_lock();
         let folder = tempfile::tempdir().unwrap();
         let (checkpoints, config) = (Checkpoints::of_run(folder.path()), Config::default());
         let network = Detector::new(&config.model, Device::Cpu, Format::F32, false).unwrap();
