@@ -188,6 +188,10 @@ impl<'p> Scope<'p> {
 
     /// Draws the values on the CPU, so that a seed gives the same network on every device.
     fn make(&self, shape: &[i64], init: Init) -> Result<Tensor> {
+        #[cfg(test)]
+        if !matches!(init, Init::Constant(_)) {
+            crate::torch::assert_generator_is_locked();
+        }
         let _no_grad = tch::no_grad_guard();
         let mut values = Tensor::f_empty(shape, (Kind::Float, Device::Cpu))?;
         let _ = match init {

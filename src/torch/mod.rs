@@ -29,7 +29,7 @@ pub use autocast::Autocast;
 pub use cuda::{LEAST_DRIVER, compute_capabilities, cuda_available, has_kernels_for, load_cuda, pci_place};
 pub use format::{AMPERE, Format, cpu_has_bf16};
 #[cfg(test)]
-pub(crate) use generator_lock::generator_lock;
+pub(crate) use generator_lock::{assert_generator_is_locked, generator_lock};
 pub use library::{
     allow_tf32, be_deterministic, detect_anomaly, fix_cublas_workspace, let_cudnn_time_algorithms, repeats_shape,
     version,

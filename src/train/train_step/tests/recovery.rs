@@ -100,6 +100,7 @@ fn three_hundred_steps_through_real_and_random_failures() {
     if !in_a_process_of_its_own("three_hundred_steps_through_real_and_random_failures") {
         return;
     }
+    let _alone = generator_lock();
     let mut config = lite(Temporal::Mean, 0.0);
     (config.data.max_frames, config.training.batch_size) = (2, BatchSize::Clips(2));
     // There are 10 videos and five batches an epoch; the content of a clip depends on its video. All are allocated
@@ -165,6 +166,7 @@ fn a_thousand_recoveries_leave_nothing_behind() {
     if !in_a_process_of_its_own("a_thousand_recoveries_leave_nothing_behind") {
         return;
     }
+    let _alone = generator_lock();
     let mut config = lite(Temporal::Mean, 0.0);
     config.data.max_frames = 2;
     let mut stepper = stepper(&config);
