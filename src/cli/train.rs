@@ -106,7 +106,10 @@ fn resume(run: Option<&Path>, overrides: &[String]) -> Result<PreparedRun> {
 /// The study that is to be begun or gone on with.
 fn study(args: &TrainArgs, overrides: &[String]) -> Result<Option<LeaveOneOut>> {
     match (&args.resume, args.leave_one_out) {
-        (Some(Some(folder)), _) if LeaveOneOut::is_in(folder) => Ok(Some(LeaveOneOut::open(folder, overrides)?)),
+        (Some(Some(folder)), _) if LeaveOneOut::is_in(folder) => {
+            anyhow::ensure!(!args.dry_run, "--dry-run is of a single run, and {} has several", folder.display());
+            Ok(Some(LeaveOneOut::open(folder, overrides)?))
+        }
         (_, true) => {
             let file = args.config.as_deref().context("--config is missing")?;
             Ok(Some(LeaveOneOut::begin(load_config(file, overrides)?)?))
@@ -129,7 +132,7 @@ fn train_rounds(mut study: LeaveOneOut) -> Result<()> {
         if finished.outcome == FitEnd::Interrupted {
             return Err(interrupted(&study.folder().display().to_string()));
         }
-        study.finish(number, &finished.folder, &finished.report)?;
+        study.finish(number, &finished.folder)?;
     }
     Ok(writeln!(io::stdout(), "{}\nresults: {}", study.report, study.folder().display())?)
 }

@@ -11,7 +11,7 @@ use crate::dataset::{Label, SkippedVideo};
 use crate::metrics::{Calibration, CurvePoint, Metrics, OperatingPoint};
 
 /// The evaluation of a detector on some data sets.
-#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+#[derive(Debug, Clone, Default, PartialEq, Serialize, Deserialize)]
 pub struct EvaluationReport {
     /// The checkpoint's folder, or the file with the scores of another program.
     pub checkpoint: String,

@@ -7,9 +7,8 @@ use std::path::{Path, PathBuf};
 
 use serde::{Deserialize, Serialize};
 
-use super::evaluation_report::{SEEN, UNSEEN};
+use super::evaluation_report::{DatasetReport, SEEN};
 use super::number_format::{interval, number};
-use super::run_report::Report;
 use super::table::plain_table;
 use crate::files;
 use crate::metrics::Metrics;
@@ -38,10 +37,12 @@ pub struct Round {
 }
 
 impl Round {
-    /// Records the finished run in `run`.
-    pub fn finish(&mut self, run: PathBuf, report: &Report) {
-        let part = |name: &str| report.seen_and_unseen.get(name).cloned();
-        (self.run, self.unseen, self.seen) = (Some(run), part(UNSEEN), part(SEEN));
+    /// Records the finished run in `run`, with its test where there is one. The test may have fakes of further methods that
+    /// were not trained on.
+    pub fn finish(&mut self, run: PathBuf, test: Option<&DatasetReport>) {
+        self.run = Some(run);
+        self.unseen = test.and_then(|test| test.methods.get(&self.method).cloned());
+        self.seen = test.and_then(|test| test.seen_and_unseen.get(SEEN).cloned());
     }
 }
 

@@ -140,7 +140,15 @@ impl GivenScores {
         for row in &self.rows {
             let named = |set: Option<&str>| names.get(&(set.map(str::to_owned), row.path.clone())).copied().flatten();
             match row.set.as_deref().and_then(|set| named(Some(set))).or_else(|| named(None)) {
-                Some(video) => rows_of.entry(video).or_default().push(row),
+                Some(video) => {
+                    let rows: &mut Vec<&ScoreRow> = rows_of.entry(video).or_default();
+                    if let Some(first) = rows.first().filter(|first| first.set != row.set) {
+                        let problem =
+                            format!("rows {} and {} are of two sets, and name the same video", first.row, row.row);
+                        return Err(unusable(&self.file, problem, "measure both sets, or leave one out of the list"));
+                    }
+                    rows.push(row);
+                }
                 None => strangers.push(row),
             }
         }
@@ -296,6 +304,9 @@ mod tests {
             GivenScores::read(&file, &ScoreFormat::default()).unwrap()
         };
         let videos = read("first.csv", rows).labelled_videos().unwrap();
+        let one = read("one.csv", "path,score,label\na.mp4,0.5,real\nb.mp4,0.5,fake\n").labelled_videos().unwrap();
+        let error = read("first.csv", rows).of_videos(&one).unwrap_err().to_string();
+        assert!(error.contains("rows 2 and 4 are of two sets"), "{error}");
         let error = read("other.csv", "path,score\na.mp4,0.5\n").of_videos(&videos).unwrap_err().to_string();
         assert!(error.contains("name no video that is measured, or several; for instance row 2: `a.mp4`"), "{error}");
     }

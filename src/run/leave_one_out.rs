@@ -2,6 +2,7 @@
 //! in the folder of its method. A study that ended early goes on with what is not finished; its folder says what that is.
 
 use std::fs;
+use std::io::ErrorKind;
 use std::path::{Path, PathBuf};
 
 use super::error::{RunError, cannot_write};
@@ -10,7 +11,7 @@ use super::resume::resume;
 use crate::config::{self, Config, ConfigError};
 use crate::dataset::{DataError, Manifest, Split};
 use crate::files;
-use crate::report::{LeaveOneOutReport, Report, Round, RunFolder};
+use crate::report::{EvaluationReport, LeaveOneOutReport, Round, RunFolder};
 
 const FILE: &str = "leave_one_out.json";
 
@@ -100,13 +101,20 @@ impl LeaveOneOut {
         prepare(config)
     }
 
-    /// Records the report of a finished round.
+    /// Records the test of a finished round.
     ///
     /// # Errors
-    /// It cannot be written.
-    pub fn finish(&mut self, number: usize, run: &RunFolder, report: &Report) -> Result<(), RunError> {
+    /// It cannot be read, or not be written here.
+    pub fn finish(&mut self, number: usize, run: &RunFolder) -> Result<(), RunError> {
+        let file = run.evaluation();
+        let what = || format!("{}: the round's test cannot be read", file.display());
+        let evaluation: EvaluationReport = match fs::read(&file) {
+            Err(error) if error.kind() == ErrorKind::NotFound => EvaluationReport::default(),
+            read => serde_json::from_slice(&read.map_err(RunError::io(what()))?)
+                .map_err(|error| RunError::io(what())(error.into()))?,
+        };
         let below = run.path().strip_prefix(&self.folder).unwrap_or(run.path());
-        self.report.rounds[number].finish(below.to_owned(), report);
+        self.report.rounds[number].finish(below.to_owned(), evaluation.test_set());
         self.save()
     }
 
