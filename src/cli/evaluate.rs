@@ -22,7 +22,7 @@ const EXAMPLES: &str = "Examples:
   dfdetect evaluate --checkpoint runs/quick_demo-20260101-120000/checkpoints/best --data /data/a /data/b --output results
   dfdetect evaluate --scores theirs.csv --compare ours.csv";
 
-/// What scores a file, not a detector, cannot be asked for.
+/// Options of detectors, which a file of scores does not have.
 const OF_DETECTORS: [&str; 7] = ["run", "checkpoint", "split", "clips", "all_faces", "batch_size", "device"];
 
 /// Arguments of `dfdetect evaluate`.

@@ -37,7 +37,7 @@ impl GivenScores {
     /// Reads a CSV with the columns `path` and `score`, and possibly `label`, `group` and `method`.
     ///
     /// # Errors
-    /// The file cannot be read, lacks a column, or has a score or label that is none.
+    /// The file cannot be read, lacks a column, or has a score that is no probability or a label that is not known.
     pub fn read(file: &Path, format: &ScoreFormat) -> Result<Self, RunError> {
         let mut rows = read_scores(file, &format.columns, format.score_column.as_deref().unwrap_or("score"))?;
         for row in &mut rows {

@@ -95,7 +95,7 @@ impl ScoredSet<'_> {
             false => record.method.as_ref().map(|_| UNSEEN),
         };
         let parts = self.by(people, side, |record| record.label == Label::Real);
-        // One part alone says nothing that the whole does not say.
+        // One part alone has nothing to be compared with.
         if parts.len() == 2 { parts } else { BTreeMap::new() }
     }
 
